@@ -1,0 +1,104 @@
+"""Rules that single values of the configuration, and pairs of them, must obey."""
+from __future__ import annotations
+
+from typing import Any
+
+POSITIVE = ("shard_num", "device_num", "epoch_size", "data_sink_steps", "save_checkpoint_steps",
+            "save_checkpoint_num", "num_workers", "export_batch_size", "dataset_config.num_classes",
+            "dataset_config.max_objs", "net_config.num_stacks", "train_config.batch_size",
+            "train_config.loss_scale_value", "train_config.loss_scale_window", "train_config.max_skipped_steps",
+            "train_config.MultiDecay.learning_rate", "train_config.MultiDecay.eps", "train_config.MultiDecay.factor",
+            "train_config.PolyDecay.learning_rate", "train_config.PolyDecay.eps", "train_config.PolyDecay.power",
+            "eval_config.K", "eval_config.batch_size")
+NOT_NEGATIVE = ("device_id", "seed", "eval_interval", "dataset_config.shift", "dataset_config.scale",
+                "dataset_config.rotate", "net_config.head_conv", "net_config.hm_weight", "net_config.off_weight",
+                "net_config.wh_weight", "train_config.grad_clip", "train_config.Adam.weight_decay",
+                "train_config.MultiDecay.warmup_steps", "train_config.PolyDecay.warmup_steps",
+                "train_config.PolyDecay.end_learning_rate", "eval_config.pad")
+SHARES = ("dataset_config.aug_rot", "dataset_config.flip_prop", "eval_config.score_thresh")
+
+
+def find_problems(config: Any) -> list[str]:
+    """Every rule that a src.config.Config breaks, as sentences for the user; empty when all hold."""
+    return [*_ranges(config), *_dataset(config.dataset_config, config.net_config), *_network(config.net_config),
+            *_modes(config)]
+
+
+def _get(config: Any, dotted: str) -> Any:
+    for key in dotted.split("."):
+        config = getattr(config, key)
+    return config
+
+
+def _ranges(config: Any) -> list[str]:
+    rules = [(POSITIVE, lambda v: v > 0, "greater than 0"), (NOT_NEGATIVE, lambda v: v >= 0, "0 or greater"),
+             (SHARES, lambda v: 0 <= v <= 1, "between 0 and 1")]
+    return [f"{name} must be {wanted}, found {_get(config, name)}"
+            for names, holds, wanted in rules for name in names if not holds(_get(config, name))]
+
+
+def _dataset(data: Any, net: Any) -> list[str]:
+    problems = []
+    wanted = tuple(size // net.down_ratio for size in data.input_res_train)
+    if data.output_res != wanted:
+        problems.append(f"dataset_config.output_res {list(data.output_res)} must be input_res_train / down_ratio: "
+                        f"set it to {list(wanted)}")
+    for name in ("input_res_train", "input_res_test"):
+        # Training maps must align with the targets cell by cell; a test map may reach past the image.
+        unit = 32 if name == "input_res_train" else net.down_ratio
+        if any(size <= 0 or size % unit for size in getattr(data, name)):
+            problems.append(f"dataset_config.{name} {list(getattr(data, name))} must be positive multiples of {unit}")
+    if min(data.std) <= 0:
+        problems.append(f"dataset_config.std must be greater than 0, found {list(data.std)}")
+    if len(data.eig_vec) != 3 or any(len(row) != 3 for row in data.eig_vec):
+        problems.append("dataset_config.eig_vec must be 3 rows of 3 numbers")
+    if not data.rand_crop and data.scale >= 1:
+        problems.append(f"dataset_config.scale must be below 1, found {data.scale}")
+    return problems
+
+
+def _network(net: Any) -> list[str]:
+    problems = []
+    if net.down_ratio != 4:
+        problems.append(f"net_config.down_ratio must be 4, found {net.down_ratio}: ResNets (stride 32) are followed "
+                        "by three up-convolutions")
+    if net.num_stacks != 1:
+        problems.append(f"net_config.num_stacks must be 1 for {net.backbone}, found {net.num_stacks}")
+    if net.block_class and (len(net.block_class) != 4 or min(net.block_class) < 1):
+        problems.append(f"net_config.block_class must be [] or 4 numbers above 0, found {list(net.block_class)}")
+    if len(net.neck_filters) != 3 or min(net.neck_filters, default=0) < 1:
+        problems.append(f"net_config.neck_filters must be 3 numbers above 0, found {list(net.neck_filters)}")
+    if net.dense_hp:
+        problems.append("net_config.dense_hp weighs a pose loss, which a detector does not have: set it to false")
+    chosen = [name for name in ("dense_wh", "norm_wh", "cat_spec_wh") if getattr(net, name)]
+    if len(chosen) > 1:
+        problems.append(f"net_config.{' and net_config.'.join(chosen)} exclude each other: set all but one to false")
+    return problems
+
+
+def _modes(config: Any) -> list[str]:
+    problems = []
+    evaluation = config.eval_config
+    if not evaluation.multi_scales or min(evaluation.multi_scales) <= 0:
+        problems.append(f"eval_config.multi_scales must be numbers above 0, found {list(evaluation.multi_scales)}")
+    if evaluation.pad & (evaluation.pad + 1):
+        problems.append(f"eval_config.pad must be a power of two less 1 (31, 127), found {evaluation.pad}")
+    if evaluation.keep_res and evaluation.batch_size > 1:
+        problems.append("eval_config.batch_size above 1 needs images of one size: set eval_config.keep_res to false")
+    if config.train_steps == 0 or config.train_steps < -1:
+        problems.append(f"train_steps must be -1 (epoch_size decides) or greater than 0, found {config.train_steps}")
+    if config.input_res and len(config.input_res) != 2:
+        problems.append(f"input_res must be a height and a width, found {list(config.input_res)}")
+    if any(size <= 0 or size % config.net_config.down_ratio for size in config.input_res):
+        problems.append(f"input_res must be positive multiples of {config.net_config.down_ratio}, "
+                        f"found {list(config.input_res)}")
+    epochs = config.train_config.MultiDecay.multi_epochs
+    if any(later <= earlier for earlier, later in zip(epochs, epochs[1:])) or min(epochs, default=1) < 1:
+        problems.append(f"train_config.MultiDecay.multi_epochs must grow from 1 on, found {list(epochs)}")
+    if config.resume and config.fine_tune:
+        problems.append("resume and fine_tune exclude each other: resume goes on with the same categories")
+    if (config.resume or config.fine_tune) and not config.load_checkpoint_path:
+        problems.append("resume and fine_tune need --load_checkpoint_path")
+    if bool(config.annotation_file) != bool(config.image_dir):
+        problems.append("annotation_file and image_dir go together: set both, or neither for the standard layout")
+    return problems

@@ -1,0 +1,64 @@
+"""Affine maps between images and network inputs, and the Gaussian radius of a box."""
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+
+def gaussian_radius(height: float, width: float, min_overlap: float = 0.7) -> float:
+    """Radius (output-map cells) within which a shifted box keeps the overlap.
+
+    The smallest of three cases of corner shifts (Law and Deng 2018, CornerNet).
+    The roots are those of the paper's released code, which divides by 2 instead
+    of 2a: "corrected" roots cost accuracy, and existing weights expect these.
+    """
+    total = height + width
+    area = height * width
+
+    def root(a: float, b: float, c: float) -> float:
+        return (b + math.sqrt(b * b - 4 * a * c)) / 2
+
+    return min(root(1, total, area * (1 - min_overlap) / (1 + min_overlap)),
+               root(4, 2 * total, (1 - min_overlap) * area),
+               root(4 * min_overlap, -2 * min_overlap * total, (min_overlap - 1) * area))
+
+
+def affine_matrix(center: np.ndarray, scale: float | np.ndarray, rotation: float,
+                  output_size: tuple[int, int], inverse: bool = False) -> np.ndarray:
+    """Map that takes a square (or rectangle) of an image onto an output of given size.
+
+    Args:
+        center: (2,) x, y of the region's centre, image pixels.
+        scale: the region's width in image pixels; of a pair the first counts, so
+            that the aspect ratio is kept.
+        rotation: degrees, counter-clockwise in image coordinates.
+        output_size: (width, height) of the output in pixels or cells.
+        inverse: return the map from the output to the image.
+
+    Returns:
+        (2, 3) float64 matrix.
+    """
+    width = float(np.ravel(scale)[0])
+    angle = math.pi * rotation / 180
+    up = np.array([width * 0.5 * math.sin(angle), -width * 0.5 * math.cos(angle)])
+    middle = np.array([output_size[0] * 0.5, output_size[1] * 0.5])
+    source = _corner_triangle(np.asarray(center, np.float64), up)
+    target = _corner_triangle(middle, np.array([0.0, output_size[0] * -0.5]))
+    return cv2.getAffineTransform(target, source) if inverse else cv2.getAffineTransform(source, target)
+
+
+def _corner_triangle(center: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """A centre, a second point, and the point that makes a right angle with both; (3, 2) float32."""
+    first = np.float32(center)
+    second = np.float32(center + up)
+    direction = first - second
+    third = second + np.array([-direction[1], direction[0]], np.float32)
+    return np.stack([first, second, third])
+
+
+def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Apply a (2, 3) matrix to (..., 2) points x, y; float64 inside, the points' dtype out."""
+    moved = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return moved.astype(points.dtype, copy=False)

@@ -1,0 +1,76 @@
+"""Device, execution mode and seed: the only place that sets them."""
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from importlib import metadata
+
+from src.errors import UserError
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+
+def prepare_environment() -> None:
+    """Set variables that mindspore reads while it is imported; call before importing it.
+
+    ONEDNN_MAX_CPU_ISA: with AVX-512 mindspore's convolutions fall back to oneDNN's
+    reference code, 50 to 100 times slower. GLOG_v=3 hides warnings about our device.
+
+    Raises:
+        UserError: mindspore is missing, or NumPy is too new for its binaries.
+    """
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    os.environ.setdefault("GLOG_v", "3")
+    os.environ.setdefault("KMP_WARNINGS", "0")
+    for package in ("mindspore", "numpy"):
+        try:
+            version = metadata.version(package)
+        except metadata.PackageNotFoundError as error:
+            raise UserError(f"the package {package} is not installed: pip install -r requirements.txt") from error
+    if int(version.split(".")[0]) >= 2:
+        raise UserError(f"NumPy {version} does not work with MindSpore's binaries: pip install 'numpy<2'")
+
+
+def set_up_device(device_target: str, device_id: int, seed: int) -> None:
+    """Choose the device, graph mode and the seed of initial weights and shuffling."""
+    import cv2
+    import mindspore as ms
+    import numpy as np
+
+    try:
+        ms.set_device(device_target, *([device_id] if device_target != "CPU" else []))
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"--device_target {device_target} --device_id {device_id}: {str(error).splitlines()[0]} "
+                        "Without such a device use --device_target CPU.") from error
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    # Images are decoded in the pipeline's threads; OpenCV's own would only compete with them.
+    cv2.setNumThreads(0)
+
+
+def join_group(distribute: bool, device_num: int) -> Group:
+    """Join the group that a launcher made; without a launcher this process is alone.
+
+    Raises:
+        UserError: several devices are asked for and no launcher made a group of that size.
+    """
+    size = int(os.environ.get("RANK_SIZE", "1"))
+    if not distribute or size == 1:
+        if device_num > 1:
+            raise UserError(f"--device_num {device_num} needs as many processes, but no launcher started them: "
+                            "use scripts/run_distributed_train_ascend.sh or msrun, with --distribute true")
+        return Group()
+    if device_num not in (1, size):
+        raise UserError(f"--device_num {device_num} does not match the launcher's {size} processes (RANK_SIZE)")
+    from mindspore.communication import get_group_size, get_rank, init
+    init()
+    return Group(get_rank(), get_group_size())
