@@ -1,8 +1,9 @@
 """Categories of a data set: dense classes inside, COCO category ids at the edges."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Iterable
+from typing import Any
 
 from src.errors import UserError
 

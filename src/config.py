@@ -2,7 +2,7 @@
 
 default_config.yaml holds three documents (values, help, choices). A file given
 with --config_path overlays it, flags overlay both. Everything is typed from the
-dataclasses below and validated once; all problems are reported together.
+dataclasses of settings.py and validated once; all problems are reported together.
 Nothing here imports mindspore, so that `--help` is quick.
 """
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import difflib
 import typing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,187 +18,9 @@ import yaml
 
 from src.config_checks import find_problems
 from src.errors import UserError
+from src.settings import Config
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "default_config.yaml"
-
-
-@dataclass(frozen=True)
-class DatasetConfig:
-    """Images, augmentation and normalisation; sizes are (height, width) in pixels."""
-
-    num_classes: int
-    max_objs: int
-    input_res_train: tuple[int, int]
-    output_res: tuple[int, int]
-    input_res_test: tuple[int, int]
-    rand_crop: bool
-    shift: float
-    scale: float
-    aug_rot: float
-    rotate: float
-    flip_prop: float
-    color_aug: bool
-    heatmap_on_device: bool
-    to_rgb: bool
-    coco_classes: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    eig_val: tuple[float, float, float]
-    eig_vec: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True)
-class NetConfig:
-    """The network and the weights of its losses."""
-
-    backbone: str
-    block_class: tuple[int, ...]
-    num_stacks: int
-    down_ratio: int
-    neck: str
-    neck_filters: tuple[int, ...]
-    head_conv: int
-    stem_pool: str
-    dense_hp: bool
-    dense_wh: bool
-    norm_wh: bool
-    cat_spec_wh: bool
-    reg_offset: bool
-    hm_weight: float
-    off_weight: float
-    wh_weight: float
-    mse_loss: bool
-    reg_loss: str
-
-
-@dataclass(frozen=True)
-class AdamConfig:
-    """nn.Adam beside its learning rate; the decay is L2."""
-
-    weight_decay: float
-    decay_filter: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PolyDecayConfig:
-    """Polynomial decay after a linear warm-up."""
-
-    learning_rate: float
-    end_learning_rate: float
-    power: float
-    eps: float
-    warmup_steps: int
-
-
-@dataclass(frozen=True)
-class MultiDecayConfig:
-    """Division by a factor after given epochs, after a linear warm-up."""
-
-    learning_rate: float
-    eps: float
-    warmup_steps: int
-    multi_epochs: tuple[int, ...]
-    factor: float
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Batch, loss scale, optimizer and schedule."""
-
-    batch_size: int
-    loss_scale_value: float
-    loss_scale_mode: str
-    loss_scale_window: int
-    max_skipped_steps: int
-    grad_clip: float
-    optimizer: str
-    lr_schedule: str
-    Adam: AdamConfig
-    PolyDecay: PolyDecayConfig
-    MultiDecay: MultiDecayConfig
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """Test-time resolution, scales, flip, and what follows the decode."""
-
-    SOFT_NMS: bool
-    keep_res: bool
-    pad: int
-    multi_scales: tuple[float, ...]
-    flip_test: bool
-    K: int
-    score_thresh: float
-    batch_size: int
-
-
-@dataclass(frozen=True)
-class Config:
-    """All settings; the keys and their meaning are those of default_config.yaml."""
-
-    enable_modelarts: bool
-    data_url: str
-    train_url: str
-    checkpoint_url: str
-    data_path: str
-    output_path: str
-    load_path: str
-    device_target: str
-    device_id: int
-    seed: int
-    log_file: str
-    coco_data_dir: str
-    mindrecord_dir: str
-    mindrecord_prefix: str
-    annotation_file: str
-    image_dir: str
-    shard_num: int
-    keep_empty: bool
-    strict: bool
-    distribute: bool
-    device_num: int
-    need_profiler: bool
-    profiler_path: str
-    epoch_size: int
-    train_steps: int
-    do_shuffle: bool
-    enable_lossscale: bool
-    enable_data_sink: bool
-    data_sink_steps: int
-    enable_save_ckpt: bool
-    save_checkpoint_path: str
-    load_checkpoint_path: str
-    resume: bool
-    fine_tune: bool
-    backbone_checkpoint: str
-    save_checkpoint_steps: int
-    save_checkpoint_num: int
-    save_result_dir: str
-    num_workers: int
-    eval_interval: int
-    data_dir: str
-    run_mode: str
-    visual_image: bool
-    enable_eval: bool
-    export_load_ckpt: str
-    export_format: str
-    export_name: str
-    export_decode: bool
-    export_batch_size: int
-    input_res: tuple[int, ...]
-    model_path: str
-    image: str
-    val_data_dir: str
-    predict_dir: str
-    result_path: str
-    meta_path: str
-    label_path: str
-    save_path: str
-    dataset_config: DatasetConfig
-    net_config: NetConfig
-    train_config: TrainConfig
-    eval_config: EvalConfig
-    preset: str  # name of the overlay file without suffix; "" for the defaults
 
 
 # Flags of each entry. COMMON and the sections named last are added to them.
@@ -256,8 +77,8 @@ def build_config(values: dict[str, Any], choices: dict[str, Any], preset: str = 
     if not problems:
         problems = find_problems(config)
     if problems:
-        raise UserError("the configuration has %d problem%s:\n  - %s"
-                        % (len(problems), "s" * (len(problems) > 1), "\n  - ".join(problems)))
+        listed = "\n  - ".join(problems)
+        raise UserError(f"the configuration has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
     return config
 
 
@@ -265,8 +86,8 @@ def write_config(config: Config, path: Path) -> None:
     """Write the effective values as YAML that --config_path reads back."""
     values = yaml.safe_load(yaml.safe_dump(_plain(dataclasses.asdict(config))))
     values.pop("preset")
-    path.write_text("# Effective configuration; preset: %s\n%s"
-                    % (config.preset or "none", yaml.safe_dump(values, sort_keys=False)), encoding="utf-8")
+    path.write_text(f"# Effective configuration; preset: {config.preset or 'none'}\n"
+                    + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
@@ -330,12 +151,13 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
 def _parse_flags(entry: str, argv: list[str], description: str, flags: dict[str, Any],
                  helps: dict[str, Any], choices: dict[str, Any]) -> dict[str, Any]:
     """The flags given in argv, as raw strings or lists of strings."""
-    parser = argparse.ArgumentParser(prog=f"{entry}.py", description=description, allow_abbrev=False,
+    parser = argparse.ArgumentParser(prog=f"{entry}.py", usage="%(prog)s [flags]", description=description, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter, exit_on_error=False)
     parser.add_argument("--config_path", metavar="FILE", help="YAML file with the keys that differ; see configs/")
     for name, default in flags.items():
         allowed = _lookup(choices, name) or (["true", "false"] if isinstance(default, bool) else None)
-        text = f"{_lookup(helps, name) or ''} (default: {_shown(default)}{'; choices: ' + ', '.join(allowed) if allowed else ''})"
+        listed = f"; choices: {', '.join(allowed)}" if allowed else ""
+        text = f"{_lookup(helps, name) or ''} (default: {_shown(default)}{listed})"
         parser.add_argument(f"--{name}", metavar=name.split(".")[-1].upper(), default=argparse.SUPPRESS,
                             nargs="+" if isinstance(default, list) else None, help=text.replace("%", "%%"))
     try:

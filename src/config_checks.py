@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from src.settings import Config, DatasetConfig, NetConfig
+
 POSITIVE = ("shard_num", "device_num", "epoch_size", "data_sink_steps", "save_checkpoint_steps",
             "save_checkpoint_num", "num_workers", "export_batch_size", "dataset_config.num_classes",
             "dataset_config.max_objs", "net_config.num_stacks", "train_config.batch_size",
@@ -18,8 +20,8 @@ NOT_NEGATIVE = ("device_id", "seed", "eval_interval", "dataset_config.shift", "d
 SHARES = ("dataset_config.aug_rot", "dataset_config.flip_prop", "eval_config.score_thresh")
 
 
-def find_problems(config: Any) -> list[str]:
-    """Every rule that a src.config.Config breaks, as sentences for the user; empty when all hold."""
+def find_problems(config: Config) -> list[str]:
+    """Every rule that a configuration breaks, as sentences for the user; empty when all hold."""
     return [*_ranges(config), *_dataset(config.dataset_config, config.net_config), *_network(config.net_config),
             *_modes(config)]
 
@@ -30,14 +32,14 @@ def _get(config: Any, dotted: str) -> Any:
     return config
 
 
-def _ranges(config: Any) -> list[str]:
+def _ranges(config: Config) -> list[str]:
     rules = [(POSITIVE, lambda v: v > 0, "greater than 0"), (NOT_NEGATIVE, lambda v: v >= 0, "0 or greater"),
              (SHARES, lambda v: 0 <= v <= 1, "between 0 and 1")]
     return [f"{name} must be {wanted}, found {_get(config, name)}"
             for names, holds, wanted in rules for name in names if not holds(_get(config, name))]
 
 
-def _dataset(data: Any, net: Any) -> list[str]:
+def _dataset(data: DatasetConfig, net: NetConfig) -> list[str]:
     problems = []
     wanted = tuple(size // net.down_ratio for size in data.input_res_train)
     if data.output_res != wanted:
@@ -57,7 +59,7 @@ def _dataset(data: Any, net: Any) -> list[str]:
     return problems
 
 
-def _network(net: Any) -> list[str]:
+def _network(net: NetConfig) -> list[str]:
     problems = []
     if net.down_ratio != 4:
         problems.append(f"net_config.down_ratio must be 4, found {net.down_ratio}: ResNets (stride 32) are followed "
@@ -76,7 +78,7 @@ def _network(net: Any) -> list[str]:
     return problems
 
 
-def _modes(config: Any) -> list[str]:
+def _modes(config: Config) -> list[str]:
     problems = []
     evaluation = config.eval_config
     if not evaluation.multi_scales or min(evaluation.multi_scales) <= 0:

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from src.config import Config, load_config
 from src.errors import UserError
