@@ -151,8 +151,9 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
 def _parse_flags(entry: str, argv: list[str], description: str, flags: dict[str, Any],
                  helps: dict[str, Any], choices: dict[str, Any]) -> dict[str, Any]:
     """The flags given in argv, as raw strings or lists of strings."""
-    parser = argparse.ArgumentParser(prog=f"{entry}.py", usage="%(prog)s [flags]", description=description, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter, exit_on_error=False)
+    parser = argparse.ArgumentParser(prog=f"{entry}.py", usage="%(prog)s [flags]", description=description,
+                                     allow_abbrev=False, exit_on_error=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config_path", metavar="FILE", help="YAML file with the keys that differ; see configs/")
     for name, default in flags.items():
         allowed = _lookup(choices, name) or (["true", "false"] if isinstance(default, bool) else None)

@@ -1,0 +1,32 @@
+"""Set-up shared by the tests: quiet CPU device, golden numbers, real COCO images."""
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.runtime.device import prepare_environment, set_up_device
+
+prepare_environment()
+
+GOLDEN = Path(__file__).parent / "data" / "golden"
+SHARED = Path(os.environ.get("CENTERNET_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cpu_device():
+    set_up_device("CPU", 0, seed=1)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Loader of one golden file by name, e.g. golden("decode")."""
+    return lambda name: np.load(GOLDEN / f"{name}.npz", allow_pickle=False)
+
+
+@pytest.fixture(scope="session")
+def coco_mini():
+    path = SHARED / "data" / "coco_mini"
+    if not path.is_dir():
+        pytest.skip(f"real COCO images are not at {path}; set CENTERNET_SHARED to the folder that holds data/coco_mini")
+    return path
