@@ -1,0 +1,73 @@
+"""Two things that detect on a batch of prepared images: a checkpoint's network, and an exported MINDIR.
+
+Evaluation, infer.py and the tests see only the Backend contract, so both give
+comparable numbers through the same preparation and post-processing.
+"""
+from __future__ import annotations
+
+from typing import Protocol
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.categories import Categories
+from src.errors import UserError
+from src.inference.decode import Detect
+from src.settings import DatasetConfig, NetConfig
+
+
+class Backend(Protocol):
+    """What a detector needs to know of, and ask from, a model.
+
+    mean, std are of pixels / 255 in the network's colour order (RGB if to_rgb,
+    else BGR); K detections an image; fixed_shape is (B, H, W) of a model whose
+    input size is frozen, None if any size goes.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    to_rgb: bool
+    categories: Categories
+    down_ratio: int
+    K: int
+    fixed_shape: tuple[int, int, int] | None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Detect: normalised float32 (B,3,H,W) -> float32 (B,K,6): x1,y1,x2,y2 in output-map cells, score, class."""
+        ...
+
+
+class CheckpointBackend:
+    """A network with its weights, at any input size; each new size is compiled once."""
+
+    fixed_shape = None
+
+    def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, categories: Categories,
+                 K: int, flip_test: bool = False):
+        self.mean, self.std, self.to_rgb = data.mean, data.std, data.to_rgb
+        self.categories = categories
+        self.down_ratio = net.down_ratio
+        self.K = K
+        self._detect = Detect(network, K, net.cat_spec_wh, flip_test)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Detect on float32 (B,3,H,W), see Backend; raises UserError if the map has fewer cells than K."""
+        require_cells(images.shape[2], images.shape[3], self.K)
+        # At each call: a training loop that validates switches the network back in between.
+        self._detect.set_train(False)
+        return self._detect(ms.Tensor(np.ascontiguousarray(images, np.float32))).asnumpy()
+
+
+def map_size(height: int, width: int) -> tuple[int, int]:
+    """Cells (h, w) of the output map: strides halve five times, rounding up, three up-convolutions double."""
+    return -(-height // 32) * 8, -(-width // 32) * 8
+
+
+def require_cells(height: int, width: int, K: int) -> None:
+    """Raise UserError if an input of height x width pixels has fewer output cells than K detections need."""
+    rows, columns = map_size(height, width)
+    if rows * columns < K:
+        raise UserError(f"eval_config.K is {K}, but an input of {height} x {width} pixels has only {rows} x {columns} "
+                        f"= {rows * columns} output cells: set --eval_config.K to at most {rows * columns}, or use "
+                        "a larger input")
