@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Makes the virtual environment that run_demo_cpu.sh and run_tests.sh use; source it, then run "$PYTHON".
+# Idempotent: packages are installed only when requirements.lock changed since the last time.
+#   CENTERNET_VENV  where the environment is (default: .venv in the repository)
+#   PYTHON          the Python 3.10, 3.11 or 3.12 to make it with (default: the first one found)
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${CENTERNET_VENV:-$repository/.venv}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.10; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    echo "error: Python 3.10, 3.11 or 3.12 is needed and none was found; python3 is: $(python3 --version 2>&1 || true)" >&2
+    echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: PYTHON=/path/to/python3.11" >&2
+    return 1
+}
+
+make_environment() {
+    local stamp=$venv/installed.lock python
+    if [ -x "$venv/bin/python" ] && cmp -s "$repository/requirements.lock" "$stamp"; then
+        return
+    fi
+    python=$(find_python) || return 1
+    echo "Setting up $venv with $("$python" --version) (about 2 minutes, 1 GB to download)"
+    if ! "$python" -m venv --clear "$venv"; then
+        echo "error: $python cannot make virtual environments (Debian, Ubuntu: apt-get install python3-venv)" >&2
+        return 1
+    fi
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$repository/requirements.lock" \
+        || { echo "error: installing requirements.lock failed; the message above says why" >&2; return 1; }
+    cp "$repository/requirements.lock" "$stamp"
+}
+
+make_environment || exit 1
+PYTHON=$venv/bin/python
+export PYTHON
