@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Set up everything, then do the whole main job on CPU: images -> shards -> training -> COCO AP -> MINDIR -> COCO AP.
+# Usage: bash scripts/run_demo_cpu.sh [WORK_DIR]                 (default: work_demo in the repository)
+#        COCO_DIR=/path/to/coco bash scripts/run_demo_cpu.sh     (your data set instead of generated images)
+set -euo pipefail
+
+if [ $# -gt 1 ] || [[ ${1:-} == -* ]]; then
+    echo "usage: [COCO_DIR=/path/to/coco] bash scripts/run_demo_cpu.sh [WORK_DIR]" >&2
+    exit 2
+fi
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+mkdir -p "${1:-$scripts/../work_demo}"
+work_dir=$(cd "${1:-$scripts/../work_demo}" && pwd)
+coco_dir=${COCO_DIR:+$(cd "$COCO_DIR" && pwd)}
+# shellcheck source=scripts/set_up_environment.sh
+. "$scripts/set_up_environment.sh"
+cd "$scripts/.."
+exec "$PYTHON" -m scripts.demo_stages "$work_dir" ${coco_dir:+--coco_dir "$coco_dir"}
