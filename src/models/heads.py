@@ -1,0 +1,67 @@
+"""Output heads (hm, wh, reg), and reading their maps at given cells."""
+from __future__ import annotations
+
+import math
+
+from mindspore import Tensor, nn, ops
+from mindspore.common.initializer import HeUniform, Normal
+
+# A score of 0.1 everywhere: with the focal loss, a start at 0.5 drowns the few centres (Lin et al. 2017).
+HM_BIAS = -2.19
+
+
+class Heads(nn.Cell):
+    """(B,C,h,w) features -> raw hm (B,classes,h,w), wh (B,2 or 2*classes,h,w) and, with reg_offset, reg (B,2,h,w).
+
+    Args:
+        in_channels: channels of the features.
+        num_classes: channels of hm.
+        head_conv: channels of each head's 3x3 convolution; 0: heads are one 1x1 convolution.
+        cat_spec_wh: wh has a width and a height channel for each class (2*c, 2*c+1).
+        reg_offset: predict the centre's offset within its cell.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, head_conv: int, cat_spec_wh: bool, reg_offset: bool):
+        super().__init__()
+        self.reg_offset = reg_offset
+        self.hm = head(in_channels, head_conv, num_classes, HeUniform(math.sqrt(5)), HM_BIAS)
+        self.wh = head(in_channels, head_conv, 2 * num_classes if cat_spec_wh else 2, Normal(0.001), 0.0)
+        if reg_offset:
+            self.reg = head(in_channels, head_conv, 2, Normal(0.001), 0.0)
+
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The raw maps, (hm, wh, reg) or (hm, wh)."""
+        if self.reg_offset:
+            return self.hm(x), self.wh(x), self.reg(x)
+        return self.hm(x), self.wh(x)
+
+
+def head(in_channels: int, head_conv: int, channels: int, weight_init: HeUniform | Normal,
+         last_bias: float) -> nn.SequentialCell:
+    """3x3 convolution, ReLU, 1x1 convolution; or the last alone if head_conv is 0."""
+    layers: list[nn.Cell] = []
+    if head_conv:
+        layers = [nn.Conv2d(in_channels, head_conv, 3, pad_mode="pad", padding=1, has_bias=True,
+                            weight_init=weight_init, bias_init="zeros"), nn.ReLU()]
+    layers.append(nn.Conv2d(head_conv or in_channels, channels, 1, pad_mode="pad", padding=0, has_bias=True,
+                            weight_init=weight_init, bias_init=last_bias))
+    return nn.SequentialCell(*layers)
+
+
+def gather_pairs(maps: Tensor, ind: Tensor, cls: Tensor | None = None) -> Tensor:
+    """Read two channels of a map at given cells.
+
+    Args:
+        maps: (B,2,H,W), or (B,2C,H,W) with channels 2*c and 2*c+1 for class c.
+        ind: (B,M) int32, y * W + x.
+        cls: (B,M) int32, needed for 2C channels.
+
+    Returns:
+        (B,M,2).
+    """
+    batch, count = ind.shape
+    cells = maps.shape[2] * maps.shape[3]
+    first = ind if cls is None else ind + cls * (2 * cells)
+    pairs = ops.concat((first, first + cells), 1)
+    values = ops.gather_elements(ops.reshape(maps, (batch, -1)), 1, pairs)
+    return ops.transpose(ops.reshape(values, (batch, 2, count)), (0, 2, 1))

@@ -1,0 +1,121 @@
+"""ResNet backbones (He et al. 2016), with torchvision's layout so that ImageNet weights fit.
+
+In bottlenecks the 3x3 convolution carries the stride. Parameter names are
+torchvision's: conv1, bn1, layer1.0.conv1, layer1.0.downsample.0, ...
+"""
+from __future__ import annotations
+
+from mindspore import Tensor, nn
+from mindspore.common.initializer import HeNormal
+
+BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3),
+          "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
+
+
+def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Convolution without bias, padded by kernel // 2, He-normal weights."""
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=kernel // 2, has_bias=False,
+                     weight_init=HeNormal(mode="fan_out", nonlinearity="relu"))
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch norm with PyTorch's defaults (its momentum 0.1 is 0.9 here)."""
+    return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9)
+
+
+class BasicBlock(nn.Cell):
+    """Two 3x3 convolutions and a shortcut: (B,Cin,H,W) -> (B,width,H/stride,W/stride)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = conv(in_channels, width, 3, stride)
+        self.bn1 = batch_norm(width)
+        self.conv2 = conv(width, width, 3)
+        self.bn2 = batch_norm(width)
+        self.relu = nn.ReLU()
+        self.downsample = shortcut(in_channels, width, stride)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Add the residual to the shortcut."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        return self.relu(out + self.downsample(x))
+
+
+class Bottleneck(nn.Cell):
+    """1x1, 3x3, 1x1 convolutions and a shortcut: (B,Cin,H,W) -> (B,4*width,H/stride,W/stride)."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = conv(in_channels, width, 1)
+        self.bn1 = batch_norm(width)
+        self.conv2 = conv(width, width, 3, stride)
+        self.bn2 = batch_norm(width)
+        self.conv3 = conv(width, 4 * width, 1)
+        self.bn3 = batch_norm(4 * width)
+        self.relu = nn.ReLU()
+        self.downsample = shortcut(in_channels, 4 * width, stride)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Add the residual to the shortcut."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return self.relu(out + self.downsample(x))
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Cell:
+    """The identity, or a 1x1 convolution and batch norm where the shape changes."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return nn.SequentialCell(conv(in_channels, out_channels, 1, stride), batch_norm(out_channels))
+
+
+class ResNet(nn.Cell):
+    """Feature extractor: (B,3,H,W) -> (B,out_channels,ceil(H/32),ceil(W/32)).
+
+    Args:
+        name: a key of BLOCKS.
+        blocks: number of blocks of the four stages; empty takes the name's own.
+        stem_pool: "pad" is PyTorch's symmetric padding of the stem's pooling;
+            "same" pads at the end only, as the model zoo's networks were trained.
+    """
+
+    def __init__(self, name: str, blocks: tuple[int, ...] = (), stem_pool: str = "pad"):
+        super().__init__()
+        block = BasicBlock if name in ("resnet18", "resnet34") else Bottleneck
+        counts = blocks or BLOCKS[name]
+        self.conv1 = conv(3, 64, 7, 2)
+        self.bn1 = batch_norm(64)
+        self.relu = nn.ReLU()
+        self.pool = stem_pooling(stem_pool)
+        self.layer1 = stage(block, 64, 64, counts[0], 1)
+        self.layer2 = stage(block, 64 * block.expansion, 128, counts[1], 2)
+        self.layer3 = stage(block, 128 * block.expansion, 256, counts[2], 2)
+        self.layer4 = stage(block, 256 * block.expansion, 512, counts[3], 2)
+        self.out_channels = 512 * block.expansion
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Features of the last stage."""
+        x = self.pool(self.relu(self.bn1(self.conv1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def stem_pooling(padding: str) -> nn.Cell:
+    """3x3 max pooling with stride 2, padded on both sides ("pad") or as needed at the end ("same")."""
+    if padding == "same":
+        return nn.MaxPool2d(3, 2, pad_mode="same")
+    # Zeros pad as well as minus infinity would: the input has passed a ReLU. The pooling's own
+    # pad_mode "pad" is not available on every device.
+    return nn.SequentialCell(nn.Pad(((0, 0), (0, 0), (1, 1), (1, 1))), nn.MaxPool2d(3, 2, pad_mode="valid"))
+
+
+def stage(block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, count: int,
+          stride: int) -> nn.SequentialCell:
+    """Blocks of one resolution; the first changes stride and channels."""
+    first = block(in_channels, width, stride)
+    return nn.SequentialCell(first, *[block(width * block.expansion, width, 1) for _ in range(count - 1)])
