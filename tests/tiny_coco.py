@@ -28,7 +28,8 @@ def make_coco(folder, num_images=8, categories=CATEGORIES, split="train", size=(
             w, h = int(rng.integers(8, width // 2)), int(rng.integers(8, height // 2))
             x, y = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
             kind = int(rng.integers(len(categories)))
-            cv2.rectangle(pixels, (x, y), (x + w - 1, y + h - 1), (60 + 60 * (kind % 3), 250 - 40 * (kind % 5), 200), -1)
+            color = (60 + 60 * (kind % 3), 250 - 40 * (kind % 5), 200)
+            cv2.rectangle(pixels, (x, y), (x + w - 1, y + h - 1), color, -1)
             annotations.append({"id": len(annotations) + 1, "image_id": 100 + index, "category_id": categories[kind][0],
                                 "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0})
         name = f"{index:06d}.jpg"

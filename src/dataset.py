@@ -1,0 +1,41 @@
+"""Convert the training split of a COCO-format data set to MindRecord shards.
+
+python src/dataset.py --coco_data_dir DATASET --mindrecord_dir SHARDS
+python src/dataset.py --annotation_file boxes.json --image_dir images --mindrecord_dir SHARDS
+"""
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: Python searches src/ itself, where there is no package "src"
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from src.config import Config
+from src.errors import UserError
+from src.runtime.entry import run_entry
+
+
+def run(config: Config) -> None:
+    """Read, check and write the data set, and print what was written and left out."""
+    import logging
+
+    from src.data.coco import locate, read_coco
+    from src.data.convert import convert
+
+    if not config.mindrecord_dir:
+        raise UserError("--mindrecord_dir is empty: name the folder that the shards shall be written to")
+    files = locate(config.coco_data_dir, "train", config.annotation_file, config.image_dir)
+    summary = convert(read_coco(*files), Path(config.mindrecord_dir), config.mindrecord_prefix, config.shard_num,
+                      config.keep_empty, config.strict)
+    log = logging.getLogger("centernet")
+    for line in summary.lines():
+        log.info("%s", line)
+    log.info("shards: %s*, %d of them", Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after a user's error."""
+    return run_entry("dataset", "Convert a COCO-format data set to MindRecord shards.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
