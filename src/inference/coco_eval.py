@@ -72,15 +72,15 @@ class Metrics:
         return "\n".join(lines)
 
     def note(self) -> str:
-        """What to look at if the AP is 0; empty otherwise."""
+        """What to look at if the AP is 0, below an empty line; "" otherwise."""
         if not self.annotated:
-            return ("None of the evaluated images has an annotated box, so there is no AP (-1): check that the "
+            return ("\n\nNone of the evaluated images has an annotated box, so there is no AP (-1): check that the "
                     "annotation file belongs to these images.")
-        if self.AP > 0:
+        if self.AP >= 0.0005:
             return ""
         found = (f"{self.detected} boxes were detected in {self.images} images, the highest score is "
                  f"{self.highest_score:.3f}") if self.detected else f"no box was detected in {self.images} images"
-        return (f"AP is 0: {found}. Scores below 0.1 mean that the network has hardly learnt yet (train longer, or "
+        return (f"\n\nAP is 0: {found}. Scores below 0.1 mean that the network has hardly learnt yet (train longer, or "
                 "check that the loss falls). High scores mean that the boxes are in wrong places or of wrong "
                 "categories: look at the pictures of --visual_image true, and check that the categories, mean, "
                 "std and to_rgb are those of the training.")
