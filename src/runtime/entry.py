@@ -36,4 +36,5 @@ def set_up_log(log_file: str) -> None:
             handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
         except OSError as error:
             raise UserError(f"--log_file {log_file}: {error.strerror or error}") from error
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=True)
+    logging.getLogger("centernet").setLevel(logging.INFO)
