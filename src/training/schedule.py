@@ -1,0 +1,77 @@
+"""Learning rate schedules; they run in the training graph, on the optimizer's own step counter.
+
+The optimizer counts updates, so a step that is skipped for an overflow does not
+advance the schedule.
+"""
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Tensor, ops
+from mindspore.nn.learning_rate_schedule import LearningRateSchedule
+
+from src.settings import TrainConfig
+
+
+class MultiDecay(LearningRateSchedule):
+    """Linear warm-up, then the rate divided by a factor after each of some epochs.
+
+    Args:
+        learning_rate: rate after the warm-up.
+        warmup_steps: update s (from 0) of the warm-up has (s + 1) / warmup_steps of the rate; 0 is no warm-up.
+        drop_steps: numbers of updates after which the rate is divided.
+        factor: divisor.
+    """
+
+    def __init__(self, learning_rate: float, warmup_steps: int, drop_steps: tuple[int, ...], factor: float):
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.drop_steps = tuple(drop_steps)
+        self.factor = factor
+
+    def construct(self, global_step: Tensor) -> Tensor:
+        """Rate, float32 scalar, of the update that global_step (int32, from 0) counts."""
+        rate = self.learning_rate * _warm_up(global_step, self.warmup_steps)
+        for drop in self.drop_steps:
+            rate = ops.select(global_step >= drop, rate / self.factor, rate)
+        return rate
+
+
+class PolyDecay(LearningRateSchedule):
+    """(rate - end) * (1 - step / total_steps) ** power + end, times a linear warm-up; end after total_steps.
+
+    Args:
+        learning_rate: rate that the polynomial starts from.
+        end_learning_rate: rate after total_steps.
+        power: power of the polynomial.
+        warmup_steps: as for MultiDecay; the polynomial counts from step 0, warm-up included.
+        total_steps: length of the training in updates.
+    """
+
+    def __init__(self, learning_rate: float, end_learning_rate: float, power: float, warmup_steps: int,
+                 total_steps: int):
+        super().__init__()
+        self.span = learning_rate - end_learning_rate
+        self.end = end_learning_rate
+        self.power = power
+        self.warmup_steps = warmup_steps
+        self.total_steps = total_steps
+
+    def construct(self, global_step: Tensor) -> Tensor:
+        """Rate, float32 scalar, of the update that global_step (int32, from 0) counts."""
+        done = ops.minimum(global_step.astype(ms.float32) / self.total_steps, 1.0)
+        return (self.span * ops.pow(1.0 - done, self.power) + self.end) * _warm_up(global_step, self.warmup_steps)
+
+
+def _warm_up(global_step: Tensor, warmup_steps: int) -> Tensor:
+    return ops.minimum((global_step.astype(ms.float32) + 1.0) / max(warmup_steps, 1), 1.0)
+
+
+def build_schedule(train: TrainConfig, steps_per_epoch: int, total_steps: int) -> LearningRateSchedule:
+    """The schedule that train.lr_schedule names, for epochs of the given number of steps."""
+    if train.lr_schedule == "PolyDecay":
+        poly = train.PolyDecay
+        return PolyDecay(poly.learning_rate, poly.end_learning_rate, poly.power, poly.warmup_steps, total_steps)
+    multi = train.MultiDecay
+    return MultiDecay(multi.learning_rate, multi.warmup_steps,
+                      tuple(epoch * steps_per_epoch for epoch in multi.multi_epochs), multi.factor)

@@ -1,0 +1,128 @@
+"""One training step as one cell: loss, gradients, loss scale, overflow skip, clip, update."""
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
+
+from src.settings import TrainConfig
+
+# Beyond this a larger scale does not save a single float16 gradient from underflow; growing on would only
+# make steps overflow. The framework's own dynamic scale starts here.
+LARGEST_SCALE = 2.0 ** 24
+STATISTICS = ("moving_mean", "moving_variance")
+
+
+def _unscale(inverse: Tensor, gradient: Tensor) -> Tensor:
+    return gradient * inverse.astype(gradient.dtype)
+
+
+def _square_sum(gradient: Tensor) -> Tensor:
+    return ops.square(gradient.astype(ms.float32)).sum()
+
+
+class TrainStep(nn.Cell):
+    """Run one batch; update the weights unless a gradient or the loss is not finite on any device.
+
+    A skipped step leaves everything as it was, moments, step counter and batch norm
+    statistics included (the forward pass has already moved these, so they are put
+    back), except that a dynamic loss scale is halved.
+
+    All state is Parameters, so that a checkpoint of this cell is complete: the network's
+    under their own names, Adam's, `loss_scale` (float32) and `good_steps` (int32).
+
+    Args:
+        loss_network: cell; construct(*batch) -> (loss, hm_loss, wh_loss, off_loss), float32 scalars.
+        optimizer: updates loss_network's trainable parameters; its learning rate is a schedule.
+        train: loss_scale_value, loss_scale_mode, loss_scale_window and grad_clip are used.
+        scale_loss: False keeps the scale at 1; non-finite gradients are skipped all the same.
+        devices: size of the group that trains together; gradients are averaged over it.
+    """
+
+    def __init__(self, loss_network: nn.Cell, optimizer: nn.Optimizer, train: TrainConfig, scale_loss: bool = True,
+                 devices: int = 1):
+        super().__init__(auto_prefix=False)
+        self.loss_network = loss_network
+        self.optimizer = optimizer
+        self.weights = optimizer.parameters
+        statistics = [p for p in loss_network.get_parameters() if p.name.split(".")[-1] in STATISTICS]
+        self.statistics = ParameterTuple(statistics)
+        self.ends = _running_ends(statistics)
+        initial = train.loss_scale_value if scale_loss else 1.0
+        self.dynamic = scale_loss and train.loss_scale_mode == "dynamic"
+        self.window = train.loss_scale_window
+        self.limits = (min(1.0, initial), max(LARGEST_SCALE, initial))
+        self.loss_scale = Parameter(Tensor(initial, ms.float32), name="loss_scale", requires_grad=False)
+        self.good_steps = Parameter(Tensor(0, ms.int32), name="good_steps", requires_grad=False)
+        self.clip = train.grad_clip
+        self.distributed = devices > 1
+        if self.distributed:
+            self.reduce_gradients = nn.DistributedGradReducer(self.weights, mean=True, degree=devices)
+            self.reduce_flag = ops.AllReduce()
+        self.each = ops.HyperMap()
+        self.gradient = ops.value_and_grad(self._scaled_loss, None, self.weights, has_aux=True)
+        self.set_train()
+
+    def construct(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """Return loss, hm_loss, wh_loss, off_loss, overflow (bool), the scale and the learning rate of this step."""
+        scale = self.loss_scale * 1.0  # a copy: _adjust_scale overwrites the parameter
+        rate = self.optimizer.learning_rate(self.optimizer.global_step).reshape(())
+        before = self._copy_statistics()
+        # The forward pass moves the statistics in place, so it has to wait for the copies.
+        batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
+        (_, losses), gradients = self.gradient(*batch)
+        if self.distributed:
+            gradients = self.reduce_gradients(gradients)
+        gradients = self.each(ops.partial(_unscale, 1.0 / scale), gradients)
+        # The loss too: an L1 term has a gradient of 1 where a target is inf.
+        finite = self._all_finite((*gradients, losses[0]))
+        if self.clip > 0:
+            gradients = self._clip(gradients)
+        if finite:
+            self.optimizer(gradients)
+        else:
+            self._restore_statistics(before)
+        self._adjust_scale(finite)
+        return losses + (ops.logical_not(finite), scale, rate)
+
+    def _scaled_loss(self, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        losses = self.loss_network(*batch)
+        return losses[0] * self.loss_scale, losses
+
+    def _all_finite(self, gradients: tuple[Tensor, ...]) -> Tensor:
+        finite = amp.all_finite(gradients)
+        if self.distributed:
+            # Needed although the gradients are averaged: on the first Ascend 910 all_finite reads a status
+            # register of its own device. CPU can reduce floats only.
+            finite = self.reduce_flag(1.0 - finite.astype(ms.float32)) < 0.5
+        return finite
+
+    def _clip(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        norm = ops.sqrt(ops.addn(self.each(_square_sum, gradients)))
+        return self.each(ops.partial(_unscale, self.clip / ops.maximum(norm, self.clip)), gradients)
+
+    def _copy_statistics(self) -> Tensor:
+        return ops.concat(self.statistics) if self.ends else self.loss_scale * 1.0
+
+    def _restore_statistics(self, before: Tensor) -> None:
+        for index, (start, end) in enumerate(self.ends):
+            ops.assign(self.statistics[index], before[start:end])
+
+    def _adjust_scale(self, finite: Tensor) -> None:
+        """Count good steps; halve a dynamic scale after a bad one, double it after a window of good ones."""
+        counted = (self.good_steps + 1) * finite.astype(ms.int32)
+        if self.dynamic:
+            smallest, largest = self.limits
+            full = counted >= self.window
+            grown = ops.select(full, ops.minimum(self.loss_scale * 2.0, largest), self.loss_scale * 1.0)
+            ops.assign(self.loss_scale, ops.select(finite, grown, ops.maximum(self.loss_scale * 0.5, smallest)))
+            counted = ops.select(full, ops.zeros_like(counted), counted)
+        ops.assign(self.good_steps, counted)
+
+
+def _running_ends(parameters: list[Parameter]) -> tuple[tuple[int, int], ...]:
+    """Start and end of each parameter in the concatenation of all."""
+    spans, start = [], 0
+    for parameter in parameters:
+        spans.append((start, start + parameter.size))
+        start += parameter.size
+    return tuple(spans)

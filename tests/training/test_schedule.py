@@ -1,0 +1,59 @@
+"""Learning rates against numbers computed by hand."""
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+
+from src.config import load_config
+from src.training.schedule import MultiDecay, PolyDecay, build_schedule
+
+
+def rates(schedule, steps):
+    return [float(schedule(ms.Tensor(step, ms.int32)).asnumpy()) for step in steps]
+
+
+def test_multi_decay_warms_up_then_drops():
+    schedule = MultiDecay(0.4, warmup_steps=4, drop_steps=(10, 20), factor=10.0)
+    assert rates(schedule, [0, 1, 3, 4, 9, 10, 19, 20, 1000]) == pytest.approx(
+        [0.1, 0.2, 0.4, 0.4, 0.4, 0.04, 0.04, 0.004, 0.004], rel=1e-6)
+
+
+def test_poly_decay_ends_at_its_end():
+    schedule = PolyDecay(1.0, 0.1, power=2.0, warmup_steps=0, total_steps=10)
+    assert rates(schedule, [0, 1, 5, 9, 10, 15]) == pytest.approx([1.0, 0.829, 0.325, 0.109, 0.1, 0.1], rel=1e-6)
+
+
+def test_poly_decay_warms_up_along_the_polynomial():
+    schedule = PolyDecay(1.0, 0.1, power=1.0, warmup_steps=2, total_steps=10)
+    assert rates(schedule, [0, 1, 2]) == pytest.approx([0.5, 0.91, 0.82], rel=1e-6)
+
+
+def test_a_step_counter_beyond_float32_integers_still_drops_at_its_step():
+    drop = 2 ** 24 + 1
+    assert rates(MultiDecay(1.0, 0, (drop,), 2.0), [drop - 1, drop]) == [1.0, 0.5]
+
+
+def test_epochs_become_steps():
+    train = load_config("train", ["--train_config.MultiDecay.multi_epochs", "2", "3", "--train_config.MultiDecay."
+                                  "warmup_steps", "0"], "").train_config
+    schedule = build_schedule(train, steps_per_epoch=7, total_steps=28)
+    base = train.MultiDecay.learning_rate
+    assert rates(schedule, [13, 14, 20, 21]) == pytest.approx([base, base / 10, base / 10, base / 100], rel=1e-6)
+
+
+def test_poly_is_chosen_by_name():
+    train = load_config("train", ["--train_config.lr_schedule", "PolyDecay", "--train_config.PolyDecay.warmup_steps",
+                                  "0"], "").train_config
+    # (0.0005 - 5e-7) * 0.5 ** 5 + 5e-7
+    assert rates(build_schedule(train, 7, total_steps=20), [10]) == pytest.approx([1.6109375e-05], rel=1e-5)
+
+
+def test_the_optimizer_follows_the_schedule():
+    network = nn.Dense(1, 1, weight_init="zeros", has_bias=False)
+    optimizer = nn.SGD(network.trainable_params(), MultiDecay(1.0, 2, (3,), 10.0))
+    values = []
+    for _ in range(4):
+        before = network.weight.asnumpy().copy()
+        optimizer((ms.Tensor(np.ones((1, 1), np.float32)),))
+        values.append(float((before - network.weight.asnumpy()).item()))
+    assert values == pytest.approx([0.5, 1.0, 1.0, 0.1], rel=1e-5)
