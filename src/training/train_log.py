@@ -1,0 +1,160 @@
+"""What a training tells: lines that people grep, metrics.jsonl, a progress bar, a picture of the losses."""
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+LOG = logging.getLogger("centernet")
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Numbers of one step, of this device; total is the weighted sum of the three losses."""
+
+    total: float
+    hm: float
+    wh: float
+    off: float
+    overflow: bool
+    scale: float
+    rate: float
+
+    def text(self) -> str:
+        """The outputs as the model zoo's training printed them."""
+        return (f"(Tensor(shape=[], dtype=Float32, value= {self.total:.6g}), "
+                f"Tensor(shape=[], dtype=Bool, value= {self.overflow}), "
+                f"Tensor(shape=[], dtype=Float32, value= {self.scale:.6g}))")
+
+
+class TrainLog:
+    """Log of one training; folder None (all ranks but the first) makes it silent.
+
+    Args:
+        folder: where metrics.jsonl goes.
+        steps_per_epoch: steps of an epoch.
+        total_steps: last step of the training.
+        images_per_step: global batch.
+        start_step: steps done before; what metrics.jsonl has of later ones is removed, as they come again.
+    """
+
+    def __init__(self, folder: Path | None, steps_per_epoch: int, total_steps: int, images_per_step: int,
+                 start_step: int = 0):
+        self.active = folder is not None
+        self.steps_per_epoch = steps_per_epoch
+        self.images_per_step = images_per_step
+        self.first = True
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
+        self.clock = time.perf_counter()
+        self.bar = tqdm(total=total_steps, initial=start_step, unit="step", file=sys.stderr,
+                        disable=None if self.active else True)
+        if self.active:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / METRICS
+            earlier = [row for row in read_metrics(path) if row["step"] <= start_step] if start_step else []
+            self.file = path.open("w", encoding="utf-8")
+            for row in earlier:
+                self._write(row)
+
+    def start_clock(self) -> None:
+        """Begin to measure; the time until the first step's end is reported apart."""
+        self.clock = time.perf_counter()
+
+    def step(self, epoch: int, step: int, result: StepResult) -> None:
+        """Log a step; epoch counts from 0, step from 1 over the whole training."""
+        now = time.perf_counter()
+        seconds, self.clock = now - self.clock, now
+        if self.first:
+            self._info(f"first step (with compilation) took {seconds:.1f} s")
+        else:
+            self.seconds.append(seconds)
+        self.losses.append(result.total)
+        speed = None if self.first else self.images_per_step / seconds
+        self.first = False
+        percent = (step - 1) % self.steps_per_epoch + 1
+        self._info(f"epoch: {epoch}, current epoch percent: {percent / self.steps_per_epoch:.3f}, step: {step}, "
+                   f"outputs are {result.text()}")
+        self._write({"kind": "step", "epoch": epoch, "step": step, "loss": result.total, "hm_loss": result.hm,
+                     "wh_loss": result.wh, "off_loss": result.off, "lr": result.rate, "scale": result.scale,
+                     "overflow": result.overflow, "images_per_second": speed})
+        self.bar.set_postfix_str(f"loss {result.total:.4g}", refresh=False)
+        self.bar.update()
+
+    def epoch(self, epoch: int, step: int) -> None:
+        """Log the end of an epoch; the first step of the run does not count in its times."""
+        total, each = sum(self.seconds), sum(self.seconds) / max(len(self.seconds), 1)
+        self._info(f"epoch time: {total * 1000:.3f} ms, per step time: {each * 1000:.3f} ms")
+        finite = [loss for loss in self.losses if math.isfinite(loss)]
+        self._write({"kind": "epoch", "epoch": epoch, "step": step, "seconds": total, "seconds_per_step": each,
+                     "images_per_second": self.images_per_step / each if each else None,
+                     "loss": sum(finite) / len(finite) if finite else None})
+        self.seconds, self.losses = [], []
+        self.start_clock()
+
+    def evaluation(self, epoch: int, step: int, average_precision: float, best: bool) -> None:
+        """Log the AP (0..1) after an epoch."""
+        self._info(f"epoch: {epoch}, AP: {average_precision:.4f}{' (best so far)' if best else ''}")
+        self._write({"kind": "evaluation", "epoch": epoch, "step": step, "AP": average_precision, "best": best})
+        self.start_clock()
+
+    def close(self) -> None:
+        """Close the bar and the file; everything has been written at once."""
+        self.bar.close()
+        if self.active:
+            self.file.close()
+
+    def _info(self, line: str) -> None:
+        if self.active:
+            LOG.info("%s", line)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self.active:
+            plain = {key: None if isinstance(value, float) and not math.isfinite(value) else value
+                     for key, value in row.items()}
+            self.file.write(json.dumps(plain) + "\n")
+            self.file.flush()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The objects of a metrics.jsonl; a last line that was cut off is left out, no file is no objects."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            LOG.warning("%s: left out a line that is not complete", path)
+    return rows
+
+
+def plot_losses(metrics: Path, picture: Path) -> None:
+    """Draw the losses of a metrics.jsonl over the steps, and the learning rate below; nothing without steps."""
+    # matplotlib takes a second to import, and only the end of a training needs it.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = [row for row in read_metrics(metrics) if row["kind"] == "step"]
+    if not rows:
+        return
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    steps = [row["step"] for row in rows]
+    for key, label in (("loss", "total"), ("hm_loss", "hm"), ("wh_loss", "wh"), ("off_loss", "off")):
+        upper.plot(steps, [math.nan if row[key] is None else row[key] for row in rows], label=label, linewidth=1)
+    if all(row["loss"] is None or row["loss"] > 0 for row in rows):
+        upper.set_yscale("log")
+    upper.set_ylabel("loss")
+    upper.legend()
+    upper.grid(alpha=0.3)
+    lower.plot(steps, [row["lr"] for row in rows], color="black", linewidth=1)
+    lower.set(xlabel="step", ylabel="learning rate")
+    figure.savefig(picture, dpi=100)
