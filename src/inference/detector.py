@@ -35,13 +35,13 @@ def read_image(path: Path) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"image {path}: {error.strerror or error}") from error
+    if is_cut(data):
+        raise UserError(f"image {path} is cut off after {len(data)} bytes: copy it again, or remove it from the "
+                        "data set")
     image = decode(data)
     if image is None:
         raise UserError(f"image {path} ({len(data)} bytes) is not an image file that OpenCV can decode: replace it, "
                         "or remove it from the data set")
-    if is_cut(data):
-        raise UserError(f"image {path} is cut off after {len(data)} bytes: copy it again, or remove it from the "
-                        "data set")
     return image
 
 
