@@ -26,10 +26,8 @@ def run(config: Config) -> None:
     files = locate(config.coco_data_dir, "train", config.annotation_file, config.image_dir)
     summary = convert(read_coco(*files), Path(config.mindrecord_dir), config.mindrecord_prefix, config.shard_num,
                       config.keep_empty, config.strict)
-    log = logging.getLogger("centernet")
-    for line in summary.lines():
-        log.info("%s", line)
-    log.info("shards: %s*, %d of them", Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)
+    logging.getLogger("centernet").info("%s\nshards: %s*, %d of them", "\n".join(summary.lines()),
+                                        Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -86,7 +86,7 @@ def jitter_colors(rng: np.random.Generator, image: np.ndarray, data: DatasetConf
 
     Each of them is linear in the pixel, in its gray value and in the mean gray value m of the image before
     any change: together they are (a * I + b * gray) @ pixel + c * m + lighting, one pass over the image.
-    Values are rounded and clipped to 0..255.
+    Values are rounded (within one level: OpenCV works in fixed point) and clipped to 0..255.
     """
     pixel, gray, mean = 1.0, 0.0, 0.0
     for kind in rng.permutation(3):

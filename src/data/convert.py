@@ -30,6 +30,7 @@ log = logging.getLogger("centernet")
 
 CHUNK = 64               # images in memory at a time
 LARGEST_IMAGE = 1 << 27  # bytes; a page of MindRecord holds at most twice as much
+DEFAULT_PAGE = 1 << 25   # bytes
 LOG_SECONDS = 10
 
 
@@ -37,7 +38,7 @@ LOG_SECONDS = 10
 class Summary:
     """What a conversion wrote and left out."""
 
-    image_ids: tuple[int, ...]  # in the order of the rows
+    image_ids: tuple[int, ...]  # in the annotation file's order
     boxes: tuple[int, ...]      # per class
     images: tuple[int, ...]     # with that class
     empty: int                  # images left out because they have no boxes
@@ -74,9 +75,9 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
         part.mkdir(parents=True)
         summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, report)
         _refuse_defects(report, strict, dataset)
-        _verify_rows(part, prefix, summary)
-        _replace(part, folder, prefix, _info(dataset, part, prefix, summary, keep_empty))
-    except (OSError, MindRecordException) as error:
+        rows = _verify_rows(part, prefix, summary)
+        _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
+    except (OSError, RuntimeError, MindRecordException) as error:  # mindspore raises the latter two
         raise UserError(f"--mindrecord_dir {folder}: cannot write the shards: {error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -98,18 +99,44 @@ def _refuse_defects(report: Report, strict: bool, dataset: CocoDataset) -> None:
                         f"mend them, or use --strict false to leave them out:\n{listed}")
 
 
+def _page_size(sizes: list[int], shard_num: int) -> int:
+    """A power of two that holds the largest image, and no more than the data of a shard or FileWriter's own choice."""
+    wanted = max(2 * min(max(sizes, default=0), LARGEST_IMAGE), min(sum(sizes) // shard_num, DEFAULT_PAGE), 1 << 18)
+    return 1 << (wanted - 1).bit_length()
+
+
 class _Writer:
-    """A FileWriter of fitting page size with shards numbered from 0."""
+    """A FileWriter of fitting page size with shards numbered from 0, which get equal shares of the rows."""
 
     def __init__(self, folder: Path, prefix: str, shard_num: int, dataset: CocoDataset):
         # A single shard's name gets no number from FileWriter.
         self.writer = FileWriter(str(folder / (prefix if shard_num > 1 else f"{prefix}0")), shard_num)
-        largest = max((image.path.stat().st_size for image in dataset.images), default=0)
-        page = 1 << 25  # FileWriter's own choice
-        while page < 2 * min(largest, LARGEST_IMAGE):
-            page *= 2
+        page = _page_size([image.path.stat().st_size for image in dataset.images], shard_num)
         self.writer.set_page_size(page)
+        if page < DEFAULT_PAGE:  # few pages need no header of 16 MB, which is written whole
+            self.writer.set_header_size(1 << 20)
         self.writer.add_schema(SCHEMA, "images and boxes of a detection data set")
+        # FileWriter splits the rows of each call; those that are left over go to random shards.
+        self.chunk = shard_num * max(1, CHUNK // shard_num)
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, image: CocoImage, data: bytes) -> None:
+        """Write one row, a chunk at a time."""
+        self.rows.append({"img_id": np.array([image.id], np.int32), "image": data, "num_objects": len(image.boxes),
+                          "bboxes": image.boxes, "category_id": image.classes + np.int32(1)})
+        if len(self.rows) == self.chunk:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait."""
+        if self.rows:
+            self.writer.write_raw_data(self.rows)
+        self.rows = []
+
+    def finish(self) -> None:
+        """Write what is left, and the index files."""
+        self.flush()
+        self.writer.commit()
 
 
 def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Report) -> Summary:
@@ -117,9 +144,7 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
     image_ids: list[int] = []
     wanted = [image for image in dataset.images if keep_empty or len(image.boxes)]
     for image, data in _read_images(wanted, report):
-        target.writer.write_raw_data([{
-            "img_id": np.array([image.id], np.int32), "image": data, "num_objects": len(image.boxes),
-            "bboxes": image.boxes, "category_id": image.classes + np.int32(1)}])
+        target.add(image, data)
         image_ids.append(image.id)
         np.add.at(counts[0], image.classes, 1)
         counts[1][np.unique(image.classes)] += 1
@@ -128,7 +153,7 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
         raise UserError(f"{dataset.annotation_file} with images in {dataset.image_dir}: no image with a box is left to "
                         f"write ({len(dataset.images)} images found, {len(dataset.images) - len(wanted)} without boxes)"
                         f"{f'. Defects:{chr(10)}{lines}' if lines else '.'}")
-    target.writer.commit()
+    target.finish()
     return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()),
                    len(dataset.images) - len(wanted), dataset.categories, report)
 
@@ -160,36 +185,40 @@ def _read_image(image: CocoImage) -> tuple[bytes, str]:
         return b"", f"image file not readable ({error.strerror})"
     if len(data) > LARGEST_IMAGE:
         return b"", f"image file of more than {LARGEST_IMAGE >> 20} MB"
+    if is_cut(data):
+        return b"", "image file cut off or damaged"
     pixels = decode(data)
     if pixels is None:
         return b"", "image file that is not an image, or damaged"
-    if is_cut(data):
-        return b"", "image file cut off or damaged"
     if pixels.shape[:2] != (image.height, image.width):
         return b"", "image of another size than its entry says (rotated by EXIF?)"
     return data, ""
 
 
-def _verify_rows(part: Path, prefix: str, summary: Summary) -> None:
-    """Read the shards back: FileWriter drops rows that it does not like with no more than a warning."""
+def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:
+    """Read the shards back: FileWriter drops rows that it does not like with no more than a warning.
+
+    Returns the image ids in the order of the rows.
+    """
     files = [str(path) for path in shard_files(part, prefix)]
     rows = ds.MindDataset(files, ["img_id", "num_objects"], shuffle=False)
     read = [(int(row["img_id"].item()), int(row["num_objects"]))
             for row in rows.create_dict_iterator(num_epochs=1, output_numpy=True)]
-    if sorted(image_id for image_id, _ in read) != sorted(summary.image_ids) or sum(
-            count for _, count in read) != sum(summary.boxes):
+    image_ids = [image_id for image_id, _ in read]
+    if sorted(image_ids) != sorted(summary.image_ids) or sum(count for _, count in read) != sum(summary.boxes):
         raise UserError(f"the shards read back {len(read)} of {len(summary.image_ids)} images: MindSpore did not "
                         "write all of them; is the disk full?")
+    return image_ids
 
 
-def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, keep_empty: bool) -> dict[str, Any]:
+def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows: list[int]) -> dict[str, Any]:
     shards = shard_files(part, prefix)
     files = [file for shard in shards for file in (shard, shard.with_name(shard.name + ".db"))]
-    return {"complete": True, "categories": dataset.categories.to_json(), "images": len(summary.image_ids),
-            "objects": sum(summary.boxes), "files": describe_files(files), "keep_empty": keep_empty,
+    return {"complete": True, "categories": dataset.categories.to_json(), "images": len(rows),
+            "objects": sum(summary.boxes), "files": describe_files(files),
             "source": {"annotation_file": str(dataset.annotation_file.resolve()),
                        "image_dir": str(dataset.image_dir.resolve())},
-            "defects": summary.report.counts}
+            "defects": summary.report.counts, "image_ids": rows}
 
 
 def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> None:
@@ -209,7 +238,9 @@ def _write_json(part: Path, path: Path, document: dict[str, Any]) -> None:
     """Write a file so that it is there whole or not at all."""
     draft = part / path.name
     with open(draft, "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1)
+        # One line for each key: indented, the list of ids would take one for each image.
+        lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
+        file.write("{" + ",\n ".join(lines) + "}\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(draft, path)

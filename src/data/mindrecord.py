@@ -40,7 +40,12 @@ class Shards:
 
     files: tuple[str, ...]
     categories: Categories
-    num_images: int
+    rows: tuple[int, ...]  # row numbers in the order of their image ids (without an info file: as they come)
+
+    @property
+    def num_images(self) -> int:
+        """Images in all shards."""
+        return len(self.rows)
 
 
 def info_path(folder: Path, prefix: str) -> Path:
@@ -87,16 +92,18 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     if path.exists():
         info = read_info(path)
         files = _checked_files(folder, info, path, verify)
-        categories, expected = categories_from_json(info["categories"], str(path)), info["images"]
+        categories, image_ids = categories_from_json(info["categories"], str(path)), info["image_ids"]
     else:
         files = _files_without_info(folder, prefix)
-        categories, expected = _named_categories(names, num_classes), None
+        categories, image_ids = _named_categories(names, num_classes), None
         log.warning("%s is missing: the shards are not checked, and the categories are dataset_config.coco_classes "
                     "(%d names)", path, len(names))
-    num_images = _count_rows(files)
-    if expected not in (None, num_images):
-        raise UserError(f"{folder}: the shards hold {num_images} images, {path.name} says {expected}; {CONVERT}")
-    return Shards(tuple(map(str, files)), categories, num_images)
+    count = _count_rows(files)
+    if image_ids is not None and len(image_ids) != count:
+        raise UserError(f"{folder}: the shards hold {count} images, {path.name} says {len(image_ids)}; {CONVERT}")
+    # MindSpore spreads rows over the shards with some chance; by image id the order is the data set's own.
+    rows = range(count) if image_ids is None else sorted(range(count), key=image_ids.__getitem__)
+    return Shards(tuple(map(str, files)), categories, tuple(rows))
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -105,9 +112,10 @@ def read_info(path: Path) -> dict[str, Any]:
         info = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not readable ({error}); {CONVERT}") from error
-    if isinstance(info, dict) and info.get("complete") is False:
+    info = info if isinstance(info, dict) else {}
+    if info.get("complete") is False:
         raise UserError(f"{path}: a conversion was interrupted while it replaced the shards; {CONVERT}")
-    missing = [key for key in ("complete", "categories", "images", "files") if key not in dict(info or {})]
+    missing = [key for key in ("complete", "categories", "files", "image_ids") if key not in info]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; {CONVERT}")
     return info
@@ -162,5 +170,5 @@ def _count_rows(files: list[Path]) -> int:
 
 def first_message(error: Exception) -> str:
     """The sentence that matters of a mindspore.dataset error, which comes as a page of text."""
-    match = re.search(r"\[ERROR\] *(.+)|^(\w.+)$", str(error), re.MULTILINE)
-    return ((match[1] or match[2]) if match else str(error)).strip()[:300]
+    marked = re.search(r"\[ERROR\] *(.+)", str(error))
+    return (marked[1] if marked else str(error).strip().partition("\n")[0])[:300]

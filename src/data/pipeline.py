@@ -109,9 +109,9 @@ class TrainingData:
     def _rows(self, epoch: int, skip: int) -> list[int]:
         """Row numbers of this rank in an epoch, batch after batch."""
         steps = self.steps_per_epoch()
-        order = np.arange(self.num_images)
+        order = np.array(self.shards.rows)
         if self.shuffle:
-            order = np.random.default_rng((self.seed, epoch)).permutation(self.num_images)
+            order = np.random.default_rng((self.seed, epoch)).permutation(order)
         order = order[:steps * self.size * self.batch_size].reshape(steps, self.size, self.batch_size)
         return order[skip:, self.rank].ravel().tolist()
 
