@@ -1,0 +1,122 @@
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from src.config import load_config
+from src.data.augment import View, crop_border, draw_view, jitter_colors, warp, whole_view
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_config("train", [], "").dataset_config
+
+
+def views(data, count=400, size=(480, 640)):
+    return [draw_view(np.random.default_rng(seed), *size, data) for seed in range(count)]
+
+
+def test_random_crop_follows_the_rules(data):
+    drawn = views(data)
+    assert {round(view.scale / 640, 3) for view in drawn} == {0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3}
+    plain = [view.center for view in drawn if not view.flip]
+    assert min(c[0] for c in plain) >= 128
+    assert max(c[0] for c in plain) < 640 - 128
+    assert min(c[1] for c in plain) >= 128
+    assert max(c[1] for c in plain) < 480 - 128
+    assert np.ptp([c[0] for c in plain]) > 350
+    assert 0.4 < np.mean([view.flip for view in drawn]) < 0.6
+    assert all(view.rotation == 0 for view in drawn)
+
+
+def test_mirroring_mirrors_the_center(data):
+    plain = dataclasses.replace(data, flip_prop=0.0)
+    mirrored = dataclasses.replace(data, flip_prop=1.0)
+    one, other = (draw_view(np.random.default_rng(3), 480, 640, settings) for settings in (plain, mirrored))
+    assert (one.flip, other.flip) == (False, True)
+    assert other.center[0] == 640 - one.center[0] - 1
+    assert other.center[1] == one.center[1]
+
+
+def test_shift_and_scale_are_clipped_normals(data):
+    drawn = views(dataclasses.replace(data, rand_crop=False, flip_prop=0.0, shift=0.1, scale=0.4), 2000)
+    shifts = np.array([view.center - (320, 240) for view in drawn]) / 640
+    scales = np.array([view.scale for view in drawn]) / 640
+    assert abs(np.abs(shifts).max() - 0.2) < 1e-6
+    assert abs(shifts.std() - 0.1 * 0.88) < 0.01  # a normal clipped at 2 sigma
+    assert abs(scales.min() - 0.6) < 1e-6
+    assert abs(scales.max() - 1.4) < 1e-6
+    assert (scales == scales.max()).mean() > 0.1  # clipped at 1 sigma: 16 % on each side
+
+
+def test_rotation_with_its_probability(data):
+    drawn = views(dataclasses.replace(data, aug_rot=0.5, rotate=10.0))
+    angles = np.array([view.rotation for view in drawn])
+    assert 0.4 < (angles != 0).mean() < 0.6
+    assert 15 < np.abs(angles).max() <= 20
+
+
+@pytest.mark.parametrize("size, border", [(640, 128), (257, 128), (256, 64), (100, 32), (3, 1), (1, 0)])
+def test_crop_border(size, border):
+    assert crop_border(size) == border
+    assert size - border > border
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 700), (300, 1)])
+def test_tiny_images(data, size):
+    image = np.full((*size, 3), 200, np.uint8)
+    for seed in range(5):
+        view = draw_view(np.random.default_rng(seed), *size, data)
+        assert warp(image, view, (64, 64)).shape == (64, 64, 3)
+
+
+def test_whole_view_fits_any_input():
+    image = np.full((100, 200, 3), 255, np.uint8)
+    for input_res in ((256, 256), (128, 512), (512, 128)):
+        placed = warp(image, whole_view(100, 200, input_res), input_res)
+        scale = min(input_res[0] / 100, input_res[1] / 200)
+        assert abs((placed[..., 0] > 127).sum() - scale * scale * 100 * 200) < 0.03 * placed[..., 0].size
+
+
+def test_warp_mirrors_first():
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    view = View(np.array([32, 32], np.float32), 64.0, 0.0, True)
+    np.testing.assert_array_equal(warp(image, view, (64, 64)), image[:, ::-1])
+
+
+def plain_jitter(rng, image, data):
+    """The rules, one operation after the other on a float image / 255."""
+    image = image.astype(np.float64) / 255
+    gray = image @ [0.114, 0.587, 0.299]
+    mean = gray.mean()
+    for kind in rng.permutation(3):
+        alpha = 1 + rng.uniform(-0.4, 0.4)
+        if kind == 0:
+            image = image * alpha
+        elif kind == 1:
+            image = image * alpha + mean * (1 - alpha)
+        else:
+            image = image * alpha + gray[..., None] * (1 - alpha)
+    image = image + np.dot(data.eig_vec, np.array(data.eig_val) * rng.normal(0, 0.1, 3))
+    return np.clip(image * 255, 0, 255)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_one_pass_equals_the_steps(data, seed):
+    image = cv2.GaussianBlur(np.random.default_rng(9).integers(0, 255, (40, 60, 3), np.uint8), (5, 5), 2)
+    found = jitter_colors(np.random.default_rng(seed), image, data)
+    assert found.dtype == np.uint8
+    expected = plain_jitter(np.random.default_rng(seed), image, data)
+    assert np.abs(found - expected).max() < 1  # OpenCV works in fixed point here
+    assert abs((found - expected).mean()) < 0.15
+    assert np.abs(found.astype(float) - image).mean() > 0.5
+
+
+def test_nothing_but_the_generator_is_random(data):
+    np.random.seed(1)
+    first = [draw_view(np.random.default_rng((1, 2, 3)), 480, 640, data) for _ in range(2)]
+    np.random.seed(2)
+    again = draw_view(np.random.default_rng((1, 2, 3)), 480, 640, data)
+    assert first[0].scale == first[1].scale == again.scale
+    np.testing.assert_array_equal(first[0].center, again.center)

@@ -1,0 +1,41 @@
+import pytest
+
+from src.categories import COCO_IDS, Categories, categories_from_json, categories_from_names, require_same
+from src.errors import UserError
+
+ROWS = [{"id": 90, "name": "cross"}, {"id": 1, "name": "disc"}, {"id": 7, "name": "frame"}]
+
+
+def test_sparse_ids_become_dense_classes_in_order_of_id():
+    categories = categories_from_json(ROWS, "file")
+    assert categories.names == ("disc", "frame", "cross")
+    assert categories.class_of() == {1: 0, 7: 1, 90: 2}
+    assert categories_from_json(categories.to_json(), "again") == categories
+
+
+@pytest.mark.parametrize("rows, words", [
+    ([], "empty"),
+    ([{"id": 1}], "name"),
+    ([{"id": "first", "name": "x"}], "integer"),
+    ([{"id": 3, "name": "a"}, {"id": 3, "name": "b"}], r"more than once: \[3\]"),
+])
+def test_unusable_rows_are_named(rows, words):
+    with pytest.raises(UserError, match=f"boxes.json.*{words}"):
+        categories_from_json(rows, "boxes.json")
+
+
+def test_coco_ids_only_for_80_names():
+    assert len(COCO_IDS) == 80
+    assert COCO_IDS[0] == 1
+    assert COCO_IDS[-1] == 90
+    assert categories_from_names(tuple(map(str, range(80)))).ids == COCO_IDS
+    assert categories_from_names(("a", "b")).ids == (1, 2)
+
+
+def test_other_categories_are_an_error_with_the_remedy():
+    model, data = Categories(("a", "b"), (1, 2)), Categories(("a", "c"), (1, 2))
+    require_same(model, Categories(("a", "b"), (5, 6)), "m.ckpt", "shards", "")
+    with pytest.raises(UserError, match="m.ckpt detects 2 .* shards has 2 .* not in the model: c. Do this."):
+        require_same(model, data, "m.ckpt", "shards", "Do this.")
+    with pytest.raises(UserError, match="order"):
+        require_same(model, Categories(("b", "a"), (1, 2)), "m.ckpt", "shards", "")
