@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from src.config import load_config
+from src.models.heads import Heads
+from src.training.heatmap import DrawHeatmap
+from src.training.loss_network import LossNetwork, Normalize
+from src.training.losses import DetectionLoss
+from tests.golden_weights import PLAIN
+
+CLASSES = 3
+
+
+def small_network(net):
+    """The heads on one convolution that takes images to a quarter."""
+    heads = Heads(16, CLASSES, 8, net.cat_spec_wh, net.reg_offset)
+    return nn.SequentialCell(nn.Conv2d(3, 16, 4, 4, pad_mode="pad", weight_init="HeNormal"), nn.ReLU(), heads)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_config("train", [], "").dataset_config
+
+
+def batch():
+    """Two images of 64x96; slots without an object hold zeros, as the pipeline makes them."""
+    random = np.random.RandomState(0)
+    mask = np.array([[1, 1, 0, 0], [0, 0, 0, 0]], np.int32)
+    return {"image": random.randint(0, 256, (2, 64, 96, 3)).astype(np.uint8),
+            "cls": np.array([[0, 2, 0, 0], [0, 0, 0, 0]], np.int32), "radius": np.array([[2, 1, 0, 0]] * 2, np.int32),
+            "ind": np.array([[30, 200, 0, 0], [0, 0, 0, 0]], np.int32),
+            "wh": (random.uniform(1, 9, (2, 4, 2)) * mask[..., None]).astype(np.float32),
+            "reg": (random.uniform(0, 1, (2, 4, 2)) * mask[..., None]).astype(np.float32), "reg_mask": mask}
+
+
+def heatmap(columns):
+    names = ("ind", "cls", "radius", "reg_mask")
+    return DrawHeatmap(CLASSES)(*[Tensor(columns[name]) for name in names], (16, 24))
+
+
+@pytest.mark.parametrize("to_rgb", [False, True])
+def test_images_are_normalized_as_on_the_host(data, to_rgb):
+    data = replace(data, to_rgb=to_rgb, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    image = batch()["image"]
+    ordered = image[..., ::-1] if to_rgb else image
+    expected = ((ordered / 255 - np.array(data.mean)) / np.array(data.std)).transpose(0, 3, 1, 2)
+    ours = Normalize(data)(Tensor(image))
+    assert ours.dtype == ms.float32
+    np.testing.assert_allclose(ours.asnumpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+VARIANTS = {"plain": {}, "cat_spec_wh": {"cat_spec_wh": True},
+            "dense_wh": {"dense_wh": True}, "norm_wh": {"norm_wh": True}, "no reg": {"reg_offset": False},
+            "mse": {"mse_loss": True}, "smooth": {"reg_loss": "sl1"}}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_losses_are_those_of_the_parts_with_either_heatmap(data, variant):
+    net = replace(PLAIN, **VARIANTS[variant])
+    network = small_network(net)
+    columns = batch()
+    hm = heatmap(columns)
+    loss_network = LossNetwork(network, net, data, CLASSES)
+    loss_network.set_train(True)
+    inputs = [Tensor(column) for column in columns.values()]
+    ours = [float(loss) for loss in loss_network(*inputs)]
+    with_host_heatmap = [float(loss) for loss in loss_network(*inputs, hm)]
+    np.testing.assert_allclose(ours, with_host_heatmap, rtol=1e-5)
+    outputs = network(Normalize(data)(inputs[0]))
+    targets = [Tensor(columns[name]) for name in ("cls", "ind", "wh", "reg", "reg_mask", "radius")]
+    expected = [float(loss) for loss in DetectionLoss(net)(outputs, hm, *targets)]
+    np.testing.assert_allclose(ours, expected, rtol=1e-4)
+    assert np.isfinite(ours).all() and min(ours[:3]) > 0 and (ours[3] > 0) == net.reg_offset
+
+
+def test_parameters_keep_the_names_of_the_network(data):
+    network = small_network(PLAIN)
+    names = [parameter.name for parameter in network.get_parameters()]
+    loss_network = LossNetwork(network, PLAIN, data, CLASSES)
+    assert [parameter.name for parameter in loss_network.get_parameters()] == names
+
+
+def test_gradient_steps_lower_the_loss(data):
+    network = small_network(PLAIN)
+    loss_network = LossNetwork(network, PLAIN, data, CLASSES)
+    loss_network.set_train(True)
+    optimizer = ms.nn.Adam(network.trainable_params(), 1e-2)
+    step = ms.value_and_grad(loss_network, None, optimizer.parameters, has_aux=True)
+    inputs = [Tensor(column) for column in batch().values()]
+    losses = []
+    for _ in range(30):
+        (loss, *_), gradients = step(*inputs)
+        optimizer(gradients)
+        losses.append(float(loss))
+    assert losses[-1] < 0.5 * losses[0]
