@@ -229,7 +229,9 @@ def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> Non
         for file in (old, old.with_name(old.name + ".db")):
             if file.name not in names:
                 file.unlink(missing_ok=True)
+    mode = info_path(folder, prefix).stat().st_mode  # FileWriter lets only the owner read, whatever the umask says
     for name in sorted(names):
+        os.chmod(part / name, mode)
         os.replace(part / name, folder / name)
     _write_json(part, info_path(folder, prefix), info)
 

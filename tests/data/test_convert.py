@@ -59,6 +59,7 @@ def test_info_file_and_names(coco, tmp_path):
     run(coco, tmp_path / "out", shard_num=8)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == sorted([f"tiny{k}{end}" for k in range(8) for end in ("", ".db")] + ["tiny.info.json"])
+    assert len({path.stat().st_mode for path in (tmp_path / "out").iterdir()}) == 1
     info = json.loads((tmp_path / "out/tiny.info.json").read_text())
     assert info["categories"] == [{"id": number, "name": name} for number, name in CATEGORIES]
     assert (info["complete"], info["images"], info["objects"]) == (True, 5, 15)
