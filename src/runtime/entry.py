@@ -27,9 +27,18 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
     return 0
 
 
+class _Console(logging.StreamHandler):
+    """Standard output, which may be a pipe whose reader (head, less) has left."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on without a console when nobody reads it; the log file still gets every line."""
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+
+
 def set_up_log(log_file: str) -> None:
     """Send the log's lines to standard output, and to a file if one is named."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    handlers: list[logging.Handler] = [_Console(sys.stdout)]
     if log_file:
         try:
             Path(log_file).parent.mkdir(parents=True, exist_ok=True)
