@@ -56,6 +56,16 @@ def test_a_low_score_is_dropped_only_after_an_overlap():
     np.testing.assert_array_equal(soft_nms(boxes), boxes[[0, 2]])
 
 
+def test_the_best_of_low_scores_stays():
+    boxes = boxes_of([0, 0, 9, 9, 0.0009], [0, 0, 9, 9, 0.0008])
+    np.testing.assert_array_equal(soft_nms(boxes), boxes[:1])
+
+
+def test_without_a_threshold_every_box_stays_and_has_one_turn():
+    boxes = boxes_of([0, 0, 9, 9, 0.9], [0, 0, 9, 9, 0.8], [0, 0, 9, 9, 0.7])
+    np.testing.assert_allclose(soft_nms(boxes, HARD, threshold=0.0)[:, 4], [0.9, 0, 0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("rows", [np.zeros((0, 6), np.float32), boxes_of([5, 5, 5, 5, 0.3])])
 def test_nothing_and_a_single_box(rows):
     np.testing.assert_array_equal(soft_nms(rows), rows)
