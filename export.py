@@ -1,0 +1,48 @@
+"""Export a checkpoint as a fixed-shape MINDIR with a manifest beside it.
+
+    python export.py --device_target CPU --export_load_ckpt centernet.ckpt --export_name centernet --input_res 512 512
+"""
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from src.config import Config
+from src.errors import UserError
+from src.runtime.device import set_up_device
+from src.runtime.entry import run_entry
+
+
+def run(config: Config) -> None:
+    """Read the checkpoint, build its network, export it and compare the result with it."""
+    from src.export.mindir import describe, export_mindir, target_path
+    from src.inference.manifest import manifest_path
+    from src.models.centernet import build_centernet
+    from src.weights.checkpoint import load_network, read_checkpoint, require_preset
+
+    log = logging.getLogger("centernet")
+    if not config.export_load_ckpt:
+        raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
+    target = target_path(config.export_name)
+    set_up_device(config.device_target, config.device_id, config.seed)
+    checkpoint = read_checkpoint(config.export_load_ckpt)
+    require_preset(checkpoint.record, config.net_config, config.export_load_ckpt)
+    manifest = describe(config, checkpoint.record)
+    network = build_centernet(config.net_config, len(manifest.categories))
+    load_network(network, checkpoint, config.export_load_ckpt)
+    start = time.perf_counter()
+    error = export_mindir(network, manifest, target)
+    log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
+             time.perf_counter() - start, list(manifest.input_shape), len(manifest.categories),
+             f"output (B, {manifest.K}, 6)" if manifest.decode else "outputs hm, wh, reg")
+    log.info("max error against the checkpoint: %.2e", error)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse argv, export, return the exit status."""
+    return run_entry("export", "Export a checkpoint as a fixed-shape MINDIR with a manifest beside it.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
