@@ -1,0 +1,73 @@
+"""Detect on pictures with a checkpoint or an exported model, or run the latter on what preprocess.py prepared.
+
+    python infer.py --device_target CPU --image street.jpg --model_path centernet.ckpt --save_result_dir found
+    python infer.py --device_target CPU --predict_dir prepared --model_path centernet.mindir --result_path result_Files
+"""
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from src.config import Config
+from src.errors import UserError
+from src.runtime.device import set_up_device
+from src.runtime.entry import run_entry
+
+
+def run(config: Config) -> None:
+    """Choose the mode by the flags, load the model, run it."""
+    from src.inference.pictures import detect_pictures, find_images
+    from src.inference.prepared import run_prepared
+
+    if not config.model_path:
+        raise UserError("--model_path is not set: name a checkpoint (.ckpt) or an exported model (.mindir)")
+    if bool(config.image) == bool(config.predict_dir):
+        raise UserError("give either --image (pictures) or --predict_dir (the output of preprocess.py)")
+    if config.predict_dir and not config.model_path.endswith(".mindir"):
+        raise UserError(f"--predict_dir holds inputs of one fixed size: they need an exported model (.mindir), found "
+                        f"--model_path {config.model_path}")
+    if config.predict_dir and not config.result_path:
+        raise UserError("--result_path is not set: name the folder for the model's raw output")
+    images = find_images(config.image) if config.image else []
+    set_up_device(config.device_target, config.device_id, config.seed)
+    backend, input_res = _load(config)
+    if config.image:
+        detect_pictures(backend, images, config.eval_config, input_res, Path(config.save_result_dir or "results"))
+    else:
+        run_prepared(backend, backend.manifest, Path(config.predict_dir), Path(config.result_path))
+
+
+def _load(config: Config):
+    """The backend of --model_path, and the (height, width) of its input without keep_res."""
+    from src.categories import categories_from_names
+    from src.inference.backends import CheckpointBackend, MindirBackend
+    from src.models.centernet import build_centernet
+    from src.weights.checkpoint import load_network, network_config, read_checkpoint
+
+    path, evaluation = config.model_path, config.eval_config
+    if path.endswith(".mindir"):
+        backend = MindirBackend(path)
+        if evaluation.flip_test and not backend.manifest.flip_test:
+            raise UserError(f"eval_config.flip_test: {path} was exported without it: export it again with "
+                            "--eval_config.flip_test true")
+        return backend, backend.fixed_shape[1:]
+    checkpoint = read_checkpoint(path)
+    net, data, record = config.net_config, config.dataset_config, checkpoint.record
+    categories = record.categories if record else categories_from_names(data.coco_classes)
+    if record:
+        net = network_config(record, net)
+        data = dataclasses.replace(data, mean=record.mean, std=record.std, to_rgb=record.to_rgb,
+                                   input_res_test=record.input_res_test)
+    network = build_centernet(net, len(categories))
+    load_network(network, checkpoint, path)
+    return (CheckpointBackend(network, net, data, categories, evaluation.K, evaluation.flip_test), data.input_res_test)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse argv, infer, return the exit status."""
+    return run_entry("infer", "Detect on pictures, or run an exported model on prepared inputs.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
