@@ -21,14 +21,13 @@ log = logging.getLogger("centernet")
 
 def run(config: Config) -> None:
     """Detect on all images; write the results and, in val mode, evaluate them."""
-    from src.data.coco import locate, read_coco
+    from src.data.coco import locate, read_coco, require_whole
     from src.inference.detector import detect_dataset, draw_detections
 
     if not config.load_checkpoint_path:
         raise UserError("--load_checkpoint_path is not set: name the checkpoint to evaluate")
     dataset = read_coco(*locate(config.data_dir, config.run_mode, config.annotation_file, config.image_dir))
-    for line in dataset.report.lines():
-        log.warning("left out: %s", line.strip())
+    require_whole(dataset)
     set_up_device(config.device_target, config.device_id, config.seed)
     detections = detect_dataset(_backend(config, dataset), dataset, config.eval_config,
                                 config.dataset_config.input_res_test, config.num_workers)

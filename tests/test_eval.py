@@ -99,12 +99,12 @@ def test_own_layout_keep_res_scales_and_flip(run, tmp_path):
     assert "3 images at their own resolution: 2 input sizes, each compiled once" in out
 
 
-def test_left_out_images_are_told(run, data_dir, tmp_path):
+def test_a_missing_image_stops(run, data_dir, tmp_path):
     shutil.copytree(data_dir, tmp_path / "coco")
     (tmp_path / "coco" / "val2017" / "000001.jpg").unlink()
-    status, out, _ = run("--data_dir", tmp_path / "coco")
-    assert status == 0
-    assert "left out: 1  image file missing (id 101: 000001.jpg)" in out and "4 images at fixed resolution" in out
+    status, _, errors = run("--data_dir", tmp_path / "coco")
+    assert status == 2
+    assert "1  image file missing (id 101: 000001.jpg)" in errors and "can be evaluated" in errors
 
 
 def test_an_unreadable_image_stops(run, data_dir, tmp_path):

@@ -71,6 +71,14 @@ class CocoDataset:
     report: Report
 
 
+def require_whole(dataset: CocoDataset) -> None:
+    """Raise UserError if images of the annotation file are unusable: an AP over fewer compares with nothing."""
+    lost = [line.strip() for line in dataset.report.lines() if line.split()[1] == "image"]  # the other kinds lose boxes
+    if lost:
+        raise UserError(f"not all images of {dataset.annotation_file} can be evaluated: {'; '.join(lost)}. Complete "
+                        f"{dataset.image_dir}, or use an annotation file of the images that are there")
+
+
 def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str = "") -> tuple[Path, Path]:
     """Find the annotation file and the folder of images.
 

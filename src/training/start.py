@@ -9,7 +9,7 @@ from mindspore import nn
 
 from src.categories import Categories, require_same
 from src.config import Config
-from src.data.coco import CocoDataset, locate, read_coco
+from src.data.coco import CocoDataset, locate, read_coco, require_whole
 from src.errors import UserError
 from src.training.loop import Plan
 from src.training.step import TrainStep
@@ -44,6 +44,7 @@ def validation_data(config: Config, categories: Categories) -> CocoDataset | Non
     if config.eval_interval == 0:
         return None
     dataset = read_coco(*locate(config.data_dir, "val", config.annotation_file, config.image_dir))
+    require_whole(dataset)
     require_same(categories, dataset.categories, "the training data", str(dataset.annotation_file),
                  "Evaluate on data of the same categories, or set --eval_interval 0.")
     return dataset
