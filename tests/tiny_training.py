@@ -1,0 +1,63 @@
+"""A training step that compiles in a second (`from tests.tiny_training import ...`)."""
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from src.categories import Categories
+from src.config import load_config
+from src.training.optimizer import build_optimizer
+from src.training.schedule import MultiDecay
+from src.training.step import TrainStep
+
+CATEGORIES = Categories(("disc", "frame", "cross"), (1, 7, 90))
+TINY = ("--device_target", "CPU", "--net_config.backbone", "resnet18", "--net_config.block_class", "1", "1", "1", "1",
+        "--net_config.neck", "none", "--net_config.neck_filters", "8", "8", "8", "--net_config.head_conv", "8",
+        "--dataset_config.input_res_train", "64", "64", "--dataset_config.output_res", "16", "16",
+        "--dataset_config.max_objs", "8")
+
+
+def settings(*flags):
+    """The configuration of a ResNet with one block a stage at 64x64, with more flags of train.py."""
+    return load_config("train", [*TINY, *flags], "")
+
+
+class TinyLoss(nn.Cell):
+    """Mean |map - target| of two convolutions with batch norm, and made-up parts of it."""
+
+    def __init__(self):
+        super().__init__(auto_prefix=False)
+        self.network = nn.SequentialCell(nn.Conv2d(3, 4, 3, weight_init="HeNormal"), nn.BatchNorm2d(4), nn.ReLU(),
+                                         nn.Conv2d(4, 1, 3, weight_init="HeNormal"), nn.BatchNorm2d(1))
+        self.network.update_parameters_name("backbone.")
+
+    def construct(self, image, target):
+        loss = ops.abs(self.network(image) - target).mean()
+        return loss, loss * 0.5, loss * 2.0, loss * 0.0
+
+
+def tiny_step(*flags, rate=0.01, drops=(), scale_loss=True):
+    """TrainStep on TinyLoss, its schedule without warm-up."""
+    train = settings(*flags).train_config
+    loss_network = TinyLoss()
+    return TrainStep(loss_network, build_optimizer(loss_network, train, MultiDecay(rate, 0, drops, 10.0)), train,
+                     scale_loss)
+
+
+def tiny_batch(index=0):
+    """image (2,3,8,8), target (2,1,8,8), float32."""
+    random = np.random.default_rng(index)
+    return random.normal(size=(2, 3, 8, 8)).astype(np.float32), random.normal(size=(2, 1, 8, 8)).astype(np.float32)
+
+
+def run(step, batch):
+    """The step's outputs as numbers: loss, hm, wh, off, overflow, scale, rate."""
+    return [output.asnumpy().item() for output in step(*(Tensor(array) for array in batch))]
+
+
+def values(cell):
+    """Parameter name -> copy of its value."""
+    return {parameter.name: parameter.asnumpy().copy() for parameter in cell.get_parameters()}
+
+
+def changed(before, after):
+    """Names of the values that differ in any bit."""
+    return {name for name in before if before[name].tobytes() != after[name].tobytes()}

@@ -1,0 +1,191 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+
+from src.errors import UserError
+from src.weights.checkpoint import (
+    CRC_TAIL,
+    load_network,
+    model_record,
+    network_config,
+    read_checkpoint,
+    require_preset,
+    save_checkpoint,
+)
+from tests.tiny_training import CATEGORIES, settings, tiny_step, values
+
+PROGRESS = {"step": 7, "seed": 317, "do_shuffle": True, "AP": 0.25}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A step whose every value is its own, and its checkpoint."""
+    step = tiny_step()
+    random = np.random.default_rng(0)
+    for parameter in step.get_parameters():
+        value = random.uniform(1, 1000, parameter.shape)
+        parameter.set_data(ms.Tensor(value.astype(ms.dtype_to_nptype(parameter.dtype))))
+    path = tmp_path / "centernet-1_7.ckpt"
+    save_checkpoint(path, step, record(), PROGRESS)
+    return step, path
+
+
+def record(*flags):
+    return model_record(replace(settings(*flags), preset="tiny"), CATEGORIES)
+
+
+def test_a_checkpoint_holds_everything(saved):
+    step, path = saved
+    checkpoint = read_checkpoint(path)
+    assert {name: value.asnumpy().tobytes() for name, value in checkpoint.parameters.items()} == {
+        name: value.tobytes() for name, value in values(step).items()}
+    assert {"global_step", "beta1_power", "moment2.backbone.0.weight", "backbone.1.moving_variance", "loss_scale",
+            "good_steps"} <= set(checkpoint.parameters)
+    assert checkpoint.progress == PROGRESS
+    assert checkpoint.record == record()
+    assert sorted(path.parent.iterdir()) == [path]
+
+
+def test_a_record_rebuilds_its_network(saved):
+    base = settings("--net_config.backbone", "resnet50", "--net_config.wh_weight", "0.5").net_config
+    rebuilt = network_config(read_checkpoint(saved[1]).record, base)
+    assert rebuilt == replace(settings().net_config, wh_weight=0.5)
+
+
+def test_the_network_of_a_training_loads_by_its_own_names(saved):
+    step, path = saved
+    network = tiny_step().loss_network
+    load_network(network, read_checkpoint(path), path)
+    for name, value in values(network).items():
+        assert value.tobytes() == values(step)[name].tobytes()
+
+
+@pytest.mark.parametrize("position", [3, 1000, -CRC_TAIL - 1, -CRC_TAIL + 2, -1])
+def test_a_changed_bit_is_noticed(saved, position):
+    content = bytearray(saved[1].read_bytes())
+    content[position] ^= 4
+    saved[1].write_bytes(content)
+    with pytest.raises(UserError, match=r"centernet-1_7.ckpt is (damaged|cut off)"):
+        read_checkpoint(saved[1])
+
+
+@pytest.mark.parametrize("kept", [0, 5, 400, 2000, -1, -CRC_TAIL])
+def test_a_cut_file_is_refused(saved, kept):
+    content = saved[1].read_bytes()
+    saved[1].write_bytes(content[:kept])
+    with pytest.raises(UserError, match="is cut off"):
+        read_checkpoint(saved[1])
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "a.ckpt").write_bytes(b"PK\x03\x04" + bytes(range(256)) * 9)
+    with pytest.raises(UserError, match="not a MindSpore checkpoint"):
+        read_checkpoint(tmp_path / "a.ckpt")
+    (tmp_path / "a.pth").write_bytes(b"x")
+    with pytest.raises(UserError, match="ends in .ckpt"):
+        read_checkpoint(tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"no such file; .* has a.ckpt"):
+        read_checkpoint(tmp_path / "b.ckpt")
+
+
+def test_a_checkpoint_of_others_is_taken_with_a_warning(tmp_path, caplog):
+    dense = nn.Dense(2, 2)
+    ms.save_checkpoint(dense, str(tmp_path / "zoo.ckpt"))
+    checkpoint = read_checkpoint(tmp_path / "zoo.ckpt")
+    assert checkpoint.record is None and checkpoint.progress == {}
+    assert set(checkpoint.parameters) == {"weight", "bias"}
+    assert "no checksum" in caplog.text
+
+
+def test_a_wrong_network_is_named_with_its_preset():
+    with pytest.raises(UserError, match=r"net_config.backbone 'resnet18' \(configured: 'resnet34'\).*--config_path "
+                                        "configs/tiny.yaml"):
+        require_preset(record(), settings("--net_config.backbone", "resnet34").net_config, "x.ckpt")
+    # Loss weights may differ.
+    require_preset(record(), settings("--net_config.hm_weight", "2").net_config, "x.ckpt")
+
+
+def test_loading_lists_what_does_not_fit_and_loads_nothing(saved):
+    network = nn.SequentialCell(nn.Conv2d(3, 5, 3), nn.Dense(2, 2))
+    network.update_parameters_name("backbone.")
+    before = values(network)
+    with pytest.raises(UserError, match=r"3 of 3 parameters differ(.|\n)*backbone.1.weight \(2, 2\) is missing"):
+        load_network(network, read_checkpoint(saved[1]), saved[1])
+    assert all(np.array_equal(before[name], value) for name, value in values(network).items())
+
+
+def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
+    step, path = saved
+    before = path.read_bytes()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(ms, "save_checkpoint", full)
+    with pytest.raises(UserError, match="could not be written.*No space left"):
+        save_checkpoint(path, step, record(), {"step": 8})
+    assert path.read_bytes() == before
+
+
+def test_a_save_that_reads_back_otherwise_leaves_the_old_file(saved, monkeypatch):
+    step, path = saved
+    before, real = path.read_bytes(), ms.save_checkpoint
+
+    def faulty(content, name, **options):
+        real(content, name, **options)
+        written = Path(name)
+        written.chmod(0o644)
+        written.write_bytes(b"\0" + written.read_bytes()[1:])
+    monkeypatch.setattr(ms, "save_checkpoint", faulty)
+    with pytest.raises(UserError, match="not what was written"):
+        save_checkpoint(path, step, record(), {"step": 8})
+    assert path.read_bytes() == before
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from tests import conftest
+from mindspore import Parameter, Tensor, nn
+from src.weights.checkpoint import save_checkpoint
+from tests.weights.test_checkpoint import record
+
+class Big(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.weight = Parameter(Tensor(np.zeros(30_000_000, np.float32)), name="weight")
+
+cell, step = Big(), 0
+while True:
+    save_checkpoint(Path(sys.argv[1]), cell, record(), {"step": step})
+    step += 1
+"""
+
+
+def test_kill_while_writing_leaves_a_whole_file(tmp_path):
+    path, unfinished = tmp_path / "centernet-1_1.ckpt", tmp_path / ".unfinished.tmp"
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=root,
+                               env={**os.environ, "PYTHONPATH": str(root)})
+    try:
+        deadline = time.monotonic() + 120
+        while not (path.exists() and unfinished.exists() and unfinished.stat().st_size > 1_000_000):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.001)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert unfinished.exists(), "killed too late to tell"
+    assert read_checkpoint(path).parameters["weight"].shape == (30_000_000,)
+    # The next save to this folder clears the remains.
+    save_checkpoint(path, tiny_step(), record(), {"step": 9})
+    assert sorted(other.name for other in tmp_path.iterdir()) == [path.name]

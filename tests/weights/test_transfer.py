@@ -1,0 +1,80 @@
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Parameter, Tensor
+
+from src.errors import UserError
+from src.models.centernet import build_centernet
+from src.weights.checkpoint import Checkpoint
+from src.weights.transfer import load_backbone, load_for_fine_tuning
+from tests.tiny_training import changed, settings, values
+
+
+def network_of(classes, *flags):
+    return build_centernet(settings(*flags).net_config, classes)
+
+
+def checkpoint_of(arrays):
+    return Checkpoint({name: Parameter(Tensor(value), name=name) for name, value in arrays.items()}, None, {})
+
+
+def test_fine_tuning_keeps_all_but_the_heatmap_head():
+    source = {**values(network_of(80)), "global_step": np.zeros(1, np.int32)}
+    ms.set_seed(99)
+    network = network_of(3)
+    before = values(network)
+    transfer = load_for_fine_tuning(network, checkpoint_of(source), False, "x.ckpt")
+    after = values(network)
+    hm = {name for name in after if name.startswith("heads.hm.")}
+    assert len(hm) == 4 and set(transfer.missing) == set(transfer.dropped) == hm
+    assert not changed({name: before[name] for name in hm}, after)
+    assert not changed({name: after[name] for name in after if name not in hm}, source)
+    assert set(transfer.loaded) == set(after) - hm and transfer.unused == ("global_step",)
+    table = transfer.table()
+    assert "heads.hm           0        4        4" in table and "heads.wh           4        0        0" in table
+    assert "dropped: heads.hm.0.weight" in table
+
+
+def test_fine_tuning_drops_sizes_by_category():
+    source = values(network_of(80, "--net_config.cat_spec_wh", "true"))
+    transfer = load_for_fine_tuning(network_of(3, "--net_config.cat_spec_wh", "true"), checkpoint_of(source), True, "x")
+    assert {name.rsplit(".", 2)[0] for name in transfer.dropped} == {"heads.hm", "heads.wh"}
+
+
+def test_fine_tuning_from_another_network_is_refused():
+    source = values(network_of(80))
+    source["neck.0.up.0.weight"] = np.zeros((2, 2, 4, 4), np.float32)
+    with pytest.raises(UserError, match=r"neck.0.up.0.weight: \(2, 2, 4, 4\) in the file"):
+        load_for_fine_tuning(network_of(3), checkpoint_of(source), False, "x.ckpt")
+    del source["neck.0.up.0.weight"]
+    with pytest.raises(UserError, match="lacks 1 parameters of the network, as neck.0.up.0.weight"):
+        load_for_fine_tuning(network_of(3), checkpoint_of(source), False, "x.ckpt")
+
+
+@pytest.mark.parametrize("rename", [lambda name: name, lambda name: name.removeprefix("backbone."),
+                                    lambda name: name.removeprefix("backbone.").replace("downsample",
+                                                                                        "down_sample_layer")])
+def test_a_backbone_loads_under_its_usual_names(rename):
+    source = {name: value + 1 for name, value in values(network_of(3)).items() if name.startswith("backbone.")}
+    network = network_of(3)
+    before = values(network)
+    named = {rename(name): value for name, value in source.items()}
+    transfer = load_backbone(network, checkpoint_of({**named, "end_point.weight": np.ones((2, 2), np.float32)}), "x")
+    after = values(network)
+    assert not changed({name: after[name] for name in source}, source)
+    assert changed(before, after) == set(transfer.loaded) == set(source)
+    assert transfer.missing == () and transfer.unused == ("end_point.weight",)
+
+
+def test_a_backbone_that_is_none_is_refused():
+    with pytest.raises(UserError, match="none of its 1 parameters .as features.0.weight. belongs to the backbone"):
+        load_backbone(network_of(3), checkpoint_of({"features.0.weight": np.ones(3, np.float32)}), "x.ckpt")
+    with pytest.raises(UserError, match=r"backbone.bn1.gamma: \(3,\) in the file, \(64,\) in the network"):
+        load_backbone(network_of(3), checkpoint_of({"bn1.gamma": np.ones(3, np.float32)}), "x.ckpt")
+
+
+def test_missing_tensors_of_a_backbone_are_listed():
+    network = network_of(3)
+    transfer = load_backbone(network, checkpoint_of({"bn1.gamma": np.ones(64, np.float32)}), "x.ckpt")
+    assert len(transfer.loaded) == 1 and "backbone.bn1.beta" in transfer.missing
+    assert "missing: backbone.conv1.weight" in transfer.table()
