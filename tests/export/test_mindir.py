@@ -1,0 +1,178 @@
+"""Export: equal to the checkpoint, described truly, published only when right."""
+from dataclasses import replace
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
+
+import export
+from src.errors import UserError
+from src.export import mindir
+from src.export.mindir import (
+    describe,
+    export_mindir,
+    largest_difference,
+    largest_difference_of_detections,
+    target_path,
+)
+from src.inference.backends import CheckpointBackend, MindirBackend
+from src.inference.manifest import read_manifest
+from src.weights.checkpoint import model_record
+
+
+def make(folder, *flags, **net):
+    """The network of a tiny configuration, the configuration, and the manifest that its export asks for."""
+    config = read_config(tiny_config(folder, **net), *flags)
+    return tiny_network(config), config, describe(config, model_record(config, CATEGORIES))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(3).standard_normal((2, 3, 64, 64)).astype(np.float32)
+
+
+@pytest.mark.parametrize("flags, net", [
+    ([], {}),
+    (["--export_batch_size", "2"], {"neck": "deform"}),
+    (["--export_decode", "false"], {"neck": "deform"}),
+    (["--export_decode", "false", "--export_batch_size", "2"], {"cat_spec_wh": True}),
+    (["--export_decode", "false"], {"reg_offset": False}),
+    (["--eval_config.flip_test", "true"], {"cat_spec_wh": True, "reg_offset": False}),
+], ids=["decode", "decode-2-deform", "maps-deform", "maps-2-by-class", "maps-no-reg", "flip-by-class-no-reg"])
+def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, flags, net):
+    network, config, manifest = make(tmp_path, *flags, **net)
+    path = tmp_path / "model.mindir"
+    assert export_mindir(network, manifest, path) <= 1e-3
+    exported = MindirBackend(path)
+    reference = CheckpointBackend(network, config.net_config, config.dataset_config, CATEGORIES, 20,
+                                  config.eval_config.flip_test)
+    expected = reference(images)
+    assert np.ptp(expected[..., 4]) > 0.05, "scores must differ for the comparison to mean something"
+    np.testing.assert_allclose(exported(images), expected, atol=1e-3)
+    assert exported.fixed_shape == (config.export_batch_size, 64, 64)
+    assert exported.categories == CATEGORIES and exported.K == 20 and exported.down_ratio == 4
+
+
+def test_raw_maps_are_named_and_shaped_as_the_manifest_says(tmp_path, images):
+    network, _, manifest = make(tmp_path, "--export_decode", "false", cat_spec_wh=True)
+    path = tmp_path / "maps.mindir"
+    export_mindir(network, manifest, path)
+    outputs = nn.GraphCell(ms.load(str(path)))(ms.Tensor(images[:1]))
+    described = read_manifest(path).outputs
+    assert described == (("hm", (1, 3, 16, 16)), ("wh", (1, 6, 16, 16)), ("reg", (1, 2, 16, 16)))
+    assert [output.shape for output in outputs] == [shape for _, shape in described]
+    expected = network(ms.Tensor(images[:1]))
+    for output, reference in zip(outputs, expected):
+        np.testing.assert_allclose(output.asnumpy(), reference.asnumpy(), atol=1e-3)
+
+
+def test_the_manifest_takes_normalisation_and_categories_from_the_checkpoint(tmp_path):
+    config = read_config(tiny_config(tmp_path), "--input_res", "96", "64")
+    record = replace(model_record(config, CATEGORIES), to_rgb=True, mean=(0.1, 0.2, 0.3), preset="mine")
+    manifest = describe(config, record)
+    assert manifest.input_shape == (1, 3, 96, 64)
+    assert (manifest.color_order, manifest.mean, manifest.preset) == ("RGB", (0.1, 0.2, 0.3), "mine")
+    assert manifest.categories == CATEGORIES
+
+
+def test_a_checkpoint_without_record_is_exported_with_a_warning(tmp_path, caplog):
+    manifest = describe(read_config(tiny_config(tmp_path)), None)
+    assert len(manifest.categories) == 80
+    assert "taking those of dataset_config" in caplog.text
+
+
+def test_an_input_that_is_no_multiple_of_32_warns_and_detects_the_same(tmp_path, caplog):
+    network, config, manifest = make(tmp_path, "--input_res", "68", "72")
+    assert "24 x 24 cells of 4 pixels" in caplog.text
+    path = tmp_path / "odd.mindir"
+    export_mindir(network, manifest, path)
+    images = np.random.default_rng(0).standard_normal((1, 3, 68, 72)).astype(np.float32)
+    reference = CheckpointBackend(network, config.net_config, config.dataset_config, CATEGORIES, 20)
+    np.testing.assert_allclose(MindirBackend(path)(images), reference(images), atol=1e-3)
+    caplog.clear()
+    make(tmp_path)
+    assert "multiple of 32" not in caplog.text
+
+
+def test_more_detections_than_cells_are_refused(tmp_path):
+    with pytest.raises(UserError, match="K is 300, but an input of 64 x 64 pixels has only 16 x 16 = 256 output cells"):
+        make(tmp_path, "--eval_config.K", "300")
+
+
+def test_a_flip_test_needs_decoding_in_the_graph(tmp_path):
+    with pytest.raises(UserError, match="flip_test.*--export_decode true"):
+        make(tmp_path, "--export_decode", "false", "--eval_config.flip_test", "true")
+
+
+def test_a_model_that_differs_is_not_published(tmp_path, monkeypatch):
+    network, _, manifest = make(tmp_path)
+    path = tmp_path / "out" / "model.mindir"
+    export_mindir(network, manifest, path)
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    load = nn.GraphCell
+
+    def wrong(graph):
+        cell = load(graph)
+        return lambda x: cell(x) + 0.01
+
+    monkeypatch.setattr(mindir.nn, "GraphCell", wrong)
+    with pytest.raises(UserError, match="differs from the checkpoint's by .*nothing was written"):
+        export_mindir(network, manifest, path)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+    assert sorted(before) == ["model.json", "model.mindir"]
+
+
+def test_damaged_weights_are_not_published(tmp_path):
+    network, _, manifest = make(tmp_path)
+    # Behind it is a ReLU, which gives 0 for NaN on a CPU: the output would not show it.
+    parameter = next(iter(network.heads.get_parameters()))
+    parameter.set_data(ms.Tensor(np.full(parameter.shape, np.nan, np.float32)))
+    with pytest.raises(UserError, match=f"{parameter.name} .*NaN or infinite"):
+        export_mindir(network, manifest, tmp_path / "model.mindir")
+    assert not list(tmp_path.glob("*.mindir"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    network, _, manifest = make(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--export_name .*file/model.mindir: cannot write"):
+        export_mindir(network, manifest, tmp_path / "file" / "model.mindir")
+
+
+def test_target_path(tmp_path):
+    assert str(target_path("a/b.v2")) == "a/b.v2.mindir" == str(target_path("a/b.v2.mindir"))
+    (tmp_path / "d.mindir").mkdir()
+    for name in ("", "a/", ".mindir", str(tmp_path / "d")):
+        with pytest.raises(UserError, match="must name a file"):
+            target_path(name)
+
+
+def test_difference_of_detections_ignores_the_order_of_ties_but_not_of_values():
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.uniform(0, 30, (1, 9, 4)), np.full((1, 9, 1), 0.5), np.zeros((1, 9, 1))], 2)
+    rows[0, :8, 4] = [0.9, 0.8, 0.8 - 1e-6, 0.7, 0.65, 0.6, 0.58, 0.55]
+    rows = rows.astype(np.float32)
+    swapped = rows[:, [0, 2, 1, 3, 4, 5, 6, 7, 8]]
+    assert largest_difference_of_detections(swapped, rows) < 1e-5
+    cut = rows.copy()
+    cut[0, 8, :4] += 7  # another of two boxes tied for the last place
+    assert largest_difference_of_detections(cut, rows) < 1e-5
+    for column, change in ((0, 0.2), (4, 0.01), (5, 1)):
+        moved = rows.copy()
+        moved[0, 3, column] += change
+        assert largest_difference_of_detections(moved, rows) > 2e-3
+    assert largest_difference(np.array([100.1, 0.5]), np.array([100.0, 0.2])) == pytest.approx(0.3)
+
+
+def test_a_wrong_checkpoint_is_named(tmp_path, capsys):
+    config = str(tiny_config(tmp_path))
+    assert export.main(["--config_path", config]) == 2
+    assert "--export_load_ckpt is not set" in capsys.readouterr().err
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    for name, message in (("none.ckpt", "no such file"), ("text.ckpt", "not a MindSpore checkpoint")):
+        assert export.main(["--config_path", config, "--export_load_ckpt", str(tmp_path / name),
+                            "--export_name", str(tmp_path / "model")]) == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.mindir"))

@@ -1,0 +1,48 @@
+"""Small networks and their checkpoints for tests (`from tiny_model import tiny_checkpoint`)."""
+from dataclasses import replace
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import yaml
+
+from src.categories import Categories
+from src.config import load_config
+from src.models.centernet import build_centernet
+from src.weights.checkpoint import model_record, save_checkpoint
+
+CATEGORIES = Categories(("disc", "frame", "cross"), (1, 7, 90))  # those of tiny_coco
+VALUES = {"net_config": {"backbone": "resnet18", "block_class": [1, 1, 1, 1], "neck": "none",
+                         "neck_filters": [16, 16, 16], "head_conv": 16},
+          "dataset_config": {"input_res_test": [64, 64]}, "eval_config": {"K": 20, "keep_res": False},
+          "device_target": "CPU"}
+
+
+def tiny_config(folder, **net):
+    """Path of a preset "tiny.yaml" written into folder; net replaces keys of net_config."""
+    path = Path(folder) / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**VALUES, "net_config": {**VALUES["net_config"], **net}}))
+    return path
+
+
+def read_config(path, *flags):
+    return load_config("export", ["--config_path", str(path), *flags], "")
+
+
+def tiny_network(config, num_classes=3):
+    """A network whose scores are spread over 0..1 instead of the nearly equal ones of an untrained network."""
+    network = build_centernet(config.net_config, num_classes)
+    rng = np.random.default_rng(0)
+    for parameter in network.heads.get_parameters():
+        if parameter.name.endswith("weight"):
+            parameter.set_data(ms.Tensor(rng.normal(0, 0.5, parameter.shape).astype(np.float32)))
+    network.set_train(False)
+    return network
+
+
+def tiny_checkpoint(path, config, categories=CATEGORIES, **data):
+    """Save a checkpoint of tiny_network; data replaces keys of dataset_config in its record."""
+    network = tiny_network(config, len(categories))
+    config = replace(config, dataset_config=replace(config.dataset_config, **data))
+    save_checkpoint(Path(path), network, model_record(config, categories), {})
+    return network
