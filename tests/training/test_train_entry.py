@@ -1,0 +1,137 @@
+"""train.py on shards of a tiny data set: what users type, what they get."""
+import json
+import logging
+
+import numpy as np
+import pytest
+
+import train
+from src import dataset
+from src.models.centernet import build_centernet
+from src.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
+from tests.tiny_coco import make_coco
+from tests.tiny_training import CATEGORIES, TINY, settings
+
+BATCH = ("--train_config.batch_size", "2", "--num_workers", "1", "--train_config.MultiDecay.warmup_steps", "3")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Shards of seven images (three steps of two an epoch), and the data set beside them."""
+    folder = tmp_path_factory.mktemp("data")
+    make_coco(folder, num_images=7)
+    make_coco(folder, num_images=2, split="val", seed=1)
+    assert dataset.main(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"), "--shard_num", "2",
+                         "--device_target", "CPU"]) == 0
+    return folder / "shards"
+
+
+@pytest.fixture(autouse=True)
+def quiet_handlers():
+    """The entry replaces the root logger's handlers; put pytest's back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def train_tiny(shards, folder, *flags):
+    """Exit status of train.py; flags come last, so that they win."""
+    return train.main([*TINY, *BATCH, "--mindrecord_dir", str(shards), "--save_checkpoint_path", str(folder), *flags])
+
+
+def bits(path):
+    return {name: value.asnumpy().tobytes() for name, value in read_checkpoint(path).parameters.items()}
+
+
+def error(capsys):
+    return capsys.readouterr().err
+
+
+def test_half_and_half_equal_the_whole_bit_for_bit(shards, tmp_path, capsys):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert train_tiny(shards, whole, "--train_steps", "4") == 0
+    printed = capsys.readouterr().out
+    assert "data: 7 images, 3 categories, 64 x 64 pixels" in printed and "3 in an epoch" in printed
+    assert "enable_data_sink has no effect on CPU" in printed
+    assert {"centernet-2_1.ckpt", "last.ckpt", "config.yaml", "loss.png", "metrics.jsonl"} == {
+        path.name for path in whole.iterdir()}
+    assert train_tiny(shards, halves, "--train_steps", "2") == 0
+    assert train_tiny(shards, halves, "--train_steps", "4", "--resume", "true", "--num_workers", "2",
+                      "--load_checkpoint_path", str(halves / "last.ckpt")) == 0
+    assert bits(whole / "last.ckpt") == bits(halves / "last.ckpt")
+    losses = [[row["loss"] for row in map(json.loads, (folder / "metrics.jsonl").open()) if row["kind"] == "step"]
+              for folder in (whole, halves)]
+    assert len(losses[0]) == 4 and losses[0] == losses[1]
+
+
+def test_training_evaluates_and_goes_on(shards, tmp_path):
+    assert train_tiny(shards, tmp_path, "--epoch_size", "2", "--eval_interval", "1", "--data_dir", str(shards.parent),
+                      "--eval_config.keep_res", "false", "--dataset_config.input_res_test", "64", "64",
+                      "--eval_config.K", "20", "--enable_save_ckpt", "true", "--save_result_dir",
+                      str(tmp_path / "log")) == 0
+    rows = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").open()]
+    assert [row["epoch"] for row in rows if row["kind"] == "evaluation"] == [0, 1]
+    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "centernet-2_3.ckpt", "last.ckpt", "log"}
+    record = read_checkpoint(tmp_path / "best.ckpt").record
+    assert record.categories == CATEGORIES and record.network["backbone"] == "resnet18"
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A checkpoint of a detector of 80 categories."""
+    config = settings()
+    names = config.dataset_config.coco_classes
+    categories = type(CATEGORIES)(names, tuple(range(1, 81)))
+    path = tmp_path_factory.mktemp("foreign") / "coco.ckpt"
+    save_checkpoint(path, build_centernet(config.net_config, 80), model_record(config, categories), {"step": 1})
+    return path
+
+
+def test_other_categories_need_fine_tuning(shards, foreign, tmp_path, capsys):
+    assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(foreign)) == 2
+    assert "detects 80 categories (person, bicycle, car, ...)" in (text := error(capsys))
+    assert "has 3 (disc, frame, cross, ...)" in text and "--fine_tune true" in text
+    assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(foreign), "--resume", "true") == 2
+    assert "--fine_tune true" in error(capsys)
+
+
+def test_fine_tuning_prints_its_table(shards, foreign, tmp_path, capsys):
+    assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(foreign), "--fine_tune", "true",
+                      "--train_steps", "1") == 0
+    assert "dropped: heads.hm.0.weight" in capsys.readouterr().out
+    assert np.isfinite(json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["loss"])
+
+
+@pytest.mark.parametrize("flags, message", [
+    (("--mindrecord_dir", ""), "--mindrecord_dir is not set"),
+    (("--mindrecord_dir", "/nowhere"), "/nowhere"),
+    (("--train_config.batch_size", "16"), "7 images, fewer than one step needs"),
+    (("--load_checkpoint_path", "/nowhere/a.ckpt"), "there is no such file"),
+    (("--resume", "true"), "need --load_checkpoint_path"),
+    (("--backbone_checkpoint", "a.ckpt", "--load_checkpoint_path", "b.ckpt"), "exclude each other"),
+    (("--eval_interval", "1", "--data_dir", "/nowhere"), "/nowhere"),
+    (("--device_num", "2"), "no launcher"),
+    (("--save_checkpoint_path", "/dev/null/x"), "--save_checkpoint_path /dev/null/x"),
+])
+def test_mistakes_are_named_before_anything_is_compiled(shards, tmp_path, capsys, flags, message):
+    assert train_tiny(shards, tmp_path, *flags) == 2
+    assert message in error(capsys)
+
+
+@pytest.mark.parametrize("flags, message", [
+    (("--seed", "4"), "--seed was 317, now 4"),
+    (("--train_config.batch_size", "3"), "--train_config.batch_size was 2, now 3"),
+    (("--net_config.head_conv", "16"), "net_config.head_conv 8 (configured: 16)"),
+    (("--train_steps", "2"), "has done 2 steps, and this training ends at 2"),
+])
+def test_a_resumed_run_must_be_the_same(shards, tmp_path, capsys, flags, message):
+    config = settings()
+    from src.training.start import make_plan
+    progress = make_plan(settings("--train_config.batch_size", "2"), 3, 7, 1).progress(2)
+    save_checkpoint(tmp_path / "a.ckpt", build_centernet(config.net_config, 3), model_record(config, CATEGORIES),
+                    progress)
+    assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(tmp_path / "a.ckpt"), "--resume", "true",
+                      *flags) == 2
+    assert message in error(capsys)
