@@ -44,7 +44,7 @@ def test_known_peaks_in_maps_that_are_not_square():
     np.testing.assert_allclose(found[1, 0], [-1.5, -0.5, 2.5, 1.5, score[2], 1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(1, 128), (170, 171), (257, 3)])
+@pytest.mark.parametrize("size", [(1, 128), (170, 171), (257, 3), (200, 41), (100, 83)])
 def test_every_cell_is_decoded_to_itself(size):
     """Row and column come from float arithmetic: the first and last column of each row would show an error."""
     height, width = size
@@ -55,6 +55,13 @@ def test_every_cell_is_decoded_to_itself(size):
     found = Decode(count, from_scores=True)(Tensor(hm), zero, zero).asnumpy()[0]
     expected = {(x, y) for y in range(0, height, 2) for x in (0, width - 1)}
     assert {(int(x), int(y)) for x, y in found[:, :2]} == expected
+
+
+@pytest.mark.parametrize("count", [41, 47, 100])
+def test_classes_are_exact_for_any_number_of_detections(count):
+    peaks = {(0, cls, 4, 2 * cls): 8.0 - cls for cls in range(10)}
+    found = Decode(count)(*maps(peaks, classes=10, size=(9, 21))).asnumpy()[0]
+    assert found[:10, 5].tolist() == list(range(10))
 
 
 def test_category_specific_sizes_are_those_of_the_class():

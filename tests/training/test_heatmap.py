@@ -46,6 +46,14 @@ def test_images_classes_and_unused_slots_are_kept_apart():
     np.testing.assert_allclose(drawn, expected, rtol=0, atol=1e-6)
 
 
+def test_centers_in_the_first_column_of_maps_of_any_width():
+    for width in (41, 83, 170):
+        ind = np.arange(0, 12 * width, width, dtype=np.int32)[None]
+        one = [Tensor(np.full_like(ind, value)) for value in (0, 0, 1)]
+        drawn = DrawHeatmap(1)(Tensor(ind), *one, (12, width)).asnumpy()[0, 0]
+        assert drawn[:, 0].tolist() == [1] * 12 and not drawn[:, 1:].any()
+
+
 def test_dense_sizes_are_those_of_the_strongest_object():
     size = (7, 9)
     centers, reach = [(2, 2), (2, 5), (5, 5), (3, 3)], [2, 1, 3, 3]
