@@ -1,6 +1,10 @@
 """train.py on shards of a tiny data set: what users type, what they get."""
 import json
 import logging
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import pytest
 import train
 from src import dataset
 from src.models.centernet import build_centernet
+from src.training.start import make_plan
 from src.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
 from tests.tiny_coco import make_coco
 from tests.tiny_training import CATEGORIES, TINY, settings
@@ -128,10 +133,25 @@ def test_mistakes_are_named_before_anything_is_compiled(shards, tmp_path, capsys
 ])
 def test_a_resumed_run_must_be_the_same(shards, tmp_path, capsys, flags, message):
     config = settings()
-    from src.training.start import make_plan
     progress = make_plan(settings("--train_config.batch_size", "2"), 3, 7, 1).progress(2)
     save_checkpoint(tmp_path / "a.ckpt", build_centernet(config.net_config, 3), model_record(config, CATEGORIES),
                     progress)
     assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(tmp_path / "a.ckpt"), "--resume", "true",
                       *flags) == 2
     assert message in error(capsys)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_in_order(shards, tmp_path, number):
+    command = [sys.executable, "train.py", *TINY, *BATCH, "--mindrecord_dir", str(shards), "--save_checkpoint_path",
+               str(tmp_path), "--epoch_size", "10000", "--save_checkpoint_steps", "3"]
+    process = subprocess.Popen(command, cwd=Path(train.__file__).parent, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    for line in process.stdout:
+        if "step: 5, " in line:
+            process.send_signal(number)
+            break
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in printed and "Traceback" not in printed
+    assert (tmp_path / "loss.png").exists()
+    assert read_checkpoint(tmp_path / "last.ckpt").progress["step"] % 3 == 0
