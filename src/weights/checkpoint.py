@@ -155,9 +155,10 @@ def require_preset(record: ModelRecord, net: NetConfig, path: str | Path) -> Non
     if not other:
         return
     listed = ", ".join(f"net_config.{key} {value!r} (configured: {wanted[key]!r})" for key, value in other.items())
-    remedy = (f"--config_path configs/{record.preset}.yaml" if record.preset else
-              "the configuration it was trained with (config.yaml beside its training log) as --config_path")
-    raise UserError(f"checkpoint {path} holds another network than the configuration: {listed}. Use {remedy}.")
+    flags = " ".join(f"--net_config.{key} {_as_flag(value)}" for key, value in other.items())
+    preset = f"--config_path configs/{record.preset}.yaml, or " if record.preset else ""
+    raise UserError(f"checkpoint {path} holds another network than the configuration: {listed}. "
+                    f"Use {preset}{flags}.")
 
 
 def load_network(network: nn.Cell, checkpoint: Checkpoint, path: str | Path) -> None:
@@ -181,6 +182,12 @@ def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str |
         raise UserError(f"checkpoint {path} does not fit: {len(problems)} of {len(own)} parameters differ:\n"
                         f"  - {listed}{more}\nUse the --config_path and the categories it was trained with.")
     ms.load_param_into_net(cell, {name: parameters[name] for name in own}, strict_load=True)
+
+
+def _as_flag(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "[]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _architecture(net: NetConfig) -> dict[str, Any]:

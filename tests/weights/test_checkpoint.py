@@ -108,8 +108,11 @@ def test_a_checkpoint_of_others_is_taken_with_a_warning(tmp_path, caplog):
 
 def test_a_wrong_network_is_named_with_its_preset():
     with pytest.raises(UserError, match=r"net_config.backbone 'resnet18' \(configured: 'resnet34'\).*--config_path "
-                                        "configs/tiny.yaml"):
+                                        "configs/tiny.yaml, or --net_config.backbone resnet18"):
         require_preset(record(), settings("--net_config.backbone", "resnet34").net_config, "x.ckpt")
+    flags = ("--net_config.cat_spec_wh", "true", "--net_config.block_class", "[]")
+    with pytest.raises(UserError, match=r"--net_config.block_class 1 1 1 1 --net_config.cat_spec_wh false"):
+        require_preset(record(), settings(*flags).net_config, "x.ckpt")
     # Loss weights may differ.
     require_preset(record(), settings("--net_config.hm_weight", "2").net_config, "x.ckpt")
 
