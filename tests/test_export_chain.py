@@ -62,7 +62,7 @@ def test_the_chain_gives_eval_s_results(work, capsys):
     for image_id, rows in expected.items():
         # Boxes are written with two decimals, so equal ones may differ by 0.01 pixel.
         distance = np.abs(rows[:, None] - found[image_id][None]).max(axis=2)
-        assert len(rows) == len(found[image_id]) == 20
+        assert len(rows) == len(found[image_id]) > 10
         assert distance.min(axis=1).max() <= 0.0101 and distance.min(axis=0).max() <= 0.0101
         np.testing.assert_allclose(found[image_id][:, -1], rows[:, -1], atol=1e-3)
     metrics = [json.loads((work / name).read_text()) for name in ("eval/val/metrics.json", "ap/metrics.json")]
