@@ -3,7 +3,7 @@
     python -m src.data.synthetic OUTPUT_DIR --train 400 --val 100
 
 Images have multi-octave noise backgrounds and textured shapes of four classes,
-with varied size, aspect, rotation and colour; later shapes hide earlier ones.
+with varied size, aspect, rotation and texture; later shapes hide earlier ones.
 Boxes enclose what stays visible, as in COCO.
 """
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 CLASSES = ("disc", "block", "wedge", "ring")
+HUES = {"disc": 0, "block": 60, "wedge": 105, "ring": 150}  # typical hue (OpenCV's 0..179) of a class
+HUE_SPREAD = 14   # standard deviation: neighbouring classes overlap, so colour helps and shape decides
 MIN_VISIBLE = 0.4  # share of a shape that must stay visible for it to be annotated
 
 
@@ -55,7 +57,7 @@ def draw_image(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, li
         category = int(rng.integers(len(CLASSES)))
         mask = _shape_mask(rng, CLASSES[category], height, width)
         alpha = mask[..., None].astype(np.float32) / 255
-        shade = np.clip(_fill(rng, height, width), 0, 255)
+        shade = np.clip(_fill(rng, HUES[CLASSES[category]], height, width), 0, 255)
         canvas = canvas * (1 - alpha) + shade * alpha
         owner[mask > 127] = number
         full_area.append(int((mask > 127).sum()))
@@ -79,9 +81,10 @@ def _noise(rng: np.random.Generator, height: int, width: int, octaves: int) -> n
     return np.clip(image, 0, 255)
 
 
-def _fill(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def _fill(rng: np.random.Generator, typical_hue: int, height: int, width: int) -> np.ndarray:
     """Texture of a shape (h, w, 3) float32: a saturated colour with stripes, checks or grain."""
-    colour = cv2.cvtColor(np.array([[[rng.integers(180), rng.integers(120, 256), rng.integers(110, 256)]]], np.uint8),
+    hue = round(rng.normal(typical_hue, HUE_SPREAD)) % 180
+    colour = cv2.cvtColor(np.array([[[hue, rng.integers(120, 256), rng.integers(110, 256)]]], np.uint8),
                           cv2.COLOR_HSV2BGR).astype(np.float32)[0, 0]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle, period = rng.uniform(0, math.pi), rng.uniform(4, 14)
