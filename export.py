@@ -27,7 +27,8 @@ def run(config: Config) -> None:
     target = target_path(config.export_name)
     set_up_device(config.device_target, config.device_id, config.seed)
     checkpoint = read_checkpoint(config.export_load_ckpt)
-    require_preset(checkpoint.record, config.net_config, config.export_load_ckpt)
+    if checkpoint.record:
+        require_preset(checkpoint.record, config.net_config, config.export_load_ckpt)
     manifest = describe(config, checkpoint.record)
     network = build_centernet(config.net_config, len(manifest.categories))
     load_network(network, checkpoint, config.export_load_ckpt)

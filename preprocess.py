@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from src.categories import require_same
 from src.config import Config
-from src.data.coco import locate, read_coco
+from src.data.coco import locate, read_coco, require_whole
 from src.errors import UserError
 from src.inference.manifest import read_manifest
 from src.inference.transform import prepare_image
@@ -34,10 +34,7 @@ def run(config: Config) -> None:
             raise UserError(f"--{flag} is not set; `preprocess.py --help` explains it")
     manifest = read_manifest(config.model_path)
     dataset = read_coco(*locate(config.val_data_dir, "val", config.annotation_file, config.image_dir))
-    for line in dataset.report.lines():
-        log.warning("left out: %s", line.strip())
-    if not dataset.images:
-        raise UserError(f"none of the images of {dataset.annotation_file} was found in {dataset.image_dir}")
+    require_whole(dataset)
     require_same(manifest.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
                  "Use a data set of the same categories, or a model trained on this one.")
 

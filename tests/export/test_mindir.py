@@ -176,3 +176,12 @@ def test_a_wrong_checkpoint_is_named(tmp_path, capsys):
                             "--export_name", str(tmp_path / "model")]) == 2
         assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("*.mindir"))
+
+
+def test_a_checkpoint_without_a_record_is_exported_with_the_configured_categories(tmp_path, capsys):
+    network, config, _ = make(tmp_path)
+    ms.save_checkpoint(network, str(tmp_path / "bare.ckpt"))  # as other programs write them
+    assert export.main(["--config_path", str(tmp_path / "tiny.yaml"), "--export_load_ckpt", str(tmp_path / "bare.ckpt"),
+                        "--export_name", str(tmp_path / "bare"), "--dataset_config.coco_classes", "a", "b", "c",
+                        "--dataset_config.num_classes", "3"]) == 0
+    assert read_manifest(tmp_path / "bare.mindir").categories.names == ("a", "b", "c")
