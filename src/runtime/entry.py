@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from tqdm import tqdm
 
 from src.config import Config, load_config
 from src.errors import UserError
@@ -27,18 +30,22 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
     return 0
 
 
-class _Console(logging.StreamHandler):
-    """Standard output, which may be a pipe whose reader (head, less) has left."""
+class _Console(logging.Handler):
+    """Standard output: lines go above tqdm's bars, and a reader that leaves (head, less) is no error."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Go on without a console when nobody reads it; the log file still gets every line."""
-        if not isinstance(sys.exc_info()[1], BrokenPipeError):
-            super().handleError(record)
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line at once, so that the log of a background job is never behind."""
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Nobody reads the console any more; the log file still gets every line.
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open until the process ends)
 
 
 def set_up_log(log_file: str) -> None:
     """Send the log's lines to standard output, and to a file if one is named."""
-    handlers: list[logging.Handler] = [_Console(sys.stdout)]
+    handlers: list[logging.Handler] = [_Console()]
     if log_file:
         try:
             Path(log_file).parent.mkdir(parents=True, exist_ok=True)
