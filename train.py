@@ -15,8 +15,6 @@ from src.runtime.signals import interruptible
 
 def run(config: Config) -> None:
     """Build data, network and step, load what they start from, and train."""
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
     from src.data.pipeline import open_training_data
     from src.inference.detector import evaluate_network
     from src.models.centernet import build_centernet
@@ -63,7 +61,7 @@ def run(config: Config) -> None:
 
     profile = config.profiler_path or str(results / "profile") if config.need_profiler and first else ""
     try:
-        with interruptible(group.size == 1), profiler(profile) as after_step, logging_redirect_tqdm():
+        with interruptible(group.size == 1), profiler(profile) as after_step:
             train(step, data, plan, log, keeper, evaluate if first and validation else None, after_step)
     finally:
         log.close()

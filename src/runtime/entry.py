@@ -30,11 +30,8 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
     return 0
 
 
-class _Console(logging.StreamHandler):
-    """Standard output: lines go above tqdm's bars, and a reader that leaves (head, less) is no error.
-
-    A StreamHandler, because a library adds one of its own, and prints all twice, where it finds none.
-    """
+class _Console(logging.Handler):
+    """Standard output: lines go above tqdm's bars, and a reader that leaves (head, less) is no error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line at once, so that the log of a background job is never behind."""

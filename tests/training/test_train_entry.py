@@ -144,15 +144,17 @@ def test_a_resumed_run_must_be_the_same(shards, tmp_path, capsys, flags, message
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_in_order(shards, tmp_path, number):
     command = [sys.executable, "train.py", *TINY, *BATCH, "--mindrecord_dir", str(shards), "--save_checkpoint_path",
-               str(tmp_path), "--epoch_size", "10000", "--save_checkpoint_steps", "3"]
+               str(tmp_path), "--train_steps", "200", "--save_checkpoint_steps", "3"]
     process = subprocess.Popen(command, cwd=Path(train.__file__).parent, text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
+    lines = []
     for line in process.stdout:
+        lines.append(line)
         if "step: 5, " in line:
             process.send_signal(number)
             break
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in printed and "Traceback" not in printed
-    assert "step: 1, " not in printed, "a library prints our lines a second time"
+    assert len([line for line in lines if "step: 1, " in line]) == 1 and "step: 1, " not in printed
     assert (tmp_path / "loss.png").exists()
     assert read_checkpoint(tmp_path / "last.ckpt").progress["step"] % 3 == 0
