@@ -28,10 +28,14 @@ def run(config: Config) -> None:
         raise UserError("--load_checkpoint_path is not set: name the checkpoint to evaluate")
     dataset = read_coco(*locate(config.data_dir, config.run_mode, config.annotation_file, config.image_dir))
     require_whole(dataset)
+    folder = Path(config.save_result_dir or "results") / config.run_mode
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # before hours of detection, not after them
+    except OSError as error:
+        raise UserError(f"--save_result_dir {config.save_result_dir}: {error.strerror or error}") from error
     set_up_device(config.device_target, config.device_id, config.seed)
     detections = detect_dataset(_backend(config, dataset), dataset, config.eval_config,
                                 config.dataset_config.input_res_test, config.num_workers)
-    folder = Path(config.save_result_dir or "results") / config.run_mode
     results = write_results(folder, config.run_mode, detections,
                             {image.id: image.file_name for image in dataset.images}, dataset.categories)
     log.info("results of %d images are in %s", len(detections), folder)

@@ -21,6 +21,7 @@ from src.errors import UserError
 from src.settings import Config
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "default_config.yaml"
+PRESETS = DEFAULT_CONFIG.parent / "configs"
 
 
 # Flags of each entry. COMMON and the sections named last are added to them.
@@ -108,7 +109,9 @@ def _read_documents(path: Path) -> list[dict[str, Any]]:
     try:
         documents = [document or {} for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
     except OSError as error:
-        raise UserError(f"--config_path {path}: {error.strerror or error}. Presets are in configs/.") from error
+        preset = PRESETS / f"{path.stem}.yaml"
+        hint = f"did you mean {preset}?" if preset.is_file() else f"presets are in {PRESETS}."
+        raise UserError(f"--config_path {path}: {error.strerror or error}; {hint}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if len(documents) > 3 or not all(isinstance(document, dict) for document in documents):

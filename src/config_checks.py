@@ -86,7 +86,8 @@ def _modes(config: Config) -> list[str]:
     if evaluation.pad & (evaluation.pad + 1):
         problems.append(f"eval_config.pad must be a power of two less 1 (31, 127), found {evaluation.pad}")
     if evaluation.keep_res and evaluation.batch_size > 1:
-        problems.append("eval_config.batch_size above 1 needs images of one size: set eval_config.keep_res to false")
+        problems.append("eval_config.batch_size above 1 needs images of one size: set eval_config.keep_res to false, "
+                        "or eval_config.batch_size to 1")
     if config.train_steps == 0 or config.train_steps < -1:
         problems.append(f"train_steps must be -1 (epoch_size decides) or greater than 0, found {config.train_steps}")
     if config.input_res and len(config.input_res) != 2:

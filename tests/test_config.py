@@ -89,7 +89,8 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--seed", "x"], "seed must be an integer, found 'x'"),
     (["--epoch_size", "0"], "epoch_size must be greater than 0, found 0"),
     (["--epoch_size"], "argument --epoch_size: expected one argument"),
-    (["--config_path", "nowhere.yaml"], "nowhere.yaml: No such file or directory"),
+    (["--config_path", "nowhere.yaml"], "nowhere.yaml: No such file or directory; presets are in"),
+    (["--config_path", "demo_cpu"], "configs/demo_cpu.yaml?"),
     (["--dataset_config.input_res_train", "256", "256"], "output_res [128, 128] must be input_res_train / down_ratio: "
                                                          "set it to [64, 64]"),
     (["--dataset_config.input_res_train", "100", "100"], "must be positive multiples of 32"),

@@ -47,8 +47,8 @@ def set_up_device(device_target: str, device_id: int, seed: int) -> None:
     try:
         ms.set_device(device_target, *([device_id] if device_target != "CPU" else []))
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"--device_target {device_target} --device_id {device_id}: {str(error).splitlines()[0]} "
-                        "Without such a device use --device_target CPU.") from error
+        raise UserError(f"no device for --device_target {device_target} --device_id {device_id}; without one use "
+                        f"--device_target CPU. MindSpore says: {str(error).splitlines()[0]}") from error
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_seed(seed)
     np.random.seed(seed % 2**32)

@@ -115,6 +115,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         UserError: the file is missing, cut off, altered, or not a MindSpore checkpoint.
     """
     path = Path(path)
+    if path.is_dir():
+        names = ", ".join(sorted(file.name for file in path.glob("*.ckpt"))) or "no .ckpt file"
+        raise UserError(f"checkpoint {path} is a folder: name one file; it has {names}")
     if not path.is_file():
         raise UserError(f"checkpoint {path}: there is no such file{_neighbours(path)}")
     if path.suffix != ".ckpt":
