@@ -166,6 +166,7 @@ class Config:
     export_format: str
     export_name: str
     export_decode: bool
+    export_deform: str
     export_batch_size: int
     input_res: tuple[int, ...]
     model_path: str
