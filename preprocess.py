@@ -45,7 +45,8 @@ def run(config: Config) -> None:
                                          manifest.down_ratio)
             yield image.id, image.file_name, planes, meta
 
-    count = write_prepared(Path(config.predict_dir), prepared(), manifest, dataset.annotation_file)
+    count = write_prepared(Path(config.predict_dir), prepared(), manifest, dataset.annotation_file,
+                           len(dataset.images))
     log.info("prepared %d images of %s for an input of %d x %d in %s", count, dataset.annotation_file,
              *manifest.input_shape[2:], config.predict_dir)
 

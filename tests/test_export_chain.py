@@ -158,6 +158,25 @@ def test_preprocess_refuses_a_data_set_of_other_categories(copy, capsys):
     assert "detects 3 categories" in capsys.readouterr().err
 
 
+def test_a_checkpoint_is_not_taken_for_an_exported_model(work, tmp_path, capsys):
+    assert run(preprocess, work, "--val_data_dir", work / "coco", "--predict_dir", tmp_path, model="net.ckpt") == 2
+    assert "is a checkpoint, an exported model is needed: export.py --export_load_ckpt" in capsys.readouterr().err
+
+
+def test_postprocess_takes_the_folder_that_infer_takes(copy, capsys):
+    assert run(postprocess, copy, "--result_path", copy / "raw", "--meta_path", copy / "pre",
+               "--save_path", copy / "again") == 0
+    assert (copy / "again/metrics.json").read_text() == (copy / "ap/metrics.json").read_text()
+
+
+def test_preprocess_looks_for_free_space_first(copy, capsys, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    flags = ["--val_data_dir", copy / "coco", "--predict_dir"]
+    assert run(preprocess, copy, *flags, copy / "new") == 2
+    assert "free there: name a folder on a larger disk" in capsys.readouterr().err
+    assert run(preprocess, copy, *flags, copy / "pre") == 0  # the same files are replaced
+
+
 def test_missing_flags_are_named(work, capsys):
     for entry, flag in ((preprocess, "predict_dir"), (postprocess, "result_path"), (infer, "image")):
         assert run(entry, work) == 2

@@ -101,6 +101,9 @@ def read_manifest(model_path: str | Path) -> Manifest:
     path = manifest_path(model)
     if not model.is_file():
         raise UserError(f"--model_path {model}: there is no such file. export.py writes NAME.mindir and NAME.json")
+    if model.suffix == ".ckpt":
+        raise UserError(f"--model_path {model} is a checkpoint, an exported model is needed: export.py "
+                        f"--export_load_ckpt {model} --export_name {model.with_suffix('')} makes one")
     values = _read_json(path, model)
     version = values.get("format_version")
     if version != FORMAT_VERSION:

@@ -55,6 +55,9 @@ def detect_pictures(backend: Backend, images: list[Path], evaluation: EvalConfig
         UserError: no file could be read, or the folder cannot be written.
     """
     rows, seconds = [], []
+    if any((folder / "pictures").glob("*")):
+        log.warning("%s holds pictures of an earlier run: those of the same names are replaced, the others stay",
+                    folder / "pictures")
     root = Path(os.path.commonpath([image.parent.absolute() for image in images]))
     for path in tqdm(images, unit="image", disable=None):
         try:

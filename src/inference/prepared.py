@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class PreparedSet:
 
 
 def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Meta]], manifest: Manifest,
-                   annotation_file: Path) -> int:
+                   annotation_file: Path, expected: int = 0) -> int:
     """Write inputs and sidecars of all images, then the index; returns how many.
 
     Args:
@@ -49,12 +50,17 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
         images: (image id, file name, normalised float32 (3,H,W), Meta).
         manifest: of the model that the images are prepared for.
         annotation_file: where the images are listed.
+        expected: how many images there will be, to look for free space first; 0: do not look.
+
+    Raises:
+        UserError: the folder cannot be written, or has not enough free space.
     """
     index = folder / METAS / INDEX
     names = {}
     try:
         for part in (INPUTS, METAS):
             (folder / part).mkdir(parents=True, exist_ok=True)
+        _require_space(folder, expected * 4 * int(np.prod(manifest.input_shape[1:])))
         index.unlink(missing_ok=True)
         for image_id, file_name, planes, meta in images:
             (folder / INPUTS / f"{image_id}.bin").write_bytes(planes.astype("<f4", copy=False).tobytes())
@@ -68,6 +74,15 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
     return len(names)
 
 
+def _require_space(folder: Path, size: int) -> None:
+    """Raise UserError unless a folder's disk has room for size bytes; inputs there already will be replaced."""
+    present = sum(file.stat().st_size for file in (folder / INPUTS).glob("*.bin"))
+    free = shutil.disk_usage(folder).free
+    if size > free + present:
+        raise UserError(f"--predict_dir {folder}: the inputs take {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free "
+                        "there: name a folder on a larger disk")
+
+
 def _preparation(manifest: Manifest) -> dict[str, Any]:
     """What a model demands of its inputs; sets prepared alike serve for all models that demand the same."""
     return {"shape": list(manifest.input_shape[1:]), "dtype": "float32", "byte_order": "little", "layout": "CHW",
@@ -76,6 +91,8 @@ def _preparation(manifest: Manifest) -> dict[str, Any]:
 
 def read_index(meta_dir: Path, manifest: Manifest) -> PreparedSet:
     """Read the index of a prepared set; UserError if it is incomplete, damaged or made for another kind of model."""
+    if not (meta_dir / INDEX).is_file() and (meta_dir / METAS / INDEX).is_file():
+        meta_dir = meta_dir / METAS  # the folder above was named, as for infer.py
     path = meta_dir / INDEX
     if not path.is_file():
         raise UserError(f"{path} is not there: preprocess.py writes it last, so {meta_dir.parent} is not a prepared "
