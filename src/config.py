@@ -26,7 +26,7 @@ PRESETS = DEFAULT_CONFIG.parent / "configs"
 
 # Flags of each entry. COMMON and the sections named last are added to them.
 COMMON = ("device_target", "device_id", "seed", "log_file", "enable_modelarts", "data_url", "train_url",
-          "checkpoint_url", "data_path", "output_path", "load_path")
+          "checkpoint_url", "data_path", "output_path", "load_path", "download_timeout")
 ENTRY_FLAGS = {
     "dataset": ("coco_data_dir", "mindrecord_dir", "mindrecord_prefix", "annotation_file", "image_dir",
                 "shard_num", "keep_empty", "strict"),

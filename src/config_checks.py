@@ -5,7 +5,7 @@ from typing import Any
 
 from src.settings import Config, DatasetConfig, NetConfig
 
-POSITIVE = ("shard_num", "device_num", "epoch_size", "data_sink_steps", "save_checkpoint_steps",
+POSITIVE = ("download_timeout", "shard_num", "device_num", "epoch_size", "data_sink_steps", "save_checkpoint_steps",
             "save_checkpoint_num", "num_workers", "export_batch_size", "dataset_config.num_classes",
             "dataset_config.max_objs", "net_config.num_stacks", "train_config.batch_size",
             "train_config.loss_scale_value", "train_config.loss_scale_window", "train_config.max_skipped_steps",

@@ -125,6 +125,7 @@ class Config:
     data_path: str
     output_path: str
     load_path: str
+    download_timeout: int
     device_target: str
     device_id: int
     seed: int

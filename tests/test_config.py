@@ -33,7 +33,7 @@ def test_every_key_is_a_flag_of_some_entry():
     flags = {flag for group in ENTRY_FLAGS.values() for flag in group}
     common = set(VALUES) - flags
     assert common == {"device_target", "device_id", "seed", "log_file", "enable_modelarts", "data_url", "train_url",
-                      "checkpoint_url", "data_path", "output_path", "load_path"}
+                      "checkpoint_url", "data_path", "output_path", "load_path", "download_timeout"}
 
 
 @pytest.mark.parametrize("key, value", [
