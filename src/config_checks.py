@@ -14,7 +14,8 @@ POSITIVE = ("download_timeout", "shard_num", "device_num", "epoch_size", "data_s
             "eval_config.K", "eval_config.batch_size")
 NOT_NEGATIVE = ("device_id", "seed", "eval_interval", "dataset_config.shift", "dataset_config.scale",
                 "dataset_config.rotate", "net_config.head_conv", "net_config.hm_weight", "net_config.off_weight",
-                "net_config.wh_weight", "train_config.grad_clip", "train_config.Adam.weight_decay",
+                "net_config.wh_weight", "train_config.grad_clip", "train_config.reference_batch",
+                "train_config.Adam.weight_decay",
                 "train_config.MultiDecay.warmup_steps", "train_config.PolyDecay.warmup_steps",
                 "train_config.PolyDecay.end_learning_rate", "eval_config.pad")
 SHARES = ("dataset_config.aug_rot", "dataset_config.flip_prop", "eval_config.score_thresh")
@@ -95,7 +96,11 @@ def _modes(config: Config) -> list[str]:
     if any(size <= 0 or size % config.net_config.down_ratio for size in config.input_res):
         problems.append(f"input_res must be positive multiples of {config.net_config.down_ratio}, "
                         f"found {list(config.input_res)}")
-    epochs = config.train_config.MultiDecay.multi_epochs
+    train = config.train_config
+    if train.reference_batch == 0 and (train.lr_scale != "none" or train.warmup_scale):
+        problems.append("train_config.lr_scale and train_config.warmup_scale need train_config.reference_batch: the "
+                        "images of a step on all devices that the learning rate and the warm-up were chosen for")
+    epochs = train.MultiDecay.multi_epochs
     if any(later <= earlier for earlier, later in zip(epochs, epochs[1:])) or min(epochs, default=1) < 1:
         problems.append(f"train_config.MultiDecay.multi_epochs must grow from 1 on, found {list(epochs)}")
     if config.resume and config.fine_tune:

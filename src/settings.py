@@ -95,6 +95,9 @@ class TrainConfig:
     grad_clip: float
     optimizer: str
     lr_schedule: str
+    lr_scale: str
+    reference_batch: int
+    warmup_scale: bool
     Adam: AdamConfig
     PolyDecay: PolyDecayConfig
     MultiDecay: MultiDecayConfig

@@ -5,6 +5,8 @@ advance the schedule.
 """
 from __future__ import annotations
 
+import dataclasses
+
 import mindspore as ms
 from mindspore import Tensor, ops
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
@@ -65,6 +67,47 @@ class PolyDecay(LearningRateSchedule):
 
 def _warm_up(global_step: Tensor, warmup_steps: int) -> Tensor:
     return ops.minimum((global_step.astype(ms.float32) + 1.0) / max(warmup_steps, 1), 1.0)
+
+
+def rate_factor(train: TrainConfig, images: int) -> float:
+    """What lr_scale multiplies the learning rate by, for steps of so many images on all devices.
+
+    linear (Goyal and others 2017) is usual for plain gradient descent, sqrt (Krizhevsky 2014) often safer with Adam.
+    """
+    power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[train.lr_scale]
+    return (images / train.reference_batch) ** power if power else 1.0
+
+
+def scale_schedule(train: TrainConfig, images: int) -> TrainConfig:
+    """The settings with the rates and the warm-up of the chosen schedule for steps of so many images.
+
+    A warm-up that is there keeps at least one step.
+    """
+    section = getattr(train, train.lr_schedule)
+    changes = {name: getattr(section, name) * rate_factor(train, images)
+               for name in ("learning_rate", "end_learning_rate") if hasattr(section, name)}
+    if train.warmup_scale and section.warmup_steps:
+        changes["warmup_steps"] = max(1, round(section.warmup_steps * train.reference_batch / images))
+    return dataclasses.replace(train, **{train.lr_schedule: dataclasses.replace(section, **changes)})
+
+
+def describe_schedule(train: TrainConfig, images: int) -> str:
+    """The learning rate and warm-up as configured and as used for steps of so many images, in lines for the log."""
+    given = getattr(train, train.lr_schedule)
+    used = getattr(scale_schedule(train, images), train.lr_schedule)
+    of = f"{images} images a step, reference_batch {train.reference_batch}"
+    rate, warm_up = f"{given.learning_rate:g}", f"{given.warmup_steps} steps"
+    if train.lr_scale != "none":
+        rate += f" x {rate_factor(train, images):.4g} = {used.learning_rate:.4g} (lr_scale {train.lr_scale}: {of})"
+    if train.warmup_scale:
+        warm_up += f" -> {used.warmup_steps} steps (warmup_scale: {of})"
+    lines = [f"learning rate: {rate}, {train.lr_schedule}", f"warm-up: {warm_up}"]
+    if train.lr_scale == "none" and train.reference_batch not in (0, images):
+        linear, root = (given.learning_rate * rate_factor(dataclasses.replace(train, lr_scale=rule), images)
+                        for rule in ("linear", "sqrt"))
+        lines.append(f"note: this learning rate is meant for {train.reference_batch} images a step, here are {images}; "
+                     f"--train_config.lr_scale linear makes it {linear:.4g}, sqrt {root:.4g}")
+    return "\n".join(lines)
 
 
 def build_schedule(train: TrainConfig, steps_per_epoch: int, total_steps: int) -> LearningRateSchedule:
