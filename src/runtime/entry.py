@@ -12,15 +12,24 @@ from tqdm import tqdm
 from src.config import Config, load_config
 from src.errors import UserError
 from src.runtime.device import prepare_environment
+from src.runtime.modelarts import plan, run_job, split_platform_flags
+
+LOG = logging.getLogger("centernet")
 
 
 def run_entry(entry: str, description: str, run: Callable[[Config], None], argv: list[str] | None) -> int:
     """Run an entry and return its exit status: 0, 2 for a user's error, 130 when interrupted."""
     try:
-        config = load_config(entry, sys.argv[1:] if argv is None else argv, description)
-        set_up_log(config.log_file)
+        config, ignored = _read_config(entry, description, sys.argv[1:] if argv is None else argv)
+        job = plan(entry, config, os.environ) if config.enable_modelarts else None
+        set_up_log(job.config.log_file if job else config.log_file)
+        if ignored:
+            LOG.info("flags of the platform without a meaning here: %s", ignored)
         prepare_environment()
-        run(config)
+        if job:
+            run_job(job, run)
+        else:
+            run(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -28,6 +37,15 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _read_config(entry: str, description: str, argv: list[str]) -> tuple[Config, str]:
+    """The configuration, and the flags that ModelArts appended to the user's, in words."""
+    rest, ignored = split_platform_flags(argv)
+    config = load_config(entry, rest, description)
+    if ignored and not config.enable_modelarts:
+        config = load_config(entry, argv, description)  # these flags are errors like any unknown one
+    return config, ", ".join(f"--{flag} {value}" for flag, value in ignored.items())
 
 
 class _Console(logging.Handler):
