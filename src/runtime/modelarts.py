@@ -229,9 +229,8 @@ def _find_model(job: Job, name: str, value: str, suffixes: tuple[str, ...]) -> s
     brought = sorted(str(path) for path in brought if path.suffix in suffixes)
     matches = [] if value else brought
     for root in roots if value else ():
-        path = root / value  # an absolute value stays as it is
-        matches = matches or ([str(path)] if path.is_file() else
-                              sorted(glob.glob(os.path.join(glob.escape(str(root)), value))))
+        path, pattern = root / value, os.path.join(glob.escape(str(root)), value)  # an absolute value stays as it is
+        matches = matches or [str(path)] * path.is_file() or sorted(str(Path(match)) for match in glob.glob(pattern))
     if len(matches) == 1:
         return matches[0]
     listed = ", ".join(matches or brought) or "nothing"

@@ -34,7 +34,7 @@ def resolve(url: str, flag: str) -> str:
     if not separator and url.startswith("/") and url.strip("/"):
         first, _, inner = url.strip("/").partition("/")
         return url if Path("/", first).is_dir() else f"obs://{first}/{inner}"
-    if not separator and url and Path(url).exists():
+    if not separator and not url.startswith("/") and url and Path(url).exists():
         return str(Path(url).resolve())
     raise UserError(f"--{flag} {url!r} is no place in the object store: give obs://bucket/folder/ (s3:// and the "
                     "console's /bucket/folder/ mean the same), or an existing local folder that is mounted in the job")
@@ -92,7 +92,7 @@ def fetch_once(url: str, folder: Path, flag: str, timeout: float, job: str) -> N
         with _lock(folder.with_name(folder.name + ".lock"), url, timeout) as waited:
             record = _read(state)
             if record == {**wanted, "complete": True}:
-                LOG.info("%s is in %s: copied by another process of this job", url, folder)
+                LOG.info("%s is in %s: copied before for this job", url, folder)
                 return
             if waited:
                 raise UserError(f"--{flag} {url}: the process of this server that copied it to {folder} ended before "

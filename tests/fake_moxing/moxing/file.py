@@ -21,7 +21,7 @@ def is_directory(url):
 
 
 def make_dirs(url):
-    _refuse(url)
+    _refuse(url, "FAKE_MOXING_REFUSE")
     _note("make_dirs", url)
     _local(url).mkdir(parents=True, exist_ok=True)
 
@@ -44,7 +44,7 @@ def copy_parallel(src_url, dst_url):
 
 
 def _transfer(source, target, src_url, dst_url):
-    _refuse(dst_url)
+    _refuse(dst_url, "FAKE_MOXING_REFUSE_COPY")
     if not source.exists():
         raise FileNotFoundError(f"No such file or directory: {src_url}")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,9 +62,9 @@ def _local(url):
     return Path(url)
 
 
-def _refuse(url):
-    bucket = os.environ.get("FAKE_MOXING_REFUSE")
-    if bucket and url.startswith(f"obs://{bucket}"):
+def _refuse(url, variable):
+    place = os.environ.get(variable)
+    if place and url.startswith(f"obs://{place}"):
         raise MoxFileRespException(f"403 Forbidden: {url}")
 
 
