@@ -1,0 +1,36 @@
+"""Going on in the background after everything was checked in the foreground."""
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from src.errors import UserError
+
+
+def keep_old(log_file: Path) -> None:
+    """Make a log's folder, and rename an earlier log there to *.old; UserError if that is impossible."""
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        if log_file.exists():
+            log_file.replace(log_file.with_name(log_file.name + ".old"))
+    except OSError as error:
+        raise UserError(f"{log_file.parent}: {error.strerror or error}") from error
+
+
+def detach(log_file: str) -> int:
+    """Split this process: the one that goes on in the background gets 0, the one that stays gets its process id.
+
+    The one in the background is in a session of its own, so that closing the terminal does not end it,
+    and its output is appended to log_file.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if pid := os.fork():
+        return pid
+    os.setsid()
+    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    return 0

@@ -1,0 +1,81 @@
+"""Whole trees of processes on Linux: none of them outlives the one that started it."""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+LIBC = "libc.so.6"
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of descendants whose parent dies, so that it can still find and end them."""
+    ctypes.CDLL(LIBC).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """End this process when its parent ends, even by SIGKILL; for subprocess's preexec_fn."""
+    ctypes.CDLL(LIBC).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def descendants(pid: int) -> list[int]:
+    """The living processes below a process, children before their own children."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            state, parent = _state(int(entry.name))
+            if state not in ("Z", "X", ""):
+                children.setdefault(parent, []).append(int(entry.name))
+    found, waiting = [], list(children.get(pid, []))
+    while waiting:
+        found.append(waiting.pop(0))
+        waiting += children.get(found[-1], [])
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    return _state(pid)[0] not in ("Z", "X", "")
+
+
+def end_descendants(patience: float) -> None:
+    """End all processes below this one: SIGTERM, then SIGKILL for those that are there after patience seconds."""
+    deadline = time.monotonic() + patience
+    asked: set[int] = set()
+    while remaining := descendants(os.getpid()):
+        number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
+        for pid in remaining:
+            if number == signal.SIGKILL or pid not in asked:
+                _send(pid, number)
+        asked.update(remaining)
+        _reap()
+        time.sleep(0.05)
+        if time.monotonic() > deadline + 10:  # stuck in the kernel: a device driver that does not answer
+            return
+    _reap()
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended in between, as it should
+        os.kill(pid, number)
+
+
+def _reap() -> None:
+    """Collect the adopted processes that have ended."""
+    with contextlib.suppress(ChildProcessError):  # none is left
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _state(pid: int) -> tuple[str, int]:
+    """State letter and parent of a process; ("", 0) if there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "", 0
+    state, parent = text.rpartition(")")[2].split()[:2]  # the name before may hold spaces and brackets
+    return state, int(parent)
