@@ -38,14 +38,15 @@ class LossNetwork(nn.Cell):
         net: which losses, and their weights.
         data: colour order, mean and std.
         num_classes: channels of hm.
+        devices: size of the group that trains together, see DetectionLoss.
     """
 
-    def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, num_classes: int):
+    def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, num_classes: int, devices: int = 1):
         super().__init__(auto_prefix=False)
         self.network = network
         self.normalize = Normalize(data)
         self.draw = DrawHeatmap(num_classes)
-        self.loss = DetectionLoss(net)
+        self.loss = DetectionLoss(net, devices)
 
     def construct(self, image: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
                   reg_mask: Tensor, hm: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,7 +1,12 @@
-"""Losses of the three heads; float32 whatever the network's precision."""
+"""Losses of the three heads; float32 whatever the network's precision.
+
+A loss is a sum over the batch divided by a count (of objects, or of cells by their weight). Which batch, the
+`divide` argument decides: that of this device, or the one that all devices share.
+"""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
@@ -14,7 +19,36 @@ EPS = 1e-4
 SATURATION = math.log((1 - EPS) / EPS)  # the logit at which a score is clamped
 
 
-def focal_loss(logits: Tensor, hm: Tensor) -> Tensor:
+Divide = Callable[[Tensor, Tensor, float, float], Tensor]
+
+
+def divide(total: Tensor, count: Tensor, least: float, eps: float) -> Tensor:
+    """total / (max(count, least) + eps)."""
+    return total / (ops.maximum(count, least) + eps)
+
+
+class DivideByAll(nn.Cell):
+    """divide() with the count of all devices, such that the devices' average is the quotient of the global batch.
+
+    Gradients are averaged over devices, so they are those of one device with all the images, wherever the objects
+    are. The paper's code divides by each device's own count instead: an object then weighs more the fewer others
+    its device happened to get.
+
+    Args:
+        devices: size of the group, which must have been joined.
+    """
+
+    def __init__(self, devices: int):
+        super().__init__()
+        self.devices = devices
+        self.sum = ops.AllReduce()
+
+    def construct(self, total: Tensor, count: Tensor, least: float, eps: float) -> Tensor:
+        """Scalars to a scalar; no gradient goes through the count."""
+        return divide(total * self.devices, self.sum(ops.stop_gradient(count)), least, eps)
+
+
+def focal_loss(logits: Tensor, hm: Tensor, divide: Divide) -> Tensor:
     """Penalty-reduced focal loss (Law and Deng 2018; alpha 2, beta 4), scores clamped to [1e-4, 1 - 1e-4].
 
     Logarithms come from the logits, so that nothing cancels. Clamped cells have no gradient.
@@ -22,6 +56,7 @@ def focal_loss(logits: Tensor, hm: Tensor) -> Tensor:
     Args:
         logits: (B,C,H,W) float32.
         hm: (B,C,H,W) float32 target; exactly 1 at centres.
+        divide: by this device's count or by that of all, see DivideByAll; so too in the other losses.
 
     Returns:
         Scalar: the sum over all cells / max(number of centres, 1).
@@ -32,11 +67,11 @@ def focal_loss(logits: Tensor, hm: Tensor) -> Tensor:
     negative = ops.square(ops.square(1 - hm))  # 0 at centres
     loss = (ops.log1p(ops.exp(-logits)) * ops.square(1 - score) * positive
             + ops.log1p(ops.exp(logits)) * ops.square(score) * negative)
-    return ops.reduce_sum(loss) / ops.maximum(ops.reduce_sum(positive), 1.0)
+    return divide(ops.reduce_sum(loss), ops.reduce_sum(positive), 1.0, 0.0)
 
 
-def mean_squared_error(logits: Tensor, hm: Tensor) -> Tensor:
-    """Mean over all cells of (sigmoid(logits) - hm)^2.
+def mean_squared_error(logits: Tensor, hm: Tensor, divide: Divide) -> Tensor:
+    """Mean over all cells of (sigmoid(logits) - hm)^2; devices have equally many cells, so divide is not needed.
 
     The paper's code compares the raw output instead, whose sigmoid its decoder then
     takes: scores between 0.5 and 0.73. With the sigmoid here scores mean what they
@@ -45,48 +80,53 @@ def mean_squared_error(logits: Tensor, hm: Tensor) -> Tensor:
     return ops.reduce_mean(ops.square(ops.sigmoid(logits) - hm))
 
 
-def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor, divide: Divide) -> Tensor:
     """Sum of absolute errors / (sum of the mask over both channels + 1e-4), that is twice the objects.
 
     Args:
         predicted, target: (B,M,2) float32.
         mask: (B,M,1) float32 of 0 and 1.
     """
-    return ops.reduce_sum(ops.abs(predicted - target) * mask) / (2 * ops.reduce_sum(mask) + EPS)
+    return divide(ops.reduce_sum(ops.abs(predicted - target) * mask), 2 * ops.reduce_sum(mask), 0.0, EPS)
 
 
-def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor, divide: Divide) -> Tensor:
     """Sum of Huber errors (quadratic below 1) / (objects + 1e-4); arguments as for l1_loss."""
     error = ops.abs(predicted - target) * mask
     quadratic = ops.minimum(error, 1.0)
     # error^2 / 2 below 1, error - 1/2 above
-    return ops.reduce_sum(quadratic * (error - 0.5 * quadratic)) / (ops.reduce_sum(mask) + EPS)
+    return divide(ops.reduce_sum(quadratic * (error - 0.5 * quadratic)), ops.reduce_sum(mask), 0.0, EPS)
 
 
-def relative_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+def relative_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor, divide: Divide) -> Tensor:
     """l1_loss of predicted / (target + 1e-4) against 1 (norm_wh: errors as shares of the size)."""
-    return l1_loss(predicted / (target + EPS), ops.ones_like(target), mask)
+    return l1_loss(predicted / (target + EPS), ops.ones_like(target), mask, divide)
 
 
-def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor, divide: Divide) -> Tensor:
     """Sum of weighted absolute errors / (sum of the weights over both channels + 1e-4).
 
     Args:
         predicted, target: (B,2,H,W) float32.
         weight: (B,1,H,W) float32.
     """
-    return ops.reduce_sum(ops.abs(predicted - target) * weight) / (2 * ops.reduce_sum(weight) + EPS)
+    return divide(ops.reduce_sum(ops.abs(predicted - target) * weight), 2 * ops.reduce_sum(weight), 0.0, EPS)
 
 
 class DetectionLoss(nn.Cell):
     """Weighted sum of the losses of hm, wh and reg, as a configuration chooses them.
 
     reg_loss (l1 or sl1) applies to reg, and to wh unless dense_wh or norm_wh gives wh its own loss.
+
+    Args:
+        net: which losses, and their weights.
+        devices: size of the group that trains together; above 1 its losses are averages over all devices' objects.
     """
 
-    def __init__(self, net: NetConfig):
+    def __init__(self, net: NetConfig, devices: int = 1):
         super().__init__()
         self.net = net
+        self.divide = DivideByAll(devices) if devices > 1 else divide
         self.hm_loss = mean_squared_error if net.mse_loss else focal_loss
         self.pair_loss = smooth_l1_loss if net.reg_loss == "sl1" else l1_loss
         self.wh_loss = relative_l1_loss if net.norm_wh else self.pair_loss
@@ -108,18 +148,19 @@ class DetectionLoss(nn.Cell):
         Returns:
             loss, hm_loss, wh_loss, off_loss: float32 scalars; the last three before their weights.
         """
-        hm_loss = self.hm_loss(ops.cast(outputs[0], ms.float32), hm)
+        hm_loss = self.hm_loss(ops.cast(outputs[0], ms.float32), hm, self.divide)
         mask = ops.expand_dims(ops.cast(reg_mask, ms.float32), 2)
         sizes = ops.cast(outputs[1], ms.float32)
         if self.net.dense_wh:
             target = draw_dense_wh(ind, radius, reg_mask, wh, hm.shape[2:])
-            wh_loss = dense_l1_loss(sizes, target, ops.amax(hm, 1, True))
+            wh_loss = dense_l1_loss(sizes, target, ops.amax(hm, 1, True), self.divide)
         else:
             pairs = gather_pairs(sizes, ind, cls if self.net.cat_spec_wh else None)
-            wh_loss = self.wh_loss(pairs, wh, mask)
+            wh_loss = self.wh_loss(pairs, wh, mask, self.divide)
         loss = self.net.hm_weight * hm_loss + self.net.wh_weight * wh_loss
         off_loss = ops.zeros_like(wh_loss)
         if self.net.reg_offset:
-            off_loss = self.pair_loss(gather_pairs(ops.cast(outputs[2], ms.float32), ind), reg, mask)
+            pairs = gather_pairs(ops.cast(outputs[2], ms.float32), ind)
+            off_loss = self.pair_loss(pairs, reg, mask, self.divide)
             loss = loss + self.net.off_weight * off_loss
         return loss, hm_loss, wh_loss, off_loss

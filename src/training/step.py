@@ -30,12 +30,16 @@ class TrainStep(nn.Cell):
     All state is Parameters, so that a checkpoint of this cell is complete: the network's
     under their own names, Adam's, `loss_scale` (float32) and `good_steps` (int32).
 
+    On several devices gradients, losses and batch norm statistics are averaged in every step, so that all state is
+    the same everywhere: any device can evaluate, and the checkpoint of one resumes all.
+
     Args:
-        loss_network: cell; construct(*batch) -> (loss, hm_loss, wh_loss, off_loss), float32 scalars.
+        loss_network: cell; construct(*batch) -> (loss, hm_loss, wh_loss, off_loss), float32 scalars, such that
+            those of the global batch are the devices' averages.
         optimizer: updates loss_network's trainable parameters; its learning rate is a schedule.
         train: loss_scale_value, loss_scale_mode, loss_scale_window and grad_clip are used.
         scale_loss: False keeps the scale at 1; non-finite gradients are skipped all the same.
-        devices: size of the group that trains together; gradients are averaged over it.
+        devices: size of the group that trains together.
     """
 
     def __init__(self, loss_network: nn.Cell, optimizer: nn.Optimizer, train: TrainConfig, scale_loss: bool = True,
@@ -57,13 +61,17 @@ class TrainStep(nn.Cell):
         self.distributed = devices > 1
         if self.distributed:
             self.reduce_gradients = nn.DistributedGradReducer(self.weights, mean=True, degree=devices)
-            self.reduce_flag = ops.AllReduce()
+            self.devices = devices
+            self.reduce = ops.AllReduce()
         self.each = ops.HyperMap()
         self.gradient = ops.value_and_grad(self._scaled_loss, None, self.weights, has_aux=True)
         self.set_train()
 
     def construct(self, *batch: Tensor) -> tuple[Tensor, ...]:
-        """Return loss, hm_loss, wh_loss, off_loss, overflow (bool), the scale and the learning rate of this step."""
+        """Return loss, hm_loss, wh_loss, off_loss, overflow (bool), the scale and the learning rate of this step.
+
+        The losses are those of the global batch.
+        """
         scale = self.loss_scale * 1.0  # a copy: _adjust_scale overwrites the parameter
         rate = self.optimizer.learning_rate(self.optimizer.global_step).reshape(())
         before = self._copy_statistics()
@@ -74,13 +82,17 @@ class TrainStep(nn.Cell):
             gradients = self.reduce_gradients(gradients)
         gradients = self.each(ops.partial(_unscale, 1.0 / scale), gradients)
         # The loss too: an L1 term has a gradient of 1 where a target is inf.
-        finite = self._all_finite((*gradients, losses[0]))
+        finite, moved = amp.all_finite((*gradients, losses[0])), before
+        if self.distributed:
+            finite, losses, moved = self._agree(finite, losses)
         if self.clip > 0:
             gradients = self._clip(gradients)
         if finite:
             self.optimizer(gradients)
+            if self.distributed:
+                self._set_statistics(moved)
         else:
-            self._restore_statistics(before)
+            self._set_statistics(before)
         self._adjust_scale(finite)
         return losses + (ops.logical_not(finite), scale, rate)
 
@@ -88,13 +100,16 @@ class TrainStep(nn.Cell):
         losses = self.loss_network(*batch)
         return losses[0] * self.loss_scale, losses
 
-    def _all_finite(self, gradients: tuple[Tensor, ...]) -> Tensor:
-        finite = amp.all_finite(gradients)
-        if self.distributed:
-            # Needed although the gradients are averaged: on the first Ascend 910 all_finite reads a status
-            # register of its own device. CPU can reduce floats only.
-            finite = self.reduce_flag(1.0 - finite.astype(ms.float32)) < 0.5
-        return finite
+    def _agree(self, finite: Tensor, losses: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """Whether all devices' gradients are finite, and the average of their losses and statistics, by one message.
+
+        The flag is needed although the gradients are averaged: on the first Ascend 910 all_finite reads a status
+        register of its own device. CPU can reduce floats only.
+        """
+        statistics = [ops.depend(statistic, losses[0]) for statistic in self.statistics]  # moved by the forward pass
+        sums = self.reduce(ops.concat((ops.stack((1.0 - finite.astype(ms.float32), *losses)), *statistics)))
+        means = sums / self.devices
+        return sums[0] < 0.5, ops.unstack(means[1:5]), means[5:]
 
     def _clip(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         norm = ops.sqrt(ops.addn(self.each(_square_sum, gradients)))
@@ -103,9 +118,9 @@ class TrainStep(nn.Cell):
     def _copy_statistics(self) -> Tensor:
         return ops.concat(self.statistics) if self.ends else self.loss_scale * 1.0
 
-    def _restore_statistics(self, before: Tensor) -> None:
+    def _set_statistics(self, values: Tensor) -> None:
         for index, (start, end) in enumerate(self.ends):
-            ops.assign(self.statistics[index], before[start:end])
+            ops.assign(self.statistics[index], values[start:end])
 
     def _adjust_scale(self, finite: Tensor) -> None:
         """Count good steps; halve a dynamic scale after a bad one, double it after a window of good ones."""
