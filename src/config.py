@@ -36,7 +36,7 @@ ENTRY_FLAGS = {
               "save_checkpoint_steps", "save_checkpoint_num", "mindrecord_dir", "mindrecord_prefix",
               "save_result_dir", "num_workers", "eval_interval", "data_dir", "annotation_file", "image_dir",
               "dataset_config", "net_config", "train_config", "eval_config"),
-    "eval": ("load_checkpoint_path", "data_dir", "run_mode", "visual_image", "enable_eval", "save_result_dir",
+    "eval": ("distribute", "device_num", "load_checkpoint_path", "data_dir", "run_mode", "visual_image", "enable_eval", "save_result_dir",
              "annotation_file", "image_dir", "num_workers", "dataset_config", "net_config", "eval_config"),
     "export": ("export_load_ckpt", "export_format", "export_name", "export_decode", "export_deform",
                "export_batch_size", "input_res", "dataset_config", "net_config", "eval_config"),
@@ -44,6 +44,9 @@ ENTRY_FLAGS = {
     "infer": ("model_path", "image", "predict_dir", "result_path", "save_result_dir", "eval_config"),
     "postprocess": ("model_path", "result_path", "meta_path", "label_path", "save_path", "eval_config"),
 }
+
+# The flag that names the checkpoint or model; each entry has one of them.
+MODEL_FLAGS = ("load_checkpoint_path", "export_load_ckpt", "model_path")
 
 
 def load_config(entry: str, argv: list[str], description: str) -> Config:
@@ -183,9 +186,10 @@ def _shown(default: Any) -> str:
 
 
 def _nearest(name: str, known: list[str], dashes: str = "") -> str:
-    """A sentence naming the closest valid name, also by the last part of a dotted one."""
+    """A sentence naming the closest valid name, also by the last part of a dotted one or by another entry's name."""
     by_tail = [full for full in known if full.split(".")[-1] == name]
-    close = by_tail or difflib.get_close_matches(name, known, 1, 0.5)
+    of_model = [flag for flag in MODEL_FLAGS if flag in known and name in MODEL_FLAGS]
+    close = by_tail or of_model or difflib.get_close_matches(name, known, 1, 0.5)
     tails = {full.split(".")[-1]: full for full in known}
     close = close or [tails[tail] for tail in difflib.get_close_matches(name, list(tails), 1, 0.6)]
     return f"; did you mean {dashes}{close[0]}?" if close else "."

@@ -17,7 +17,7 @@ LEVELS = {
     "src.inference.transform": 1, "src.inference.postprocess": 1, "src.inference.soft_nms": 1,
     "src.inference.coco_eval": 1, "src.inference.visualize": 1, "src.inference.manifest": 1,
     "src.runtime": 1,
-    "src.data": 2, "src.models": 2,
+    "src.data": 2, "src.models": 2, "src.collective": 2,
     "src.weights": 3, "src.inference": 3,
     "src.training": 4, "src.export": 4,
 }

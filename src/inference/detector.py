@@ -13,6 +13,7 @@ import numpy as np
 from mindspore import nn
 from tqdm import tqdm
 
+from src.collective import gather, require_agreement
 from src.config import Config
 from src.data.coco import CocoDataset, CocoImage
 from src.data.image_file import decode, is_cut
@@ -127,21 +128,46 @@ def _detect_batch(backend: Backend, batch: Sequence[Prepared], evaluation: EvalC
 
 
 def detect_dataset(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, input_res: tuple[int, int],
-                   num_workers: int = 2) -> dict[int, np.ndarray]:
-    """Detect on all images of a data set, showing progress; image id -> boxes as detect_image returns them."""
-    images = dataset.images
-    if not images:
+                   num_workers: int = 2, rank: int = 0, size: int = 1) -> dict[int, np.ndarray]:
+    """Detect on all images of a data set, showing progress.
+
+    Args:
+        backend, evaluation, input_res: as for detect_image.
+        num_workers: threads that read and prepare images.
+        rank, size: this process among those that share the images: it takes every size-th one.
+
+    Returns:
+        Image id -> boxes as detect_image returns them, of all images and on every rank, in the data set's order.
+    """
+    if not dataset.images:
         raise UserError(f"none of the images of {dataset.annotation_file} was found in {dataset.image_dir}")
-    _log_plan(backend, images, evaluation, input_res)
-    detections, start, step = {}, time.perf_counter(), max(1, len(images) // 10)
+    require_agreement({"the number of images to evaluate on": len(dataset.images)}, size)
+    images = dataset.images[rank::size]
+    if rank == 0:
+        if size > 1:
+            log.info("%d images are shared by %d processes; what follows is of the first one's share",
+                     len(dataset.images), size)
+        _log_plan(backend, images, evaluation, input_res)
+    boxes, start, step = [], time.perf_counter(), max(1, len(images) // 10)
     progress = tqdm(detect_images(backend, images, evaluation, input_res, num_workers), total=len(images),
-                    unit="image", disable=None)
-    for image, boxes in progress:
-        detections[image.id] = boxes
-        if len(detections) % step == 0 and not sys.stderr.isatty():
-            log.info("detected on %d of %d images, %.1f images/s", len(detections), len(images),
-                     len(detections) / (time.perf_counter() - start))
-    return detections
+                    unit="image", disable=None if rank == 0 else True)
+    for _, found in progress:
+        boxes.append(found)
+        if rank == 0 and len(boxes) % step == 0 and not sys.stderr.isatty():
+            log.info("detected on %d of %d images, %.1f images/s", len(boxes), len(images),
+                     len(boxes) / (time.perf_counter() - start))
+    shares = _exchange(boxes, size)
+    return {image.id: shares[position % size][position // size] for position, image in enumerate(dataset.images)}
+
+
+def _exchange(boxes: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
+    """What each rank found: for each of its images (N, 6) float32."""
+    if size == 1:
+        return [boxes]
+    counts = gather(np.array([len(rows) for rows in boxes], np.int32).tobytes(), size)
+    values = gather(np.concatenate([np.zeros((0, 6)), *boxes]).astype(np.float32).tobytes(), size)
+    return [np.split(np.frombuffer(rows, np.float32).reshape(-1, 6), np.cumsum(np.frombuffer(lengths, np.int32))[:-1])
+            for lengths, rows in zip(counts, values)]
 
 
 def _log_plan(backend: Backend, images: Sequence[CocoImage], evaluation: EvalConfig,
@@ -156,19 +182,22 @@ def _log_plan(backend: Backend, images: Sequence[CocoImage], evaluation: EvalCon
              "; a larger eval_config.pad or keep_res false makes them fewer" if len(shapes) > 30 else "")
 
 
-def evaluate_network(network: nn.Cell, dataset: CocoDataset, config: Config) -> Metrics:
+def evaluate_network(network: nn.Cell, dataset: CocoDataset, config: Config, rank: int = 0,
+                     size: int = 1) -> Metrics | None:
     """Evaluate a network as it is in the middle of a training, with the configuration's test settings.
 
-    The network is in training mode afterwards if it was before.
+    The network is in training mode afterwards if it was before. Ranks share the images; only rank 0 gets metrics.
     """
     evaluation, training = config.eval_config, network.training
     backend = CheckpointBackend(network, config.net_config, config.dataset_config, dataset.categories,
                                 evaluation.K, evaluation.flip_test)
     try:
         detections = detect_dataset(backend, dataset, evaluation, config.dataset_config.input_res_test,
-                                    config.num_workers)
+                                    config.num_workers, rank, size)
     finally:
         network.set_train(training)
+    if rank:
+        return None
     results = [row for image_id, boxes in detections.items()
                for row in to_coco_results(image_id, boxes, dataset.categories)]
     return evaluate_results(dataset.annotation_file, results, dataset.categories, detections)

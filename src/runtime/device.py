@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from importlib import metadata
 
+from src.config import Config
 from src.errors import UserError
 
 
@@ -57,13 +58,28 @@ def set_up_device(device_target: str, device_id: int, seed: int) -> None:
     cv2.setNumThreads(0)
 
 
+def set_up_group(config: Config) -> Group:
+    """Choose the device and join the group that a launcher made; without a launcher this process is alone.
+
+    In a group DEVICE_ID decides, which launchers set for each process; flags are the same for all.
+    """
+    device_id = config.device_id
+    if config.distribute and _launched_size() > 1:
+        device_id = int(os.environ.get("DEVICE_ID", device_id))
+    set_up_device(config.device_target, device_id, config.seed)
+    return join_group(config.distribute, config.device_num)
+
+
 def join_group(distribute: bool, device_num: int) -> Group:
     """Join the group that a launcher made; without a launcher this process is alone.
 
+    A scheduler process, which launchers start beside the ranks, stays in here until the group has ended.
+
     Raises:
-        UserError: several devices are asked for and no launcher made a group of that size.
+        UserError: several devices are asked for and no launcher made a group of that size, or the
+            processes of the group do not find each other.
     """
-    size = int(os.environ.get("RANK_SIZE", "1"))
+    size = _launched_size()
     if not distribute or size == 1:
         if device_num > 1:
             raise UserError(f"--device_num {device_num} needs as many processes, but no launcher started them: "
@@ -72,5 +88,17 @@ def join_group(distribute: bool, device_num: int) -> Group:
     if device_num not in (1, size):
         raise UserError(f"--device_num {device_num} does not match the launcher's {size} processes (RANK_SIZE)")
     from mindspore.communication import get_group_size, get_rank, init
-    init()
+    try:
+        init()
+    except RuntimeError as error:
+        raise UserError(f"the group of {size} processes (RANK_SIZE) was not formed, or lost one of them: see their "
+                        f"logs. MindSpore says: {str(error).splitlines()[0]}") from error
     return Group(get_rank(), get_group_size())
+
+
+def _launched_size() -> int:
+    """Processes that a launcher started, as it says in RANK_SIZE; 1 without a launcher."""
+    text = os.environ.get("RANK_SIZE", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"the environment variable RANK_SIZE must be a number above 0, found {text!r}")
+    return int(text)

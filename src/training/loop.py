@@ -50,11 +50,12 @@ class Plan:
 
 
 def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper: CheckpointKeeper,
-          evaluate: Callable[[], float] | None = None, profile: Callable[[], None] | None = None) -> None:
+          evaluate: Callable[[], float | None] | None = None, profile: Callable[[], None] | None = None) -> None:
     """Train from plan.start_step to plan.total_steps.
 
     Args:
-        evaluate: gives the AP (0..1) of the weights as they are; called every plan.eval_interval epochs.
+        evaluate: gives the AP (0..1) of the weights as they are, or None where it is not known (all ranks but the
+            first); called every plan.eval_interval epochs.
         profile: called after each step.
 
     Raises:
@@ -82,8 +83,9 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
                 precision = evaluate()
                 # Evaluation switches batch norm to its statistics; a graph compiled in that state would keep them.
                 step_cell.set_train(True)
-                best = keeper.after_evaluation(precision, plan.progress(step))
-                log.evaluation(epoch, step, precision, best)
+                if precision is not None:
+                    best = keeper.after_evaluation(precision, plan.progress(step))
+                    log.evaluation(epoch, step, precision, best)
 
 
 def run_step(step_cell: TrainStep, batch: tuple[np.ndarray, ...]) -> StepResult:

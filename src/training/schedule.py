@@ -78,6 +78,11 @@ def rate_factor(train: TrainConfig, images: int) -> float:
     return (images / train.reference_batch) ** power if power else 1.0
 
 
+def warmup_factor(train: TrainConfig, images: int) -> float:
+    """What warmup_scale multiplies the warm-up by, for steps of so many images on all devices."""
+    return train.reference_batch / images if train.warmup_scale else 1.0
+
+
 def scale_schedule(train: TrainConfig, images: int) -> TrainConfig:
     """The settings with the rates and the warm-up of the chosen schedule for steps of so many images.
 
@@ -86,8 +91,8 @@ def scale_schedule(train: TrainConfig, images: int) -> TrainConfig:
     section = getattr(train, train.lr_schedule)
     changes = {name: getattr(section, name) * rate_factor(train, images)
                for name in ("learning_rate", "end_learning_rate") if hasattr(section, name)}
-    if train.warmup_scale and section.warmup_steps:
-        changes["warmup_steps"] = max(1, round(section.warmup_steps * train.reference_batch / images))
+    if section.warmup_steps:
+        changes["warmup_steps"] = max(1, round(section.warmup_steps * warmup_factor(train, images)))
     return dataclasses.replace(train, **{train.lr_schedule: dataclasses.replace(section, **changes)})
 
 

@@ -3,15 +3,22 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from pathlib import Path
+import zlib
+from typing import Any
 
+import mindspore as ms
 from mindspore import nn
 
 from src.categories import Categories, require_same
+from src.collective import require_agreement
 from src.config import Config
 from src.data.coco import CocoDataset, locate, read_coco, require_whole
 from src.errors import UserError
+from src.models.centernet import build_centernet
 from src.training.loop import Plan
+from src.training.loss_network import LossNetwork
+from src.training.optimizer import build_optimizer
+from src.training.schedule import build_schedule, rate_factor, scale_schedule, warmup_factor
 from src.training.step import TrainStep
 from src.weights.checkpoint import Checkpoint, load_network, load_parameters, read_checkpoint, require_preset
 from src.weights.transfer import load_backbone, load_for_fine_tuning
@@ -20,19 +27,9 @@ LOG = logging.getLogger("centernet")
 
 # What decides which images a step sees, and what sets it: a resumed run must agree with the first in all.
 CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size", "device_num": "the number of devices",
-              "do_shuffle": "--do_shuffle", "num_images": "the number of images in --mindrecord_dir"}
-
-
-def prepare_folders(config: Config) -> tuple[Path, Path]:
-    """Make the folders of checkpoints and of results (log, metrics, plot); UserError if that is impossible."""
-    checkpoints = Path(config.save_checkpoint_path or "checkpoints")
-    results = Path(config.save_result_dir or checkpoints)
-    for flag, folder in (("--save_checkpoint_path", checkpoints), ("--save_result_dir", results)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{flag} {folder}: {error.strerror or error}") from error
-    return checkpoints, results
+              "do_shuffle": "--do_shuffle", "num_images": "the number of images in --mindrecord_dir",
+              "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
+              "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)"}
 
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
@@ -54,32 +51,56 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
     """A training from its first step to the one that train_steps or epoch_size ask for."""
     total = config.train_steps if config.train_steps > 0 else config.epoch_size * steps_per_epoch
     conditions = {"seed": config.seed, "batch_size": config.train_config.batch_size, "device_num": devices,
-                  "do_shuffle": config.do_shuffle, "num_images": num_images}
+                  "do_shuffle": config.do_shuffle, "num_images": num_images,
+                  "rate_factor": rate_factor(config.train_config, config.train_config.batch_size * devices),
+                  "warmup_factor": warmup_factor(config.train_config, config.train_config.batch_size * devices)}
     # Without a loss scale nothing is lowered after an overflow, so trying again is of no use.
     allowed = config.train_config.max_skipped_steps if config.enable_lossscale else 1
     return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions)
 
 
-def summary(config: Config, network: nn.Cell, categories: Categories, plan: Plan, devices: int,
-            folders: tuple[Path, Path]) -> str:
-    """What is going to be trained, in lines for the log."""
-    train, net = config.train_config, config.net_config
-    parameters = sum(parameter.size for parameter in network.trainable_params())
-    rate = getattr(train, train.lr_schedule).learning_rate
-    height, width = config.dataset_config.input_res_train
-    lines = [f"device: {config.device_target}, {devices} in all",
-             f"data: {plan.conditions['num_images']} images, {len(categories)} categories, {height} x {width} pixels",
-             f"network: {net.backbone}, neck {net.neck}, {parameters / 1e6:.3f} M trainable parameters",
-             f"batch: {train.batch_size} on each device, {train.batch_size * devices} in all",
-             f"learning rate: {rate:g} ({train.lr_schedule})",
-             f"steps: {plan.start_step} done, {plan.total_steps} in all, {plan.steps_per_epoch} in an epoch",
-             f"checkpoints: {folders[0] if config.enable_save_ckpt else 'none'}; log, metrics and plot: {folders[1]}"]
-    if config.enable_data_sink:
-        # The stream of each epoch is built anew (seeded by the epoch, resumable in its middle); a sunk graph is
-        # tied to one stream and would be compiled again for each.
-        lines.append(f"enable_data_sink has no effect on {config.device_target}: batches are prefetched by threads "
-                     "and fed step by step")
-    return "\n".join(lines)
+def start(config: Config, categories: Categories, plan: Plan, rank: int, size: int) -> tuple[TrainStep, Plan]:
+    """The network in its training step, as the configuration lets it begin, and the plan from there on.
+
+    Args:
+        plan: of a new training.
+        rank, size: this process among those that train together.
+
+    Raises:
+        UserError: what is to be loaded does not fit, or the ranks would not begin with the same.
+    """
+    train = config.train_config
+    network = build_centernet(config.net_config, len(categories))
+    load_weights(config, network, categories)
+    schedule = build_schedule(scale_schedule(train, train.batch_size * size), plan.steps_per_epoch, plan.total_steps)
+    step_cell = TrainStep(LossNetwork(network, config.net_config, config.dataset_config, len(categories), size),
+                          build_optimizer(network, train, schedule), train, config.enable_lossscale, size)
+    if config.resume:
+        plan = resume(config, step_cell, categories, plan)
+    if size > 1:
+        require_agreement(_premises(config, categories, plan, step_cell), size)
+    return step_cell, plan
+
+
+def _premises(config: Config, categories: Categories, plan: Plan, step_cell: TrainStep) -> dict[str, Any]:
+    """What all ranks must begin with, by names that a user knows; paths and devices may differ."""
+    values = {flag: plan.conditions[key] for key, flag in CONDITIONS.items()}
+    values["the categories of --mindrecord_dir"] = categories.names
+    for name in ("dataset_config", "net_config", "train_config", "eval_config"):
+        values.update(_leaves(f"--{name}", dataclasses.asdict(getattr(config, name))))
+    crc = 0
+    for parameter in step_cell.get_parameters():
+        crc = zlib.crc32(parameter.asnumpy().tobytes(), crc)
+    return {**values, "--enable_lossscale": config.enable_lossscale, "--eval_interval": plan.eval_interval,
+            "the number of steps (--epoch_size, --train_steps)": plan.total_steps,
+            "the number of steps done before (--resume)": plan.start_step, "MindSpore's version": ms.__version__,
+            "the checksum of the first weights (--load_checkpoint_path, --backbone_checkpoint)": crc}
+
+
+def _leaves(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {key: leaf for part in value for key, leaf in _leaves(f"{name}.{part}", value[part]).items()}
 
 
 def load_weights(config: Config, network: nn.Cell, categories: Categories) -> None:
@@ -124,8 +145,8 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
                         "its weights leave out --resume")
     require_preset(checkpoint.record, config.net_config, path)
     _require_categories(checkpoint, categories, path)
-    other = [f"{flag} was {checkpoint.progress.get(key)}, now {plan.conditions[key]}"
-             for key, flag in CONDITIONS.items() if checkpoint.progress.get(key) != plan.conditions[key]]
+    then, now = {**plan.conditions, **checkpoint.progress}, plan.conditions
+    other = [f"{flag} was {then[key]}, now {now[key]}" for key, flag in CONDITIONS.items() if then[key] != now[key]]
     if other:
         raise UserError(f"--resume true: {path} cannot be gone on with exactly, since {'; '.join(other)}. Use the "
                         "same values, or leave out --resume to start a new training from its weights")

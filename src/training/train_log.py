@@ -18,7 +18,7 @@ METRICS = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class StepResult:
-    """Numbers of one step, of this device; total is the weighted sum of the three losses."""
+    """Numbers of one step, of the global batch; total is the weighted sum of the three losses."""
 
     total: float
     hm: float
