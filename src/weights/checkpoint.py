@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 import dataclasses
 import json
 import logging
@@ -104,6 +105,7 @@ def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord, progress: di
         os.replace(unfinished, path)
         _flush_folder(path.parent)
     except (OSError, RuntimeError, ValueError) as error:
+        _remove_unfinished(path.parent)
         raise UserError(f"the checkpoint {path} could not be written: {str(error).splitlines()[0]}. Is the folder "
                         "writable, and the disk not full? Earlier checkpoints are untouched.") from error
 
@@ -216,6 +218,13 @@ def _crc_holds(path: Path) -> bool | None:
             crc = binascii.crc32(block, crc)
             left -= len(block)
     return crc == int.from_bytes(tail[len(CRC_WORD):], "big")
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Give a full disk its space back; MindSpore writes .unfinished.tmp first."""
+    for left in folder.glob(".unfinished.*"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
