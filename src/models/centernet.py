@@ -3,7 +3,9 @@ from __future__ import annotations
 
 from mindspore import Tensor, nn
 
+from src.models.dla import DLA34, WIDTHS, build_dla_neck, build_dla_v0_neck
 from src.models.heads import Heads
+from src.models.hourglass import CHANNELS, STACKS, Hourglass104
 from src.models.resnet import ResNet
 from src.models.upsample import build_neck
 from src.settings import NetConfig
@@ -25,10 +27,48 @@ class CenterNet(nn.Cell):
         """Raw maps of a batch of images."""
         return self.heads(self.neck(self.backbone(x)))
 
+    def of_each_stack(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """What is trained: the raw maps of the one stack that there is."""
+        return (self.construct(x),)
 
-def build_centernet(net: NetConfig, num_classes: int) -> CenterNet:
+
+class StackedCenterNet(nn.Cell):
+    """CenterNet on a backbone of several stacks, which ends at stride 4: the maps are those of the last stack.
+
+    Args:
+        backbone: (B,3,H,W) -> features of each stack.
+        heads: of each stack.
+    """
+
+    def __init__(self, backbone: nn.Cell, heads: list[nn.Cell]):
+        super().__init__()
+        self.backbone = backbone
+        self.heads = nn.CellList(heads)
+
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Raw maps of a batch of images, see CenterNet."""
+        return self.heads[-1](self.backbone(x)[-1])
+
+    def of_each_stack(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """What is trained: the raw maps of all stacks, the first stack's first."""
+        maps = ()
+        features = self.backbone(x)
+        for index, heads in enumerate(self.heads):
+            maps += (heads(features[index]),)
+        return maps
+
+
+def build_centernet(net: NetConfig, num_classes: int) -> CenterNet | StackedCenterNet:
     """The network that a configuration describes, with weights that ms.set_seed determines."""
+    def heads(in_channels: int) -> Heads:
+        return Heads(in_channels, num_classes, net.head_conv, net.cat_spec_wh, net.reg_offset)
+
+    if net.backbone == "hourglass104":
+        return StackedCenterNet(Hourglass104(), [heads(CHANNELS) for _ in range(STACKS)])
+    if net.backbone == "dla34":
+        return CenterNet(DLA34(), build_dla_neck(net.neck), heads(WIDTHS[0]))
+    if net.backbone == "dlav0_34":
+        return CenterNet(DLA34(), build_dla_v0_neck(), heads(WIDTHS[0]))
     backbone = ResNet(net.backbone, net.block_class, net.stem_pool)
-    neck = build_neck(backbone.out_channels, net.neck_filters, net.neck)
-    heads = Heads(net.neck_filters[-1], num_classes, net.head_conv, net.cat_spec_wh, net.reg_offset)
-    return CenterNet(backbone, neck, heads)
+    return CenterNet(backbone, build_neck(backbone.out_channels, net.neck_filters, net.neck),
+                     heads(net.neck_filters[-1]))

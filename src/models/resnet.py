@@ -23,19 +23,27 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9)
 
 
+def conv_layer(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.SequentialCell:
+    """Convolution, batch norm, ReLU."""
+    return nn.SequentialCell(conv(in_channels, out_channels, kernel, stride), batch_norm(out_channels), nn.ReLU())
+
+
 class BasicBlock(nn.Cell):
-    """Two 3x3 convolutions and a shortcut: (B,Cin,H,W) -> (B,width,H/stride,W/stride)."""
+    """Two 3x3 convolutions and a shortcut: (B,Cin,H,W) -> (B,width,H/stride,W/stride).
+
+    Without a downsample cell of the caller's, the shortcut is the one of shortcut().
+    """
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int):
+    def __init__(self, in_channels: int, width: int, stride: int, downsample: nn.Cell | None = None):
         super().__init__()
         self.conv1 = conv(in_channels, width, 3, stride)
         self.bn1 = batch_norm(width)
         self.conv2 = conv(width, width, 3)
         self.bn2 = batch_norm(width)
         self.relu = nn.ReLU()
-        self.downsample = shortcut(in_channels, width, stride)
+        self.downsample = shortcut(in_channels, width, stride) if downsample is None else downsample
 
     def construct(self, x: Tensor) -> Tensor:
         """Add the residual to the shortcut."""
