@@ -77,7 +77,7 @@ class Job:
     data: Path  # where data_url is mounted or will be copied to
     checkpoint_url: str
     models: Path  # likewise for checkpoint_url
-    train_url: str
+    train_url: str  # "" for a process that has no results
     output: Path  # what this rank uploads to train_url
 
 
@@ -103,6 +103,8 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> Job:
     models_url, models = _source(config.checkpoint_url, "checkpoint_url", config.load_path)
     rank = int(environment.get("RANK_ID") or 0)
     train_url, output, own = _destination(config, rank)
+    if environment.get("MS_ROLE") == "MS_SCHED":  # msrun's scheduler, which runs the boot file beside the ranks
+        train_url, config = "", dataclasses.replace(config, log_file="")
     read = _below(config, _DATA[entry], data, config.data_path)
     if not data_url and any(path.is_relative_to(data) for path in map(Path, read.values())):
         raise UserError(f"--data_url is empty, but {entry}.py reads from it: set the job's data set path, or name "
@@ -121,10 +123,10 @@ def run_job(job: Job, run: Callable[[Config], None]) -> None:
     Raises:
         UserError: a copy failed. If the entry failed, its own error is raised and the upload's is only logged.
     """
-    if job.rank and job.entry not in _SEVERAL_RANKS:
+    if (job.rank or not job.train_url) and job.entry not in _SEVERAL_RANKS:
         LOG.info("rank %d: %s.py works in one process, that of rank 0; nothing to do here", job.rank, job.entry)
         return
-    if job.rank == 0 or job.config.log_file:
+    if job.train_url and (job.rank == 0 or job.config.log_file):
         require_writable(job.train_url)
     with interruptible(True), _results_kept(job):
         for url, folder, flag in ((job.data_url, job.data, "data_url"),
@@ -143,8 +145,12 @@ def _results_kept(job: Job) -> Iterator[None]:
         if is_remote(job.train_url):  # else they were written where the platform itself copies from
             upload(job.output, job.train_url)
 
+    def keep_beside() -> None:
+        LOG.info("told to end, and blocked for %g s since then, probably waiting for a device that is gone", GRACE)
+        keep()
+
     try:
-        with last_words(GRACE, keep):
+        with last_words(GRACE, keep_beside):
             yield
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the upload short
@@ -222,7 +228,7 @@ def _find_model(job: Job, name: str, value: str, suffixes: tuple[str, ...]) -> s
     """The one file that value (a path or pattern, "" for any) fits below checkpoint_url's folder, or below the code."""
     if not value and Path(job.checkpoint_url).is_file():
         return job.checkpoint_url
-    if value and Path(value).is_relative_to(job.config.load_path):
+    if value and job.checkpoint_url and Path(value).is_relative_to(job.config.load_path):
         value = str(Path(value).relative_to(job.config.load_path))
     roots = [job.models] * bool(job.checkpoint_url) + [CODE] * bool(value)
     brought = job.models.rglob("*") if job.checkpoint_url else ()

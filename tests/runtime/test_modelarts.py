@@ -1,9 +1,11 @@
 """The local paths that a ModelArts job's entry gets, and the flags that the platform adds."""
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +64,14 @@ def test_ranks_upload_different_folders_to_different_places():
     assert [str(job.output) for job in jobs] == ["/cache/train", "/cache/train_rank_9"]
     assert [job.train_url for job in jobs] == ["obs://b/out/", "obs://b/out/rank_9"]
     assert jobs[1].config.log_file == "/cache/train_rank_9/train.log"
+
+
+def test_the_scheduler_of_msrun_has_no_results():
+    job = planned("train", "--log_file=train.log", RANK_ID="0", MS_ROLE="MS_SCHED", RANK_SIZE="2")
+    assert (job.train_url, job.config.log_file) == ("", "") and job.config.mindrecord_dir == "/cache/data"
+    seen = []
+    run_job(planned("dataset", MS_ROLE="MS_SCHED"), seen.append)
+    assert not seen
 
 
 @pytest.mark.parametrize("flags, environment, device", [
@@ -168,3 +178,25 @@ def test_results_are_uploaded_from_beside_a_call_that_blocks(tmp_path):
     finally:
         job.kill()
     assert (tmp_path / "obs" / "b" / "out" / "model").read_text() == "kept"
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("by_platform", [True, False])
+def test_the_shipped_jobs_give_flags_that_the_entry_knows(path, by_platform, tmp_path):
+    """As the platform calls the boot file: it copies inputs and passes local paths, or passes addresses."""
+    algorithm = json.loads(path.read_text())["algorithm"]
+    boot_file = algorithm["boot_file"].removeprefix(algorithm["code_dir"])
+    assert (CODE / boot_file).is_file()
+    flags = [f"--{parameter['name']}={parameter['value']}" for parameter in algorithm["parameters"]]
+    for place in (*algorithm.get("inputs", ()), *algorithm["outputs"]):
+        url = str(tmp_path / place["name"]) if by_platform else "obs:/" + place["remote"]["obs"]["obs_url"]
+        flags.append(f"--{place['name']}={url}")
+    entry = Path(boot_file).stem
+    config = load_config(entry, flags, "")
+    assert config.enable_modelarts
+    job = plan(entry, config, {})
+    assert str(job.output) == (str(tmp_path / "train_url") if by_platform else "/cache/train")
+
+
+def test_there_is_a_job_for_each_step():
+    assert [path.stem for path in JOBS] == ["convert", "eval", "export", "train_1card", "train_8cards"]
