@@ -32,11 +32,14 @@ def run(config: Config) -> None:
     manifest = describe(config, checkpoint.record)
     network = build_centernet(config.net_config, len(manifest.categories))
     load_network(network, checkpoint, config.export_load_ckpt)
+    replaced = target.is_file()
     start = time.perf_counter()
     error = export_mindir(network, manifest, target)
     log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
              time.perf_counter() - start, list(manifest.input_shape), len(manifest.categories),
              f"output (B, {manifest.K}, 6)" if manifest.decode else "outputs hm, wh, reg")
+    if replaced:
+        log.info("they replaced an older model of that name")
     log.info("max error against the checkpoint: %.2e", error)
 
 

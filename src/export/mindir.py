@@ -16,6 +16,7 @@ from src.errors import UserError
 from src.inference.backends import map_size, require_cells
 from src.inference.decode import Detect
 from src.inference.manifest import Manifest, file_sha256, manifest_path, write_manifest
+from src.models.deform_gather import with_gathers
 from src.settings import Config
 from src.weights.checkpoint import ModelRecord
 
@@ -44,6 +45,9 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
     if record is None:
         log.warning("warning: %s does not say which categories and normalisation it was trained with: "
                     "taking those of dataset_config", config.export_load_ckpt)
+    if config.export_deform == "gather" and net.neck != "deform":
+        log.info("--export_deform gather changes nothing: the network has no deformable layers (net_config.neck %s)",
+                 net.neck)
     source = record or data
     height, width = config.input_res or data.input_res_test
     require_cells(height, width, evaluation.K)
@@ -61,11 +65,14 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
         down_ratio=net.down_ratio, K=evaluation.K, decode=config.export_decode, cat_spec_wh=net.cat_spec_wh,
         flip_test=evaluation.flip_test, outputs=(),
         categories=record.categories if record else categories_from_names(data.coco_classes),
-        preset=record.preset if record else config.preset, sha256="", versions={"mindspore": ms.__version__})
+        preset=record.preset if record else config.preset, sha256="", versions={"mindspore": ms.__version__},
+        deform=config.export_deform if net.neck == "deform" else "none")
 
 
 def export_mindir(network: nn.Cell, manifest: Manifest, target: Path) -> float:
     """Export, load the file again, compare it with the network on a random input, and only then publish it.
+
+    The network that is compared with is always the given one, whatever form its deformable layers take in the file.
 
     Args:
         network: (B,3,H,W) -> raw hm, wh[, reg], with its weights.
@@ -78,11 +85,11 @@ def export_mindir(network: nn.Cell, manifest: Manifest, target: Path) -> float:
     Raises:
         UserError: the folder cannot be written, or the exported model's output differs; nothing is published then.
     """
-    cell = Detect(network, manifest.K, manifest.cat_spec_wh, manifest.flip_test) if manifest.decode else network
-    cell.set_train(False)
     _require_finite(network)
+    reference = _graph(network, manifest)
+    cell = _graph(with_gathers(network), manifest) if manifest.deform == "gather" else reference
     x = ms.Tensor(np.random.default_rng(0).standard_normal(manifest.input_shape, np.float32))
-    expected = _arrays(cell(x))
+    expected = _arrays(reference(x))
     names = ("detections",) if manifest.decode else ("hm", "wh", "reg")
     outputs = tuple((name, output.shape) for name, output in zip(names, expected))
     try:
@@ -99,6 +106,13 @@ def export_mindir(network: nn.Cell, manifest: Manifest, target: Path) -> float:
     except OSError as error:
         raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
     return error
+
+
+def _graph(network: nn.Cell, manifest: Manifest) -> nn.Cell:
+    """What is exported of a network, in evaluation mode."""
+    cell = Detect(network, manifest.K, manifest.cat_spec_wh, manifest.flip_test) if manifest.decode else network
+    cell.set_train(False)
+    return cell
 
 
 def _require_finite(network: nn.Cell) -> None:

@@ -39,6 +39,8 @@ class Manifest:
         preset: configuration overlay that the network was built from; "" for the defaults.
         sha256: of the model file.
         versions: packages that wrote the model.
+        deform: "native" (the framework's operator), "gather" (portable operators) or "none": the form of the
+            deformable layers in the graph; "" in manifests written before there was a choice.
     """
 
     input_name: str
@@ -57,6 +59,7 @@ class Manifest:
     preset: str
     sha256: str
     versions: dict[str, str]
+    deform: str
 
 
 def manifest_path(model_path: Path) -> Path:
@@ -83,7 +86,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "decode": manifest.decode, "cat_spec_wh": manifest.cat_spec_wh, "flip_test": manifest.flip_test,
         "outputs": [{"name": name, "shape": shape} for name, shape in manifest.outputs],
         "categories": manifest.categories.to_json(), "preset": manifest.preset, "sha256": manifest.sha256,
-        "versions": manifest.versions,
+        "versions": manifest.versions, "deform": manifest.deform,
     }
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -144,7 +147,8 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
             flip_test=_boolean(values["flip_test"]),
             outputs=tuple((str(row["name"]), tuple(int(size) for size in row["shape"])) for row in values["outputs"]),
             categories=categories_from_json(values["categories"], str(path)), preset=str(values["preset"]),
-            sha256=str(values["sha256"]), versions={str(k): str(v) for k, v in values["versions"].items()})
+            sha256=str(values["sha256"]), versions={str(k): str(v) for k, v in values["versions"].items()},
+            deform=str(values.get("deform", "")))
     except KeyError as error:
         raise UserError(f"{path}: the key {error} is missing: export again") from error
     except (TypeError, ValueError, AttributeError) as error:

@@ -17,6 +17,7 @@ from src.export.mindir import (
     largest_difference_of_detections,
     target_path,
 )
+from src.export.operators import operators
 from src.inference.backends import CheckpointBackend, MindirBackend
 from src.inference.manifest import read_manifest
 from src.weights.checkpoint import model_record
@@ -36,11 +37,14 @@ def images():
 @pytest.mark.parametrize("flags, net", [
     ([], {}),
     (["--export_batch_size", "2"], {"neck": "deform"}),
+    (["--export_deform", "gather", "--export_batch_size", "2"], {"neck": "deform"}),
+    (["--export_deform", "gather", "--eval_config.flip_test", "true"], {"neck": "deform"}),
     (["--export_decode", "false"], {"neck": "deform"}),
     (["--export_decode", "false", "--export_batch_size", "2"], {"cat_spec_wh": True}),
     (["--export_decode", "false"], {"reg_offset": False}),
     (["--eval_config.flip_test", "true"], {"cat_spec_wh": True, "reg_offset": False}),
-], ids=["decode", "decode-2-deform", "maps-deform", "maps-2-by-class", "maps-no-reg", "flip-by-class-no-reg"])
+], ids=["decode", "decode-2-deform", "decode-2-gather", "flip-gather", "maps-deform", "maps-2-by-class", "maps-no-reg",
+        "flip-by-class-no-reg"])
 def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, flags, net):
     network, config, manifest = make(tmp_path, *flags, **net)
     path = tmp_path / "model.mindir"
@@ -66,6 +70,45 @@ def test_raw_maps_are_named_and_shaped_as_the_manifest_says(tmp_path, images):
     expected = network(ms.Tensor(images[:1]))
     for output, reference in zip(outputs, expected):
         np.testing.assert_allclose(output.asnumpy(), reference.asnumpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [("64", "64"), ("68", "100")], ids="x".join)
+def test_both_forms_of_the_deformable_layers_give_the_checkpoint_s_maps(tmp_path, size):
+    images = np.random.default_rng(3).standard_normal((1, 3, *map(int, size))).astype(np.float32)
+    for form in ("native", "gather"):
+        network, _, manifest = make(tmp_path, "--export_deform", form, "--export_decode", "false", "--input_res",
+                                    *size, neck="deform")
+        for parameter in network.neck.get_parameters():  # an untrained network's offsets are 0
+            if ".offset." in parameter.name:
+                sigma = 1 if parameter.name.endswith("bias") else 0.05
+                values = np.random.default_rng(4).normal(0, sigma, parameter.shape)
+                parameter.set_data(ms.Tensor(values.astype(np.float32)))
+        path = tmp_path / f"{form}.mindir"
+        assert export_mindir(network, manifest, path) <= 2e-4
+        assert read_manifest(path).deform == form
+        expected = network(ms.Tensor(images))
+        for found, reference in zip(nn.GraphCell(ms.load(str(path)))(ms.Tensor(images)), expected):
+            scale = np.abs(reference.asnumpy()).max()
+            np.testing.assert_allclose(found.asnumpy(), reference.asnumpy(), atol=2e-4 * scale, rtol=0)
+    native, gather = operators(tmp_path / "native.mindir"), operators(tmp_path / "gather.mindir")
+    assert native["DeformableOffsets"] == 3 and "DeformableOffsets" not in gather
+    assert gather["Gather"] == 3
+
+
+def test_a_gather_graph_that_differs_from_the_checkpoint_is_not_published(tmp_path, monkeypatch):
+    """The judge is the network with the framework's operator, not the graph's own source."""
+    network, _, manifest = make(tmp_path, "--export_deform", "gather", "--export_decode", "false", neck="deform")
+    monkeypatch.setattr(mindir, "with_gathers", lambda net: tiny_network(read_config(tiny_config(tmp_path))))
+    with pytest.raises(UserError, match="differs from the checkpoint's by .*nothing was written"):
+        export_mindir(network, manifest, tmp_path / "model.mindir")
+
+
+def test_gather_is_said_to_change_nothing_without_deformable_layers(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for neck, form, said in (("none", "none", True), ("conv", "none", True), ("deform", "gather", False)):
+        caplog.clear()
+        assert make(tmp_path, "--export_deform", "gather", neck=neck)[2].deform == form
+        assert ("--export_deform gather changes nothing" in caplog.text) == said
 
 
 def test_the_manifest_takes_normalisation_and_categories_from_the_checkpoint(tmp_path):
@@ -179,9 +222,11 @@ def test_a_wrong_checkpoint_is_named(tmp_path, capsys):
 
 
 def test_a_checkpoint_without_a_record_is_exported_with_the_configured_categories(tmp_path, capsys):
-    network, config, _ = make(tmp_path)
+    network, _, _ = make(tmp_path)
     ms.save_checkpoint(network, str(tmp_path / "bare.ckpt"))  # as other programs write them
-    assert export.main(["--config_path", str(tmp_path / "tiny.yaml"), "--export_load_ckpt", str(tmp_path / "bare.ckpt"),
-                        "--export_name", str(tmp_path / "bare"), "--dataset_config.coco_classes", "a", "b", "c",
-                        "--dataset_config.num_classes", "3"]) == 0
-    assert read_manifest(tmp_path / "bare.mindir").categories.names == ("a", "b", "c")
+    for replaces in (False, True):
+        assert export.main(["--config_path", str(tmp_path / "tiny.yaml"), "--export_load_ckpt",
+                            str(tmp_path / "bare.ckpt"), "--export_name", str(tmp_path / "bare"),
+                            "--dataset_config.coco_classes", "a", "b", "c", "--dataset_config.num_classes", "3"]) == 0
+        assert read_manifest(tmp_path / "bare.mindir").categories.names == ("a", "b", "c")
+        assert ("replaced an older model" in capsys.readouterr().out) == replaces

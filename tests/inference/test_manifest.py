@@ -20,7 +20,7 @@ def model(tmp_path):
 def make_manifest(path):
     return Manifest("x", (2, 3, 64, 96), "float32", "BGR", (0.4, 0.45, 0.47), (0.3, 0.27, 0.28), 4, 50, True, False,
                     False, (("detections", (2, 50, 6)),), Categories(("disc", "cross"), (3, 90)), "demo_cpu",
-                    file_sha256(path), {"mindspore": "2.10.0"})
+                    file_sha256(path), {"mindspore": "2.10.0"}, "gather")
 
 
 def change(model, edit):
@@ -42,6 +42,11 @@ def test_a_program_in_another_language_finds_plain_keys(model):
                                "color_order": "BGR"}
     assert values["outputs"] == [{"name": "detections", "shape": [2, 50, 6]}]
     assert values["categories"] == [{"id": 3, "name": "disc"}, {"id": 90, "name": "cross"}]
+
+
+def test_a_manifest_without_the_form_of_the_deformable_layers_is_read(model):
+    change(model, lambda values: values.pop("deform"))
+    assert read_manifest(model) == dataclasses.replace(make_manifest(model), deform="")
 
 
 def test_one_changed_byte_of_the_model_is_found(model):
