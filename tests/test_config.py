@@ -84,6 +84,7 @@ def test_effective_configuration_reads_back(tmp_path):
 @pytest.mark.parametrize("argv, words", [
     (["--epoch_sise", "3"], "did you mean --epoch_size?"),
     (["--batch_size", "3"], "did you mean --train_config.batch_size?"),
+    (["--model_path", "a.ckpt"], "did you mean --load_checkpoint_path?"),
     (["--device_target", "GPU"], "device_target must be one of Ascend, CPU; found 'GPU'"),
     (["--do_shuffle", "maybe"], "do_shuffle must be true or false, found 'maybe'"),
     (["--seed", "x"], "seed must be an integer, found 'x'"),
@@ -109,6 +110,15 @@ def test_mistakes_are_explained(argv, words):
     with pytest.raises(UserError) as caught:
         load_config("train", argv, "")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("entry, flag", [("eval", "load_checkpoint_path"), ("export", "export_load_ckpt"),
+                                         ("infer", "model_path")])
+@pytest.mark.parametrize("typed", ["--load_checkpoint_path", "--export_load_ckpt=a.ckpt", "--model_path"])
+def test_another_entry_s_name_of_the_checkpoint_leads_to_this_one_s(entry, flag, typed):
+    if not typed.startswith(f"--{flag}"):
+        with pytest.raises(UserError, match=f"unknown argument .* did you mean --{flag}\\?"):
+            load_config(entry, [typed], "")
 
 
 @pytest.mark.parametrize("text, words", [
