@@ -29,12 +29,12 @@ class Normalize(nn.Cell):
 
 
 class LossNetwork(nn.Cell):
-    """A training batch -> loss, hm_loss, wh_loss, off_loss (float32 scalars).
+    """A training batch -> loss, hm_loss, wh_loss, off_loss (float32 scalars): means over the network's stacks.
 
     Parameters keep the network's names.
 
     Args:
-        network: gives raw (hm, wh, reg) or (hm, wh).
+        network: its of_each_stack gives raw (hm, wh, reg) or (hm, wh) of each stack.
         net: which losses, and their weights.
         data: colour order, mean and std.
         num_classes: channels of hm.
@@ -58,7 +58,13 @@ class LossNetwork(nn.Cell):
             wh, reg: (B,M,2) float32, cells.
             hm: (B,C,h,w) float32 target; drawn from cls, radius and ind if it is not given.
         """
-        outputs = self.network(self.normalize(image))
+        stacks = self.network.of_each_stack(self.normalize(image))
         if hm is None:
-            hm = self.draw(ind, cls, radius, reg_mask, outputs[0].shape[2:])
-        return self.loss(outputs, hm, cls, ind, wh, reg, reg_mask, radius)
+            hm = self.draw(ind, cls, radius, reg_mask, stacks[0][0].shape[2:])
+        loss, hm_loss, wh_loss, off_loss = self.loss(stacks[0], hm, cls, ind, wh, reg, reg_mask, radius)
+        for outputs in stacks[1:]:
+            further = self.loss(outputs, hm, cls, ind, wh, reg, reg_mask, radius)
+            loss, hm_loss = loss + further[0], hm_loss + further[1]
+            wh_loss, off_loss = wh_loss + further[2], off_loss + further[3]
+        count = len(stacks)
+        return loss / count, hm_loss / count, wh_loss / count, off_loss / count

@@ -6,6 +6,7 @@ import pytest
 from mindspore import Tensor, nn
 
 from src.config import load_config
+from src.models.centernet import CenterNet, StackedCenterNet
 from src.models.heads import Heads
 from src.training.heatmap import DrawHeatmap
 from src.training.loss_network import LossNetwork, Normalize
@@ -18,7 +19,20 @@ CLASSES = 3
 def small_network(net):
     """The heads on one convolution that takes images to a quarter."""
     heads = Heads(16, CLASSES, 8, net.cat_spec_wh, net.reg_offset)
-    return nn.SequentialCell(nn.Conv2d(3, 16, 4, 4, pad_mode="pad", weight_init="HeNormal"), nn.ReLU(), heads)
+    return CenterNet(nn.Conv2d(3, 16, 4, 4, pad_mode="pad", weight_init="HeNormal"), nn.ReLU(), heads)
+
+
+class TwoStacks(nn.Cell):
+    """Features of two stacks, the second made from the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 4, 4, pad_mode="pad", weight_init="HeNormal")
+        self.second = nn.Conv2d(16, 16, 1, pad_mode="pad", weight_init="HeNormal")
+
+    def construct(self, x):
+        features = self.first(x)
+        return features, self.second(features)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +89,27 @@ def test_losses_are_those_of_the_parts_with_either_heatmap(data, variant):
     expected = [float(loss) for loss in DetectionLoss(net)(outputs, hm, *targets)]
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
     assert np.isfinite(ours).all() and min(ours[:3]) > 0 and (ours[3] > 0) == net.reg_offset
+
+
+def test_stacks_are_trained_alike_and_the_last_one_detects(data):
+    network = StackedCenterNet(TwoStacks(), [Heads(16, CLASSES, 8, False, True) for _ in range(2)])
+    columns = batch()
+    inputs = [Tensor(column) for column in columns.values()]
+    loss_network = LossNetwork(network, PLAIN, data, CLASSES)
+    ours = [float(loss) for loss in loss_network(*inputs)]
+    x = Normalize(data)(inputs[0])
+    features = network.backbone(x)
+    targets = [Tensor(columns[name]) for name in ("cls", "ind", "wh", "reg", "reg_mask", "radius")]
+    each = [[float(loss) for loss in DetectionLoss(PLAIN)(heads(out), heatmap(columns), *targets)]
+            for heads, out in zip(network.heads, features)]
+    assert each[0] != each[1]
+    np.testing.assert_allclose(ours, np.mean(each, 0), rtol=1e-4)
+    for detected, last in zip(network(x), network.heads[1](features[1])):
+        np.testing.assert_allclose(detected.asnumpy(), last.asnumpy(), rtol=1e-5, atol=1e-6)
+    _, gradients = ms.value_and_grad(loss_network, None, network.trainable_params(), has_aux=True)(*inputs)
+    unmoved = [parameter.name for parameter, gradient in zip(network.trainable_params(), gradients)
+               if not gradient.asnumpy().any()]
+    assert not unmoved
 
 
 def test_parameters_keep_the_names_of_the_network(data):
