@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Build the C++ program. Usage: MS_LITE_HOME=/path/to/mindspore-lite bash ascend310_infer/build.sh [BUILD_DIR]
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: MS_LITE_HOME=DIR bash ascend310_infer/build.sh [BUILD_DIR]
+  BUILD_DIR      where the program centernet_infer is built (default: ascend310_infer/build)
+  MS_LITE_HOME   MindSpore Lite: an unpacked archive of it (LITE_HOME in its documents; taken if MS_LITE_HOME is not
+                 set), or what scripts/get_mindspore_lite.sh fetched
+  CXX            the C++17 compiler (default: the one that CMake finds)
+TEXT
+}
+
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    usage
+    exit 0
+fi
+if [[ $# -gt 1 || ${1:-} == -* ]]; then
+    usage >&2
+    exit 2
+fi
+source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+build_dir=${1:-$source_dir/build}
+lite=${MS_LITE_HOME:-${LITE_HOME:-}}
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+[[ -n $lite ]] || fail "MS_LITE_HOME is not set: the folder of MindSpore Lite. On an Ascend host unpack the archive that" \
+    "fits its CANN; for CPU: bash scripts/get_mindspore_lite.sh DIR"
+[[ -d $lite ]] || fail "MS_LITE_HOME $lite is not a folder"
+command -v cmake >/dev/null || fail "there is no cmake (3.13 or newer): apt-get install cmake, or yum install cmake"
+if [[ -n ${CXX:-} ]]; then
+    command -v "$CXX" >/dev/null || fail "CXX $CXX: there is no such compiler"
+else
+    command -v c++ >/dev/null || command -v g++ >/dev/null \
+        || fail "there is no C++ compiler: apt-get install g++, or yum install gcc-c++"
+fi
+
+lite=$(cd "$lite" && pwd)
+mkdir -p "$build_dir"
+log=$build_dir/build.log
+# A changed MS_LITE_HOME must not meet the libraries that an earlier configuration found.
+if ! { cmake -S "$source_dir" -B "$build_dir" -U 'LITE_*' -DMS_LITE_HOME="$lite" && cmake --build "$build_dir" -- -j2
+     } >"$log" 2>&1; then
+    grep -iE -A8 'error|fatal' "$log" >&2 || tail -20 "$log" >&2
+    echo "error: the build failed; the whole log is $log" >&2
+    exit 1
+fi
+grep -A3 'CMake Warning' "$log" >&2 || true
+echo "built $build_dir/centernet_infer with $lite"

@@ -1,0 +1,39 @@
+// An exported model on MindSpore Lite.
+#ifndef CENTERNET_MODEL_H_
+#define CENTERNET_MODEL_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "include/api/model.h"
+#include "manifest.h"
+#include "options.h"
+
+namespace centernet {
+
+class Model {
+ public:
+  // Build the model of a checked manifest on the device of the options.
+  // RunError: the runtime cannot build it, or its input is not the manifest's.
+  Model(const Options& options, const Manifest& manifest);
+
+  // Copy batch * 3 * height * width values into the model's input.
+  void SetInput(const std::vector<float>& images);
+
+  // Run on the input.
+  void Predict();
+
+  // The batch * K * 6 values of the last run.
+  std::vector<float> Detections() const;
+
+ private:
+  Manifest manifest_;
+  mindspore::Model model_;
+  std::vector<mindspore::MSTensor> inputs_;
+  std::vector<mindspore::MSTensor> outputs_;
+};
+
+}  // namespace centernet
+
+#endif  // CENTERNET_MODEL_H_

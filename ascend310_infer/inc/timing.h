@@ -1,0 +1,40 @@
+// How long each stage of a run takes.
+#ifndef CENTERNET_TIMING_H_
+#define CENTERNET_TIMING_H_
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace centernet {
+
+// Wall-clock time since it was made, in milliseconds.
+class Stopwatch {
+ public:
+  double Milliseconds() const {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// All times in milliseconds, summed over the run, except predict, which keeps one for each run of the model.
+struct Timing {
+  double build = 0;
+  double warm_up = 0;
+  double read = 0;     // files
+  double prepare = 0;  // decoding, warping, normalising of JPEG files
+  double copy = 0;     // into the model's input
+  std::vector<double> predict;
+  double write = 0;  // results, after their check
+  double total = 0;  // of all images, without build and warm-up
+  int images = 0;
+};
+
+// The text of time_Result/test_perform_result.txt.
+std::string Report(const Timing& timing, int batch, int warm_up_runs);
+
+}  // namespace centernet
+
+#endif  // CENTERNET_TIMING_H_

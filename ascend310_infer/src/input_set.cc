@@ -1,0 +1,97 @@
+#include "input_set.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+
+#include "errors.h"
+#include "files.h"
+#include "jpeg.h"
+
+namespace centernet {
+namespace {
+
+constexpr int64_t kMaxId = int64_t{1} << 53;  // JSON numbers are exact up to here
+
+InputSet PreparedSet(const std::string& folder, const Manifest& manifest) {
+  const std::string path = JoinPath(folder, "meta/index.json");
+  if (!IsFile(path)) {
+    throw UserError(path + " is not there: preprocess.py writes it last, so " + folder +
+                    " is an incomplete set. Run preprocess.py again");
+  }
+  const Json index = Json::Parse(ReadFile(path), path);
+  RequirePreparedFor(manifest, index, path);
+  InputSet set;
+  for (const Json& image : index["images"].Array()) {
+    const std::string name = std::to_string(image["image_id"].Integer(-kMaxId, kMaxId));
+    set.inputs.push_back({name, JoinPath(folder, "00_data/" + name + ".bin")});
+  }
+  if (set.inputs.empty()) throw UserError(path + " lists no image: run preprocess.py again");
+  return set;
+}
+
+// The number that a name of at most nine digits (more leading zeros) is; -1 for other names.
+int IdOf(const std::string& stem) {
+  const bool digits = !stem.empty() && stem.find_first_not_of("0123456789") == std::string::npos;
+  const size_t first = std::min(stem.find_first_not_of('0'), stem.size());
+  return digits && stem.size() - first <= 9 ? std::atoi(stem.c_str()) : -1;
+}
+
+InputSet JpegSet(const std::string& folder, const std::vector<std::string>& names) {
+  std::set<int> ids;
+  for (const auto& name : names) ids.insert(IdOf(FileStem(name)));
+  const bool named_by_id = ids.size() == names.size() && ids.count(-1) == 0;
+  InputSet set;
+  set.jpeg = true;
+  for (const auto& name : names) {
+    const int id = named_by_id ? IdOf(FileStem(name)) : static_cast<int>(set.inputs.size()) + 1;
+    set.inputs.push_back({std::to_string(id), JoinPath(folder, name), id});
+  }
+  return set;
+}
+
+}  // namespace
+
+InputSet FindInputs(const std::string& folder, const Manifest& manifest) {
+  if (!IsFolder(folder)) throw UserError("--input_path " + folder + ": there is no such folder");
+  if (IsFolder(JoinPath(folder, "00_data"))) return PreparedSet(folder, manifest);
+  const std::vector<std::string> prepared = ListFiles(folder, {".bin"}), images = ListFiles(folder, {".jpg", ".jpeg"});
+  if (!prepared.empty() && !images.empty()) {
+    throw UserError("--input_path " + folder + " holds .bin files and JPEG files: which are meant? Separate them");
+  }
+  if (!images.empty() && !JpegIsAvailable()) {
+    throw UserError("--input_path " + folder +
+                    " holds JPEG files, and this program was built without libjpeg: "
+                    "install libjpeg's header and build again, or prepare the images with preprocess.py");
+  }
+  if (!images.empty()) return JpegSet(folder, images);
+  if (prepared.empty()) throw UserError("--input_path " + folder + " has no .bin, .jpg or .jpeg file");
+  InputSet set;
+  for (const auto& name : prepared) set.inputs.push_back({FileStem(name), JoinPath(folder, name)});
+  return set;
+}
+
+std::string DescribeSet(const InputSet& set, const Manifest& manifest) {
+  std::string images;
+  for (const auto& input : set.inputs) {
+    images += std::string(images.empty() ? "" : ", ") + "{\"image_id\": " + std::to_string(input.image_id) +
+              ", \"file_name\": " + JsonQuote(FileName(input.path)) + "}";
+  }
+  return "{\"count\": " + std::to_string(set.inputs.size()) + ", \"annotation_file\": \"\", " +
+         DescribePreparation(manifest) + ", \"images\": [" + images + "]}\n";
+}
+
+void ReadPrepared(const std::string& path, const Manifest& manifest, float* planes) {
+  const std::string bytes = ReadFile(path);
+  const size_t wanted = manifest.ImageValues() * sizeof(float);
+  if (bytes.size() != wanted) {
+    throw UserError(path + " has " + std::to_string(bytes.size()) + " bytes, float32 of shape (3, " +
+                    std::to_string(manifest.height) + ", " + std::to_string(manifest.width) + ") has " +
+                    std::to_string(wanted) + ": run preprocess.py with this model");
+  }
+  std::memcpy(planes, bytes.data(), wanted);  // little-endian, as x86 and Arm hosts are
+}
+
+}  // namespace centernet

@@ -1,0 +1,123 @@
+#include "options.h"
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <variant>
+#include <vector>
+
+#include "errors.h"
+
+namespace centernet {
+namespace {
+
+// One flag: where its value goes (a bool takes none), and which values there are, if not any.
+struct Flag {
+  std::string name;
+  std::string help;
+  std::variant<std::string*, int*, bool*> value;
+  std::vector<std::string> choices;
+};
+
+std::vector<Flag> Flags(Options* options) {
+  const std::vector<std::string> precisions = {"enforce_fp16", "preferred_fp32", "enforce_origin", "enforce_fp32",
+                                               "preferred_optimal"};
+  return {
+      {"model_path", "exported model NAME.mindir, its manifest NAME.json beside it", &options->model_path, {}},
+      {"input_path", "set of preprocess.py, folder of .bin files, or folder of JPEG files", &options->input_path, {}},
+      {"output_path", "folder for result_Files/ and time_Result/", &options->output_path, {}},
+      {"device_target", "where the model runs", &options->device_target, {"ASCEND", "CPU"}},
+      {"device_id", "number of the Ascend device", &options->device_id, {}},
+      {"precision_mode", "arithmetic on Ascend", &options->precision_mode, precisions},
+      {"threads", "CPU threads; 0: one for each core", &options->threads, {}},
+      {"warm_up", "runs before the measured ones", &options->warm_up, {}},
+      {"prepare_only", "write the prepared JPEG images as preprocess.py does, and stop", &options->prepare_only, {}},
+      {"help", "print this", &options->help, {}},
+  };
+}
+
+std::string Joined(const std::vector<std::string>& words) {
+  std::string joined;
+  for (const auto& word : words) joined += (joined.empty() ? "" : ", ") + word;
+  return joined;
+}
+
+std::string Default(const Flag& flag) {
+  if (const auto* number = std::get_if<int*>(&flag.value)) return " (default: " + std::to_string(**number) + ")";
+  const auto* text = std::get_if<std::string*>(&flag.value);
+  return text == nullptr || (*text)->empty() ? "" : " (default: " + **text + ")";
+}
+
+const Flag& Find(const std::vector<Flag>& flags, const std::string& word) {
+  for (const auto& flag : flags) {
+    if (word == "--" + flag.name) return flag;
+  }
+  throw UserError("unknown argument '" + word + "'; --help lists the flags");
+}
+
+void AssignNumber(const Flag& flag, const std::string& value, int* target) {
+  char* end = nullptr;
+  const long number = std::strtol(value.c_str(), &end, 10);
+  if (value.empty() || *end != '\0' || number < 0 || number > INT_MAX) {
+    throw UserError("--" + flag.name + " must be a whole number, 0 or more; found '" + value + "'");
+  }
+  *target = static_cast<int>(number);
+}
+
+void AssignText(const Flag& flag, const std::string& value, std::string* target) {
+  const bool listed = std::count(flag.choices.begin(), flag.choices.end(), value) > 0;
+  if (flag.choices.empty() ? value.empty() : !listed) {
+    const std::string wanted = flag.choices.empty() ? "a path" : "one of " + Joined(flag.choices);
+    throw UserError("--" + flag.name + " must be " + wanted + "; found '" + value + "'");
+  }
+  *target = value;
+}
+
+void Assign(const Flag& flag, const std::string& value) {
+  if (const auto* number = std::get_if<int*>(&flag.value)) {
+    AssignNumber(flag, value, *number);
+  } else {
+    AssignText(flag, value, std::get<std::string*>(flag.value));
+  }
+}
+
+}  // namespace
+
+Options ParseOptions(int argc, const char* const* argv) {
+  Options options;
+  const std::vector<Flag> flags = Flags(&options);
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const size_t equals = word.find('=');
+    const Flag& flag = Find(flags, word.substr(0, equals));
+    if (const auto* given = std::get_if<bool*>(&flag.value)) {
+      if (equals != std::string::npos) throw UserError("--" + flag.name + " takes no value");
+      **given = true;
+    } else if (equals != std::string::npos) {
+      Assign(flag, word.substr(equals + 1));
+    } else if (++i < argc) {
+      Assign(flag, argv[i]);
+    } else {
+      throw UserError("--" + flag.name + " needs a value");
+    }
+  }
+  if (!options.help && (options.model_path.empty() || options.input_path.empty())) {
+    throw UserError(std::string(options.model_path.empty() ? "--model_path" : "--input_path") +
+                    " is not set; --help explains it");
+  }
+  return options;
+}
+
+std::string Usage() {
+  std::string text =
+      "usage: centernet_infer --model_path NAME.mindir --input_path FOLDER [flags]\n"
+      "Runs an exported CenterNet on a folder of images and writes one file of detections for each.\n";
+  Options defaults;
+  for (const auto& flag : Flags(&defaults)) {
+    const std::string choices = flag.choices.empty() ? "" : "; one of " + Joined(flag.choices);
+    text += "  --" + flag.name + std::string(16 - flag.name.size(), ' ') + flag.help + choices + Default(flag) + "\n";
+  }
+  return text + "Exit status: 0 done, 1 the runtime or the disk failed, 2 a flag or a file is wrong.\n";
+}
+
+}  // namespace centernet

@@ -1,0 +1,172 @@
+#include "runner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+#include <memory>
+
+#include "errors.h"
+#include "files.h"
+#include "input_set.h"
+#include "jpeg.h"
+#include "manifest.h"
+#include "model.h"
+#include "prepare.h"
+#include "timing.h"
+
+namespace centernet {
+namespace {
+
+constexpr int kReports = 10;  // lines of progress
+
+std::string ResultPath(const std::string& folder, const Input& input) {
+  return JoinPath(folder, input.name + "_0.bin");
+}
+
+// Where the sidecars of JPEG files go: the transform of each, and last the index.
+class Sidecars {
+ public:
+  explicit Sidecars(const std::string& folder) : folder_(JoinPath(folder, "meta")) {
+    MakeFolders(folder_);
+    RemoveFile(JoinPath(folder_, "index.json"));
+  }
+
+  void Add(const Input& input, const Image& image, const Manifest& manifest) const {
+    WriteFile(JoinPath(folder_, input.name + ".json"),
+              DescribeTransform(image, manifest, input.image_id, FileName(input.path)));
+  }
+
+  void Finish(const InputSet& set, const Manifest& manifest) const {
+    WriteFile(JoinPath(folder_, "index.json"), DescribeSet(set, manifest));
+  }
+
+ private:
+  std::string folder_;
+};
+
+Image Decode(const Input& input, Timing* timing) {
+  const Stopwatch reading;
+  const std::string bytes = ReadFile(input.path);
+  timing->read += reading.Milliseconds();
+  return DecodeJpeg(bytes, input.path);
+}
+
+void LoadJpeg(const Input& input, const Manifest& manifest, const Sidecars& sidecars, float* planes, Timing* timing) {
+  const Stopwatch watch;
+  const double read_before = timing->read;
+  const Image image = Decode(input, timing);
+  PrepareImage(image, manifest, planes);
+  timing->prepare += watch.Milliseconds() - (timing->read - read_before);
+  sidecars.Add(input, image, manifest);
+}
+
+// What a model of this manifest cannot give must not become a result: half precision overflows silently.
+void RequirePlausible(const float* detections, const Manifest& manifest, const Input& input) {
+  for (size_t i = 0; i < manifest.DetectionValues(); ++i) {
+    const float value = detections[i];
+    const bool known_class =
+        value >= 0 && value < static_cast<float>(manifest.categories) && value == std::floor(value);
+    if (!std::isfinite(value) || (i % 6 == 5 && !known_class)) {
+      throw RunError(input.path +
+                     ": the model's output holds values that are not finite, or classes that it does not "
+                     "know. On Ascend try --precision_mode preferred_fp32 or enforce_origin");
+    }
+  }
+}
+
+// The images first .. first + count of a set through the model, and their results into a folder.
+void RunBatch(const std::vector<Input>& inputs, const Manifest& manifest, const std::vector<float>& images,
+              const std::string& folder, Model* model, Timing* timing) {
+  const Stopwatch copying;
+  model->SetInput(images);
+  timing->copy += copying.Milliseconds();
+  const Stopwatch predicting;
+  model->Predict();
+  const std::vector<float> detections = model->Detections();
+  timing->predict.push_back(predicting.Milliseconds());
+  const Stopwatch writing;
+  const size_t count = manifest.DetectionValues();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    RequirePlausible(&detections[i * count], manifest, inputs[i]);
+    WriteFile(ResultPath(folder, inputs[i]), &detections[i * count], count * sizeof(float));
+  }
+  timing->write += writing.Milliseconds();
+}
+
+void RunAll(const InputSet& set, const Manifest& manifest, const Options& options, const std::string& folder,
+            Model* model, Timing* timing) {
+  const size_t batch = static_cast<size_t>(manifest.batch), total = set.inputs.size();
+  const std::unique_ptr<Sidecars> sidecars(set.jpeg ? new Sidecars(options.output_path) : nullptr);
+  std::vector<float> images(batch * manifest.ImageValues());  // zeros fill up the last batch
+  const Stopwatch watch;
+  for (size_t first = 0; first < total; first += batch) {
+    const size_t last = std::min(first + batch, total);
+    for (size_t i = first; i < last; ++i) {
+      float* planes = &images[(i - first) * manifest.ImageValues()];
+      if (set.jpeg) {
+        LoadJpeg(set.inputs[i], manifest, *sidecars, planes, timing);
+      } else {
+        const Stopwatch reading;
+        ReadPrepared(set.inputs[i].path, manifest, planes);
+        timing->read += reading.Milliseconds();
+      }
+    }
+    RunBatch({set.inputs.begin() + static_cast<long>(first), set.inputs.begin() + static_cast<long>(last)}, manifest,
+             images, folder, model, timing);
+    if (last * kReports / total > first * kReports / total)
+      std::cout << last << " of " << total << " images\n" << std::flush;
+  }
+  if (sidecars != nullptr) sidecars->Finish(set, manifest);
+  timing->total = watch.Milliseconds();
+  timing->images = static_cast<int>(total);
+}
+
+}  // namespace
+
+void RunModel(const Options& options) {
+  const Manifest manifest = ReadManifest(options.model_path);
+  const InputSet set = FindInputs(options.input_path, manifest);
+  const std::string results = JoinPath(options.output_path, "result_Files");
+  const std::string times = JoinPath(options.output_path, "time_Result");
+  MakeFolders(results);
+  MakeFolders(times);
+  const std::string report_path = JoinPath(times, "test_perform_result.txt");
+  // Before the long work: else what an interrupted run lacks would be filled up by the run before it.
+  RemoveFile(report_path);
+  for (const Input& input : set.inputs) RemoveFile(ResultPath(results, input));
+
+  Timing timing;
+  const Stopwatch building;
+  Model model(options, manifest);
+  timing.build = building.Milliseconds();
+  std::cout << "built " << options.model_path << " on " << options.device_target << ": input " << manifest.batch
+            << " x 3 x " << manifest.height << " x " << manifest.width << ", " << manifest.categories << " categories\n"
+            << std::flush;
+  const Stopwatch warming;
+  model.SetInput(std::vector<float>(static_cast<size_t>(manifest.batch) * manifest.ImageValues()));
+  for (int i = 0; i < options.warm_up; ++i) model.Predict();
+  timing.warm_up = warming.Milliseconds();
+  RunAll(set, manifest, options, results, &model, &timing);
+  const std::string report = Report(timing, manifest.batch, options.warm_up);
+  WriteFile(report_path, report);
+  std::cout << report << "results are in " << results << "\n";
+}
+
+void PrepareOnly(const Options& options) {
+  const Manifest manifest = ReadManifest(options.model_path);
+  const InputSet set = FindInputs(options.input_path, manifest);
+  if (!set.jpeg) throw UserError("--prepare_only: --input_path " + options.input_path + " must hold JPEG files");
+  const std::string folder = JoinPath(options.output_path, "00_data");
+  MakeFolders(folder);
+  const Sidecars sidecars(options.output_path);
+  std::vector<float> planes(manifest.ImageValues());
+  Timing timing;
+  for (const Input& input : set.inputs) {
+    LoadJpeg(input, manifest, sidecars, planes.data(), &timing);
+    WriteFile(JoinPath(folder, input.name + ".bin"), planes.data(), planes.size() * sizeof(float));
+  }
+  sidecars.Finish(set, manifest);
+  std::cout << "prepared " << set.inputs.size() << " images in " << options.output_path << "\n";
+}
+
+}  // namespace centernet
