@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Export a checkpoint as a MINDIR that MindSpore Lite 2.0 reads; see docs/deployment.md.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: bash scripts/export_mindir_lite20.sh --export_load_ckpt CKPT --export_name NAME [flags of export.py]
+  Writes NAME.mindir and NAME.json. MindSpore 2.0.0 writes the file, in an environment of its own that is made once
+  (1 GB to download); this project's Python prepares and checks it. Networks with deformable layers need
+  --export_deform gather.
+environment variables:
+  PYTHON            this project's Python (default: python)
+  CENTERNET_LITE    folder for that environment (default: .venv-lite in the repository)
+  PYTHON20          the Python 3.7, 3.8 or 3.9 to make it with (default: the first one found)
+TEXT
+}
+
+if [[ $# -eq 0 ]]; then
+    usage >&2
+    exit 2
+fi
+if [[ $1 == -h || $1 == --help ]]; then
+    usage
+    exit 0
+fi
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if ! command -v "${PYTHON:-python}" >/dev/null; then
+    echo "error: there is no '${PYTHON:-python}': activate the project's environment, or set PYTHON" >&2
+    exit 2
+fi
+MINDSPORE20_PYTHON=$(bash "$repository/scripts/set_up_mindspore20.sh" "${CENTERNET_LITE:-$repository/.venv-lite}/mindspore20")
+export MINDSPORE20_PYTHON
+# Paths stay relative to the caller's folder, so the project is found through PYTHONPATH.
+export PYTHONPATH=$repository${PYTHONPATH:+:$PYTHONPATH}
+exec "${PYTHON:-python}" -m scripts.export_mindir_lite20 "$@"

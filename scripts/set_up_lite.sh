@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Fetch what the tests of the C++ program need beside a compiler: MindSpore Lite 2.0.0 and an environment with
+# MindSpore 2.0.0 (1.2 GB to download, once). Never fails: what cannot be had is named, and its tests are skipped.
+#   CENTERNET_LITE   the folder for both (default: beside the virtual environment, its name with -lite)
+#   PYTHON           this project's Python
+set -euo pipefail
+
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+python=${PYTHON:-python3}
+folder=${CENTERNET_LITE:-$("$python" -c 'import sys; print(sys.prefix)')-lite}
+PYTHON=$python bash "$scripts/get_mindspore_lite.sh" "$folder" \
+    || echo "note: the tests that build the C++ program will be skipped"
+bash "$scripts/set_up_mindspore20.sh" "$folder/mindspore20" \
+    || echo "note: the tests that run a model in the C++ program will be skipped"

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes a virtual environment with MindSpore 2.0.0, which writes the MINDIR files that MindSpore Lite 2.0 reads.
+# Usage: bash scripts/set_up_mindspore20.sh DIR        prints the path of its Python
+#   PYTHON20   the Python 3.7, 3.8 or 3.9 to make it with (default: the first one found, also among pyenv's)
+set -euo pipefail
+
+if [[ $# -ne 1 || $1 == -* || -z $1 ]]; then
+    echo "usage: [PYTHON20=/path/to/python3.7] bash scripts/set_up_mindspore20.sh DIR" >&2
+    exit 2
+fi
+environment=$1
+
+find_python() {
+    local candidate
+    shopt -s nullglob
+    for candidate in ${PYTHON20:+"$PYTHON20"} python3.7 python3.8 python3.9 \
+            "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.{7,8,9}.*/bin/python; do
+        if "$candidate" -c 'import sys, venv; sys.exit(not (3, 7) <= sys.version_info[:2] <= (3, 9))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    echo "error: MindSpore 2.0.0 needs Python 3.7, 3.8 or 3.9, and none was found: install one (pyenv, conda), and" \
+        "name it if it is not in PATH: PYTHON20=/path/to/python3.7" >&2
+    return 2
+}
+
+python=$environment/bin/python
+if ! "$python" -c 'import mindspore; assert mindspore.__version__ == "2.0.0"' >/dev/null 2>&1; then
+    base=$(find_python)
+    echo "Setting up $environment with $("$base" --version) and MindSpore 2.0.0 (1 minute, 1 GB to download)" >&2
+    "$base" -m venv --clear "$environment" >&2
+    "$python" -m pip install -qq --disable-pip-version-check mindspore==2.0.0 >&2 \
+        || { echo "error: installing mindspore==2.0.0 failed; the message above says why" >&2; exit 1; }
+fi
+cd "$environment/bin" && echo "$PWD/python"
