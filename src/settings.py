@@ -173,6 +173,11 @@ class Config:
     export_deform: str
     export_batch_size: int
     input_res: tuple[int, ...]
+    source: str
+    input: str
+    output: str
+    reverse: bool
+    category_file: str
     model_path: str
     image: str
     val_data_dir: str

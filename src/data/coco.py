@@ -148,6 +148,11 @@ def read_coco(annotation_file: Path, image_dir: Path) -> CocoDataset:
     return CocoDataset(tuple(images), categories, annotation_file, image_dir, report)
 
 
+def read_categories(annotation_file: Path) -> Categories:
+    """The categories of an annotation file; raises UserError as read_coco does."""
+    return categories_from_json(_load(annotation_file)["categories"], str(annotation_file))
+
+
 def _load(path: Path) -> dict[str, Any]:
     log.info("reading %s", path)
     try:

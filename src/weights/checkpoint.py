@@ -80,8 +80,8 @@ def model_record(config: Config, categories: Categories) -> ModelRecord:
                        mean=data.mean, std=data.std, to_rgb=data.to_rgb, input_res_test=data.input_res_test)
 
 
-def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord, progress: dict[str, Any]) -> None:
-    """Write every parameter of cell, the record and the progress (simple values) to path.
+def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord | None, progress: dict[str, Any]) -> None:
+    """Write every parameter of cell, the record (None: cell is no detector) and the progress (simple values) to path.
 
     The file appears complete or not at all: it is written beside path, flushed to the
     disk, read back against its checksum, and only then takes the name.
@@ -90,7 +90,8 @@ def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord, progress: di
         UserError: the folder cannot be written to, or the disk is full or faulty.
     """
     # First the record: a file that was cut off later then still shows whose it is.
-    content: dict[str, Any] = {RECORD_KEY: json.dumps(record.to_json()), PROGRESS_KEY: json.dumps(progress)}
+    content: dict[str, Any] = {RECORD_KEY: json.dumps(record.to_json())} if record else {}
+    content[PROGRESS_KEY] = json.dumps(progress)
     content.update((parameter.name, parameter) for parameter in cell.get_parameters())
     # One name per folder, so that what a killed process left behind is replaced, not added to.
     unfinished = path.with_name(".unfinished.ckpt")
