@@ -157,7 +157,8 @@ def _results_kept(job: Job) -> Iterator[None]:
             yield
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the upload short
-        LOG.info("the job ended early: %s: %s", type(error).__name__, error)
+        expected = isinstance(error, (UserError, KeyboardInterrupt))
+        LOG.info("the job ended early: %s: %s", type(error).__name__, error, exc_info=not expected)
         try:
             keep()
         except UserError as failure:

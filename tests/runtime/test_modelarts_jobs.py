@@ -11,6 +11,7 @@ import pytest
 
 from src.config import load_config
 from tests.tiny_coco import make_coco
+from tests.tiny_group import started, wait_for
 from tests.tiny_training import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -124,15 +125,15 @@ def test_a_wrong_output_address_fails_before_the_work(store, tmp_path):
 
 @pytest.mark.parametrize("steps_seen", [0, 1])
 def test_sigterm_uploads_what_there_is(store, tmp_path, steps_seen):
-    """During the compilation of the first step, and between steps."""
+    """During the compilation of the first step, and between steps; a second SIGTERM does not cut the upload short."""
     url = f"b/stopped{steps_seen}"
     job = start("train.py", tmp_path, store, "--data_url=s3://b/shards/", f"--train_url=s3://{url}", *SMALL,
-                "--train_steps=100000", "--log_file=train.log", "--save_checkpoint_steps=100000")
+                "--train_steps=100000", "--log_file=train.log", "--save_checkpoint_steps=100000",
+                FAKE_MOXING_SLEEP="0.2")
     log, wanted = tmp_path / "train" / "train.log", "step: 1, outputs" if steps_seen else "steps: 0 done"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (log.exists() and wanted in log.read_text()):
-        time.sleep(0.1)
-    job.send_signal(signal.SIGTERM)
+    for line in (wanted, "uploading"):
+        wait_for(lambda text=line: log.exists() and text in log.read_text(), 60, line)
+        job.send_signal(signal.SIGTERM)
     text = finish(job, 130)
     assert "uploaded" in text
     uploaded = (store / url / "train.log").read_text()
@@ -158,3 +159,23 @@ def test_mounted_folders_need_no_moxing(store, tmp_path):
     text = finish(start("src/dataset.py", tmp_path / "disk", store, "--data_url=s3://b/coco/", "--train_url=s3://b/no",
                         PYTHONPATH=""), 2)
     assert text.startswith("error: obs://b/no needs the package moxing") and "Traceback" not in text
+
+
+def test_two_cards_copy_once_and_the_first_uploads_although_the_second_hangs(store, tmp_path, monkeypatch):
+    """Rank 0 waits for rank 1 in an all-reduce, where no handler of Python's runs, when it is told to end."""
+    monkeypatch.setenv("FAKE_OBS", str(store))
+    program = ("import sys; sys.path.insert(0, 'tests/fake_moxing'); import train, src.runtime.modelarts as modelarts; "
+               "modelarts.GRACE = 2.0; sys.exit(train.main(sys.argv[1:]))")
+    flags = ("--enable_modelarts=True", "--data_url=s3://b/shards/", "--train_url=s3://b/hang", "--log_file=train.log",
+             f"--data_path={tmp_path}/data", f"--output_path={tmp_path}/train", "--train_steps=100000", *SMALL)
+    log = tmp_path / "train" / "train.log"
+    with started(["-c", program, *flags], tmp_path) as processes:
+        wait_for(lambda: log.exists() and "step: 1, outputs" in log.read_text(), 120, "the first step")
+        processes["rank1"].send_signal(signal.SIGSTOP)
+        time.sleep(1)  # until rank 0 has nothing left to do without it
+        processes["rank0"].send_signal(signal.SIGTERM)
+        assert processes["rank0"].wait(timeout=30) == 143
+    printed = "".join((tmp_path / f"{name}.log").read_text() for name in processes)
+    assert printed.count("downloaded obs://b/shards/") == 1
+    assert "step: 1, outputs" in (store / "b" / "hang" / "train.log").read_text()
+    assert not any("rank_" in name for name in names(store / "b" / "hang"))  # a stopped process uploads nothing
