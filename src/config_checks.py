@@ -18,6 +18,14 @@ NOT_NEGATIVE = ("device_id", "seed", "eval_interval", "dataset_config.shift", "d
                 "train_config.Adam.weight_decay",
                 "train_config.MultiDecay.warmup_steps", "train_config.PolyDecay.warmup_steps",
                 "train_config.PolyDecay.end_learning_rate", "eval_config.pad")
+# What the networks of one layout must be set to: num_stacks, necks, neck_filters, and why.
+LAYOUTS = {
+    "dla34": (1, ("deform", "conv"), (256, 128, 64),
+              "its nodes add features of these widths (see configs/official_dla34.yaml)"),
+    "dlav0_34": (1, ("conv",), (256, 128, 64),
+                 "its nodes are plain convolutions of these widths (see configs/official_dlav0_34.yaml)"),
+    "hourglass104": (2, ("none",), (), "its stacks end at the maps' resolution (see configs/official_hourglass.yaml)"),
+}
 SHARES = ("dataset_config.aug_rot", "dataset_config.flip_prop", "eval_config.score_thresh")
 
 
@@ -48,9 +56,10 @@ def _dataset(data: DatasetConfig, net: NetConfig) -> list[str]:
                         f"set it to {list(wanted)}")
     for name in ("input_res_train", "input_res_test"):
         # Training maps must align with the targets cell by cell; a test map may reach past the image.
-        unit = 32 if name == "input_res_train" else net.down_ratio
+        unit = max(32, net.size_unit) if name == "input_res_train" else net.size_unit
         if any(size <= 0 or size % unit for size in getattr(data, name)):
-            problems.append(f"dataset_config.{name} {list(getattr(data, name))} must be positive multiples of {unit}")
+            problems.append(f"dataset_config.{name} {list(getattr(data, name))} must be positive multiples of {unit}"
+                            f" for {net.backbone}")
     if min(data.std) <= 0:
         problems.append(f"dataset_config.std must be greater than 0, found {list(data.std)}")
     if len(data.eig_vec) != 3 or any(len(row) != 3 for row in data.eig_vec):
@@ -63,20 +72,39 @@ def _dataset(data: DatasetConfig, net: NetConfig) -> list[str]:
 def _network(net: NetConfig) -> list[str]:
     problems = []
     if net.down_ratio != 4:
-        problems.append(f"net_config.down_ratio must be 4, found {net.down_ratio}: ResNets (stride 32) are followed "
-                        "by three up-convolutions")
-    if net.num_stacks != 1:
-        problems.append(f"net_config.num_stacks must be 1 for {net.backbone}, found {net.num_stacks}")
-    if net.block_class and (len(net.block_class) != 4 or min(net.block_class) < 1):
-        problems.append(f"net_config.block_class must be [] or 4 numbers above 0, found {list(net.block_class)}")
-    if len(net.neck_filters) != 3 or min(net.neck_filters, default=0) < 1:
-        problems.append(f"net_config.neck_filters must be 3 numbers above 0, found {list(net.neck_filters)}")
+        problems.append(f"net_config.down_ratio must be 4, found {net.down_ratio}: all networks here end at a "
+                        "quarter of the resolution")
+    problems += _layout(net) if net.backbone in LAYOUTS else _resnet(net)
     if net.dense_hp:
         problems.append("net_config.dense_hp weighs a pose loss, which a detector does not have: set it to false")
     chosen = [name for name in ("dense_wh", "norm_wh", "cat_spec_wh") if getattr(net, name)]
     if len(chosen) > 1:
         problems.append(f"net_config.{' and net_config.'.join(chosen)} exclude each other: set all but one to false")
     return problems
+
+
+def _resnet(net: NetConfig) -> list[str]:
+    problems = []
+    if net.num_stacks != 1:
+        problems.append(f"net_config.num_stacks must be 1 for {net.backbone}, found {net.num_stacks}")
+    if net.block_class and (len(net.block_class) != 4 or min(net.block_class) < 1):
+        problems.append(f"net_config.block_class must be [] or 4 numbers above 0, found {list(net.block_class)}")
+    if len(net.neck_filters) != 3 or min(net.neck_filters, default=0) < 1:
+        problems.append(f"net_config.neck_filters must be 3 numbers above 0, found {list(net.neck_filters)}")
+    return problems
+
+
+def _layout(net: NetConfig) -> list[str]:
+    """Rules of a network that is one design from input to features."""
+    stacks, necks, filters, why = LAYOUTS[net.backbone]
+    rules = (("num_stacks", net.num_stacks == stacks, stacks, why),
+             ("neck", net.neck in necks, " or ".join(necks), why),
+             ("neck_filters", net.neck_filters == filters, list(filters), why),
+             ("block_class", not net.block_class, [], "it sizes ResNets"),
+             ("stem_pool", net.stem_pool == "pad", "pad", "the other is for ResNets of the model zoo"))
+    found = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(net).items()}
+    return [f"net_config.{name} must be {wanted} for {net.backbone}, found {found[name]}: {reason}"
+            for name, holds, wanted, reason in rules if not holds]
 
 
 def _modes(config: Config) -> list[str]:
@@ -93,9 +121,13 @@ def _modes(config: Config) -> list[str]:
         problems.append(f"train_steps must be -1 (epoch_size decides) or greater than 0, found {config.train_steps}")
     if config.input_res and len(config.input_res) != 2:
         problems.append(f"input_res must be a height and a width, found {list(config.input_res)}")
-    if any(size <= 0 or size % config.net_config.down_ratio for size in config.input_res):
-        problems.append(f"input_res must be positive multiples of {config.net_config.down_ratio}, "
+    unit = config.net_config.size_unit
+    if any(size <= 0 or size % unit for size in config.input_res):
+        problems.append(f"input_res must be positive multiples of {unit} for {config.net_config.backbone}, "
                         f"found {list(config.input_res)}")
+    if evaluation.keep_res and (evaluation.pad + 1) % unit:
+        problems.append(f"eval_config.pad must be at least {unit - 1} for {config.net_config.backbone}, which takes "
+                        f"multiples of {unit}; found {evaluation.pad}")
     train = config.train_config
     if train.reference_batch == 0 and (train.lr_scale != "none" or train.warmup_scale):
         problems.append("train_config.lr_scale and train_config.warmup_scale need train_config.reference_batch: the "

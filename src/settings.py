@@ -52,6 +52,11 @@ class NetConfig:
     mse_loss: bool
     reg_loss: str
 
+    @property
+    def size_unit(self) -> int:
+        """Pixels that heights and widths of inputs must be multiples of; ResNets round up by themselves."""
+        return {"dla34": 32, "dlav0_34": 32, "hourglass104": 128}.get(self.backbone, self.down_ratio)
+
 
 @dataclass(frozen=True)
 class AdamConfig:

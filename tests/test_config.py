@@ -11,6 +11,8 @@ from src.errors import UserError
 from src.settings import Config
 
 ROOT = Path(__file__).parents[1]
+DLA = ["--config_path", str(ROOT / "configs/official_dla34.yaml")]
+HOURGLASS = ["--config_path", str(ROOT / "configs/official_hourglass.yaml")]
 VALUES, HELP, CHOICES = yaml.safe_load_all(DEFAULT_CONFIG.read_text())
 
 
@@ -99,6 +101,14 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--net_config.dense_hp", "true"], "dense_hp weighs a pose loss"),
     (["--net_config.dense_wh", "true", "--net_config.norm_wh", "true"], "exclude each other"),
     (["--net_config.num_stacks", "2"], "num_stacks must be 1"),
+    ([*HOURGLASS, "--net_config.num_stacks", "1"], "num_stacks must be 2 for hourglass104"),
+    ([*HOURGLASS, "--net_config.neck", "conv"], "neck must be none for hourglass104"),
+    ([*HOURGLASS, "--eval_config.pad", "63"], "eval_config.pad must be at least 127 for hourglass104"),
+    ([*HOURGLASS, "--dataset_config.input_res_test", "512", "576"], "must be positive multiples of 128 for hourglass"),
+    ([*DLA, "--net_config.neck", "none"], "neck must be deform or conv for dla34, found none: its nodes"),
+    ([*DLA, "--net_config.neck_filters", "64", "64", "64"], "neck_filters must be [256, 128, 64] for dla34"),
+    ([*DLA, "--net_config.block_class", "1", "1", "1", "1"], "block_class must be [] for dla34"),
+    ([*DLA, "--dataset_config.input_res_test", "500", "512"], "must be positive multiples of 32 for dla34"),
     (["--net_config.block_class", "3", "4"], "block_class must be [] or 4 numbers"),
     (["--eval_config.batch_size", "4"], "set eval_config.keep_res to false"),
     (["--eval_config.pad", "30"], "power of two less 1"),

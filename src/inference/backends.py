@@ -51,10 +51,12 @@ class CheckpointBackend:
         self.categories = categories
         self.down_ratio = net.down_ratio
         self.K = K
+        self._net = net
         self._detect = Detect(network, K, net.cat_spec_wh, flip_test)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect on float32 (B,3,H,W), see Backend; raises UserError if the map has fewer cells than K."""
+        """Detect on float32 (B,3,H,W), see Backend; raises UserError for sizes that do not suit the network or K."""
+        require_size(images.shape[2], images.shape[3], self._net)
         require_cells(images.shape[2], images.shape[3], self.K)
         # At each call: a training loop that validates switches the network back in between.
         self._detect.set_train(False)
@@ -100,8 +102,19 @@ class MindirBackend:
 
 
 def map_size(height: int, width: int) -> tuple[int, int]:
-    """Cells (h, w) of the output map: strides halve five times, rounding up, three up-convolutions double."""
+    """Cells (h, w) of the output map: strides halve five times, rounding up, three up-convolutions double.
+
+    A quarter of sizes that are multiples of 32, hence of all that networks but ResNets take.
+    """
     return -(-height // 32) * 8, -(-width // 32) * 8
+
+
+def require_size(height: int, width: int, net: NetConfig) -> None:
+    """Raise UserError if an input of height x width pixels is not of a size that the backbone takes."""
+    unit = net.size_unit
+    if height % unit or width % unit:
+        raise UserError(f"{net.backbone} takes inputs whose height and width are multiples of {unit}, found {height} x "
+                        f"{width}: set --eval_config.pad to {unit - 1}, or other sizes without eval_config.keep_res")
 
 
 def require_cells(height: int, width: int, K: int) -> None:

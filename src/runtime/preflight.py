@@ -15,7 +15,8 @@ from src.settings import Config
 
 CONVERT = "scripts/convert_dataset_to_mindrecord.sh"
 # Megabytes of a checkpoint: weights and both moments of Adam, 12 bytes a parameter.
-CHECKPOINT_MB = {"resnet18": 200, "resnet34": 320, "resnet50": 420, "resnet101": 650, "resnet152": 850}
+CHECKPOINT_MB = {"resnet18": 200, "resnet34": 320, "resnet50": 420, "resnet101": 650, "resnet152": 850,
+                 "dla34": 250, "dlav0_34": 230, "hourglass104": 2400}
 HCCL_PORTS = range(60000, 60016)
 
 

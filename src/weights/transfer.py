@@ -1,6 +1,7 @@
 """Weights for a start from other ones: a detector of other categories, or an ImageNet backbone."""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from src.errors import UserError
 from src.weights.checkpoint import Checkpoint
 
 BACKBONE = "backbone."
-HM_HEAD = "heads.hm."
-WH_HEAD = "heads.wh."
+# Of a network with several stacks, heads have the stack's number before their name.
+HM_HEADS = re.compile(r"heads\.(\d+\.)?hm\.")
+HM_AND_WH_HEADS = re.compile(r"heads\.(\d+\.)?(hm|wh)\.")
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,21 @@ class Transfer:
 def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: bool, path: str | Path) -> Transfer:
     """Load a detector of other categories: all but the heads whose outputs are by category.
 
-    These are heads.hm, and heads.wh if sizes are regressed for each category.
+    These are the hm heads, and the wh heads if sizes are regressed for each category.
 
     Raises:
         UserError: a parameter of another part is missing or has another shape.
     """
-    prefixes = (HM_HEAD, WH_HEAD) if cat_spec_wh else (HM_HEAD,)
+    by_category = (HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS).match
     own = _parameters(network)
-    kept = {name: value for name, value in checkpoint.parameters.items() if not name.startswith(prefixes)}
-    absent = [name for name in own if name not in kept and not name.startswith(prefixes)]
+    kept = {name: value for name, value in checkpoint.parameters.items() if not by_category(name)}
+    absent = [name for name in own if name not in kept and not by_category(name)]
     if absent:
         raise UserError(f"checkpoint {path} lacks {len(absent)} parameters of the network, as {absent[0]}: "
                         "use the --config_path that it was trained with")
     loaded = _load(network, own, kept, path)
-    dropped = tuple(name for name in checkpoint.parameters if name.startswith(prefixes))
-    return Transfer(loaded, dropped, tuple(name for name in own if name.startswith(prefixes)),
+    dropped = tuple(name for name in checkpoint.parameters if by_category(name))
+    return Transfer(loaded, dropped, tuple(name for name in own if by_category(name)),
                     tuple(name for name in kept if name not in own))
 
 

@@ -10,7 +10,7 @@ from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 
 from src.errors import UserError
 from src.export.mindir import describe, export_mindir
-from src.inference.backends import CheckpointBackend, MindirBackend, map_size, require_cells, speed
+from src.inference.backends import CheckpointBackend, MindirBackend, map_size, require_cells, require_size, speed
 from src.inference.manifest import file_sha256, manifest_path
 from src.weights.checkpoint import model_record
 
@@ -62,6 +62,16 @@ def test_a_checkpoint_takes_any_size_with_enough_cells(exported):
     require_cells(32, 96, 192)
     with pytest.raises(UserError, match="eval_config.K is 193.*32 x 96 pixels has only 8 x 24 = 192 output cells"):
         require_cells(32, 96, 193)
+
+
+@pytest.mark.parametrize(("backbone", "good", "bad"), [("hourglass104", 256, 192), ("dla34", 96, 80),
+                                                       ("resnet18", 68, 66)])
+def test_sizes_that_a_backbone_cannot_take_are_refused(exported, backbone, good, bad):
+    network, config, _ = exported
+    net = replace(config.net_config, backbone=backbone)
+    require_size(good, good, net)
+    with pytest.raises(UserError, match=f"{backbone} takes inputs .* multiples of .*, found {bad} x {good}"):
+        checkpoint_backend(network, replace(config, net_config=net))(np.zeros((1, 3, bad, good), np.float32))
 
 
 def test_preparation_follows_the_training(exported):
