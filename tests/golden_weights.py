@@ -1,13 +1,16 @@
-"""Golden networks: weights made by formula from their official names, and those names' counterparts here."""
+"""Golden networks: weights made by formula from their official names, converted as convert_weights.py does."""
 import json
 import re
 import zlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from mindspore import Parameter, Tensor, load_param_into_net
 
-from src.models.centernet import CenterNet, build_centernet
+from src.config import load_config
+from src.models.centernet import CenterNet
 from src.settings import NetConfig
+from src.weights.conversion import convert, skeleton
 from tests.conftest import GOLDEN
 
 PLAIN = NetConfig(backbone="resnet18", block_class=(), num_stacks=1, down_ratio=4, neck="none",
@@ -17,31 +20,6 @@ PLAIN = NetConfig(backbone="resnet18", block_class=(), num_stacks=1, down_ratio=
 BIG = {"dla_34": {"backbone": "dla34", "neck": "deform", "neck_filters": (256, 128, 64)},
        "dlav0_34": {"backbone": "dlav0_34", "neck": "conv", "neck_filters": (256, 128, 64)},
        "hourglass": {"backbone": "hourglass104", "neck": "none", "neck_filters": (), "num_stacks": 2}}
-# Official order of the offset layer's channels -> [x | y | mask]
-OFFSET_ORDER = [*range(1, 18, 2), *range(0, 18, 2), *range(18, 27)]
-HEADS = {"heatmap_head": "hm", "wh_head": "wh", "offset_head": "reg"}
-TAILS = {"running_mean": "moving_mean", "running_var": "moving_variance"}
-
-
-# Rules that turn official names into ours, applied in turn; the layers' last pieces follow in our_name.
-RULES = {
-    "dla": [(r"^base\.", "backbone."), (r"^dla_up\.ida_", "neck.ida."), (r"^ida_up\.", "neck.last."),
-            (r"\.(proj|up|node)_1\b", r".merges.0.\1"), (r"\.(proj|up|node)_2\b", r".merges.1.\1"),
-            (r"\.(proj|up|node)_3\b", r".merges.2.\1"),
-            (r"(level[25]|level[34]\.tree1)\.project\b", r"\1.tree1.downsample.1"),
-            (r"\.conv\.conv_offset_mask$", ".0.offset"), (r"\.conv$", ".0"), (r"\.(bn|actf\.0)$", ".1"),
-            (r"^(hm|wh|reg)\.", r"heads.\1.")],
-    "hourglass": [(r"^(hm|wh|reg)\.(\d)\.0\.conv$", r"heads.\2.\1.0"), (r"^(hm|wh|reg)\.(\d)\.1$", r"heads.\2.\1.2"),
-                  (r"^pre\.", "backbone.stem."), (r"^kps\.", "backbone.stacks."), (r"^cnvs\.", "backbone.after."),
-                  (r"^inters\.", "backbone.between."), (r"^inters_\.", "backbone.from_input."),
-                  (r"^cnvs_\.", "backbone.from_output."), (r"\bup1\b", "keep"), (r"\blow1\b", "down"),
-                  (r"\blow2\b", "inner"), (r"\blow3\b", "up"), (r"\bskip\b", "downsample"),
-                  (r"\.conv$", ".0"), (r"\.bn$", ".1")],
-}
-# Official tensors that no output depends on: the classifier, and projections that two-level trees do not use.
-UNUSED = re.compile(r"^base\.(fc|level[34]\.project)\.")
-NORM = re.compile(r"bn\d?$|(downsample|downsample\.1|before|up|level[01]|base_layer|root|proj|node|stem\.0|after\.\d"
-                  r"|from_\w+\.\d)\.1$")
 
 
 def net_config(arch):
@@ -73,53 +51,15 @@ def _formula(tag, name, shape, kind, arrays):
     return values.astype(np.float32)
 
 
-def our_name(arch, name):
-    """Our parameter's name for an official one."""
-    name, tail = name.rsplit(".", 1)
-    tail = TAILS.get(tail, tail)
-    if arch in BIG:
-        for pattern, ours in RULES[arch[:3] if arch[:3] in RULES else arch]:
-            name = re.sub(pattern, ours, name)
-        return _with_tail(name, tail)
-    name = re.sub(r"^(backbone|neck|bbox_head)\.", "", name)
-    if name.startswith("deconv_layers"):
-        name = _neck_name(arch, name)
-    elif re.match(r"(hm|wh|reg|\w+_head)\.", name):
-        head, rest = name.split(".", 1)
-        return f"heads.{HEADS.get(head, head)}.{rest}.{tail}"
-    else:
-        name = f"backbone.{name}"
-    return _with_tail(name, tail)
-
-
-def _with_tail(name, tail):
-    return f"{name}.{ {'weight': 'gamma', 'bias': 'beta'}.get(tail, tail) if NORM.search(name) else tail}"
-
-
-def _neck_name(arch, name):
-    _, index, *rest = name.split(".")
-    if arch.startswith("mmdet"):
-        layer, part = int(index), 0 if rest == ["conv"] else 1
-    else:
-        layer, part = divmod(int(index), 3)
-    pair = layer if arch.startswith("res_") else layer // 2
-    side = "up" if arch.startswith("res_") or layer % 2 else "before"
-    offset = ".offset" if "conv_offset_mask" in rest else ""
-    return f"neck.{pair}.{side}.{part}{offset}"
-
-
-def our_weights(arch):
-    """Our parameter name -> float32 array."""
-    return {our_name(arch, name): value[OFFSET_ORDER] if "conv_offset_mask" in name else value
-            for name, value in formula_weights(arch).items() if not UNUSED.search(name)}
+def source_of(arch):
+    """The source, as convert_weights.py names it, of a golden file's names."""
+    return "mmdet" if arch.startswith("mmdet") else "official"
 
 
 def golden_network(arch) -> CenterNet:
     """The golden network with 80 classes and its formula weights, in evaluation mode."""
-    network = build_centernet(net_config(arch), 80)
-    weights = {name: Parameter(Tensor(value), name=name) for name, value in our_weights(arch).items()}
-    missing, unused = load_param_into_net(network, weights, strict_load=True)
-    if missing or unused:
-        raise AssertionError(f"missing {missing}, unused {unused}")
+    config = replace(load_config("convert_weights", [], ""), net_config=net_config(arch))
+    network = skeleton(config.net_config, 80)
+    convert(formula_weights(arch), source_of(arch), config, network, Path(arch))
     network.set_train(False)
     return network

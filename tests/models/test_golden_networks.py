@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from src.weights.name_maps import is_ignored
 from tests.conftest import GOLDEN
-from tests.golden_weights import UNUSED, golden_network
+from tests.golden_weights import golden_network, source_of
 
 # Largest allowed error as a share of the map's largest value. 1e-4 is what converted weights must reach. The
 # 50-layer files cannot tell: a float64 forward of them (NumPy, same weights) is itself up to 1.3e-4 (res_50) and
@@ -23,7 +24,7 @@ def test_network_equals_official_code(arch, golden):
     network = golden_network(arch)
     official = json.loads((GOLDEN / f"{arch}.json").read_text())
     unused = sum(int(np.prod(shape)) for name, (shape, kind) in official["state"].items()
-                 if UNUSED.search(name) and kind not in "mv")
+                 if is_ignored(source_of(arch), name) and kind not in "mv")
     assert sum(parameter.size for parameter in network.trainable_params()) == official["params"] - unused
     for name, ours in zip(("hm", "wh", "reg"), network(Tensor(expected["x"]))):
         error = np.abs(ours.asnumpy() - expected[name]).max()
