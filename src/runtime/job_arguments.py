@@ -135,9 +135,9 @@ def read_hyper_parameters(path: str) -> list[str]:
     flags = []
     for key, raw in values.items():
         value = raw.strip("'\"")
-        if key in ("distribute", "device_id", "device_num"):
+        if key in ("distribute", "device_id", "device_num") and (key, value.lower()) != ("distribute", "true"):
             raise UserError(f"{path}: {key} is decided by the launcher: remove it")
-        if value:
+        if value and key != "distribute":
             flags += [f"--{key}", *value.split()]
     try:
         load_config("train", flags, "")

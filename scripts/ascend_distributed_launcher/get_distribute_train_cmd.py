@@ -1,0 +1,96 @@
+"""Write a shell file with the commands of a distributed training, one for each rank of this server.
+
+For those who start ranks by their own means (a scheduler of a cluster, ssh); scripts/run_distributed_train_ascend.sh
+starts the same commands itself, watches them, and ends all when one dies.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # run as a file: Python searches this folder itself
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from src.config import load_config
+from src.errors import UserError
+from src.runtime.job_arguments import read_hyper_parameters
+from src.runtime.launch import TIME_OUT, Job, RankPlan, plan_rank_table
+from src.runtime.rank_table import find_server, read_rank_table
+
+HERE = Path(__file__).resolve().parent
+
+
+def shell_text(plans: Sequence[RankPlan], heading: str) -> str:
+    """The shell file: each rank in the background, its output in its log."""
+    lines = ["#!/usr/bin/env bash", f"# {heading}", "# PYTHON names the Python to use (default: python).",
+             "set -euo pipefail"]
+    for plan in plans:
+        variables = [f"{name}={value}" for name, value in plan.environment.items()]
+        binding = ["taskset", "--cpu-list", f"{plan.cores[0]}-{plan.cores[-1]}"] if plan.cores else []
+        log = shlex.quote(plan.log_file)
+        lines += ["", f"mkdir -p {shlex.quote(plan.environment['GLOG_log_dir'])}",
+                  f"{shlex.join(['nohup', 'env', *variables, *binding])} \"${{PYTHON:-python}}\" "
+                  f"{shlex.join(plan.command[1:])} >{log} 2>&1 </dev/null &",
+                  f"echo {plan.name}, device {plan.device}: PID $!, log {log}"]
+    return "\n".join(lines) + "\n"
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--run_script_dir", default="train.py", help="the training program (default: %(default)s)")
+    add("--hyper_parameter_config_dir", default=str(HERE / "hyper_parameter_config.ini"),
+        help="flags of the training program, an .ini file (default: the one beside this program)")
+    add("--mindrecord_dir", required=True, help="the folder of the shards")
+    add("--hccl_config_dir", required=True, help="the rank table (hccl.json)")
+    add("--load_checkpoint_path", default="", help="a checkpoint to start from")
+    add("--hccl_time_out", type=int, default=TIME_OUT, help="seconds that ranks wait for each other (default: "
+        "%(default)s)")
+    add("--cmd_file", default="distributed_cmd.sh", help="the file to write (default: %(default)s)")
+    add("--server_id", default="", help="which server of the rank table it is for (default: this one)")
+    add("--cpu_count", type=int, default=os.cpu_count(), help="CPUs to share among the ranks (default: this server's)")
+    return parser.parse_args(argv)
+
+
+def write_commands(options: argparse.Namespace) -> str:
+    """Write the file; what was written, in words."""
+    script = Path(options.run_script_dir)
+    if not script.is_file():
+        raise UserError(f"--run_script_dir {script} is not a file")
+    flags = [*read_hyper_parameters(options.hyper_parameter_config_dir), "--mindrecord_dir", options.mindrecord_dir]
+    if options.load_checkpoint_path:
+        flags += ["--load_checkpoint_path", options.load_checkpoint_path]
+    config = load_config("train", flags, "")
+    table = read_rank_table(options.hccl_config_dir)
+    server = find_server(table, options.server_id)
+    job = Job(("python", str(script), *flags), "Ascend", own_checkpoints=not config.save_checkpoint_path)
+    plans = plan_rank_table(table, server, job, range(options.cpu_count),
+                            {"HCCL_CONNECT_TIMEOUT": str(options.hccl_time_out)})
+    heading = f"{len(plans)} of {len(table.ranks)} ranks: server {server} of {table.path}"
+    try:
+        Path(options.cmd_file).write_text(shell_text(plans, heading), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--cmd_file {options.cmd_file}: {error.strerror or error}") from error
+    rows = [f"{plan.name}: device {plan.device}, cores {f'{plan.cores[0]}-{plan.cores[-1]}' if plan.cores else 'all'}, "
+            f"log {plan.log_file}" for plan in plans]
+    return "\n".join([heading, *rows, f"to start them: bash {options.cmd_file}"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after a user's error."""
+    options = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        print(write_commands(options))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
