@@ -30,7 +30,8 @@ def start(plan: RankPlan, environment: Mapping[str, str]) -> subprocess.Popen[by
     Path(plan.environment.get("GLOG_log_dir", plan.folder)).mkdir(parents=True, exist_ok=True)
     with open(plan.log_file, "ab") as log:
         process = subprocess.Popen(plan.command, env={**environment, **plan.environment}, stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
+                                   stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                                   preexec_fn=die_with_parent)
     if plan.cores:
         os.sched_setaffinity(process.pid, plan.cores)
     return process

@@ -62,7 +62,8 @@ def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: s
         path = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
         with open(log_file, "wb") as log:
             msrun = subprocess.Popen(command, env={**clean_environment(os.environ), "PATH": path}, stdout=log,
-                                     stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+                                     stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                                     preexec_fn=die_with_parent)
         ranks = [Watched(plan.name, plan.log_file, lambda plan=plan: read_status(plan))
                  for plan in plans if plan.name != "scheduler"]
         return watch(ranks, [Watched("msrun", log_file, msrun.poll)], echo)

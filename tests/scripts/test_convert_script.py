@@ -15,20 +15,29 @@ def run(cwd, *arguments, **variables):
                           env={**os.environ, "PYTHON": sys.executable, **variables}, timeout=120)
 
 
-@pytest.mark.parametrize("arguments", [(), ("coco",), ("--foreground", "coco"), ("coco", "--foreground"), ("coco", "")])
-def test_usage(tmp_path, arguments):
+@pytest.mark.parametrize("arguments, missing", [
+    ((), ("COCO_DATASET_DIR", "MINDRECORD_DATASET_DIR")), (("coco",), ("MINDRECORD_DATASET_DIR",)),
+    (("--foreground", "--coco_data_dir", "coco"), ("MINDRECORD_DATASET_DIR",)),
+    (("coco", ""), ("MINDRECORD_DATASET_DIR",)), (("", "out"), ("COCO_DATASET_DIR",))])
+def test_what_is_missing(tmp_path, arguments, missing):
     done = run(tmp_path, *arguments)
     assert done.returncode == 2
-    assert "usage:" in done.stderr
+    assert [line.split()[1].rstrip(",") for line in done.stderr.splitlines()[1:]] == list(missing)
 
 
-def test_help_and_missing_folder_and_python(tmp_path):
+def test_help_and_python(tmp_path):
     assert run(tmp_path, "--help").stdout.startswith("usage:")
-    done = run(tmp_path, "no", "out")
-    assert (done.returncode, done.stderr) == (2, "error: COCO_DATASET_DIR no is not a folder\n")
+    assert run(tmp_path, "coco", "out", "-h").stdout.startswith("usage:")
     done = run(tmp_path, ".", "out", PYTHON="no-such-python")
     assert done.returncode == 2
     assert "no-such-python" in done.stderr
+
+
+def test_a_wrong_data_set_shows_at_once(tmp_path):
+    done = run(tmp_path, "no", "out")
+    assert done.returncode == 2 and "the data set's folder no does not exist" in done.stderr
+    done = run(tmp_path, ".", "out")
+    assert done.returncode == 2 and "annotations/instances_train2017.json" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -36,21 +45,30 @@ def test_foreground_with_relative_paths_spaces_and_flags(tmp_path):
     make_coco(tmp_path / "my coco", num_images=4, empty=(0,))
     done = run(tmp_path, "my coco", "my shards", "--foreground", "--shard_num", "2", "--keep_empty", "true")
     assert done.returncode == 0, done.stderr
-    assert "4  images written" in done.stdout
+    assert "4  images written" in done.stdout and done.stdout.endswith("exit status: 0\n")
     assert (tmp_path / "my shards/coco_det.train.mind1").exists()
     done = run(tmp_path, "my coco", "my shards", "--foreground", "--no_such_flag", "1")
     assert done.returncode == 2
     assert "no_such_flag" in done.stderr
 
 
-def test_background_names_log_and_pid(tmp_path):
+def test_background_names_log_and_pid_and_leaves_the_status(tmp_path):
     make_coco(tmp_path / "coco", num_images=3)
-    done = run(tmp_path, "coco", "my shards", "--shard_num", "1")
+    done = run(tmp_path, "--shard_num", "1", COCO_DATA_DIR="coco", MINDRECORD_DIR="my shards")
     log_file = tmp_path / "my shards/convert_dataset.log"
     assert done.returncode == 0
     assert "PID " in done.stdout
     assert str(log_file) in done.stdout
     end = time.monotonic() + 60
-    while "shards:" not in log_file.read_text() and time.monotonic() < end:
+    while "exit status" not in log_file.read_text() and time.monotonic() < end:
         time.sleep(0.2)
     assert "3  images written" in log_file.read_text()
+    assert log_file.read_text().endswith("exit status: 0\n")
+
+
+def test_a_failing_conversion_leaves_its_status(tmp_path):
+    make_coco(tmp_path / "coco", num_images=3)
+    (tmp_path / "coco/train2017/000001.jpg").write_bytes(b"")
+    done = run(tmp_path, "coco", "out", "--strict", "true", "--foreground")
+    assert done.returncode == 2
+    assert (tmp_path / "out/convert_dataset.log").exists() and done.stdout.endswith("exit status: 2\n")

@@ -1,0 +1,16 @@
+"""A supervisor in a process of its own: supervised.py FOLDER SCRIPT... runs each Python text as a rank."""
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from src.runtime.launch import RankPlan
+    from src.runtime.supervise import Stopped, run_plans
+
+    folder, *scripts = sys.argv[1:]
+    plans = tuple(RankPlan(f"rank {number}", number, f"{folder}/LOG{number}", {"RANK_ID": str(number)},
+                           (sys.executable, "-c", script)) for number, script in enumerate(scripts))
+    try:
+        sys.exit(run_plans(plans, 2, True))
+    except Stopped as stopped:
+        sys.exit(128 + stopped.number)
