@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from src.models.deform_conv import DeformConv
 from src.models.resnet import BasicBlock, batch_norm, conv, conv_layer
+from src.models.upsample import bilinear_kernel, mixing_layer
 
 WIDTHS = (64, 128, 256)  # channels at strides 4, 8, 16; twice as many at the next coarser one
 
@@ -166,16 +166,8 @@ def _towards_stride_4(merge: Callable[[int, int], Merge]) -> list[Aggregation]:
             for count, width in enumerate(reversed(WIDTHS), 1)]
 
 
-def mixing_layer(in_channels: int, out_channels: int, kind: str) -> nn.SequentialCell:
-    """3x3 convolution, plain ("conv") or deformable ("deform"), batch norm, ReLU."""
-    layer = DeformConv(in_channels, out_channels) if kind == "deform" else conv(in_channels, out_channels, 3)
-    return nn.SequentialCell(layer, batch_norm(out_channels), nn.ReLU())
-
-
 def enlarge(channels: int, factor: int) -> nn.Conv2dTranspose:
     """Enlarge each channel by its own transposed convolution, which starts as bilinear interpolation."""
-    size = 2 * factor
-    taps = 1 - np.abs(np.arange(size) + 0.5 - factor) / factor
-    kernels = np.broadcast_to(np.outer(taps, taps), (channels, 1, size, size)).astype(np.float32)
-    return nn.Conv2dTranspose(channels, channels, size, factor, pad_mode="pad", padding=factor // 2, group=channels,
-                              has_bias=False, weight_init=Tensor(kernels))
+    kernels = np.tile(bilinear_kernel(factor).astype(np.float32), (channels, 1, 1, 1))
+    return nn.Conv2dTranspose(channels, channels, 2 * factor, factor, pad_mode="pad", padding=factor // 2,
+                              group=channels, has_bias=False, weight_init=Tensor(kernels))

@@ -1,0 +1,42 @@
+"""Every kind of network takes a real training step that reaches all its weights."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.config import load_config
+from src.data.pipeline import COLUMNS
+from src.models.centernet import build_centernet
+from src.training.loss_network import LossNetwork
+from src.training.optimizer import build_optimizer
+from src.training.schedule import MultiDecay
+from src.training.step import TrainStep
+from tests.tiny_training import changed, run, values
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def objects(size):
+    """Two images of size x size with two objects each."""
+    random = np.random.default_rng(0)
+    return {"image": random.integers(0, 256, (2, size, size, 3), np.uint8), "cls": np.array([[0, 2]] * 2, np.int32),
+            "radius": np.ones((2, 2), np.int32), "ind": np.array([[9, 100], [30, 77]], np.int32),
+            "wh": np.full((2, 2, 2), 5, np.float32), "reg": np.full((2, 2, 2), 0.5, np.float32),
+            "reg_mask": np.ones((2, 2), np.int32)}
+
+
+# Hourglass-104 has 191 million weights, each with two moments.
+@pytest.mark.parametrize(("preset", "size"), [("official_dlav0_34", 64), ("official_dla34", 64),
+                                              pytest.param("official_hourglass", 128, marks=pytest.mark.slow)])
+def test_a_step_moves_every_weight(preset, size):
+    config = load_config("train", ["--config_path", str(CONFIGS / f"{preset}.yaml")], "")
+    network = build_centernet(config.net_config, 3)
+    step = TrainStep(LossNetwork(network, config.net_config, config.dataset_config, 3),
+                     build_optimizer(network, config.train_config, MultiDecay(0.001, 0, (), 10.0)),
+                     config.train_config)
+    before = values(network)
+    batch = objects(size)
+    loss, hm_loss, wh_loss, off_loss, overflow, *_ = run(step, [batch[name] for name in COLUMNS])
+    assert not overflow and np.isfinite(loss)
+    assert loss == pytest.approx(hm_loss + 0.1 * wh_loss + off_loss, rel=1e-3)
+    assert changed(before, values(network)) == set(before)
