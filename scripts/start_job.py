@@ -22,6 +22,7 @@ from src.runtime.job_arguments import KINDS, Arguments, is_given, read_arguments
 from src.runtime.rank_process import write_plans
 from src.runtime.rank_table import RankTable, find_server, read_rank_table
 from src.runtime.supervise import Stopped, run_msrun, run_plans
+from src.settings import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRIES = {"dataset": ROOT / "src/dataset.py", "train": ROOT / "train.py", "eval": ROOT / "eval.py"}
@@ -45,8 +46,7 @@ def prepare(name: str, arguments: Arguments) -> Ready:
     log_root = os.path.abspath(str(arguments.options.get("log_root", "")))
     command = (sys.executable, str(ENTRIES[KINDS[name].entry]), *arguments.flags)
     if name == "convert":
-        locate(config.coco_data_dir, "train", config.annotation_file, config.image_dir)
-        stop_at(preflight.environment_problems())
+        stop_at([*preflight.environment_problems(), *layout_problems(config, config.coco_data_dir, "train")])
         plan = launch.RankPlan("the conversion", 0, os.path.abspath(config.mindrecord_dir), {"PYTHONUNBUFFERED": "1"},
                                command, log_name="convert_dataset.log")
         return Ready((plan,), partial(run_plans, (plan,), ORDERLY))
@@ -56,8 +56,7 @@ def prepare(name: str, arguments: Arguments) -> Ready:
     problems = [*preflight.environment_problems(), *preflight.checkpoint_problems(config),
                 *preflight.device_problems(config.device_target, [config.device_id])]
     if name == "eval":
-        locate(config.data_dir, config.run_mode, config.annotation_file, config.image_dir)
-        stop_at(problems)
+        stop_at(problems + layout_problems(config, config.data_dir, config.run_mode))
         job = launch.Job(command, config.device_target, log_root, own_checkpoints=False)
         plan = launch.plan_standalone("the evaluation", config.device_id, job, "eval_log.txt")
     else:
@@ -69,11 +68,23 @@ def prepare(name: str, arguments: Arguments) -> Ready:
 
 
 def prepare_group(arguments: Arguments, job: launch.Job) -> Ready:
-    """Check and plan a training of several processes: by a rank table, or by msrun without one."""
-    options, config = arguments.options, arguments.config
+    """Check and plan a training of several processes."""
     for flag in ("distribute", "device_id"):
         if is_given(arguments.flags, flag):
             raise UserError(f"--{flag} is decided by the launcher: leave it out")
+    problems = [*preflight.environment_problems(), *data_problems(arguments, job.log_root),
+                *preflight.checkpoint_problems(arguments.config)]
+    try:
+        ready, more = plan_group(arguments, job)
+    except UserError as error:
+        stop_at([str(error), *problems])
+    stop_at(problems + more)
+    return ready
+
+
+def plan_group(arguments: Arguments, job: launch.Job) -> tuple[Ready, list[str]]:
+    """A group by a rank table, or by msrun without one; and the problems with its ports and devices."""
+    options, config = arguments.options, arguments.config
     cpus = sorted(os.sched_getaffinity(0))
     port = int(options.get("master_port", 8118))
     if "rank_table_file" in options:
@@ -91,11 +102,10 @@ def prepare_group(arguments: Arguments, job: launch.Job) -> Ready:
         folder = Path(job.log_root or ".", "LOG_msrun")
         run = partial(start_msrun, nodes, plans, folder)
         size, ports, advice = nodes.worker_num, [port] * nodes.has_scheduler, "choose another one with --master_port"
-    stop_at([*preflight.environment_problems(), *data_problems(arguments, job.log_root),
-             *preflight.checkpoint_problems(config), *preflight.port_problems(ports, advice),
-             *preflight.device_problems(job.target, [plan.device for plan in plans if plan.name != "scheduler"])])
+    devices = [plan.device for plan in plans if plan.name != "scheduler"]
+    problems = [*preflight.port_problems(ports, advice), *preflight.device_problems(job.target, devices)]
     hint = f"hint: {size} devices; HCCL's collectives are built for powers of two" if size & (size - 1) else ""
-    return Ready(plans, run, (hint,) if hint and job.target != "CPU" else ())
+    return Ready(plans, run, (hint,) if hint and job.target != "CPU" else ()), problems
 
 
 def data_problems(arguments: Arguments, log_root: str) -> list[str]:
@@ -103,6 +113,15 @@ def data_problems(arguments: Arguments, log_root: str) -> list[str]:
     config = arguments.config
     return [*preflight.shard_problems(Path(config.mindrecord_dir), config.mindrecord_prefix),
             *preflight.disk_problems(config, Path(config.save_checkpoint_path or log_root).absolute())]
+
+
+def layout_problems(config: Config, folder: str, split: str) -> list[str]:
+    """Whether the files of a COCO-format data set are where they should be."""
+    try:
+        locate(folder, split, config.annotation_file, config.image_dir)
+    except UserError as error:
+        return [str(error)]
+    return []
 
 
 def require_size(table: RankTable, options: dict[str, str | int], configured: int) -> None:
@@ -148,7 +167,10 @@ def stop_at(problems: list[str]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Start a job and, with --foreground, wait for it."""
-    name, *words = sys.argv[1:] if argv is None else argv
+    name, *words = (sys.argv[1:] if argv is None else argv) or [""]
+    if name not in KINDS:
+        print(f"usage: start_job.py {'|'.join(KINDS)} [--foreground] ARGUMENTS FLAGS", file=sys.stderr)
+        return 2
     try:
         arguments = read_arguments(name, words, os.environ)
         ready = prepare(name, arguments)

@@ -66,8 +66,10 @@ def test_help_and_unknown_flags(tmp_path, script):
 @pytest.mark.parametrize("script, words, messages", [
     ("run_standalone_train_ascend", ["0", "no shards", "no.ckpt"],
      ["2 problems", "MINDRECORD_DIR no shards is not a folder", "LOAD_CHECKPOINT_PATH no.ckpt is not a file"]),
-    ("run_standalone_eval_ascend", ["0", "val", "no coco", "no.ckpt"], ["folder no coco does not exist"]),
-    ("run_distributed_train_ascend", ["s", "no.json"], ["rank table", "no.json: No such file"]),
+    ("run_standalone_eval_ascend", ["0", "val", "no coco", "no.ckpt"],
+     ["2 problems", "folder no coco does not exist", "no.ckpt is not"]),
+    ("run_distributed_train_ascend", ["s", "no.json"],
+     ["2 problems", "rank table", "no.json: No such file", "MINDRECORD_DIR s is"]),
     ("run_distributed_train_ascend", ["s", "--device_num", "2", "--device_id", "1"], ["--device_id is decided by"]),
     ("run_distributed_train_ascend", ["s", "--worker_num", "4", "--local_worker_num", "2"],
      ["several servers also need --node_rank and --master_addr"]),
