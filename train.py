@@ -29,8 +29,8 @@ def run(config: Config) -> None:
                               config.train_config.batch_size, config.seed, rank, size, config.num_workers,
                               config.do_shuffle)
     validation = validation_data(config, data.categories)
-    step, plan = start(config, data.categories, make_plan(config, data.steps_per_epoch(), data.num_images, size),
-                       rank, size)
+    plan = make_plan(config, data.steps_per_epoch(), data.num_images, size)
+    step, plan = start(config, data.categories, plan, size)
 
     def evaluate() -> float | None:
         metrics = evaluate_network(step.loss_network.network, validation, config, rank, size)

@@ -34,12 +34,12 @@ class TinyLoss(nn.Cell):
         return loss, loss * 0.5, loss * 2.0, loss * 0.0
 
 
-def tiny_step(*flags, rate=0.01, drops=(), scale_loss=True):
+def tiny_step(*flags, rate=0.01, drops=(), scale_loss=True, devices=1):
     """TrainStep on TinyLoss, its schedule without warm-up."""
     train = settings(*flags).train_config
     loss_network = TinyLoss()
     return TrainStep(loss_network, build_optimizer(loss_network, train, MultiDecay(rate, 0, drops, 10.0)), train,
-                     scale_loss)
+                     scale_loss, devices)
 
 
 def tiny_batch(index=0):

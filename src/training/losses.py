@@ -1,12 +1,10 @@
 """Losses of the three heads; float32 whatever the network's precision.
 
-A loss is a sum over the batch divided by a count (of objects, or of cells by their weight). Which batch, the
-`divide` argument decides: that of this device, or the one that all devices share.
+Each is a sum over the batch and the count to divide it by: DetectionLoss divides, with the counts of all devices.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
@@ -19,36 +17,7 @@ EPS = 1e-4
 SATURATION = math.log((1 - EPS) / EPS)  # the logit at which a score is clamped
 
 
-Divide = Callable[[Tensor, Tensor, float, float], Tensor]
-
-
-def divide(total: Tensor, count: Tensor, least: float, eps: float) -> Tensor:
-    """total / (max(count, least) + eps)."""
-    return total / (ops.maximum(count, least) + eps)
-
-
-class DivideByAll(nn.Cell):
-    """divide() with the count of all devices, such that the devices' average is the quotient of the global batch.
-
-    Gradients are averaged over devices, so they are those of one device with all the images, wherever the objects
-    are. The paper's code divides by each device's own count instead: an object then weighs more the fewer others
-    its device happened to get.
-
-    Args:
-        devices: size of the group, which must have been joined.
-    """
-
-    def __init__(self, devices: int):
-        super().__init__()
-        self.devices = devices
-        self.sum = ops.AllReduce()
-
-    def construct(self, total: Tensor, count: Tensor, least: float, eps: float) -> Tensor:
-        """Scalars to a scalar; no gradient goes through the count."""
-        return divide(total * self.devices, self.sum(ops.stop_gradient(count)), least, eps)
-
-
-def focal_loss(logits: Tensor, hm: Tensor, divide: Divide) -> Tensor:
+def focal_loss(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
     """Penalty-reduced focal loss (Law and Deng 2018; alpha 2, beta 4), scores clamped to [1e-4, 1 - 1e-4].
 
     Logarithms come from the logits, so that nothing cancels. Clamped cells have no gradient.
@@ -56,10 +25,9 @@ def focal_loss(logits: Tensor, hm: Tensor, divide: Divide) -> Tensor:
     Args:
         logits: (B,C,H,W) float32.
         hm: (B,C,H,W) float32 target; exactly 1 at centres.
-        divide: by this device's count or by that of all, see DivideByAll; so too in the other losses.
 
     Returns:
-        Scalar: the sum over all cells / max(number of centres, 1).
+        The sum over all cells, and the number of centres.
     """
     logits = ops.clip_by_value(logits, -SATURATION, SATURATION)
     score = ops.sigmoid(logits)
@@ -67,69 +35,76 @@ def focal_loss(logits: Tensor, hm: Tensor, divide: Divide) -> Tensor:
     negative = ops.square(ops.square(1 - hm))  # 0 at centres
     loss = (ops.log1p(ops.exp(-logits)) * ops.square(1 - score) * positive
             + ops.log1p(ops.exp(logits)) * ops.square(score) * negative)
-    return divide(ops.reduce_sum(loss), ops.reduce_sum(positive), 1.0, 0.0)
+    return ops.reduce_sum(loss), ops.reduce_sum(positive)
 
 
-def mean_squared_error(logits: Tensor, hm: Tensor, divide: Divide) -> Tensor:
-    """Mean over all cells of (sigmoid(logits) - hm)^2; devices have equally many cells, so divide is not needed.
+def mean_squared_error(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over all cells of (sigmoid(logits) - hm)^2, and their number.
 
     The paper's code compares the raw output instead, whose sigmoid its decoder then
     takes: scores between 0.5 and 0.73. With the sigmoid here scores mean what they
     mean with the focal loss.
     """
-    return ops.reduce_mean(ops.square(ops.sigmoid(logits) - hm))
+    return ops.reduce_sum(ops.square(ops.sigmoid(logits) - hm)), Tensor(hm.size, ms.float32)
 
 
-def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor, divide: Divide) -> Tensor:
-    """Sum of absolute errors / (sum of the mask over both channels + 1e-4), that is twice the objects.
+def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of absolute errors, and the sum of the mask over both channels, that is twice the objects.
 
     Args:
         predicted, target: (B,M,2) float32.
         mask: (B,M,1) float32 of 0 and 1.
     """
-    return divide(ops.reduce_sum(ops.abs(predicted - target) * mask), 2 * ops.reduce_sum(mask), 0.0, EPS)
+    return ops.reduce_sum(ops.abs(predicted - target) * mask), 2 * ops.reduce_sum(mask)
 
 
-def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor, divide: Divide) -> Tensor:
-    """Sum of Huber errors (quadratic below 1) / (objects + 1e-4); arguments as for l1_loss."""
+def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of Huber errors (quadratic below 1), and the number of objects; arguments as for l1_loss."""
     error = ops.abs(predicted - target) * mask
     quadratic = ops.minimum(error, 1.0)
     # error^2 / 2 below 1, error - 1/2 above
-    return divide(ops.reduce_sum(quadratic * (error - 0.5 * quadratic)), ops.reduce_sum(mask), 0.0, EPS)
+    return ops.reduce_sum(quadratic * (error - 0.5 * quadratic)), ops.reduce_sum(mask)
 
 
-def relative_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor, divide: Divide) -> Tensor:
+def relative_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """l1_loss of predicted / (target + 1e-4) against 1 (norm_wh: errors as shares of the size)."""
-    return l1_loss(predicted / (target + EPS), ops.ones_like(target), mask, divide)
+    return l1_loss(predicted / (target + EPS), ops.ones_like(target), mask)
 
 
-def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor, divide: Divide) -> Tensor:
-    """Sum of weighted absolute errors / (sum of the weights over both channels + 1e-4).
+def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of weighted absolute errors, and the sum of the weights over both channels.
 
     Args:
         predicted, target: (B,2,H,W) float32.
         weight: (B,1,H,W) float32.
     """
-    return divide(ops.reduce_sum(ops.abs(predicted - target) * weight), 2 * ops.reduce_sum(weight), 0.0, EPS)
+    return ops.reduce_sum(ops.abs(predicted - target) * weight), 2 * ops.reduce_sum(weight)
 
 
 class DetectionLoss(nn.Cell):
     """Weighted sum of the losses of hm, wh and reg, as a configuration chooses them.
 
-    reg_loss (l1 or sl1) applies to reg, and to wh unless dense_wh or norm_wh gives wh its own loss.
+    reg_loss (l1 or sl1) applies to reg, and to wh unless dense_wh or norm_wh gives wh its own loss. The heatmap's
+    sum is divided by max(count, 1), the others by count + 1e-4.
+
+    Counts are those of all devices, and sums are multiplied by the number of devices: then the average of the
+    devices' losses is the loss of the global batch, and so are the gradients, wherever the objects are. The paper's
+    code divides by each device's own counts instead: an object weighs more the fewer others its device got.
 
     Args:
         net: which losses, and their weights.
-        devices: size of the group that trains together; above 1 its losses are averages over all devices' objects.
+        devices: size of the group that trains together; above 1 it must have been joined.
     """
 
     def __init__(self, net: NetConfig, devices: int = 1):
         super().__init__()
         self.net = net
-        self.divide = DivideByAll(devices) if devices > 1 else divide
         self.hm_loss = mean_squared_error if net.mse_loss else focal_loss
         self.pair_loss = smooth_l1_loss if net.reg_loss == "sl1" else l1_loss
         self.wh_loss = relative_l1_loss if net.norm_wh else self.pair_loss
+        self.devices = devices
+        if devices > 1:
+            self.sum = ops.AllReduce()
 
     def construct(self, outputs: tuple[Tensor, ...], hm: Tensor, cls: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
                   reg_mask: Tensor, radius: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -148,19 +123,27 @@ class DetectionLoss(nn.Cell):
         Returns:
             loss, hm_loss, wh_loss, off_loss: float32 scalars; the last three before their weights.
         """
-        hm_loss = self.hm_loss(ops.cast(outputs[0], ms.float32), hm, self.divide)
+        hm_loss = self.hm_loss(ops.cast(outputs[0], ms.float32), hm)
         mask = ops.expand_dims(ops.cast(reg_mask, ms.float32), 2)
         sizes = ops.cast(outputs[1], ms.float32)
         if self.net.dense_wh:
             target = draw_dense_wh(ind, radius, reg_mask, wh, hm.shape[2:])
-            wh_loss = dense_l1_loss(sizes, target, ops.amax(hm, 1, True), self.divide)
+            wh_loss = dense_l1_loss(sizes, target, ops.amax(hm, 1, True))
         else:
             pairs = gather_pairs(sizes, ind, cls if self.net.cat_spec_wh else None)
-            wh_loss = self.wh_loss(pairs, wh, mask, self.divide)
-        loss = self.net.hm_weight * hm_loss + self.net.wh_weight * wh_loss
-        off_loss = ops.zeros_like(wh_loss)
+            wh_loss = self.wh_loss(pairs, wh, mask)
+        off_loss = (ops.zeros_like(wh_loss[0]), ops.ones_like(wh_loss[1]))
         if self.net.reg_offset:
-            pairs = gather_pairs(ops.cast(outputs[2], ms.float32), ind)
-            off_loss = self.pair_loss(pairs, reg, mask, self.divide)
-            loss = loss + self.net.off_weight * off_loss
+            off_loss = self.pair_loss(gather_pairs(ops.cast(outputs[2], ms.float32), ind), reg, mask)
+        return self._weigh((hm_loss[0], wh_loss[0], off_loss[0]), (hm_loss[1], wh_loss[1], off_loss[1]))
+
+    def _weigh(self, sums: tuple[Tensor, ...], counts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The loss, and its parts hm, wh and off, of their sums and counts."""
+        if self.devices > 1:
+            # One message, so that no two can overtake each other.
+            counts = ops.unstack(ops.stop_gradient(self.sum(ops.stack(counts))))
+        hm_loss = self.devices * sums[0] / ops.maximum(counts[0], 1.0)
+        wh_loss = self.devices * sums[1] / (counts[1] + EPS)
+        off_loss = self.devices * sums[2] / (counts[2] + EPS)
+        loss = self.net.hm_weight * hm_loss + self.net.wh_weight * wh_loss + self.net.off_weight * off_loss
         return loss, hm_loss, wh_loss, off_loss

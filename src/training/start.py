@@ -59,12 +59,12 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
     return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions)
 
 
-def start(config: Config, categories: Categories, plan: Plan, rank: int, size: int) -> tuple[TrainStep, Plan]:
+def start(config: Config, categories: Categories, plan: Plan, size: int) -> tuple[TrainStep, Plan]:
     """The network in its training step, as the configuration lets it begin, and the plan from there on.
 
     Args:
         plan: of a new training.
-        rank, size: this process among those that train together.
+        size: processes that train together.
 
     Raises:
         UserError: what is to be loaded does not fit, or the ranks would not begin with the same.

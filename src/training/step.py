@@ -58,11 +58,9 @@ class TrainStep(nn.Cell):
         self.loss_scale = Parameter(Tensor(initial, ms.float32), name="loss_scale", requires_grad=False)
         self.good_steps = Parameter(Tensor(0, ms.int32), name="good_steps", requires_grad=False)
         self.clip = train.grad_clip
-        self.distributed = devices > 1
-        if self.distributed:
-            self.reduce_gradients = nn.DistributedGradReducer(self.weights, mean=True, degree=devices)
-            self.devices = devices
-            self.reduce = ops.AllReduce()
+        self.devices = devices
+        if devices > 1:
+            self.sum = ops.AllReduce()
         self.each = ops.HyperMap()
         self.gradient = ops.value_and_grad(self._scaled_loss, None, self.weights, has_aux=True)
         self.set_train()
@@ -78,18 +76,16 @@ class TrainStep(nn.Cell):
         # The forward pass moves the statistics in place, so it has to wait for the copies.
         batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
         (_, losses), gradients = self.gradient(*batch)
-        if self.distributed:
-            gradients = self.reduce_gradients(gradients)
         gradients = self.each(ops.partial(_unscale, 1.0 / scale), gradients)
         # The loss too: an L1 term has a gradient of 1 where a target is inf.
         finite, moved = amp.all_finite((*gradients, losses[0])), before
-        if self.distributed:
-            finite, losses, moved = self._agree(finite, losses)
+        if self.devices > 1:
+            finite, losses, moved, gradients = self._average(finite, losses, gradients)
         if self.clip > 0:
             gradients = self._clip(gradients)
         if finite:
             self.optimizer(gradients)
-            if self.distributed:
+            if self.devices > 1:
                 self._set_statistics(moved)
         else:
             self._set_statistics(before)
@@ -100,16 +96,23 @@ class TrainStep(nn.Cell):
         losses = self.loss_network(*batch)
         return losses[0] * self.loss_scale, losses
 
-    def _agree(self, finite: Tensor, losses: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-        """Whether all devices' gradients are finite, and the average of their losses and statistics, by one message.
+    def _average(self, finite: Tensor, losses: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple:
+        """Whether all devices' gradients are finite, and averages of losses, statistics (moved by now) and gradients.
 
-        The flag is needed although the gradients are averaged: on the first Ascend 910 all_finite reads a status
-        register of its own device. CPU can reduce floats only.
+        One message: exchanges that do not wait for each other may run in another order on each device, and then mix
+        up their numbers without an error (seen on CPU). The flag goes along although a bad gradient shows in the
+        average: on the first Ascend 910 all_finite reads a status register of its own device.
         """
-        statistics = [ops.depend(statistic, losses[0]) for statistic in self.statistics]  # moved by the forward pass
-        sums = self.reduce(ops.concat((ops.stack((1.0 - finite.astype(ms.float32), *losses)), *statistics)))
-        means = sums / self.devices
-        return sums[0] < 0.5, ops.unstack(means[1:5]), means[5:]
+        heads = ops.stack((1.0 - finite.astype(ms.float32), *losses))
+        statistics = [ops.depend(statistic, losses[0]) for statistic in self.statistics]
+        flat = [gradient.reshape((-1,)) for gradient in gradients]
+        means = self.sum(ops.concat((heads, *statistics, *flat)) / self.devices)
+        start = 5 + (self.ends[-1][1] if self.ends else 0)
+        averages = ()
+        for gradient in gradients:
+            averages += (means[start:start + gradient.size].reshape(gradient.shape),)
+            start += gradient.size
+        return means[0] < 0.5 / self.devices, ops.unstack(means[1:5]), means[5:], averages
 
     def _clip(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         norm = ops.sqrt(ops.addn(self.each(_square_sum, gradients)))

@@ -1,29 +1,129 @@
+"""Two processes on CPU train and evaluate as one with all the images would; they are started once for all tests."""
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+import logging
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from src import dataset
+from src.data.pipeline import COLUMNS, open_training_data
+from src.weights.checkpoint import read_checkpoint
+from tests.tiny_coco import make_coco
+from tests.tiny_group import ROOT, run_group
+from tests.tiny_training import settings
+from tests.training.two_workers import VARIANTS, detect, frozen_training, loss_and_gradients, tiny_steps
 
 
-@pytest.mark.slow
-def test_two_workers_share_gradients_and_skip_together(tmp_path):
-    launcher = shutil.which("msrun", path=Path(sys.executable).parent)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    subprocess.run([launcher, "--worker_num=2", "--local_worker_num=2", "--master_port=8471", "--join=True",
-                    f"--log_dir={tmp_path}", str(ROOT / "tests/training/two_workers.py"), str(tmp_path)],
-                   check=True, cwd=tmp_path, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}, timeout=300)
-    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+@pytest.fixture(scope="module", autouse=True)
+def quiet_handlers():
+    """The entries replace the root logger's handlers; put pytest's back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory):
+    """The folder, and what each rank wrote into it."""
+    folder = tmp_path_factory.mktemp("group")
+    make_coco(folder, num_images=13, empty=(0, 2, 3, 4, 5, 8))
+    make_coco(folder, num_images=5, split="val", seed=1)
+    assert dataset.main(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"), "--shard_num", "2",
+                         "--device_target", "CPU", "--keep_empty", "true"]) == 0
+    run_group([ROOT / "tests/training/two_workers.py", folder], folder)
+    return SimpleNamespace(folder=folder, logs=[(folder / f"rank{rank}.log").read_text() for rank in range(2)],
+                           ranks=[json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)],
+                           arrays=[np.load(folder / f"rank{rank}.npz") for rank in range(2)])
+
+
+def test_the_entry_trains_and_only_the_first_rank_writes(group):
+    first, second = group.ranks
+    assert first["files"] == ["best.ckpt", "centernet-2_3.ckpt", "config.yaml", "last.ckpt", "loss.png",
+                              "metrics.jsonl"]
+    assert second["files"] == [] and "epoch" not in group.logs[1]
+    assert "batch: 2 on each device x 2 = 4 in all" in group.logs[0]
+    assert "learning rate: 0.064 x 0.01562 = 0.001 (lr_scale linear: 4 images a step, reference_batch 256), " \
+           "MultiDecay\nwarm-up: 2 steps" in group.logs[0]
+    rows = [json.loads(line) for line in (group.folder / "out0" / "metrics.jsonl").open()]
+    assert [row["kind"] for row in rows] == [*["step"] * 3, "epoch"] * 2 + ["evaluation"]
+    assert "5 images are shared by 2 processes" in group.logs[0]
+    assert read_checkpoint(group.folder / "out0" / "last.ckpt").progress["device_num"] == 2
+
+
+def losses_of(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    return [[row[name] for name in ("loss", "hm_loss", "wh_loss", "off_loss")] for row in rows if row["kind"] == "step"]
+
+
+def objects_of(folder, rank, batch_size):
+    config = settings("--train_config.batch_size", str(batch_size))
+    data = open_training_data(str(folder / "shards"), config.mindrecord_prefix, config.dataset_config, batch_size,
+                              config.seed, rank, 4 // batch_size)
+    return [int(batch[COLUMNS.index("reg_mask")].sum()) for epoch in range(2) for batch in data.epoch(epoch)]
+
+
+def test_steps_equal_those_of_one_process_with_all_images(group, tmp_path):
+    """Wherever the objects are; batch norm is frozen, since it works on each device's own images."""
+    first, second = (objects_of(group.folder, rank, 2) for rank in range(2))
+    assert any(one == 0 < other for one, other in zip(first, second))
+    assert any(one == other == 0 for one, other in zip(first, second))
+    state = frozen_training(group.folder, "--train_config.batch_size", "4", "--save_checkpoint_path", str(tmp_path))
+    np.testing.assert_allclose(losses_of(group.folder / "out0"), losses_of(tmp_path), rtol=2e-5)
+    for name, expected in state.items():
+        ours, theirs = (arrays[f"state {name}"] for arrays in group.arrays)
+        assert ours.tobytes() == theirs.tobytes(), name
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5 * max(np.abs(expected).max(), 1e-12),
+                                   err_msg=name)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_losses_are_those_of_the_global_batch(group, variant):
+    losses, gradients = loss_and_gradients(variant, slice(0, 4))
+    parts = [rank["variants"][variant] for rank in group.ranks]
+    np.testing.assert_allclose(np.mean(parts, 0), losses, rtol=1e-5)
+    for index, expected in enumerate(gradients):
+        ours = np.concatenate([arrays[f"{variant} {index}"] for arrays in group.arrays]) / 2
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * max(np.abs(expected).max(), 1e-9))
+
+
+def test_an_inf_on_one_rank_skips_the_step_on_both(group):
+    first, second = (rank["tiny"] for rank in group.ranks)
+    assert first[0] == second[0] and first[2] == second[2]
+    assert [row["outputs"][4:6] for row in first] == [[False, 1024], [True, 1024], [False, 512]]
+    assert [row["outputs"][4:6] for row in second] == [[False, 1024], [True, 1024], [False, 512]]
     for rows in (first, second):
-        assert [row["overflow"] for row in rows] == [False, True, False]
-        assert [row["scale"] for row in rows] == [1024, 1024, 512]
-        assert rows[0]["weight"] == rows[1]["weight"] != rows[2]["weight"]
-        assert rows[0]["mean"] == rows[1]["mean"] and np.isfinite(rows[2]["mean"]).all()
-    for ours, theirs in zip(first, second):
-        assert ours["weight"] == theirs["weight"] and ours["moment"] == theirs["moment"]
-        assert ours["mean"] == theirs["mean"]
+        unchanged = {name for name in rows[0] if rows[0][name] == rows[1][name]}
+        assert set(rows[0]) - unchanged == {"outputs", "loss_scale", "good_steps"}
+        assert rows[1]["backbone.0.weight"] != rows[2]["backbone.0.weight"]
+
+
+def test_statistics_and_losses_are_the_average_of_the_ranks(group):
+    alone = [tiny_steps(rank, count=1)[0] for rank in range(2)]
+    ours = group.ranks[0]["tiny"][0]
+    for name in ("backbone.1.moving_mean", "backbone.1.moving_variance", "backbone.4.moving_mean"):
+        assert alone[0][name] != alone[1][name]
+        np.testing.assert_allclose(ours[name], np.mean([row[name] for row in alone], 0), rtol=1e-5, err_msg=name)
+    np.testing.assert_allclose(ours["outputs"][:4], np.mean([row["outputs"][:4] for row in alone], 0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("index, count", [(0, None), (1, 1)])
+def test_shared_evaluation_finds_what_one_process_finds(group, index, count):
+    expected = detect(group.folder, count=count)
+    assert len(expected) == (count or 5) and all(5 < len(boxes) <= 20 for boxes in expected.values())
+    for rank in group.ranks:
+        assert list(rank["detections"][index].items()) == list(expected.items())
+
+
+def test_bytes_of_any_length_are_gathered(group):
+    assert group.ranks[0]["gathered"] == group.ranks[1]["gathered"] == [[[], [0, 1, 2, 3, 4]], [[], []]]
+
+
+def test_ranks_that_do_not_start_alike_are_told_so(group):
+    assert group.ranks[0]["messages"] == group.ranks[1]["messages"]
+    flags, weights = group.ranks[0]["messages"]
+    assert "--seed is 0 on rank 0 and 1 on rank 1" in flags
+    assert re.search(r"the checksum of the first weights \(.*\) is \d+ on rank 0 and \d+ on rank 1", weights)

@@ -1,33 +1,140 @@
-"""Run by test_two_workers.py under msrun: three steps, the second with an inf on rank 1 only; prints what happened."""
+"""Run by test_two_workers.py as each of two ranks, which compares what they write with one process's results.
+
+two_workers.py FOLDER: the folder has shards/ and a data set beside it; gets rank{r}.json and rank{r}.npz.
+"""
 import json
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from src.runtime.device import join_group, prepare_environment, set_up_device
+FLAGS = ("--epoch_size", "2", "--num_workers", "1", "--train_config.batch_size", "2",
+         "--train_config.MultiDecay.learning_rate", "0.064", "--train_config.MultiDecay.warmup_steps", "2",
+         "--train_config.MultiDecay.eps", "0.01", "--train_config.lr_scale", "linear",
+         "--eval_config.keep_res", "false", "--eval_config.K", "20", "--dataset_config.input_res_test", "64", "64")
+VARIANTS = {"plain": {}, "smooth": {"reg_loss": "sl1"}, "norm_wh": {"norm_wh": True}, "dense_wh": {"dense_wh": True},
+            "mse": {"mse_loss": True}, "no objects": {}}
 
-prepare_environment()
-set_up_device("CPU", 0, seed=3)
-group = join_group(True, 2)
 
-from src.training.optimizer import build_optimizer  # noqa: E402
-from src.training.schedule import MultiDecay  # noqa: E402
-from src.training.step import TrainStep  # noqa: E402
-from tests.tiny_training import TinyLoss, run, settings, tiny_batch, values  # noqa: E402
+def frozen_training(folder, *flags):
+    """Run train.py with batch norm frozen: all state after it."""
+    import src.training.start
+    import train
+    from tests.tiny_training import TINY, values
 
-train = settings().train_config
-loss_network = TinyLoss()
-step = TrainStep(loss_network, build_optimizer(loss_network, train, MultiDecay(0.01, 0, (), 10.0)), train,
-                 devices=group.size)
-rows = []
-for index in range(3):
-    image, target = tiny_batch(10 * group.rank + index)
-    if index == 1 and group.rank == 1:
-        image[0, 0, 0, 0] = np.inf
-    outputs = run(step, (image, target))
-    state = values(step)
-    rows.append({"overflow": outputs[4], "scale": outputs[5], "weight": state["backbone.0.weight"].ravel().tolist(),
-                 "mean": state["backbone.1.moving_mean"].tolist(),
-                 "moment": state["moment1.backbone.0.weight"].ravel().tolist()})
-Path(sys.argv[1], f"rank{group.rank}.json").write_text(json.dumps(rows))
+    steps, start = [], src.training.start.start
+
+    def start_frozen(*arguments):
+        step, plan = start(*arguments)
+        for _, cell in step.cells_and_names():
+            if type(cell).__name__ == "BatchNorm2d":
+                cell.use_batch_statistics = False
+        steps.append(step)
+        return step, plan
+    src.training.start.start = start_frozen
+    try:
+        assert train.main([*TINY, *FLAGS, "--mindrecord_dir", str(folder / "shards"), *flags]) == 0
+    finally:
+        src.training.start.start = start
+    return values(steps[0])
+
+
+def tiny_steps(rank=0, devices=1, count=3):
+    """Steps of TinyLoss, the second with an inf on rank 1 only: outputs and state of each."""
+    import mindspore as ms
+
+    from tests.tiny_training import run, tiny_batch, tiny_step, values
+
+    ms.set_seed(3)
+    step, rows = tiny_step(devices=devices), []
+    for index in range(count):
+        image, target = tiny_batch(10 * rank + index)
+        if index == 1 and rank == 1:
+            image[0, 0, 0, 0] = np.inf
+        outputs = run(step, (image, target))
+        rows.append({"outputs": outputs, **{name: value.tolist() for name, value in values(step).items()}})
+    return rows
+
+
+def loss_and_gradients(variant, rows, devices=1):
+    """Losses of some of four images, and their gradients to the outputs; all objects are in the first two images."""
+    import mindspore as ms
+
+    from src.training.losses import DetectionLoss
+    from tests.golden_weights import PLAIN
+
+    random = np.random.RandomState(5)
+    outputs = [random.randn(4, channels, 6, 8).astype(np.float32)[rows] for channels in (3, 2, 2)]
+    mask = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]], np.int32) * (variant != "no objects")
+    hm = random.uniform(0, 0.9, (4, 3, 6, 8)).astype(np.float32)
+    ind = np.array([[9, 30, 20], [47, 0, 0], [0, 0, 0], [0, 0, 0]], np.int32)
+    for image, slot in np.argwhere(mask):
+        hm[image, 0].flat[ind[image, slot]] = 1
+    targets = [hm, np.zeros((4, 3), np.int32), ind, random.uniform(1, 5, (4, 3, 2)).astype(np.float32),
+               random.uniform(0, 1, (4, 3, 2)).astype(np.float32), mask, np.full((4, 3), 2, np.int32)]
+    targets = [ms.Tensor(target[rows]) for target in targets]
+    loss = DetectionLoss(replace(PLAIN, **VARIANTS[variant]), devices)
+
+    def forward(hm, wh, reg):
+        return loss((hm, wh, reg), *targets)
+    losses, gradients = ms.value_and_grad(forward, (0, 1, 2), has_aux=True)(*map(ms.Tensor, outputs))
+    return [float(loss) for loss in losses], [gradient.asnumpy() for gradient in gradients]
+
+
+def detect(folder, rank=0, size=1, count=None):
+    """Boxes by image id of the data set's first images, found by a network of fixed weights."""
+    from src.data.coco import locate, read_coco
+    from src.inference.backends import CheckpointBackend
+    from src.inference.detector import detect_dataset
+    from tests.tiny_model import tiny_network
+    from tests.tiny_training import settings
+
+    config = settings(*FLAGS)
+    dataset = read_coco(*locate(str(folder), "val"))
+    backend = CheckpointBackend(tiny_network(config), config.net_config, config.dataset_config, dataset.categories, 20)
+    found = detect_dataset(backend, replace(dataset, images=dataset.images[:count]), config.eval_config, (64, 64), 1,
+                           rank, size)
+    return {str(key): boxes.tolist() for key, boxes in found.items()}
+
+
+def different_starts(rank):
+    """The messages when ranks are started with other seeds, and with other weights."""
+    import mindspore as ms
+
+    from src.errors import UserError
+    from src.training.start import make_plan, start
+    from tests.tiny_training import CATEGORIES, settings
+
+    messages = []
+    for flag, seed in ((str(rank), 7), ("1", rank)):
+        ms.set_seed(seed)
+        config = settings(*FLAGS, "--seed", flag)
+        try:
+            start(config, CATEGORIES, make_plan(config, 3, 12, 2), 2)
+        except UserError as error:
+            messages.append(str(error))
+    return messages
+
+
+def main(folder):
+    rank = int(os.environ["RANK_ID"])
+    out = folder / f"out{rank}"
+    state = frozen_training(folder, "--save_checkpoint_path", str(out), "--device_num", "2", "--eval_interval", "2",
+                            "--data_dir", str(folder))
+    from src.collective import gather  # not before the device is chosen
+    half = slice(2 * rank, 2 * rank + 2)
+    pairs = {variant: loss_and_gradients(variant, half, 2) for variant in VARIANTS}
+    found = {"files": sorted(path.name for path in out.iterdir()), "tiny": tiny_steps(rank, 2),
+             "variants": {variant: losses for variant, (losses, _) in pairs.items()},
+             "detections": [detect(folder, rank, 2), detect(folder, rank, 2, count=1)],
+             "messages": different_starts(rank),
+             "gathered": [[list(part) for part in gather(part, 2)] for part in (bytes(range(5 * rank)), b"")]}
+    arrays = {f"{variant} {index}": value for variant, pair in pairs.items() for index, value in enumerate(pair[1])}
+    np.savez(folder / f"rank{rank}.npz", **arrays, **{f"state {name}": value for name, value in state.items()})
+    (folder / f"rank{rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
