@@ -68,7 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the rank that msrun's variables name and return its status."""
     (path,) = sys.argv[1:] if argv is None else argv
     name = "scheduler" if os.environ["MS_ROLE"] == "MS_SCHED" else f"rank {os.environ['RANK_ID']}"
-    plan = RankPlan(**json.loads(Path(path).read_text(encoding="utf-8"))[name])
+    plans = json.loads(Path(path).read_text(encoding="utf-8"))
+    if name not in plans:  # msrun starts a scheduler on every node that has the master's address, as containers may
+        return 0
+    plan = RankPlan(**plans[name])
     die_with_parent()
     process = start(plan, os.environ)
     _leave(plan, f"running {os.getpid()}")

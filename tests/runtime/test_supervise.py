@@ -74,7 +74,7 @@ def test_a_signal_leaves_nothing_behind(tmp_path, number):
                               text=True).stdout.split()
     assert len(children) == 2
     job.send_signal(number)
-    assert job.wait(timeout=20) == 128 + number
+    assert job.wait(timeout=9) == 128 + number  # 2 s of patience, then SIGKILL
     assert not [child for child in (*map(int, children), pid) if is_running(child)]
 
 
@@ -111,6 +111,12 @@ def test_a_rank_of_msrun_is_told_its_environment_and_cores(tmp_path):
     subprocess.run([sys.executable, str(RANK_PROCESS), str(tmp_path / "plan.json")], check=True,
                    env={**os.environ, "MS_ROLE": "MS_WORKER", "RANK_ID": "0"})
     assert Path(plan.log_file).read_text() == f"blue {{{core}}}\n"
+
+
+def test_only_the_first_node_has_a_scheduler(tmp_path):
+    write_plans(tmp_path / "plan.json", (RankPlan("rank 1", 0, str(tmp_path), {}, ("false",)),))
+    subprocess.run([sys.executable, str(RANK_PROCESS), str(tmp_path / "plan.json")], check=True,
+                   env={**os.environ, "MS_ROLE": "MS_SCHED", "RANK_ID": "0"})
 
 
 def test_a_rank_of_msrun_that_vanished_is_dead(tmp_path):
