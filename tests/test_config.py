@@ -50,6 +50,7 @@ def test_documented_section_defaults():
     config = load_config("train", [], "")
     assert config.dataset_config.input_res_test == (680, 680) and config.dataset_config.max_objs == 128
     assert config.train_config.batch_size == 32 and config.train_config.loss_scale_value == 1024
+    assert config.train_config.lr_scale == "none" and config.train_config.reference_batch == 256
     assert config.eval_config.K == 100 and config.eval_config.multi_scales == (1.0,) and config.eval_config.SOFT_NMS
     assert len(config.dataset_config.coco_classes) == 80
 
@@ -115,6 +116,10 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--resume", "true"], "need --load_checkpoint_path"),
     (["--annotation_file", "a.json"], "annotation_file and image_dir go together"),
     (["--train_config.MultiDecay.multi_epochs", "30", "20"], "must grow from 1 on"),
+    (["--train_config.lr_scale", "double"], "lr_scale must be one of none, linear, sqrt; found 'double'"),
+    (["--train_config.lr_scale", "linear", "--train_config.reference_batch", "0"], "need train_config.reference_batch"),
+    (["--train_config.warmup_scale", "true", "--train_config.reference_batch", "0"], "need train_config.reference_batc"),
+    (["--train_config.reference_batch", "-1"], "reference_batch must be 0 or greater"),
 ])
 def test_mistakes_are_explained(argv, words):
     with pytest.raises(UserError) as caught:

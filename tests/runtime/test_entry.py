@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from src.config import load_config
 from src.errors import UserError
-from src.runtime.device import join_group
+from src.runtime.device import Group, join_group, set_up_group
 from src.runtime.entry import run_entry, set_up_log
 
 ROOT = Path(__file__).parents[2]
@@ -64,8 +65,20 @@ def test_without_a_launcher_training_is_on_one_device(monkeypatch):
 
 
 @pytest.mark.parametrize("size, device_num, words", [("1", 8, "no launcher started them"),
-                                                    ("4", 8, "does not match the launcher's 4 processes")])
+                                                    ("4", 8, "does not match the launcher's 4 processes"),
+                                                    ("all", 8, "RANK_SIZE must be a number above 0, found 'all'")])
 def test_a_number_of_devices_that_cannot_be(monkeypatch, size, device_num, words):
     monkeypatch.setenv("RANK_SIZE", size)
     with pytest.raises(UserError, match=words):
         join_group(True, device_num)
+
+
+@pytest.mark.parametrize("size, distribute, device", [("4", "true", 3), ("4", "false", 1), ("1", "true", 1)])
+def test_in_a_group_the_launcher_chooses_the_device(monkeypatch, size, distribute, device):
+    chosen = []
+    monkeypatch.setenv("RANK_SIZE", size)
+    monkeypatch.setenv("DEVICE_ID", "3")
+    monkeypatch.setattr("src.runtime.device.set_up_device", lambda target, number, seed: chosen.append(number))
+    monkeypatch.setattr("src.runtime.device.join_group", lambda *_: Group(3, 4))
+    set_up_group(load_config("train", ["--device_id", "1", "--distribute", distribute], ""))
+    assert chosen == [device]

@@ -5,7 +5,7 @@ import pytest
 from mindspore import nn
 
 from src.config import load_config
-from src.training.schedule import MultiDecay, PolyDecay, build_schedule
+from src.training.schedule import MultiDecay, PolyDecay, build_schedule, describe_schedule, scale_schedule
 
 
 def rates(schedule, steps):
@@ -46,6 +46,44 @@ def test_poly_is_chosen_by_name():
                                   "0"], "").train_config
     # (0.0005 - 5e-7) * 0.5 ** 5 + 5e-7
     assert rates(build_schedule(train, 7, total_steps=20), [10]) == pytest.approx([1.6109375e-05], rel=1e-5)
+
+
+def train_config(*flags):
+    return load_config("train", [f"--train_config.{flag}" for flag in flags], "").train_config
+
+
+@pytest.mark.parametrize("rule, images, rate", [("none", 64, 0.00048), ("linear", 64, 0.00012), ("sqrt", 64, 0.00024),
+                                                ("linear", 512, 0.00096), ("sqrt", 256, 0.00048)])
+def test_the_rate_follows_the_images_of_a_step(rule, images, rate):
+    scaled = scale_schedule(train_config(f"lr_scale={rule}"), images)
+    assert scaled.MultiDecay.learning_rate == pytest.approx(rate, rel=1e-12)
+    assert scaled.MultiDecay.warmup_steps == 2000 and scaled.PolyDecay.learning_rate == 0.0005
+
+
+def test_both_ends_of_the_polynomial_are_scaled():
+    poly = scale_schedule(train_config("lr_schedule=PolyDecay", "lr_scale=linear", "PolyDecay.end_learning_rate=0.0001"),
+                          128).PolyDecay
+    assert (poly.learning_rate, poly.end_learning_rate) == pytest.approx((0.00025, 0.00005))
+
+
+@pytest.mark.parametrize("steps, images, expected", [(2000, 32, 16000), (2000, 512, 1000), (3, 10000, 1), (0, 32, 0)])
+def test_a_scaled_warm_up_sees_the_same_images(steps, images, expected):
+    scaled = scale_schedule(train_config("warmup_scale=true", f"MultiDecay.warmup_steps={steps}"), images)
+    assert scaled.MultiDecay.warmup_steps == expected and scaled.MultiDecay.learning_rate == 0.00048
+
+
+def test_the_description_tells_given_and_used():
+    assert describe_schedule(train_config("lr_scale=sqrt", "warmup_scale=true"), 64) == (
+        "learning rate: 0.00048 x 0.5 = 0.00024 (lr_scale sqrt: 64 images a step, reference_batch 256), MultiDecay\n"
+        "warm-up: 2000 steps -> 8000 steps (warmup_scale: 64 images a step, reference_batch 256)")
+    assert describe_schedule(train_config(), 256) == "learning rate: 0.00048, MultiDecay\nwarm-up: 2000 steps"
+    assert "note" not in describe_schedule(train_config("reference_batch=0"), 64)
+
+
+def test_a_rate_for_another_batch_is_pointed_out():
+    assert describe_schedule(train_config(), 64).splitlines()[2] == (
+        "note: this learning rate is meant for 256 images a step, here are 64; --train_config.lr_scale linear makes it "
+        "0.00012, sqrt 0.00024")
 
 
 def test_the_optimizer_follows_the_schedule():

@@ -128,6 +128,8 @@ def test_mistakes_are_named_before_anything_is_compiled(shards, tmp_path, capsys
 @pytest.mark.parametrize("flags, message", [
     (("--seed", "4"), "--seed was 317, now 4"),
     (("--train_config.batch_size", "3"), "--train_config.batch_size was 2, now 3"),
+    (("--train_config.lr_scale", "linear"), "learning rate (--train_config.lr_scale) was 1.0, now 0.0"),
+    (("--train_config.warmup_scale", "true"), "the warm-up (--train_config.warmup_scale) was 1.0, now 128"),
     (("--net_config.head_conv", "16"), "net_config.head_conv 8 (configured: 16)"),
     (("--train_steps", "2"), "has done 2 steps, and this training ends at 2"),
 ])

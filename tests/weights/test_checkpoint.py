@@ -130,12 +130,13 @@ def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
     step, path = saved
     before = path.read_bytes()
 
-    def full(*_, **__):
+    def full(content, name, **_):
+        Path(name).with_suffix(".tmp").write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
     monkeypatch.setattr(ms, "save_checkpoint", full)
     with pytest.raises(UserError, match="could not be written.*No space left"):
         save_checkpoint(path, step, record(), {"step": 8})
-    assert path.read_bytes() == before
+    assert path.read_bytes() == before and not list(path.parent.glob(".unfinished*"))
 
 
 def test_a_save_that_reads_back_otherwise_leaves_the_old_file(saved, monkeypatch):
