@@ -1,5 +1,7 @@
 """Export: equal to the checkpoint, described truly, published only when right."""
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -93,6 +95,15 @@ def test_both_forms_of_the_deformable_layers_give_the_checkpoint_s_maps(tmp_path
     native, gather = operators(tmp_path / "native.mindir"), operators(tmp_path / "gather.mindir")
     assert native["DeformableOffsets"] == 3 and "DeformableOffsets" not in gather
     assert gather["Gather"] == 3
+
+
+@pytest.mark.parametrize("form", ["native", "gather"])
+def test_the_documented_table_has_every_operator(tmp_path, form):
+    network, _, manifest = make(tmp_path, "--export_deform", form, "--eval_config.flip_test", "true", neck="deform")
+    export_mindir(network, manifest, tmp_path / "model.mindir")
+    page = (Path(__file__).parents[2] / "docs/ascend.md").read_text()
+    documented = set(re.findall(r"^\| (\w+) \|", page, re.MULTILINE))
+    assert set(operators(tmp_path / "model.mindir")) <= documented
 
 
 def test_a_gather_graph_that_differs_from_the_checkpoint_is_not_published(tmp_path, monkeypatch):
