@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -56,6 +58,19 @@ def set_up_device(device_target: str, device_id: int, seed: int) -> None:
     random.seed(seed)
     # Images are decoded in the pipeline's threads; OpenCV's own would only compete with them.
     cv2.setNumThreads(0)
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Run cells layer by layer instead of as compiled graphs, so that their hooks are called."""
+    import mindspore as ms
+
+    before = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        ms.set_context(mode=before)
 
 
 def set_up_group(config: Config) -> Group:
