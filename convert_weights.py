@@ -51,9 +51,12 @@ def import_weights(config: Config, path: Path, target: Path) -> None:
     save_checkpoint(target, cell, model_record(config, categories) if is_detector else None, {})
     for line in (*notes, *found.lines()):
         LOG.info("%s", line)
-    what = f"detector of {len(categories)} categories" if is_detector else f"backbone {config.net_config.backbone}"
-    LOG.info("%s: %s, preset %s, for %s images with mean %s, std %s", target, what, config.preset or "none",
-             "RGB" if data.to_rgb else "BGR", list(data.mean), list(data.std))
+    if is_detector:
+        LOG.info("%s: detector of %d categories, preset %s, for %s images, mean %s, std %s", target, len(categories),
+                 config.preset or "none", "RGB" if data.to_rgb else "BGR", list(data.mean), list(data.std))
+    else:
+        LOG.info("%s: %s for train.py --backbone_checkpoint; it knows RGB images with ImageNet's mean and std: "
+                 "docs/weights.md has the flags", target, config.net_config.backbone)
 
 
 def export_weights(config: Config, path: Path, target: Path) -> None:

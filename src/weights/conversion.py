@@ -128,7 +128,8 @@ def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path
     names = source_names(source, config.net_config, values)
     for ours in (ours for ours, theirs in names.items() if theirs == ABSENT):
         # A bias in front of a batch norm only moves the mean that is taken away there.
-        values[ours.replace(".0.bias", ".1.moving_mean")] -= values[ours]
+        mean = ours.replace(".0.bias", ".1.moving_mean")
+        values[mean] = values[mean] - values[ours]
     return {theirs: np.ascontiguousarray(to_their_layout(source, ours, values[ours]))
             for ours, theirs in names.items() if theirs != ABSENT}
 

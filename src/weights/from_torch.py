@@ -6,6 +6,7 @@ pickles are read with weights_only.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
@@ -75,8 +76,8 @@ def write_weights(path: Path, tensors: dict[str, np.ndarray], wrapped: bool) -> 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":
-            from safetensors.numpy import save_file
-            save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, unfinished)
+            from safetensors.numpy import save
+            unfinished.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
         elif path.suffix == ".ckpt":
             ms.save_checkpoint({name: Parameter(Tensor(value), name=name) for name, value in tensors.items()},
                                str(unfinished))
@@ -87,7 +88,8 @@ def write_weights(path: Path, tensors: dict[str, np.ndarray], wrapped: bool) -> 
         unfinished.chmod(0o644)
         os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise UserError(f"--output {path} could not be written: {str(error).splitlines()[0]}. Is the folder writable, "
                         "and the disk not full?") from error
 

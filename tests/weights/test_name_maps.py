@@ -1,0 +1,99 @@
+"""Names of other programs: all of them, in both directions, for every preset."""
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.config import PRESETS, load_config
+from src.errors import UserError
+from src.weights.conversion import part_for, skeleton
+from src.weights.name_maps import (
+    ABSENT,
+    SOURCES,
+    has_network,
+    is_ignored,
+    rules_for,
+    source_names,
+    to_our_layout,
+    to_their_layout,
+)
+from tests.conftest import GOLDEN
+from tests.foreign_weights import BLOCKS, mmdet_dcn_shapes, modelzoo_shapes, resnet_shapes
+from tests.golden_weights import net_config, source_of
+
+
+def preset_net(name, *flags):
+    return load_config("convert_weights", ["--config_path", str(PRESETS / f"{name}.yaml"), *flags], "").net_config
+
+
+def their_shapes(source, net):
+    """Name of theirs -> our parameter's shape, of all that a source has."""
+    shapes = {parameter.name: parameter.shape for parameter in part_for(source, skeleton(net, 80)).get_parameters()}
+    return {theirs: tuple(shapes[ours]) for ours, theirs in source_names(source, net, shapes).items()
+            if theirs != ABSENT}
+
+
+@pytest.mark.parametrize("arch", ["res_18", "res_50", "resdcn_18", "resdcn_50", "mmdet_r18", "dla_34", "dlav0_34",
+                                  "hourglass"])
+def test_names_and_shapes_are_those_of_the_golden_networks(arch):
+    state = json.loads((GOLDEN / f"{arch}.json").read_text())["state"]
+    source = source_of(arch)
+    assert their_shapes(source, net_config(arch)) == {name: tuple(shape) for name, (shape, _) in state.items()
+                                                      if not is_ignored(source, name)}
+
+
+@pytest.mark.parametrize("depth", BLOCKS)
+def test_names_and_shapes_are_those_of_torchvision(depth):
+    net = preset_net("official_res18", "--net_config.backbone", depth)
+    assert their_shapes("torchvision", net) == dict(resnet_shapes(depth))
+    assert is_ignored("torchvision", "fc.weight") and is_ignored("torchvision", "bn1.num_batches_tracked")
+
+
+def test_names_and_shapes_are_those_of_the_model_zoo():
+    assert their_shapes("modelzoo", preset_net("modelzoo_res50")) == dict(modelzoo_shapes())
+    assert all(is_ignored("modelzoo", name) for name in (
+        "moment1.network.resnet50.conv1.weight", "moment2.network.hm_fn.0.bias", "beta1_power", "global_step",
+        "learning_rate"))
+
+
+def test_mmdetections_deformable_layers_have_no_bias():
+    net = preset_net("mmdet_resdcn18")
+    assert their_shapes("mmdet", net) == dict(mmdet_dcn_shapes())
+    names = source_names("mmdet", net, (parameter.name for parameter in skeleton(net, 80).get_parameters()))
+    assert [ours for ours, theirs in names.items() if theirs == ABSENT] == [
+        f"neck.{stage}.before.0.bias" for stage in range(3)]
+
+
+def test_every_preset_has_a_source_with_different_names():
+    found = set()
+    for path in sorted(Path(PRESETS).glob("*.yaml")):
+        net = preset_net(path.stem)
+        parameters = [parameter.name for parameter in skeleton(net, 3).get_parameters()]
+        fitting = [source for source in SOURCES if has_network(source, net)]
+        for source in fitting:
+            theirs = [name for name in source_names(source, net, parameters).values() if name != ABSENT]
+            assert len(theirs) == len(set(theirs)) >= 100
+        assert fitting, path
+        found |= set(fitting)
+    assert found == set(SOURCES)
+
+
+def test_rules_that_are_not_one_to_one_are_found(monkeypatch):
+    monkeypatch.setitem(SOURCES["official"].networks, ("resnet", "none"), ((r"\d", ""),))
+    with pytest.raises(ValueError, match="not one to one"):
+        source_names("official", preset_net("official_res18"), ["layer1", "layer2"])
+
+
+def test_a_network_that_a_source_has_not_got_is_refused():
+    with pytest.raises(UserError, match="has no network with net_config.backbone resnet18 and net_config.neck none"):
+        rules_for("mmdet", preset_net("official_res18"))
+
+
+def test_offset_channels_are_sorted_as_mmcv_does_on_ascend():
+    # mmcv feeds the device's operator the odd channels, x, then the even ones, y, then the masks.
+    value = np.arange(27)
+    ours = to_our_layout("mmdet", "neck.0.before.0.offset.bias", value)
+    assert ours.tolist() == [*value[:18][1::2], *value[:18][::2], *value[18:]]
+    assert to_their_layout("mmdet", "neck.0.before.0.offset.bias", ours).tolist() == value.tolist()
+    assert to_our_layout("official", "neck.0.before.0.bias", value).tolist() == value.tolist()
