@@ -22,7 +22,7 @@ bool JpegIsAvailable();
 // UserError naming `source`: not a JPEG file, cut off, damaged, or too large; or the program has no JPEG decoder.
 Image DecodeJpeg(const std::string& bytes, const std::string& source);
 
-// EXIF orientation 1..8 in the body of an APP1 segment; 0 if it does not tell.
+// EXIF orientation 1..8 in the body of an APP1 segment; 1 (upright) if it does not tell.
 int ExifOrientation(const uint8_t* segment, size_t size);
 
 // Turn a decoded image as an EXIF orientation 1..8 demands.

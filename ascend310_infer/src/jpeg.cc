@@ -90,12 +90,9 @@ Image ToBgr(const jpeg_decompress_struct& info, const std::vector<uint8_t>& deco
   return image;
 }
 
+// OpenCV looks at the first APP1 segment only, and takes it for an EXIF one.
 int Orientation(const jpeg_decompress_struct& info) {
-  int orientation = 0;
-  for (auto* marker = info.marker_list; marker != nullptr && orientation == 0; marker = marker->next) {
-    orientation = ExifOrientation(marker->data, marker->data_length);
-  }
-  return orientation == 0 ? 1 : orientation;
+  return info.marker_list == nullptr ? 1 : ExifOrientation(info.marker_list->data, info.marker_list->data_length);
 }
 
 }  // namespace
@@ -114,10 +111,11 @@ Image DecodeJpeg(const std::string& bytes, const std::string& source) {
 
   if (!ReadHeader(&info, &errors, bytes)) throw fail();
   if (size_t{info.image_height} * info.image_width > kMaxPixels) throw UserError(source + " has too many pixels");
+  const int orientation = Orientation(info);  // now: the markers are gone at the end
   std::vector<uint8_t> decoded(size_t{info.image_height} * info.image_width * Channels(info));
   if (!ReadPixels(&info, &errors, decoded.data())) throw fail();
   if (errors.cut) throw UserError(source + " is cut off after " + std::to_string(bytes.size()) + " bytes");
-  return Upright(ToBgr(info, decoded), Orientation(info));
+  return Upright(ToBgr(info, decoded), orientation);
 }
 
 }  // namespace centernet

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "jpeg.h"
@@ -7,7 +6,7 @@
 namespace centernet {
 namespace {
 
-constexpr char kExifHeader[] = {'E', 'x', 'i', 'f', '\0', '\0'};
+constexpr size_t kHeaderSize = 6;  // "Exif" and two zeros
 constexpr size_t kEntrySize = 12;
 constexpr unsigned kOrientationTag = 0x0112;
 
@@ -15,6 +14,8 @@ constexpr unsigned kOrientationTag = 0x0112;
 class Tiff {
  public:
   Tiff(const uint8_t* data, size_t size) : data_(data), size_(size), big_endian_(size > 0 && data[0] == 'M') {}
+
+  bool IsOne() const { return Read(0, 2) == (big_endian_ ? 0x4d4d : 0x4949) && Read(2, 2) == 42; }
 
   // The two or four bytes at a place; 0 where the segment has ended.
   unsigned Read(size_t at, size_t count) const {
@@ -33,17 +34,18 @@ class Tiff {
 }  // namespace
 
 int ExifOrientation(const uint8_t* segment, size_t size) {
-  if (size < sizeof(kExifHeader) || std::memcmp(segment, kExifHeader, sizeof(kExifHeader)) != 0) return 0;
-  const Tiff tiff(segment + sizeof(kExifHeader), size - sizeof(kExifHeader));
+  if (size < kHeaderSize) return 1;
+  const Tiff tiff(segment + kHeaderSize, size - kHeaderSize);
+  if (!tiff.IsOne()) return 1;
   const size_t directory = tiff.Read(4, 4);
   const unsigned entries = tiff.Read(directory, 2);
   for (unsigned i = 0; i < entries; ++i) {
     const size_t entry = directory + 2 + i * kEntrySize;
     if (tiff.Read(entry, 2) != kOrientationTag) continue;
     const unsigned value = tiff.Read(entry + 8, 2);
-    return value >= 1 && value <= 8 ? static_cast<int>(value) : 0;
+    return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
-  return 0;
+  return 1;
 }
 
 Image Upright(Image image, int orientation) {
