@@ -1,0 +1,111 @@
+"""The C++ program, built once, and models for it; what cannot be had here is skipped with the reason."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_coco import make_coco
+from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
+
+from scripts import export_mindir_lite20
+from src.inference.manifest import Manifest, file_sha256, manifest_path, write_manifest
+
+ROOT = Path(__file__).parents[2]
+LITE = Path(os.environ.get("CENTERNET_LITE", f"{sys.prefix}-lite"))
+SET_UP = f"scripts/set_up_lite.sh, which run_tests.sh runs, puts it into {LITE}"
+
+
+class Program:
+    """The built program: call it with its flags (name=value), get the finished process."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, *words, **flags):
+        flags = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+        return subprocess.run([self.path, *map(str, words), *flags], capture_output=True, text=True,
+                              env={**os.environ, "GLOG_v": "3"})
+
+    def fails(self, status, *words, **flags):
+        """Its message; the status must be this one, and nothing else may be printed."""
+        done = self(*words, **flags)
+        message = done.stderr.splitlines()[-1] if done.stderr else ""
+        assert (done.returncode, message[:7]) == (status, "error: "), done
+        return message
+
+
+@pytest.fixture(scope="session")
+def lite_home():
+    for tool in ("cmake", "c++"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    if not (LITE / "mindspore_lite").is_dir():
+        pytest.skip(f"MindSpore Lite is not there: {SET_UP}")
+    return LITE
+
+
+@pytest.fixture(scope="session")
+def build_dir(lite_home, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("C++ program") / "build"
+    done = subprocess.run(["bash", ROOT / "ascend310_infer/build.sh", folder], capture_output=True, text=True,
+                          env={**os.environ, "MS_LITE_HOME": str(lite_home)})
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def program(build_dir):
+    return Program(build_dir / "centernet_infer")
+
+
+@pytest.fixture(scope="session")
+def python20():
+    python = LITE / "mindspore20/bin/python"
+    if not python.exists():
+        pytest.skip(f"no Python 3.7 to 3.9 with MindSpore 2.0 to write a model for MindSpore Lite 2.0: {SET_UP}")
+    return python
+
+
+@pytest.fixture(scope="session")
+def lite_work(python20, tmp_path_factory):
+    """A data set of 5 images (90 x 130), a checkpoint, and its model for Lite 2.0 (batch 2, 96 x 128)."""
+    work = tmp_path_factory.mktemp("lite")
+    make_coco(work / "coco", 5, split="val", size=(90, 130), empty=(3,))
+    config = tiny_config(work)
+    tiny_checkpoint(work / "net.ckpt", read_config(config))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINDSPORE20_PYTHON", str(python20))
+        assert export_mindir_lite20.main([
+            "--config_path", str(config), "--export_load_ckpt", str(work / "net.ckpt"), "--input_res", "96", "128",
+            "--export_batch_size", "2", "--export_name", str(work / "model")]) == 0
+    return work
+
+
+@pytest.fixture
+def fake_model(tmp_path):
+    """Makes a file that is no model with a manifest that fits it: enough for all that comes before the runtime."""
+    def make(content=b"no model", name="fake", **changes):
+        path = tmp_path / f"{name}.mindir"
+        path.write_bytes(content)
+        values = {"input_name": "x", "input_shape": (1, 3, 96, 128), "input_dtype": "float32", "color_order": "BGR",
+                  "mean": (0.40789654, 0.44719302, 0.47026115), "std": (0.28863828, 0.27408164, 0.27809835),
+                  "down_ratio": 4, "K": 20, "decode": True, "cat_spec_wh": False, "flip_test": False,
+                  "outputs": (("detections", (1, 20, 6)),), "categories": CATEGORIES, "preset": "",
+                  "versions": {"mindspore": "2.10.0"}, "sha256": file_sha256(path), "deform": "none"}
+        write_manifest(Manifest(**{**values, **changes}), manifest_path(path))
+        return path
+    return make
+
+
+@pytest.fixture
+def edit_manifest():
+    """Changes a model's manifest in place: edit_manifest(model, lambda values: ...)."""
+    def edit(model, change):
+        path = manifest_path(Path(model))
+        values = json.loads(path.read_text())
+        change(values)
+        path.write_text(json.dumps(values))
+    return edit

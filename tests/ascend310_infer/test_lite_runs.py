@@ -1,0 +1,169 @@
+"""The C++ program on the real runtime against Python on the same checkpoint."""
+import json
+import re
+import shutil
+
+import mindspore as ms
+import numpy as np
+import pytest
+from tiny_model import read_config, tiny_checkpoint, tiny_config
+
+import export
+import infer
+import postprocess
+import preprocess
+from scripts import export_mindir_lite20
+from src.export.mindir import largest_difference_of_detections
+from src.inference.decode import Detect
+
+
+@pytest.fixture(scope="module")
+def work(program, lite_work):
+    """lite_work with what both programs make of it: pre/, python_raw/, and cpp/ of the C++ program."""
+    work = lite_work
+    config = ["--config_path", str(work / "tiny.yaml")]
+    assert export.main([*config, "--export_load_ckpt", str(work / "net.ckpt"), "--input_res", "96", "128",
+                        "--export_name", str(work / "new")]) == 0
+    assert preprocess.main([*config, "--model_path", str(work / "model.mindir"), "--val_data_dir", str(work / "coco"),
+                            "--predict_dir", str(work / "pre")]) == 0
+    assert infer.main([*config, "--model_path", str(work / "new.mindir"), "--predict_dir", str(work / "pre"),
+                       "--result_path", str(work / "python_raw")]) == 0
+    run(program, work, work / "pre", work / "cpp")
+    return work
+
+
+@pytest.fixture
+def copy(work, tmp_path):
+    """A copy of the folder, to be damaged."""
+    return shutil.copytree(work, tmp_path / "a copy")
+
+
+def run(program, work, inputs, out, **flags):
+    done = program(model_path=work / "model.mindir", input_path=inputs, output_path=out, device_target="CPU", **flags)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def detections(folder):
+    return {path.name: np.fromfile(path, "<f4").reshape(1, 20, 6) for path in sorted(folder.glob("*.bin"))}
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    assert max(largest_difference_of_detections(found[name], expected[name]) for name in found) <= 1e-3
+
+
+def postprocessed(work, raw, meta, out):
+    assert postprocess.main(["--config_path", str(work / "tiny.yaml"), "--model_path", str(work / "model.mindir"),
+                             "--result_path", str(raw), "--meta_path", str(meta), "--save_path", str(out),
+                             "--label_path", str(work / "coco/annotations/instances_val2017.json")]) == 0
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_detections_equal_python_s(work):
+    """Five images in batches of two: the last batch is filled up and its filling gives no result."""
+    found = detections(work / "cpp/result_Files")
+    assert len(found) == 5
+    assert_same(found, detections(work / "python_raw"))
+    assert not list((work / "cpp/result_Files").glob("*.part"))
+
+
+def test_postprocess_reads_the_results(work, tmp_path):
+    found = postprocessed(work, work / "cpp/result_Files", work / "pre/meta", tmp_path / "cpp")
+    expected = postprocessed(work, work / "python_raw", work / "pre/meta", tmp_path / "python")
+    assert found["AP"] == pytest.approx(expected["AP"], abs=1e-3)
+
+
+def test_the_report_has_the_documented_line_and_all_stages(work):
+    text = (work / "cpp/time_Result/test_perform_result.txt").read_text()
+    average, count = re.match(r"NN inference cost average time: ([\d.]+) ms of infer_count (\d+)\n", text).groups()
+    assert float(average) > 0 and count == "3"
+    stages = {name: float(value) for name, value in re.findall(r"^(\S+) +([\d.]+) ms an image", text, re.MULTILINE)}
+    assert list(stages) == ["read", "prepare", "copy-in", "predict", "write", "total"]
+    assert stages["predict"] == pytest.approx(float(average) * 3 / 5, abs=0.002)
+    assert sum(stages.values()) - stages["total"] <= stages["total"] + 0.01
+    assert "images 5, batch 2" in text and "warm-up" in text and "images/s" in text
+
+
+def test_a_folder_of_jpeg_files_gives_the_same_and_its_own_sidecars(program, work, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(5):  # as COCO does it: the name is the image's id
+        shutil.copy(work / f"coco/val2017/{number:06d}.jpg", tmp_path / f"in/{100 + number:012d}.jpg")
+    run(program, work, tmp_path / "in", tmp_path, warm_up=0, threads=1)
+    assert_same(detections(tmp_path / "result_Files"), detections(work / "cpp/result_Files"))
+    index = json.loads((tmp_path / "meta/index.json").read_text())
+    assert index["count"] == 5 and index["images"][1] == {"image_id": 101, "file_name": "000000000101.jpg"}
+    found = postprocessed(work, tmp_path / "result_Files", tmp_path / "meta", tmp_path / "ap")
+    expected = postprocessed(work, work / "cpp/result_Files", work / "pre/meta", tmp_path / "ap2")
+    assert found["AP"] == pytest.approx(expected["AP"], abs=1e-3)
+
+
+def test_a_plain_folder_of_bin_files_keeps_the_names(program, work, tmp_path):
+    run(program, work, work / "pre/00_data", tmp_path)
+    assert_same(detections(tmp_path / "result_Files"), detections(work / "cpp/result_Files"))
+
+
+@pytest.mark.parametrize("damage, message", [
+    (lambda path: path.unlink(), "104.bin: No such file"),
+    (lambda path: path.write_bytes(path.read_bytes()[:-4]), "104.bin has 147452 bytes, float32 of shape (3, 96, 128)"),
+    (lambda path: path.write_bytes(b""), "104.bin has 0 bytes"),
+])
+def test_a_bad_input_ends_the_run_and_leaves_earlier_results(program, copy, damage, message):
+    results = copy / "cpp/result_Files"
+    damage(copy / "pre/00_data/104.bin")
+    assert message in program.fails(2, model_path=copy / "model.mindir", input_path=copy / "pre",
+                                    output_path=copy / "cpp", device_target="CPU")
+    assert sorted(detections(results)) == ["100_0.bin", "101_0.bin", "102_0.bin", "103_0.bin"]
+    assert not (copy / "cpp/time_Result/test_perform_result.txt").exists()
+
+
+def test_nonsense_out_of_the_model_is_not_written(program, copy, edit_manifest):
+    edit_manifest(copy / "model.mindir", lambda values: values["categories"].pop())
+    message = program.fails(1, model_path=copy / "model.mindir", input_path=copy / "pre", output_path=copy / "out",
+                            device_target="CPU")
+    assert "100.bin" in message and "classes that it does not know" in message
+    assert not list((copy / "out/result_Files").iterdir())
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:len(data) // 2], lambda data: data[:-1],
+                                    lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:]])
+def test_damaged_models_are_caught_by_their_checksum(program, copy, damage):
+    model = copy / "model.mindir"
+    model.write_bytes(damage(model.read_bytes()))
+    assert "is not the file that was exported" in program.fails(2, model_path=model, input_path=copy / "pre",
+                                                                output_path=copy / "out", device_target="CPU")
+
+
+def test_a_truncated_model_with_a_fitting_checksum_is_refused_by_the_runtime(program, work, fake_model, tmp_path):
+    model = fake_model((work / "model.mindir").read_bytes()[:50000])
+    assert "cannot build" in program.fails(1, model_path=model, input_path=work / "pre", output_path=tmp_path,
+                                           device_target="CPU")
+
+
+def test_a_newer_file_than_the_runtime_is_explained(program, work, tmp_path):
+    message = program.fails(1, model_path=work / "new.mindir", input_path=work / "pre", output_path=tmp_path,
+                            device_target="CPU")
+    assert "written by MindSpore 2.1" in message and "export_mindir_lite20.sh" in message
+
+
+def test_a_manifest_of_another_size_is_refused(program, copy, edit_manifest):
+    edit_manifest(copy / "model.mindir", lambda values: values["input"].update(shape=[2, 3, 96, 96]))
+    message = program.fails(1, model_path=copy / "model.mindir", input_path=copy / "coco/val2017",
+                            output_path=copy / "out", device_target="CPU")
+    assert "input is not the one that its manifest describes" in message
+
+
+def test_deformable_layers_run_in_portable_form(program, work, python20, tmp_path, monkeypatch):
+    config = tiny_config(tmp_path, neck="deform")
+    network = tiny_checkpoint(tmp_path / "net.ckpt", read_config(config))
+    monkeypatch.setenv("MINDSPORE20_PYTHON", str(python20))
+    flags = ["--config_path", str(config), "--export_load_ckpt", str(tmp_path / "net.ckpt"), "--input_res", "96",
+             "128", "--export_name", str(tmp_path / "model")]
+    assert export_mindir_lite20.main(flags) == 2  # the framework's operator is not in Lite
+    assert export_mindir_lite20.main([*flags, "--export_deform", "gather"]) == 0
+    run(program, tmp_path, work / "pre", tmp_path / "cpp")
+    detect = Detect(network, 20)
+    detect.set_train(False)
+    for name, found in detections(tmp_path / "cpp/result_Files").items():
+        x = np.fromfile(work / "pre/00_data" / name.replace("_0", ""), "<f4").reshape(1, 3, 96, 128)
+        assert largest_difference_of_detections(found, detect(ms.Tensor(x)).asnumpy()) <= 1e-3, name

@@ -1,0 +1,124 @@
+"""The C++ preparation of JPEG files against the Python one: every bit."""
+import json
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import preprocess
+from src.data.image_file import decode
+from src.inference.transform import prepare_image
+
+
+def python_planes(path, shape=(96, 128), to_rgb=False):
+    planes, meta = prepare_image(decode(path.read_bytes()), 1.0, False, 0, shape,
+                                 (0.40789654, 0.44719302, 0.47026115), (0.28863828, 0.27408164, 0.27809835), to_rgb)
+    return planes, meta
+
+
+def prepared(program, model, folder, out):
+    """Name of each result -> float32 array, as the program prepares the JPEG files of a folder."""
+    done = program("--prepare_only", model_path=model, input_path=folder, output_path=out)
+    assert done.returncode == 0, done.stderr
+    return {path.stem: np.fromfile(path, "<f4") for path in (out / "00_data").iterdir()}
+
+
+def picture(height, width, seed=0):
+    """Noise on a gradient: any slip of a pixel or of the rounding shows."""
+    ramp = np.linspace(0, 200, width)[None, :, None] + np.linspace(0, 40, height)[:, None, None]
+    noise = np.random.default_rng(seed).integers(0, 16, (height, width, 3))
+    return (ramp + noise).astype(np.uint8)
+
+
+@pytest.mark.parametrize("height, width", [(90, 130), (130, 90), (96, 128), (1, 1), (3, 700), (481, 333), (64, 64)])
+def test_sizes_give_the_same_bits(program, fake_model, tmp_path, height, width):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in/000000000007.jpg"), picture(height, width))
+    found = prepared(program, fake_model(), tmp_path / "in", tmp_path / "out")
+    expected, meta = python_planes(tmp_path / "in/000000000007.jpg")
+    assert list(found) == ["7"]
+    np.testing.assert_array_equal(found["7"].reshape(expected.shape), expected)
+    sidecar = json.loads((tmp_path / "out/meta/7.json").read_text())
+    assert sidecar == {"image_id": 7, "file_name": "000000000007.jpg", **json.loads(meta.to_json())}
+
+
+def write_kinds(folder):
+    """JPEG files of all kinds that a data set may hold: grey, inks, progressive, subsampled, turned."""
+    image = Image.fromarray(picture(61, 87))
+    image.save(folder / "1.jpg", quality=95, subsampling=0)
+    image.save(folder / "2.jpg", quality=80, subsampling=2, progressive=True)
+    image.save(folder / "3.JPEG", quality=80, subsampling=1)
+    image.convert("L").save(folder / "4.jpg")
+    image.convert("CMYK").save(folder / "5.jpg")
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        exif[0x010e] = "a description before it"
+        image.save(folder / f"{10 + orientation}.jpg", exif=exif)
+    image.save(folder / "20.jpg", exif=b"Exif\0\0MM\0\x2a\0\0\0\x08\xff\xff\x01")  # a directory that ends too early
+    # An orientation in big-endian order, alone and behind another APP1 segment, where OpenCV does not see it.
+    other = b"\xff\xe1\0\x0ahttp://x"
+    turned = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    data = (folder / "1.jpg").read_bytes()
+    (folder / "21.jpg").write_bytes(data[:2] + turned + other + data[2:])
+    (folder / "22.jpg").write_bytes(data[:2] + other + turned + data[2:])
+
+
+def test_kinds_of_jpeg_give_the_same_bits(program, fake_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    write_kinds(tmp_path / "in")
+    found = prepared(program, fake_model(color_order="RGB"), tmp_path / "in", tmp_path / "out")
+    files = list((tmp_path / "in").iterdir())
+    assert len(found) == len(files) == 16
+    for path in files:
+        expected, _ = python_planes(path, to_rgb=True)
+        np.testing.assert_array_equal(found[path.stem].reshape(expected.shape), expected, err_msg=path.name)
+    assert (found["13"] != found["11"]).any() and (found["21"] != found["1"]).any()
+
+
+def test_real_images_give_what_preprocess_writes(program, fake_model, coco_mini, tmp_path):
+    labels = json.loads((coco_mini / "annotations/instances_val2017.json").read_text())
+    model = fake_model(input_shape=(1, 3, 320, 320), categories=_categories(labels))
+    assert preprocess.main(["--model_path", str(model), "--val_data_dir", str(coco_mini), "--predict_dir",
+                            str(tmp_path / "python")]) == 0
+    found = prepared(program, model, coco_mini / "val2017", tmp_path / "out")
+    assert len(found) == len(labels["images"])
+    for name, planes in found.items():
+        assert planes.tobytes() == (tmp_path / f"python/00_data/{name}.bin").read_bytes(), name
+        sidecars = [json.loads((tmp_path / side / f"meta/{name}.json").read_text()) for side in ("python", "out")]
+        assert sidecars[0] == sidecars[1]
+
+
+def _categories(labels):
+    from src.categories import categories_from_json
+    return categories_from_json(labels["categories"], "labels")
+
+
+def test_names_that_are_no_image_ids_are_numbered(program, fake_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("street.jpg", "12.jpg", 'a "b" ü.jpg'):
+        cv2.imwrite(str(tmp_path / "in" / name), picture(40, 40))
+    prepared(program, fake_model(), tmp_path / "in", tmp_path / "out")
+    index = json.loads((tmp_path / "out/meta/index.json").read_text())
+    assert {row["file_name"]: row["image_id"] for row in index["images"]} == {
+        "12.jpg": 1, 'a "b" ü.jpg': 2, "street.jpg": 3}
+
+
+@pytest.mark.parametrize("content, message", [
+    (lambda data: data[:len(data) // 2], "2.jpg is cut off after"),
+    (lambda data: data[:-2], "2.jpg is cut off after"),
+    (lambda data: data[:30], "2.jpg is not a JPEG file that can be decoded"),
+    (lambda data: b"", "2.jpg is not a JPEG file that can be decoded"),
+    (lambda data: b"GIF89a and more", "2.jpg is not a JPEG file that can be decoded: Not a JPEG file"),
+])
+def test_a_damaged_image_is_named_and_the_set_stays_incomplete(program, fake_model, tmp_path, content, message):
+    (tmp_path / "in").mkdir()
+    for number in (1, 2, 3):
+        cv2.imwrite(str(tmp_path / f"in/{number}.jpg"), picture(60, 80))
+    prepared(program, fake_model(), tmp_path / "in", tmp_path / "out")
+    damaged = tmp_path / "in/2.jpg"
+    damaged.write_bytes(content(damaged.read_bytes()))
+    assert message in program.fails(2, "--prepare_only", model_path=fake_model(), input_path=tmp_path / "in",
+                                    output_path=tmp_path / "out")
+    assert not (tmp_path / "out/meta/index.json").exists()

@@ -1,0 +1,156 @@
+"""What the C++ program says to wrong flags and files, before any model runs."""
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+BYTES = 3 * 96 * 128 * 4
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A folder of two prepared images."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("1", "2"):
+        np.zeros((3, 96, 128), "<f4").tofile(folder / f"{name}.bin")
+    return folder
+
+
+@pytest.mark.parametrize("words, message", [
+    ((), "--model_path is not set"),
+    (("--model_path", "m.mindir"), "--input_path is not set"),
+    (("--model", "m.mindir"), "unknown argument '--model'"),
+    (("stray",), "unknown argument 'stray'"),
+    (("--model_path",), "--model_path needs a value"),
+    (("--model_path=",), "--model_path must be a path; found ''"),
+    (("--device_target", "GPU"), "--device_target must be one of ASCEND, CPU; found 'GPU'"),
+    (("--device_id", "-1"), "--device_id must be a whole number, 0 or more; found '-1'"),
+    (("--threads=2x",), "--threads must be a whole number"),
+    (("--warm_up", "99999999999"), "--warm_up must be a whole number"),
+    (("--help=yes",), "--help takes no value"),
+])
+def test_wrong_flags(program, words, message):
+    assert message in program.fails(2, *words)
+
+
+def test_help_lists_the_flags(program):
+    done = program("--help")
+    assert done.returncode == 0
+    for flag in ("model_path", "input_path", "output_path", "device_target", "device_id", "precision_mode", "threads",
+                 "warm_up", "prepare_only"):
+        assert f"--{flag} " in done.stdout
+
+
+def change(*path, value):
+    def apply(values):
+        for key in path[:-1]:
+            values = values[key]
+        values[path[-1]] = value
+    return apply
+
+
+@pytest.mark.parametrize("edit, message", [
+    (change("format_version", value=2), "format_version is 2, this program reads 1"),
+    (change("decode", value=False), "--export_decode true"),
+    (change("decode", value=1), "decode must be true or false"),
+    (change("input", "shape", value=[1, 3, 96]), "input.shape must have 4 values"),
+    (change("input", "shape", 2, value=-96), "input.shape[2] must be a whole number from 1"),
+    (change("input", "shape", 2, value=96.5), "input.shape[2] must be a whole number"),
+    (change("input", "shape", 0, value=1e300), "input.shape[0] must be a whole number"),
+    (change("input", "dtype", value="float16"), "input.dtype is float16"),
+    (change("input", "color_order", value="GRAY"), "color_order must be BGR or RGB"),
+    (change("mean", value=None), "mean must be a list"),
+    (change("std", value=[0.1, 0, 0.1]), "std must be positive"),
+    (change("K", value=21), "outputs[0].shape[1] must be a whole number from 21 to 21"),
+    (change("categories", value=[]), "categories is empty"),
+    (change("sha256", value="0" * 64), "is not the file that was exported"),
+    (lambda values: values.pop("down_ratio"), "the key 'down_ratio' is missing"),
+])
+def test_a_wrong_manifest_is_named(program, fake_model, edit_manifest, inputs, edit, message):
+    model = fake_model()
+    edit_manifest(model, edit)
+    found = program.fails(2, model_path=model, input_path=inputs)
+    assert message in found and "fake.json" in found
+
+
+@pytest.mark.parametrize("text", [
+    "", "[]", "{", "{}", "null", "nul", '{"a": 1,}', '{"a" 1}', "{'a': 1}", '{"a": 01}', '{"a": 1.}', '{"a": +1}',
+    '{"a": .5}', '{"a": 1e}', '{"a": NaN}', '{"a": 1e999}', '{"a": "\\x"}', '{"a": "\\u12g4"}', '{"a": "\\ud800"}',
+    '{"a": "line\nbreak"}', '{"a": "no end}', '{"a": 1} {"b": 2}', '{"a": [1, 2}', "[" * 100000, "\x00", '{"a": tru}',
+])
+def test_what_is_no_manifest_is_refused(program, fake_model, inputs, text):
+    model = fake_model()
+    model.with_suffix(".json").write_text(text)
+    assert "fake.json" in program.fails(2, model_path=model, input_path=inputs)
+
+
+def test_every_form_of_json_is_read(program, fake_model, tmp_path):
+    model = fake_model()
+    values = json.loads(model.with_suffix(".json").read_text())
+    values["categories"][0]["name"] = 'tab\t "quoted" \\ / ü 漢 😀'
+    values["more"] = [1.5e+3, -0, -2.5E-1, 0.0, True, None, {}, [], [[]], ""]
+    values["mean"] = [4e-1, 45e-2, 5E-1]
+    for text in (json.dumps(values), json.dumps(values, ensure_ascii=False), json.dumps(values, indent="\t"),
+                 f"\r\n {json.dumps(values, separators=(',', ':'))}\n", json.dumps(values).replace("/", "\\/")):
+        model.with_suffix(".json").write_text(text)
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        # The next complaint is about the input folder: the manifest was understood.
+        assert "has no .bin, .jpg or .jpeg file" in program.fails(2, model_path=model, input_path=tmp_path / "empty")
+
+
+@pytest.mark.parametrize("size", [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 100003])
+def test_sha256(program, fake_model, edit_manifest, tmp_path, size):
+    content = np.random.default_rng(size).bytes(size)
+    model = fake_model(content)
+    assert "no such folder" in program.fails(2, model_path=model, input_path=tmp_path / "none")
+    edit_manifest(model, change("sha256", value=hashlib.sha256(content + b"x").hexdigest()))
+    assert "its SHA-256 is " + hashlib.sha256(content).hexdigest()[:12] in program.fails(
+        2, model_path=model, input_path=tmp_path / "none")
+
+
+def test_missing_files_are_named(program, fake_model, tmp_path, inputs):
+    assert "none.mindir: there is no such file" in program.fails(2, model_path=tmp_path / "none.mindir",
+                                                                 input_path=inputs)
+    assert "name ends in .mindir" in program.fails(2, model_path=tmp_path / "net.ckpt", input_path=inputs)
+    model = fake_model()
+    model.with_suffix(".json").unlink()
+    assert "fake.json: there is no such file. It is the manifest" in program.fails(2, model_path=model,
+                                                                                   input_path=inputs)
+
+
+def test_wrong_input_folders_are_named(program, fake_model, tmp_path, inputs):
+    model = fake_model()
+    assert "there is no such folder" in program.fails(2, model_path=model, input_path=inputs / "1.bin")
+    (inputs / "a.jpg").write_bytes(b"")
+    assert "holds .bin files and JPEG files" in program.fails(2, model_path=model, input_path=inputs)
+    (tmp_path / "set/00_data").mkdir(parents=True)
+    assert "index.json is not there" in program.fails(2, model_path=model, input_path=tmp_path / "set")
+    (tmp_path / "set/meta").mkdir()
+    index = {"shape": [3, 96, 128], "dtype": "float32", "byte_order": "little", "layout": "CHW", "color_order": "BGR",
+             "mean": [0.4, 0.4, 0.4], "std": [0.28863828, 0.27408164, 0.27809835], "images": []}
+    (tmp_path / "set/meta/index.json").write_text(json.dumps(index))
+    message = program.fails(2, model_path=model, input_path=tmp_path / "set")
+    assert "prepared for another model" in message and '"mean": [0.40789654, 0.44719302, 0.47026115]' in message
+    (tmp_path / "set/meta/index.json").write_text("{")
+    assert "is not valid JSON" in program.fails(2, model_path=model, input_path=tmp_path / "set")
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(program, fake_model, tmp_path, inputs):
+    (tmp_path / "file").write_text("")
+    message = program.fails(2, model_path=fake_model(), input_path=inputs, output_path=tmp_path / "file/out")
+    assert f"{tmp_path}/file: the folder cannot be made" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", np.random.default_rng(0).bytes(100000)])
+def test_what_is_no_model_does_not_crash_the_runtime(program, fake_model, tmp_path, inputs, content):
+    message = program.fails(1, model_path=fake_model(content), input_path=inputs, output_path=tmp_path / "out",
+                            device_target="CPU")
+    assert "MindSpore Lite cannot build" in message and "written by MindSpore 2.10.0" in message
+
+
+def test_without_an_ascend_device_it_says_so(program, fake_model, tmp_path, inputs):
+    message = program.fails(1, model_path=fake_model(deform="native"), input_path=inputs, output_path=tmp_path / "out")
+    assert "finds no Ascend backend here" in message and "--device_target CPU" in message
+    assert "--export_deform gather" in message

@@ -1,0 +1,130 @@
+"""scripts/run_infer_310.sh and the scripts that fetch what it needs, as commands."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEADING = "=============coco2017 310 infer result========="
+
+
+def bash(script, *words, cwd=None, **environment):
+    foreign = ("MS_LITE_HOME", "LITE_HOME", "DEVICE_TARGET")
+    kept = {key: value for key, value in os.environ.items() if key not in foreign}
+    given = {key: str(value) for key, value in environment.items()}
+    return subprocess.run(["bash", ROOT / script, *map(str, words)], cwd=cwd, capture_output=True, text=True,
+                          env={**kept, "PYTHON": sys.executable, **given})
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """A model, its manifest and a data set that look right from outside."""
+    (tmp_path / "m.mindir").write_text("")
+    (tmp_path / "m.json").write_text("{}")
+    (tmp_path / "coco").mkdir()
+    return [str(tmp_path / "m.mindir"), str(tmp_path / "coco"), "y", "0"]
+
+
+@pytest.mark.parametrize("position, value, message", [
+    (0, "m.onnx", "must end in .mindir, or in .ckpt"),
+    (0, "none.mindir", "there is no such file"),
+    (1, "nowhere", "DATASET_PATH nowhere is not a folder"),
+    (2, "yes", "PREPROCESS_IMAGES must be y or n, found 'yes'"),
+    (2, "n", "is not a complete prepared set"),
+    (3, "first", "DEVICE_ID must be a whole number, found 'first'"),
+    (4, "GPU", "DEVICE_TARGET must be ASCEND or CPU, found 'GPU'"),
+])
+def test_wrong_arguments_start_nothing(arguments, tmp_path, position, value, message):
+    (tmp_path / "here").mkdir()
+    done = bash("scripts/run_infer_310.sh", *[*arguments, "CPU"][:position], value, *[*arguments, "CPU"][position + 1:],
+                cwd=tmp_path / "here", MS_LITE_HOME=tmp_path)
+    assert done.returncode == 2 and message in done.stderr
+    assert not list((tmp_path / "here").iterdir())
+
+
+@pytest.mark.parametrize("count", [0, 3, 6])
+def test_a_wrong_number_of_arguments_shows_the_usage(arguments, count):
+    done = bash("scripts/run_infer_310.sh", *(arguments * 2)[:count])
+    assert done.returncode == 2 and done.stderr.startswith("usage: ") and not done.stdout
+
+
+def test_a_missing_manifest_or_runtime_is_named(arguments, tmp_path):
+    assert "MS_LITE_HOME is not set" in bash("scripts/run_infer_310.sh", *arguments).stderr
+    (tmp_path / "m.json").unlink()
+    done = bash("scripts/run_infer_310.sh", *arguments, MS_LITE_HOME=tmp_path)
+    assert done.returncode == 2 and "m.json is missing" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["scripts/run_infer_310.sh", "scripts/get_mindspore_lite.sh",
+                                    "scripts/export_mindir_lite20.sh", "ascend310_infer/build.sh"])
+def test_help(script):
+    done = bash(script, "--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage: ")
+
+
+@pytest.mark.parametrize("script", ["scripts/get_mindspore_lite.sh", "scripts/export_mindir_lite20.sh",
+                                    "scripts/set_up_mindspore20.sh"])
+def test_without_arguments_nothing_is_fetched(script):
+    done = bash(script)
+    assert done.returncode == 2 and "usage: " in done.stderr
+
+
+def test_build_says_what_is_missing(tmp_path):
+    done = bash("ascend310_infer/build.sh", tmp_path / "b")
+    assert done.returncode == 2 and "MS_LITE_HOME is not set" in done.stderr
+    done = bash("ascend310_infer/build.sh", tmp_path / "b", MS_LITE_HOME=tmp_path / "none")
+    assert done.returncode == 2 and "none is not a folder" in done.stderr
+    done = bash("ascend310_infer/build.sh", tmp_path / "b", MS_LITE_HOME=tmp_path, CXX="no-such-compiler")
+    assert done.returncode == 2 and "there is no such compiler" in done.stderr
+    (tmp_path / "bin").mkdir()
+    for tool in ("bash", "dirname"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    done = bash("ascend310_infer/build.sh", tmp_path / "b", MS_LITE_HOME=tmp_path, PATH=tmp_path / "bin")
+    assert done.returncode == 2 and "there is no cmake" in done.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_build_names_what_a_folder_without_the_runtime_lacks(lite_home, tmp_path):
+    done = bash("ascend310_infer/build.sh", tmp_path / "b", MS_LITE_HOME=tmp_path)
+    assert done.returncode == 1 and "include/api/model.h" in done.stderr and "libmindspore-lite.so" in done.stderr
+
+
+def test_all_layouts_of_the_runtime_are_found(lite_home, tmp_path):
+    """The archive for servers has runtime/include and runtime/lib, a wheel's inner folder include and lib."""
+    inner = lite_home / "mindspore_lite"
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server/runtime").symlink_to(inner)
+    for home, library in ((inner, inner / "lib"), (tmp_path / "server", tmp_path / "server/runtime/lib")):
+        done = subprocess.run(["cmake", "-S", ROOT / "ascend310_infer", "-B", tmp_path / home.name,
+                               f"-DMS_LITE_HOME={home}"], capture_output=True, text=True)
+        assert done.returncode == 0 and f"MindSpore Lite: {library}/" in done.stdout, done.stderr
+
+
+def test_the_program_finds_its_libraries_by_itself(build_dir, lite_home):
+    """DT_RPATH also serves the libraries of the libraries; DT_RUNPATH, the linker's default, does not."""
+    found = subprocess.run(["readelf", "-d", build_dir / "centernet_infer"], capture_output=True, text=True).stdout
+    assert f"(RPATH)              Library rpath: [{lite_home}/mindspore_lite/lib]" in found and "RUNPATH" not in found
+
+
+def test_from_a_checkpoint_to_ap(lite_work, lite_home, build_dir, tmp_path):
+    """y prepares, n takes what is there; both end in the documented files in the current folder."""
+    here = tmp_path / "a run"
+    here.mkdir()
+    settings = {"MS_LITE_HOME": lite_home, "BUILD_DIR": build_dir, "CENTERNET_LITE": lite_home, "DEVICE_TARGET": "CPU",
+                "EXPORT_FLAGS": f"--config_path {lite_work}/tiny.yaml --input_res 96 128", "cwd": here}
+    done = bash("scripts/run_infer_310.sh", lite_work / "net.ckpt", lite_work / "coco", "y", "0", **settings)
+    assert done.returncode == 0, done.stderr
+    assert "NN inference cost average time: " in done.stdout and "Average Precision" in done.stdout
+    assert (here / "acc.log").read_text().count(HEADING) == 1
+    assert len(list((here / "result_Files").glob("*_0.bin"))) == 5
+    before = (here / "acc.log").read_text()
+    arguments = (here / "exported_model/net.mindir", lite_work / "coco", "n", "0")
+    done = bash("scripts/run_infer_310.sh", *arguments, **settings, INFER_FLAGS="--warm_up 0")
+    assert done.returncode == 0, done.stderr
+    assert "preprocess" not in done.stdout and (here / "acc.log").read_text() == before
+    (here / "preprocess_Result/00_data/102.bin").write_bytes(b"")
+    done = bash("scripts/run_infer_310.sh", *arguments, **settings)
+    assert done.returncode == 2 and "102.bin has 0 bytes" in done.stderr and "infer failed with status 2" in done.stderr
