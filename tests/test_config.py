@@ -118,7 +118,7 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--train_config.MultiDecay.multi_epochs", "30", "20"], "must grow from 1 on"),
     (["--train_config.lr_scale", "double"], "lr_scale must be one of none, linear, sqrt; found 'double'"),
     (["--train_config.lr_scale", "linear", "--train_config.reference_batch", "0"], "need train_config.reference_batch"),
-    (["--train_config.warmup_scale", "true", "--train_config.reference_batch", "0"], "need train_config.reference_batc"),
+    (["--train_config.warmup_scale", "true", "--train_config.reference_batch", "0"], "need train_config.reference"),
     (["--train_config.reference_batch", "-1"], "reference_batch must be 0 or greater"),
 ])
 def test_mistakes_are_explained(argv, words):

@@ -49,7 +49,7 @@ def wait_for(condition, seconds, what):
         time.sleep(0.1)
 
 
-def run_group(words, folder, size=2, seconds=240):
+def run_group(words, folder, size=2, seconds=500):
     """Run a group to its end; every process must succeed."""
     with started(words, folder, size) as processes:
         wait_for(lambda: all(process.poll() is not None for process in processes.values())

@@ -61,8 +61,8 @@ def test_the_rate_follows_the_images_of_a_step(rule, images, rate):
 
 
 def test_both_ends_of_the_polynomial_are_scaled():
-    poly = scale_schedule(train_config("lr_schedule=PolyDecay", "lr_scale=linear", "PolyDecay.end_learning_rate=0.0001"),
-                          128).PolyDecay
+    train = train_config("lr_schedule=PolyDecay", "lr_scale=linear", "PolyDecay.end_learning_rate=0.0001")
+    poly = scale_schedule(train, 128).PolyDecay
     assert (poly.learning_rate, poly.end_learning_rate) == pytest.approx((0.00025, 0.00005))
 
 

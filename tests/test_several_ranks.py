@@ -1,0 +1,82 @@
+"""Several processes of the entries: they share an evaluation, and none stays when one fails or vanishes."""
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.tiny_coco import make_coco
+from tests.tiny_group import ROOT, started, wait_for
+from tests.tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
+from tests.tiny_training import TINY
+
+LONGEST = 60  # seconds until a job without a supervisor has ended
+
+
+def wait_for_end(processes, seconds):
+    wait_for(lambda: all(process.poll() is not None for process in processes.values()), seconds, "the end of all")
+    return {name: process.returncode for name, process in processes.items()}
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    """Flags of eval.py for a tiny checkpoint and five images."""
+    folder = tmp_path_factory.mktemp("eval")
+    make_coco(folder, num_images=5, split="val")
+    preset = tiny_config(folder)
+    tiny_checkpoint(folder / "tiny.ckpt", read_config(preset), CATEGORIES)
+    return folder, ["eval.py", "--config_path", preset, "--load_checkpoint_path", folder / "tiny.ckpt", "--data_dir",
+                    folder]
+
+
+def test_two_ranks_evaluate_to_the_files_of_one(evaluation, tmp_path):
+    _, words = evaluation
+    results = {}
+    for name, size in (("alone", 1), ("shared", 2)):
+        flags = [*words, "--save_result_dir", tmp_path / name]
+        if size == 1:
+            subprocess.run([sys.executable, *map(str, flags)], cwd=ROOT, check=True, capture_output=True)
+        else:
+            with started([*flags, "--device_num", size], tmp_path, size) as processes:
+                assert set(wait_for_end(processes, 300).values()) == {0}
+        results[name] = [json.loads((tmp_path / name / "val" / file).read_text())
+                         for file in ("val_pred_eval.json", "val_pred_result.json", "metrics.json")]
+    assert results["alone"] == results["shared"] and results["alone"][2]["images"] == 5
+    assert "Average Precision" in (tmp_path / "rank0.log").read_text()
+    assert "Average Precision" not in (tmp_path / "rank1.log").read_text()
+
+
+def test_a_rank_that_cannot_read_its_image_ends_at_once(evaluation, tmp_path):
+    folder, words = evaluation
+    path = folder / "val2017" / "000001.jpg"  # rank 1's first
+    whole = path.read_bytes()
+    path.write_bytes(whole[:900])
+    try:
+        with started([*words, "--save_result_dir", tmp_path / "out", "--device_num", 2], tmp_path) as processes:
+            wait_for(lambda: processes["rank1"].poll() is not None, 200, "rank 1")
+            assert processes["rank1"].returncode == 2
+            # The others are left to whoever started them all.
+            assert "error: image" in (log := (tmp_path / "rank1.log").read_text()) and "000001.jpg is cut off" in log
+            assert "Traceback" not in log and not list((tmp_path / "out").rglob("*.json"))
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.slow
+def test_a_vanished_rank_ends_the_training_even_without_a_supervisor(tmp_path):
+    make_coco(tmp_path, num_images=4)
+    shards = tmp_path / "shards"
+    subprocess.run([sys.executable, "src/dataset.py", "--coco_data_dir", tmp_path, "--mindrecord_dir", shards,
+                    "--shard_num", "1", "--device_target", "CPU"], cwd=ROOT, check=True, capture_output=True)
+    words = ["train.py", *TINY, "--train_config.batch_size", "2", "--mindrecord_dir", shards, "--save_checkpoint_path",
+             tmp_path / "out", "--epoch_size", "1000", "--device_num", "2", "--save_checkpoint_steps", "2"]
+    with started(words, tmp_path) as processes:
+        wait_for(lambda: "step: 3, " in (tmp_path / "rank0.log").read_text(), 200, "the first steps")
+        processes["rank1"].send_signal(signal.SIGKILL)
+        begin = time.monotonic()
+        codes = wait_for_end(processes, LONGEST)
+        print(f"ended {time.monotonic() - begin:.1f} s later: {codes}")
+    assert codes["rank1"] == -signal.SIGKILL and codes["rank0"] != 0 and codes["scheduler"] != 0
+    assert (tmp_path / "out" / "last.ckpt").is_file()
