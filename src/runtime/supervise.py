@@ -1,6 +1,7 @@
 """Running the processes of a job to their end: one that dies ends all, and nothing is left behind."""
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from src.runtime.rank_process import read_status, start, status_file
 
 POLL = 0.2          # seconds
 TAIL_LINES = 30
-FAREWELL = 60       # seconds that scheduler and msrun have after the last rank has ended well
+FAREWELL = 60       # seconds that scheduler and msrun have after the last rank has ended well, and the other way round
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,14 @@ def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
 
     Args:
         ranks: the processes that do the work.
-        helpers: processes that must not end before them, and have a little time after them.
+        helpers: processes that form their group; they and the ranks end about the same time.
         echo: copy the first rank's log to standard output.
 
     Returns:
         0, or the status of the first process that failed (128 + signal for one that was killed).
     """
     follow = _Follower(ranks[0].log_file) if echo else None
+    deadline = math.inf
     while True:
         # Read before the logs: what a process wrote before its end is then shown.
         codes = {one: one.status() for one in (*helpers, *ranks)}
@@ -92,11 +94,10 @@ def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
             return _explain(failed, codes[failed], ranks[0].log_file)
         if all(codes[rank] == 0 for rank in ranks):
             return _wait_for(helpers, ranks[0].log_file)
-        if early := next((helper for helper in helpers if codes[helper] is not None), None):
-            # The ranks ended while we looked at others, or they were left alone.
-            time.sleep(POLL)
-            if any(rank.status() is None for rank in ranks):
-                return _explain(early, codes[early], ranks[0].log_file)
+        if early := next((helper for helper in helpers if codes[helper] == 0), None):
+            deadline = min(deadline, time.monotonic() + FAREWELL)
+            if time.monotonic() > deadline:
+                return _explain(early, 0, ranks[0].log_file)
         time.sleep(POLL)
 
 

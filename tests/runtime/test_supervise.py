@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import src.runtime.supervise as supervise_module
 from src.runtime.launch import RankPlan
 from src.runtime.processes import is_running
 from src.runtime.rank_process import read_status, status_file, write_plans
-from src.runtime.supervise import clean_environment
+from src.runtime.supervise import Watched, clean_environment, watch
 
 HERE = Path(__file__).parent
 RANK_PROCESS = HERE.parents[1] / "src/runtime/rank_process.py"
@@ -85,6 +86,26 @@ def test_even_sigkill_of_the_supervisor_ends_the_ranks(tmp_path):
     job.kill()
     wait_for(lambda: not is_running(pid), 5)
     job.wait()
+
+
+def ending(name, code, after, log_file="none"):
+    """A process that ends with a code after that many looks at it."""
+    looks = iter([None] * after)
+    return Watched(name, log_file, lambda: next(looks, code))
+
+
+def test_a_scheduler_may_end_a_little_before_the_ranks_and_after_them():
+    assert watch([ending("rank 0", 0, 9)], [ending("scheduler", 0, 0)], False) == 0
+    assert watch([ending("rank 0", 0, 0)], [ending("scheduler", 0, 9)], False) == 0
+
+
+def test_ranks_that_msrun_left_alone_or_that_fail_with_it(monkeypatch, capsys):
+    monkeypatch.setattr(supervise_module, "FAREWELL", 0.3)
+    assert watch([ending("rank 0", 0, 99)], [ending("msrun", 0, 0)], False) == 1
+    assert watch([ending("rank 0", 0, 99)], [ending("msrun", 4, 0)], False) == 4
+    assert watch([ending("rank 0", -9, 0), ending("rank 1", 3, 0)], [ending("msrun", 1, 0)], False) == 3
+    blamed = [line.split(" ended")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
+    assert blamed == ["error: msrun", "error: msrun", "error: rank 1"]
 
 
 def test_leftovers_of_other_launchers_do_not_reach_the_ranks():

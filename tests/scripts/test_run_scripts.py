@@ -81,7 +81,7 @@ def test_help_and_unknown_flags(tmp_path, script):
 def test_mistakes_show_before_anything_starts(tmp_path, script, words, messages):
     write_table(tmp_path / "two.json", [0, 1])
     write_table(tmp_path / "servers.json", [0], [0])
-    code, _, errors = run(script, *words, cwd=tmp_path)
+    code, _, errors = run(script, *words, cwd=tmp_path, MASTER_PORT=str(free_port()))
     assert code == 2
     for message in messages:
         assert message in errors
