@@ -1,10 +1,11 @@
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Parameter, Tensor
+from mindspore import Parameter, Tensor, nn
 
 from src.errors import UserError
-from src.models.centernet import build_centernet
+from src.models.centernet import StackedCenterNet, build_centernet
+from src.models.heads import Heads
 from src.weights.checkpoint import Checkpoint
 from src.weights.transfer import load_backbone, load_for_fine_tuning
 from tests.tiny_training import changed, settings, values
@@ -39,6 +40,17 @@ def test_fine_tuning_drops_sizes_by_category():
     source = values(network_of(80, "--net_config.cat_spec_wh", "true"))
     transfer = load_for_fine_tuning(network_of(3, "--net_config.cat_spec_wh", "true"), checkpoint_of(source), True, "x")
     assert {name.rsplit(".", 2)[0] for name in transfer.dropped} == {"heads.hm", "heads.wh"}
+
+
+def test_fine_tuning_drops_the_heatmap_head_of_each_stack():
+    def stacked(classes):
+        backbone = nn.SequentialCell(nn.Conv2d(3, 4, 1))
+        return StackedCenterNet(backbone, [Heads(4, classes, 8, False, True) for _ in range(2)])
+
+    transfer = load_for_fine_tuning(stacked(3), checkpoint_of(values(stacked(80))), False, "x")
+    assert {name.rsplit(".", 2)[0] for name in transfer.dropped} == {"heads.0.hm", "heads.1.hm"}
+    assert {name.rsplit(".", 2)[0] for name in transfer.loaded if name.startswith("heads")} == {
+        "heads.0.wh", "heads.0.reg", "heads.1.wh", "heads.1.reg"}
 
 
 def test_fine_tuning_from_another_network_is_refused():
