@@ -140,7 +140,8 @@ class DetectionLoss(nn.Cell):
     def _weigh(self, sums: tuple[Tensor, ...], counts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The loss, and its parts hm, wh and off, of their sums and counts."""
         if self.devices > 1:
-            # One message, so that no two can overtake each other.
+            # One message, so that no two can overtake each other; those of several stacks are equal, the counts being
+            # of the targets alone.
             counts = ops.unstack(ops.stop_gradient(self.sum(ops.stack(counts))))
         hm_loss = self.devices * sums[0] / ops.maximum(counts[0], 1.0)
         wh_loss = self.devices * sums[1] / (counts[1] + EPS)
