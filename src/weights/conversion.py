@@ -15,7 +15,7 @@ from src.errors import UserError
 from src.models.centernet import build_centernet
 from src.settings import NetConfig
 from src.weights.checkpoint import Checkpoint, load_parameters, require_preset
-from src.weights.name_maps import ABSENT, SOURCES, has_network, is_ignored, source_names, to_our_layout, to_their_layout
+from src.weights.name_maps import ABSENT, SOURCES, is_ignored, objection, source_names, to_our_layout, to_their_layout
 
 # Parameters whose shape the number of categories decides.
 BY_CATEGORY = re.compile(r"^heads\.(\d\.)?(hm|wh)\.")
@@ -93,7 +93,8 @@ def convert(tensors: dict[str, np.ndarray], source: str, config: Config, cell: n
     Raises:
         UserError: a tensor is missing, has another shape or no place, or holds NaN or infinity.
     """
-    _require_stem(source, config.net_config)
+    if problem := objection(source, config.net_config):
+        raise UserError(f"{problem}\n{_advice(tensors, source, path)}")
     found = fit(tensors, source, config.net_config, cell)
     if found.but_categories and found.reshaped:
         raise UserError(_category_message(tensors, found, path))
@@ -119,7 +120,8 @@ def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path
     Raises:
         UserError: the checkpoint holds another network than the configuration, or the source has no such network.
     """
-    _require_stem(source, config.net_config)
+    if problem := objection(source, config.net_config):
+        raise UserError(problem)
     if checkpoint.record:
         require_preset(checkpoint.record, config.net_config, path)
     cell = part_for(source, skeleton(config.net_config, _num_classes(checkpoint)))
@@ -147,14 +149,6 @@ def _num_classes(checkpoint: Checkpoint) -> int:
     return checkpoint.parameters[biases[-1]].shape[0] if biases else 1
 
 
-def _require_stem(source: str, net: NetConfig) -> None:
-    wanted = SOURCES[source].stem_pool
-    if net.backbone.startswith("resnet") and net.stem_pool != wanted:
-        preset = " (as in configs/modelzoo_res50.yaml)" if source == "modelzoo" else ""
-        raise UserError(f"--source {source}: {SOURCES[source].title} was trained with net_config.stem_pool {wanted}; "
-                        f"the configuration has {net.stem_pool}. Add --net_config.stem_pool {wanted}{preset}")
-
-
 def _category_message(tensors: dict[str, np.ndarray], found: Fit, path: Path) -> str:
     ours = next(name for name in reversed(found.reshaped) if ".hm." in name)
     return (f"--input {path} detects {tensors[found.names[ours]].shape[0]} categories, not as many as the "
@@ -171,12 +165,17 @@ def _misfit_message(tensors: dict[str, np.ndarray], source: str, config: Config,
               ("in the file that the network has no place for", found.unexpected))
     lines = [f"{len(names)} {what}: {'; '.join(names[:3])}{'; ...' if len(names) > 3 else ''}"
              for what, names in groups if names]
-    fitting = next(_presets_that_fit(tensors, source), None)
-    advice = "It fits --source {} --config_path {}.".format(*fitting) if fitting else \
-        "No source and preset in configs/ fits it: is it a CenterNet detector with the backbone and neck of a preset?"
     listed = "\n  - ".join(lines)
     return (f"--input {path} does not fit --source {source} and preset {config.preset or 'none'}, a network of "
-            f"{len(shapes)} tensors:\n  - {listed}\n{advice}")
+            f"{len(shapes)} tensors:\n  - {listed}\n{_advice(tensors, source, path)}")
+
+
+def _advice(tensors: dict[str, np.ndarray], source: str, path: Path) -> str:
+    fitting = next(_presets_that_fit(tensors, source), None)
+    if fitting:
+        return f"{path} fits --source {fitting[0]} --config_path {fitting[1]}."
+    return (f"No source and preset in configs/ fits {path}: is it a CenterNet detector with the backbone and neck of a "
+            "preset?")
 
 
 def _presets_that_fit(tensors: dict[str, np.ndarray], source: str) -> Iterator[tuple[str, str]]:
@@ -188,6 +187,5 @@ def _presets_that_fit(tensors: dict[str, np.ndarray], source: str) -> Iterator[t
     for other in sorted(SOURCES, key=lambda name: name != source):
         # Presets that bear the source's name have its colour order and statistics too.
         for name, net, network in sorted(networks, key=lambda row: not row[0].startswith(other)):
-            if (has_network(other, net) and net.stem_pool == SOURCES[other].stem_pool
-                    and fit(tensors, other, net, part_for(other, network)).but_categories):
+            if not objection(other, net) and fit(tensors, other, net, part_for(other, network)).but_categories:
                 yield other, f"configs/{name}"

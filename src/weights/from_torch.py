@@ -27,6 +27,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weight
 EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 # What DataParallel, Lightning and averaging put before every name.
 PREFIX = re.compile(r"^((module|model|ema|ema_model)\.)+")
+# Modules of Python that an honest checkpoint has nothing from.
+HARMFUL = ("builtins", "nt", "os", "posix", "runpy", "shutil", "socket", "subprocess", "sys")
 NO_TORCH = ("PyTorch is needed for .pth files and is not installed: `pip install -r requirements-convert.txt`. Or save "
             "the weights as .safetensors where they come from")
 
@@ -118,12 +120,17 @@ def _read_torch(path: Path) -> Any:
             raise UserError(f"--input {path} is a TorchScript program, not a checkpoint: save the state_dict of the "
                             "network it was made from") from error
         if refused:
-            raise UserError(
-                f"--input {path} holds more than weights: reading it would run {refused[1]}, so it was not read. If "
-                "you trust its author, save its weights alone where that program is installed: torch.save(torch.load("
-                f"'{path.name}', weights_only=False)['state_dict'], 'weights.pth')") from error
+            raise UserError(f"--input {path} holds more than weights: reading it would run {refused[1]}, so it was not "
+                            f"read. {_way_out(refused[1])}") from error
         raise UserError(f"--input {path} is cut off or damaged ({path.stat().st_size} bytes, "
                         f"{type(error).__name__}): copy or download it again") from error
+
+
+def _way_out(refused: str) -> str:
+    if refused.split(".")[0] in HARMFUL:
+        return "No checkpoint needs that: do not use this file"
+    return ("If you trust its author, save its weights alone where the program that wrote it is installed: "
+            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')")
 
 
 def _require_intact_zip(path: Path) -> None:

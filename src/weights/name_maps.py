@@ -106,24 +106,24 @@ SOURCES = {
 }
 
 
+def objection(source: str, net: NetConfig) -> str:
+    """Why a source cannot have weights of a network, with the remedy; empty if it can."""
+    about = SOURCES[source]
+    if _kind(net) not in about.networks:
+        known = "; ".join(f"{backbone} with neck {neck}" for backbone, neck in about.networks)
+        return (f"--source {source}: {about.title} has no network with net_config.backbone {net.backbone} and "
+                f"net_config.neck {net.neck}; it has: {known}.")
+    if net.stem_pool != about.stem_pool:
+        return (f"--source {source}: {about.title} trains with net_config.stem_pool {about.stem_pool}, the "
+                f"configuration has {net.stem_pool}. Add --net_config.stem_pool {about.stem_pool}.")
+    return ""
+
+
 def rules_for(source: str, net: NetConfig) -> Rules:
-    """The rules of a source for a network.
-
-    Raises:
-        UserError: the source has no network of this kind.
-    """
-    networks = SOURCES[source].networks
-    if not has_network(source, net):
-        known = "; ".join(f"{backbone} with neck {neck}" for backbone, neck in networks)
-        raise UserError(f"--source {source}: {SOURCES[source].title} has no network with net_config.backbone "
-                        f"{net.backbone} and net_config.neck {net.neck}; it has: {known}. Choose another --config_path "
-                        "or --source.")
-    return networks[_kind(net)]
-
-
-def has_network(source: str, net: NetConfig) -> bool:
-    """Whether a source has networks of this kind."""
-    return _kind(net) in SOURCES[source].networks
+    """The rules of a source for a network; raises UserError if there is an objection."""
+    if problem := objection(source, net):
+        raise UserError(problem)
+    return SOURCES[source].networks[_kind(net)]
 
 
 def _kind(net: NetConfig) -> tuple[str, str]:

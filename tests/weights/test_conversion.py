@@ -123,16 +123,16 @@ def test_an_optimizers_state_is_left_behind():
 
 @pytest.mark.parametrize("source, preset, make, words", [
     ("mmdet", "mmdet_res18", lambda: formula_weights("res_18"),
-     "It fits --source official --config_path configs/official_res18.yaml"),
+     " fits --source official --config_path configs/official_res18.yaml"),
     ("official", "official_res18", lambda: formula_weights("resdcn_18"),
      "24 in the file that the network has no place for: deconv_layers.0.bias; deconv_layers.0.conv_offset_mask.weight; "
-     "deconv_layers.0.conv_offset_mask.bias; ...\nIt fits --source official --config_path "
+     "deconv_layers.0.conv_offset_mask.bias; ...\ntheirs.pth fits --source official --config_path "
      "configs/official_resdcn18.yaml"),
     ("official", "official_res50", lambda: random_tensors(modelzoo_shapes()),
-     "It fits --source modelzoo --config_path configs/modelzoo_res50.yaml"),
+     " fits --source modelzoo --config_path configs/modelzoo_res50.yaml"),
     ("official", "official_res18", lambda: {"features.0.weight": np.ones(3)},
      "127 missing: conv1.weight; bn1.running_mean; bn1.running_var; ...\n  - 1 in the file that the network has no "
-     "place for: features.0.weight\nNo source and preset in configs/ fits it")])
+     "place for: features.0.weight\nNo source and preset in configs/ fits theirs.pth")])
 def test_a_wrong_source_or_preset_is_told_the_right_one(source, preset, make, words):
     with pytest.raises(UserError) as caught:
         converted(make(), source, preset)
@@ -142,7 +142,7 @@ def test_a_wrong_source_or_preset_is_told_the_right_one(source, preset, make, wo
 def test_a_deeper_network_is_not_taken_for_a_shallow_one():
     # All that ResNet-50 has is in ResNet-101 too, in the same shapes.
     with pytest.raises(UserError, match="255 in the file that the network has no place for: layer3.6.conv1.weight"
-                                        "(.|\n)*It fits --source torchvision --config_path configs/.*101.yaml"):
+                                        "(.|\n)*theirs.pth fits --source torchvision --config_path configs/.*101.yaml"):
         converted(random_tensors(resnet_shapes("resnet101")), "torchvision", "official_res50")
 
 
@@ -158,11 +158,14 @@ def test_a_tensor_that_is_not_finite_is_refused():
         converted(theirs, "official", "official_res18")
 
 
-def test_the_stems_padding_must_be_the_sources():
-    with pytest.raises(UserError, match="stem_pool same; the configuration has pad.* configs/modelzoo_res50.yaml"):
+def test_a_network_that_the_source_has_not_got_is_refused():
+    with pytest.raises(UserError) as caught:
         converted(random_tensors(modelzoo_shapes()), "modelzoo", "resnet50_plain")
-    with pytest.raises(UserError, match="Add --net_config.stem_pool pad"):
-        converted(random_tensors(modelzoo_shapes()), "official", "modelzoo_res50")
+    assert ("trains with net_config.stem_pool same, the configuration has pad. Add --net_config.stem_pool same.\n"
+            "theirs.pth fits --source modelzoo --config_path configs/modelzoo_res50.yaml") in str(caught.value)
+    cell = skeleton(config_of("official_res18").net_config, 80)
+    with pytest.raises(UserError, match="mmdetection has no network with net_config.backbone resnet18"):
+        convert_back(checkpoint_of(cell), "mmdet", config_of("official_res18"), FILE)
 
 
 def test_a_record_of_another_network_is_refused_on_the_way_back():
