@@ -16,17 +16,27 @@ if not __package__:  # run as a file: Python searches scripts/ itself
 
 from src.data.coco import locate
 from src.errors import UserError
-from src.runtime import launch, preflight
-from src.runtime.background import detach, keep_old
-from src.runtime.job_arguments import KINDS, Arguments, is_given, read_arguments
-from src.runtime.rank_process import write_plans
-from src.runtime.rank_table import RankTable, find_server, read_rank_table
-from src.runtime.supervise import Stopped, run_msrun, run_plans
+from src.launch import preflight
+from src.launch.arguments import KINDS, Arguments, is_given, read_arguments
+from src.launch.background import detach, keep_old
+from src.launch.plan import (
+    Job,
+    Nodes,
+    RankPlan,
+    msrun_command,
+    plan_msrun,
+    plan_rank_table,
+    plan_standalone,
+    scheduler_plan,
+)
+from src.launch.rank_process import write_plans
+from src.launch.rank_table import RankTable, find_server, read_rank_table
+from src.launch.supervise import Stopped, run_msrun, run_plans
 from src.settings import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRIES = {"dataset": ROOT / "src/dataset.py", "train": ROOT / "train.py", "eval": ROOT / "eval.py"}
-RANK_PROCESS = ROOT / "src/runtime/rank_process.py"
+RANK_PROCESS = ROOT / "src/launch/rank_process.py"
 ORDERLY = 60  # seconds that a process alone has to end its work after SIGTERM
 GROUP = 3     # the same for one of several, which may wait for another that is gone
 
@@ -35,7 +45,7 @@ GROUP = 3     # the same for one of several, which may wait for another that is 
 class Ready:
     """A checked job."""
 
-    plans: tuple[launch.RankPlan, ...]
+    plans: tuple[RankPlan, ...]
     run: Callable[[bool], int]  # with whether to show the first log; returns the exit status
     hints: tuple[str, ...] = ()
 
@@ -47,27 +57,26 @@ def prepare(name: str, arguments: Arguments) -> Ready:
     command = (sys.executable, str(ENTRIES[KINDS[name].entry]), *arguments.flags)
     if name == "convert":
         stop_at([*preflight.environment_problems(), *layout_problems(config, config.coco_data_dir, "train")])
-        plan = launch.RankPlan("the conversion", 0, os.path.abspath(config.mindrecord_dir), {"PYTHONUNBUFFERED": "1"},
-                               command, log_name="convert_dataset.log")
+        plan = RankPlan("the conversion", 0, os.path.abspath(config.mindrecord_dir), {"PYTHONUNBUFFERED": "1"},
+                        command, log_name="convert_dataset.log")
         return Ready((plan,), partial(run_plans, (plan,), ORDERLY))
     if name == "distribute":
-        return prepare_group(arguments, launch.Job(command, config.device_target, log_root,
-                                                   not config.save_checkpoint_path))
+        return prepare_group(arguments, Job(command, config.device_target, log_root, not config.save_checkpoint_path))
     problems = [*preflight.environment_problems(), *preflight.checkpoint_problems(config),
                 *preflight.device_problems(config.device_target, [config.device_id])]
     if name == "eval":
         stop_at(problems + layout_problems(config, config.data_dir, config.run_mode))
-        job = launch.Job(command, config.device_target, log_root, own_checkpoints=False)
-        plan = launch.plan_standalone("the evaluation", config.device_id, job, "eval_log.txt")
+        job = Job(command, config.device_target, log_root, own_checkpoints=False)
+        plan = plan_standalone("the evaluation", config.device_id, job, "eval_log.txt")
     else:
         stop_at(problems + data_problems(arguments, log_root))
-        job = launch.Job((*command, "--distribute", "false", "--device_num", "1"), config.device_target, log_root,
-                         not config.save_checkpoint_path)
-        plan = launch.plan_standalone("the training", config.device_id, job, "training_log.txt")
+        job = Job((*command, "--distribute", "false", "--device_num", "1"), config.device_target, log_root,
+                  not config.save_checkpoint_path)
+        plan = plan_standalone("the training", config.device_id, job, "training_log.txt")
     return Ready((plan,), partial(run_plans, (plan,), ORDERLY))
 
 
-def prepare_group(arguments: Arguments, job: launch.Job) -> Ready:
+def prepare_group(arguments: Arguments, job: Job) -> Ready:
     """Check and plan a training of several processes."""
     for flag in ("distribute", "device_id"):
         if is_given(arguments.flags, flag):
@@ -82,7 +91,7 @@ def prepare_group(arguments: Arguments, job: launch.Job) -> Ready:
     return ready
 
 
-def plan_group(arguments: Arguments, job: launch.Job) -> tuple[Ready, list[str]]:
+def plan_group(arguments: Arguments, job: Job) -> tuple[Ready, list[str]]:
     """A group by a rank table, or by msrun without one; and the problems with its ports and devices."""
     options, config = arguments.options, arguments.config
     cpus = sorted(os.sched_getaffinity(0))
@@ -91,14 +100,14 @@ def plan_group(arguments: Arguments, job: launch.Job) -> tuple[Ready, list[str]]
         table = read_rank_table(os.path.abspath(str(options["rank_table_file"])))
         require_size(table, options, config.device_num)
         server = find_server(table, str(options.get("server_id", "")))
-        plans = launch.plan_rank_table(table, server, job, cpus, os.environ, str(options.get("master_addr", "")), port)
+        plans = plan_rank_table(table, server, job, cpus, os.environ, str(options.get("master_addr", "")), port)
         run = partial(run_plans, plans, GROUP)
         ports = preflight.HCCL_PORTS if job.target != "CPU" else [port] * (plans[-1].name == "scheduler")
         size, advice = len(table.ranks), "another training may still run on this server"
     else:
         nodes = count_nodes(arguments, port)
-        ranks = launch.plan_msrun(nodes, job, cpus)
-        plans = (*ranks, launch.scheduler_plan(nodes, job)) if nodes.has_scheduler else ranks
+        ranks = plan_msrun(nodes, job, cpus)
+        plans = (*ranks, scheduler_plan(nodes, job)) if nodes.has_scheduler else ranks
         folder = Path(job.log_root or ".", "LOG_msrun")
         run = partial(start_msrun, nodes, plans, folder)
         size, ports, advice = nodes.worker_num, [port] * nodes.has_scheduler, "choose another one with --master_port"
@@ -132,7 +141,7 @@ def require_size(table: RankTable, options: dict[str, str | int], configured: in
                         "--device_num (DEVICE_NUM) out, or leave the rank table out")
 
 
-def count_nodes(arguments: Arguments, port: int) -> launch.Nodes:
+def count_nodes(arguments: Arguments, port: int) -> Nodes:
     """How many ranks msrun starts, here and in all; UserError if that is not said or not possible."""
     options = arguments.options
     configured = arguments.config.device_num if arguments.config.device_num > 1 else 0
@@ -146,14 +155,14 @@ def count_nodes(arguments: Arguments, port: int) -> launch.Nodes:
     if local < total and ("master_addr" not in options or "node_rank" not in options):
         raise UserError(f"{total} workers, {local} of them here: several servers also need --node_rank and "
                         "--master_addr (of the server with node_rank 0)")
-    return launch.Nodes(total, local, node, addr, port)
+    return Nodes(total, local, node, addr, port)
 
 
-def start_msrun(nodes: launch.Nodes, plans: tuple[launch.RankPlan, ...], folder: Path, echo: bool) -> int:
+def start_msrun(nodes: Nodes, plans: tuple[RankPlan, ...], folder: Path, echo: bool) -> int:
     """Write the plan that the ranks read, and run msrun."""
     folder.mkdir(parents=True, exist_ok=True)
     write_plans(folder / "launch_plan.json", plans)
-    command = launch.msrun_command(nodes, sys.executable, str(folder),
+    command = msrun_command(nodes, sys.executable, str(folder),
                                    (str(RANK_PROCESS), str(folder / "launch_plan.json")))
     return run_msrun(command, plans, str(folder / "msrun_log.txt"), echo)
 

@@ -17,9 +17,9 @@ if not __package__:  # run as a file: Python searches this folder itself
 
 from src.config import load_config
 from src.errors import UserError
-from src.runtime.job_arguments import read_hyper_parameters
-from src.runtime.launch import TIME_OUT, Job, RankPlan, plan_rank_table
-from src.runtime.rank_table import find_server, read_rank_table
+from src.launch.arguments import read_hyper_parameters
+from src.launch.plan import TIME_OUT, Job, RankPlan, plan_rank_table
+from src.launch.rank_table import find_server, read_rank_table
 
 HERE = Path(__file__).resolve().parent
 

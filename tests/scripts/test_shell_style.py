@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TRACKED = subprocess.run(["git", "ls-files", "*.sh", ".ci/run"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-SCRIPTS = TRACKED or [str(path.relative_to(ROOT)) for path in ROOT.glob("*/**/*.sh") if ".venv" not in path.parts]
+TRACKED = subprocess.run(["git", "ls-files", "*.sh", ".ci/run"], cwd=ROOT, capture_output=True, text=True).stdout
+SCRIPTS = TRACKED.split() or [str(path.relative_to(ROOT)) for path in ROOT.glob("scripts/**/*.sh")]
 SHELLCHECK = Path(sys.executable).parent / "shellcheck"
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from src.runtime.launch import GROUP_VARIABLES, RankPlan
-from src.runtime.processes import adopt_orphans, die_with_parent, end_descendants
-from src.runtime.rank_process import read_status, start, status_file
+from src.launch.plan import GROUP_VARIABLES, RankPlan
+from src.launch.processes import adopt_orphans, die_with_parent, end_descendants
+from src.launch.rank_process import read_status, start, status_file
 
 POLL = 0.2          # seconds
 TAIL_LINES = 30

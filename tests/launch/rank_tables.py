@@ -1,4 +1,4 @@
-"""Rank tables for tests (`from tests.runtime.rank_tables import ...`)."""
+"""Rank tables for tests (`from tests.launch.rank_tables import ...`)."""
 import json
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from src.config import load_config
 from src.errors import UserError
-from src.runtime.preflight import ascend_devices
+from src.launch.preflight import ascend_devices
 from src.settings import Config
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    from src.runtime.launch import RankPlan
-    from src.runtime.supervise import Stopped, run_plans
+    from src.launch.plan import RankPlan
+    from src.launch.supervise import Stopped, run_plans
 
     folder, *scripts = sys.argv[1:]
     plans = tuple(RankPlan(f"rank {number}", number, f"{folder}/LOG{number}", {"RANK_ID": str(number)},

@@ -3,7 +3,7 @@ import json
 import socket
 
 from src.config import load_config
-from src.runtime import preflight
+from src.launch import preflight
 
 
 def config(**changes):

@@ -1,8 +1,8 @@
 import pytest
 
-from src.runtime.launch import Job, Nodes, core_shares, msrun_command, plan_msrun, plan_rank_table, plan_standalone
-from src.runtime.rank_table import read_rank_table
-from tests.runtime.rank_tables import write_table
+from src.launch.plan import Job, Nodes, core_shares, msrun_command, plan_msrun, plan_rank_table, plan_standalone
+from src.launch.rank_table import read_rank_table
+from tests.launch.rank_tables import write_table
 
 JOB = Job(("python", "train.py", "--mindrecord_dir", "/data/my shards"), "Ascend")
 ON_CPU = Job(JOB.command, "CPU", "/logs")

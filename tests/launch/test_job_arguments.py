@@ -1,7 +1,7 @@
 import pytest
 
 from src.errors import UserError
-from src.runtime.job_arguments import read_arguments, read_hyper_parameters
+from src.launch.arguments import read_arguments, read_hyper_parameters
 
 
 def test_positions_flags_variables_and_configuration_in_this_order(tmp_path):

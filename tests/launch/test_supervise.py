@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-import src.runtime.supervise as supervise_module
-from src.runtime.launch import RankPlan
-from src.runtime.processes import is_running
-from src.runtime.rank_process import read_status, status_file, write_plans
-from src.runtime.supervise import Watched, clean_environment, watch
+import src.launch.supervise as supervise_module
+from src.launch.plan import RankPlan
+from src.launch.processes import is_running
+from src.launch.rank_process import read_status, status_file, write_plans
+from src.launch.supervise import Watched, clean_environment, watch
 
 HERE = Path(__file__).parent
-RANK_PROCESS = HERE.parents[1] / "src/runtime/rank_process.py"
+RANK_PROCESS = HERE.parents[1] / "src/launch/rank_process.py"
 LONG = "import time; time.sleep(60)"
 # A child in another session, whose parent ends: what msrun's workers are after msrun was ended.
 ORPHAN = ("import os, subprocess, sys, time; "

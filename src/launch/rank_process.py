@@ -2,7 +2,7 @@
 
 msrun starts the same program for every rank and for its scheduler, so what differs comes from a plan file:
 
-    msrun ... src/runtime/rank_process.py LAUNCH_PLAN.json
+    msrun ... src/launch/rank_process.py LAUNCH_PLAN.json
 
 The program runs below this process, which leaves its exit status in the LOG folder: msrun itself
 notices a dead rank, but ends only when its scheduler does, some 45 s later.
@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-if not __package__:  # run as a file: Python searches src/runtime/ itself
+if not __package__:  # run as a file: Python searches src/launch/ itself
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from src.runtime.launch import RankPlan
-from src.runtime.processes import die_with_parent, is_running
+from src.launch.plan import RankPlan
+from src.launch.processes import die_with_parent, is_running
 
 
 def start(plan: RankPlan, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from src.errors import UserError
-from src.runtime.rank_table import Rank, find_server, read_rank_table
-from tests.runtime.rank_tables import table, write_table
+from src.launch.rank_table import Rank, find_server, read_rank_table
+from tests.launch.rank_tables import table, write_table
 
 
 def test_ranks_in_order_whatever_the_file_order(tmp_path):

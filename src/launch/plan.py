@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from src.runtime.rank_table import Rank, RankTable
+from src.launch.rank_table import Rank, RankTable
 
 # What launchers tell their processes. Leftovers of another launch must not reach the processes of this one.
 GROUP_VARIABLES = ("RANK_TABLE_FILE", "MINDSPORE_HCCL_CONFIG_PATH", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "SERVER_ID",
