@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Set up everything, then run the linter and the tests.
 # Usage: bash scripts/run_tests.sh [pytest arguments]     e.g.  bash scripts/run_tests.sh -m slow
+#   WITHOUT_LITE=1   do not fetch MindSpore Lite and MindSpore 2.0; tests of the C++ program on them are skipped
 set -euo pipefail
 
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/set_up_environment.sh
 . "$scripts/set_up_environment.sh"
+if [[ -z ${WITHOUT_LITE:-} ]]; then
+    bash "$scripts/set_up_lite.sh"
+fi
 cd "$scripts/.."
 
 "$PYTHON" -m ruff check .
