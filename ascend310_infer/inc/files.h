@@ -22,6 +22,9 @@ bool IsFolder(const std::string& path);
 // Hidden files are left out. UserError if the folder cannot be read.
 std::vector<std::string> ListFiles(const std::string& folder, const std::vector<std::string>& suffixes);
 
+// Bytes of a file; UserError naming it if it is not there or not a file.
+size_t FileSize(const std::string& path);
+
 // All bytes of a file; UserError naming it if it cannot be read.
 std::string ReadFile(const std::string& path);
 

@@ -22,7 +22,8 @@ struct InputSet {
 
 // Find the images below a folder: a set of preprocess.py (00_data/ and meta/index.json), .bin files, or JPEG files.
 // COCO names JPEG files by image id; files with other names get the ids 1, 2, ... in the order of their names.
-// UserError: there are none, both kinds are there, or the set is incomplete or prepared for another model.
+// UserError: there are none, both kinds are there, a .bin file has not the size of the model's input, or the set is
+// incomplete or prepared for another model.
 InputSet FindInputs(const std::string& folder, const Manifest& manifest);
 
 // The JSON index of JPEG files, in the form of preprocess.py's meta/index.json.

@@ -93,6 +93,13 @@ std::vector<std::string> ListFiles(const std::string& folder, const std::vector<
   return names;
 }
 
+size_t FileSize(const std::string& path) {
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0) throw UserError(path + ": " + Reason());
+  if (!S_ISREG(status.st_mode)) throw UserError(path + " is not a file");
+  return static_cast<size_t>(status.st_size);
+}
+
 std::string ReadFile(const std::string& path) {
   Descriptor file(path, O_RDONLY);
   struct stat status{};

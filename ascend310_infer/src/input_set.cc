@@ -15,6 +15,20 @@ namespace {
 
 constexpr int64_t kMaxId = int64_t{1} << 53;  // JSON numbers are exact up to here
 
+void RequireSize(const std::string& path, size_t size, const Manifest& manifest) {
+  const size_t wanted = manifest.ImageValues() * sizeof(float);
+  if (size == wanted) return;
+  throw UserError(path + " has " + std::to_string(size) + " bytes, float32 of shape (3, " +
+                  std::to_string(manifest.height) + ", " + std::to_string(manifest.width) + ") has " +
+                  std::to_string(wanted) + ": run preprocess.py with this model");
+}
+
+// All sizes are looked at before the first run, not when an hour's work is done.
+void AddPrepared(const std::string& name, const std::string& path, const Manifest& manifest, InputSet* set) {
+  RequireSize(path, FileSize(path), manifest);
+  set->inputs.push_back({name, path});
+}
+
 InputSet PreparedSet(const std::string& folder, const Manifest& manifest) {
   const std::string path = JoinPath(folder, "meta/index.json");
   if (!IsFile(path)) {
@@ -26,7 +40,7 @@ InputSet PreparedSet(const std::string& folder, const Manifest& manifest) {
   InputSet set;
   for (const Json& image : index["images"].Array()) {
     const std::string name = std::to_string(image["image_id"].Integer(-kMaxId, kMaxId));
-    set.inputs.push_back({name, JoinPath(folder, "00_data/" + name + ".bin")});
+    AddPrepared(name, JoinPath(folder, "00_data/" + name + ".bin"), manifest, &set);
   }
   if (set.inputs.empty()) throw UserError(path + " lists no image: run preprocess.py again");
   return set;
@@ -69,7 +83,7 @@ InputSet FindInputs(const std::string& folder, const Manifest& manifest) {
   if (!images.empty()) return JpegSet(folder, images);
   if (prepared.empty()) throw UserError("--input_path " + folder + " has no .bin, .jpg or .jpeg file");
   InputSet set;
-  for (const auto& name : prepared) set.inputs.push_back({FileStem(name), JoinPath(folder, name)});
+  for (const auto& name : prepared) AddPrepared(FileStem(name), JoinPath(folder, name), manifest, &set);
   return set;
 }
 
@@ -85,13 +99,8 @@ std::string DescribeSet(const InputSet& set, const Manifest& manifest) {
 
 void ReadPrepared(const std::string& path, const Manifest& manifest, float* planes) {
   const std::string bytes = ReadFile(path);
-  const size_t wanted = manifest.ImageValues() * sizeof(float);
-  if (bytes.size() != wanted) {
-    throw UserError(path + " has " + std::to_string(bytes.size()) + " bytes, float32 of shape (3, " +
-                    std::to_string(manifest.height) + ", " + std::to_string(manifest.width) + ") has " +
-                    std::to_string(wanted) + ": run preprocess.py with this model");
-  }
-  std::memcpy(planes, bytes.data(), wanted);  // little-endian, as x86 and Arm hosts are
+  RequireSize(path, bytes.size(), manifest);
+  std::memcpy(planes, bytes.data(), bytes.size());  // little-endian, as x86 and Arm hosts are
 }
 
 }  // namespace centernet

@@ -94,18 +94,20 @@ Manifest ReadManifest(const std::string& model_path) {
   const std::string path = model_path.substr(0, model_path.size() - suffix.size()) + ".json";
   RequireFile(model_path, "export.py writes NAME.mindir and NAME.json");
   RequireFile(path, "It is the manifest of " + FileName(model_path) + ": copy it too, or export again");
+  const Json values = Json::Parse(ReadFile(path), path);
+  Manifest manifest;
   try {
-    const Json values = Json::Parse(ReadFile(path), FileName(path));
-    const Manifest manifest = Interpret(values);
-    const std::string found = Sha256(ReadFile(model_path)), wanted = values["sha256"].String();
-    if (found != wanted) {
-      throw UserError(model_path + " is not the file that was exported: its SHA-256 is " + found.substr(0, 12) +
-                      "..., the manifest's " + wanted.substr(0, 12) + "...: copy both files again");
-    }
-    return manifest;
+    manifest = Interpret(values);
   } catch (const UserError& error) {
-    throw UserError(path + ": " + error.what() + ". If a copy is damaged, copy both files again; else export again");
+    const std::string message = error.what();
+    throw UserError((message.rfind(path, 0) == 0 ? "" : path + ": ") + message + ". Export again");
   }
+  const std::string found = Sha256(ReadFile(model_path)), wanted = values["sha256"].String();
+  if (found != wanted) {
+    throw UserError(model_path + " is not the file that was exported: its SHA-256 is " + found.substr(0, 12) + "..., " +
+                    path + " says " + wanted.substr(0, 12) + "...: copy both files again, or export again");
+  }
+  return manifest;
 }
 
 std::string DescribePreparation(const Manifest& manifest) {

@@ -108,13 +108,23 @@ def test_a_plain_folder_of_bin_files_keeps_the_names(program, work, tmp_path):
     (lambda path: path.write_bytes(path.read_bytes()[:-4]), "104.bin has 147452 bytes, float32 of shape (3, 96, 128)"),
     (lambda path: path.write_bytes(b""), "104.bin has 0 bytes"),
 ])
-def test_a_bad_input_ends_the_run_and_leaves_earlier_results(program, copy, damage, message):
-    results = copy / "cpp/result_Files"
+def test_a_bad_input_is_found_before_the_run(program, copy, damage, message):
+    before = detections(copy / "cpp/result_Files")
     damage(copy / "pre/00_data/104.bin")
     assert message in program.fails(2, model_path=copy / "model.mindir", input_path=copy / "pre",
                                     output_path=copy / "cpp", device_target="CPU")
-    assert sorted(detections(results)) == ["100_0.bin", "101_0.bin", "102_0.bin", "103_0.bin"]
-    assert not (copy / "cpp/time_Result/test_perform_result.txt").exists()
+    assert detections(copy / "cpp/result_Files").keys() == before.keys()
+
+
+def test_an_image_that_fails_leaves_whole_results_of_the_ones_before(program, copy):
+    pictures, out = copy / "coco/val2017", copy / "jpeg"
+    run(program, copy, pictures, out)
+    (pictures / "000004.jpg").write_bytes((pictures / "000004.jpg").read_bytes()[:-50])
+    assert "000004.jpg is cut off" in program.fails(2, model_path=copy / "model.mindir", input_path=pictures,
+                                                    output_path=out, device_target="CPU")
+    # Nothing of the first run completes what the second could not finish.
+    assert sorted(detections(out / "result_Files")) == ["0_0.bin", "1_0.bin", "2_0.bin", "3_0.bin"]
+    assert not (out / "time_Result/test_perform_result.txt").exists() and not (out / "meta/index.json").exists()
 
 
 def test_nonsense_out_of_the_model_is_not_written(program, copy, edit_manifest):
