@@ -108,7 +108,7 @@ def convert(tensors: dict[str, np.ndarray], source: str, config: Config, cell: n
     for parameter in cell.get_parameters():
         theirs = found.names[parameter.name]
         value = np.zeros(parameter.shape) if theirs == ABSENT else tensors[theirs]
-        value = np.ascontiguousarray(to_our_layout(source, parameter.name, value), np.float32)
+        value = np.ascontiguousarray(to_our_layout(parameter.name, value), np.float32)
         values[parameter.name] = Parameter(Tensor(value), name=parameter.name)
     load_parameters(cell, values, path)
     return found
@@ -132,7 +132,7 @@ def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path
         # A bias in front of a batch norm only moves the mean that is taken away there.
         mean = ours.replace(".0.bias", ".1.moving_mean")
         values[mean] = values[mean] - values[ours]
-    return {theirs: np.ascontiguousarray(to_their_layout(source, ours, values[ours]))
+    return {theirs: np.ascontiguousarray(to_their_layout(ours, values[ours]))
             for ours, theirs in names.items() if theirs != ABSENT}
 
 

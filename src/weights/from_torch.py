@@ -44,8 +44,11 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """
     if path.is_dir() or not path.is_file():
         raise UserError(f"--input {path}: {'is a folder, name a file' if path.is_dir() else 'there is no such file'}")
-    with path.open("rb") as file:
-        head = file.read(64)
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise UserError(f"--input {path} cannot be read: {error.strerror or error}") from error
     if head[:4] == b"PK\x03\x04":
         _require_intact_zip(path)
         content = _read_torch(path)
@@ -89,7 +92,7 @@ def write_weights(path: Path, tensors: dict[str, np.ndarray], wrapped: bool) -> 
             torch.save({"epoch": 0, "state_dict": state} if wrapped else state, unfinished)
         unfinished.chmod(0o644)
         os.replace(unfinished, path)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise UserError(f"--output {path} could not be written: {str(error).splitlines()[0]}. Is the folder writable, "

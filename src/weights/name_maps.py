@@ -160,11 +160,11 @@ def is_ignored(source: str, name: str) -> bool:
     return any(re.search(pattern, name) for pattern in SOURCES[source].ignored)
 
 
-def to_our_layout(source: str, name: str, value: np.ndarray) -> np.ndarray:
-    """The value of our parameter name, from the source's; only channels of offset layers are in another order."""
-    return value[list(OFFSET_ORDER)] if OFFSET_LAYER in name and source != "modelzoo" else value
+def to_our_layout(name: str, value: np.ndarray) -> np.ndarray:
+    """The value of our parameter name, from a source's; only channels of offset layers are in another order."""
+    return value[list(OFFSET_ORDER)] if OFFSET_LAYER in name else value
 
 
-def to_their_layout(source: str, name: str, value: np.ndarray) -> np.ndarray:
+def to_their_layout(name: str, value: np.ndarray) -> np.ndarray:
     """The inverse of to_our_layout."""
-    return value[np.argsort(OFFSET_ORDER)] if OFFSET_LAYER in name and source != "modelzoo" else value
+    return value[np.argsort(OFFSET_ORDER)] if OFFSET_LAYER in name else value

@@ -93,7 +93,7 @@ def test_a_network_that_a_source_has_not_got_is_refused():
 def test_offset_channels_are_sorted_as_mmcv_does_on_ascend():
     # mmcv feeds the device's operator the odd channels, x, then the even ones, y, then the masks.
     value = np.arange(27)
-    ours = to_our_layout("mmdet", "neck.0.before.0.offset.bias", value)
+    ours = to_our_layout("neck.0.before.0.offset.bias", value)
     assert ours.tolist() == [*value[:18][1::2], *value[:18][::2], *value[18:]]
-    assert to_their_layout("mmdet", "neck.0.before.0.offset.bias", ours).tolist() == value.tolist()
-    assert to_our_layout("official", "neck.0.before.0.bias", value).tolist() == value.tolist()
+    assert to_their_layout("neck.0.before.0.offset.bias", ours).tolist() == value.tolist()
+    assert to_our_layout("neck.0.before.0.bias", value).tolist() == value.tolist()
