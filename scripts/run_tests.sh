@@ -7,6 +7,11 @@ set -euo pipefail
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/set_up_environment.sh
 . "$scripts/set_up_environment.sh"
+if ! "$PYTHON" -c 'import torch' 2>/dev/null; then
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --retries 1 \
+        --requirement "$scripts/../requirements-convert.txt" \
+        || echo "note: PyTorch was not installed (requirements-convert.txt): the tests of .pth files will be skipped" >&2
+fi
 if [[ -z ${WITHOUT_LITE:-} ]]; then
     bash "$scripts/set_up_lite.sh"
 fi
