@@ -15,7 +15,7 @@ POSITIVE = ("download_timeout", "shard_num", "device_num", "epoch_size", "data_s
 NOT_NEGATIVE = ("device_id", "seed", "eval_interval", "dataset_config.shift", "dataset_config.scale",
                 "dataset_config.rotate", "net_config.head_conv", "net_config.hm_weight", "net_config.off_weight",
                 "net_config.wh_weight", "train_config.grad_clip", "train_config.reference_batch",
-                "train_config.Adam.weight_decay",
+                "train_config.Adam.weight_decay", "train_config.SGD.weight_decay",
                 "train_config.MultiDecay.warmup_steps", "train_config.PolyDecay.warmup_steps",
                 "train_config.PolyDecay.end_learning_rate", "eval_config.pad")
 # What the networks of one layout must be set to: num_stacks, necks, neck_filters, and why.
@@ -132,6 +132,10 @@ def _modes(config: Config) -> list[str]:
     if train.reference_batch == 0 and (train.lr_scale != "none" or train.warmup_scale):
         problems.append("train_config.lr_scale and train_config.warmup_scale need train_config.reference_batch: the "
                         "images of a step on all devices that the learning rate and the warm-up were chosen for")
+    if not 0 <= train.SGD.momentum < 1:
+        problems.append(f"train_config.SGD.momentum must be at least 0 and below 1, found {train.SGD.momentum}")
+    if train.SGD.nesterov and train.SGD.momentum == 0:
+        problems.append("train_config.SGD.nesterov needs train_config.SGD.momentum above 0")
     epochs = train.MultiDecay.multi_epochs
     if any(later <= earlier for earlier, later in zip(epochs, epochs[1:])) or min(epochs, default=1) < 1:
         problems.append(f"train_config.MultiDecay.multi_epochs must grow from 1 on, found {list(epochs)}")

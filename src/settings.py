@@ -67,6 +67,16 @@ class AdamConfig:
 
 
 @dataclass(frozen=True)
+class SGDConfig:
+    """nn.SGD beside its learning rate; the decay is L2."""
+
+    momentum: float
+    weight_decay: float
+    nesterov: bool
+    decay_filter: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PolyDecayConfig:
     """Polynomial decay after a linear warm-up."""
 
@@ -104,6 +114,7 @@ class TrainConfig:
     reference_batch: int
     warmup_scale: bool
     Adam: AdamConfig
+    SGD: SGDConfig
     PolyDecay: PolyDecayConfig
     MultiDecay: MultiDecayConfig
 

@@ -12,6 +12,7 @@ from src.config import Config, write_config
 from src.errors import UserError
 from src.training.checkpoints import CheckpointKeeper
 from src.training.loop import Plan, profiler
+from src.training.optimizer import describe_optimizer
 from src.training.schedule import describe_schedule
 from src.training.step import TrainStep
 from src.training.train_log import METRICS, TrainLog, plot_losses
@@ -82,6 +83,7 @@ def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: 
              f"data: {plan.conditions['num_images']} images, {len(categories)} categories, {height} x {width} pixels",
              f"network: {net.backbone}, neck {net.neck}, {parameters / 1e6:.3f} M trainable parameters",
              f"batch: {train.batch_size} on each device x {devices} = {images} in all",
+             f"optimizer: {describe_optimizer(train)}",
              describe_schedule(train, images),
              f"steps: {plan.start_step} done, {plan.total_steps} in all, {plan.steps_per_epoch} in an epoch",
              f"checkpoints: {folders[0] if config.enable_save_ckpt else 'none'}; log, metrics and plot: {folders[1]}"]

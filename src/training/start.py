@@ -25,9 +25,11 @@ from src.weights.transfer import load_backbone, load_for_fine_tuning
 
 LOG = logging.getLogger("centernet")
 
-# What decides which images a step sees, and what sets it: a resumed run must agree with the first in all.
+# What decides which images a step sees and what its update is, and what sets it: a resumed run must agree with the
+# first in all. (The momentum is among the optimizer's parameters: a checkpoint would overrule the configuration.)
 CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size", "device_num": "the number of devices",
-              "do_shuffle": "--do_shuffle", "num_images": "the number of images in --mindrecord_dir",
+              "do_shuffle": "--do_shuffle", "optimizer": "--train_config.optimizer",
+              "momentum": "--train_config.SGD.momentum", "num_images": "the number of images in --mindrecord_dir",
               "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
               "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)"}
 
@@ -49,13 +51,15 @@ def validation_data(config: Config, categories: Categories) -> CocoDataset | Non
 
 def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: int) -> Plan:
     """A training from its first step to the one that train_steps or epoch_size ask for."""
+    train = config.train_config
     total = config.train_steps if config.train_steps > 0 else config.epoch_size * steps_per_epoch
-    conditions = {"seed": config.seed, "batch_size": config.train_config.batch_size, "device_num": devices,
+    conditions = {"seed": config.seed, "batch_size": train.batch_size, "device_num": devices,
                   "do_shuffle": config.do_shuffle, "num_images": num_images,
-                  "rate_factor": rate_factor(config.train_config, config.train_config.batch_size * devices),
-                  "warmup_factor": warmup_factor(config.train_config, config.train_config.batch_size * devices)}
+                  "optimizer": train.optimizer, "momentum": train.SGD.momentum,
+                  "rate_factor": rate_factor(train, train.batch_size * devices),
+                  "warmup_factor": warmup_factor(train, train.batch_size * devices)}
     # Without a loss scale nothing is lowered after an overflow, so trying again is of no use.
-    allowed = config.train_config.max_skipped_steps if config.enable_lossscale else 1
+    allowed = train.max_skipped_steps if config.enable_lossscale else 1
     return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions)
 
 

@@ -28,7 +28,7 @@ class TrainStep(nn.Cell):
     back), except that a dynamic loss scale is halved.
 
     All state is Parameters, so that a checkpoint of this cell is complete: the network's
-    under their own names, Adam's, `loss_scale` (float32) and `good_steps` (int32).
+    under their own names, the optimizer's, `loss_scale` (float32) and `good_steps` (int32).
 
     On several devices gradients, losses and batch norm statistics are averaged in every step, so that all state is
     the same everywhere: any device can evaluate, and the checkpoint of one resumes all.

@@ -54,16 +54,20 @@ def error(capsys):
     return capsys.readouterr().err
 
 
-def test_half_and_half_equal_the_whole_bit_for_bit(shards, tmp_path, capsys):
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    assert train_tiny(shards, whole, "--train_steps", "4") == 0
+@pytest.mark.parametrize(("optimizer", "described"), [
+    ("Adam", "optimizer: Adam\n"),
+    ("SGD", "optimizer: SGD, momentum 0.9, weight decay 0.0001 on .weight .bias .gamma .beta\n")])
+def test_half_and_half_equal_the_whole_bit_for_bit(shards, tmp_path, capsys, optimizer, described):
+    whole, halves, choice = tmp_path / "whole", tmp_path / "halves", ("--train_config.optimizer", optimizer)
+    assert train_tiny(shards, whole, "--train_steps", "4", *choice) == 0
     printed = capsys.readouterr().out
+    assert described in printed
     assert "data: 7 images, 3 categories, 64 x 64 pixels" in printed and "3 in an epoch" in printed
     assert "enable_data_sink has no effect on CPU" in printed
     assert {"centernet-2_1.ckpt", "last.ckpt", "config.yaml", "loss.png", "metrics.jsonl"} == {
         path.name for path in whole.iterdir()}
-    assert train_tiny(shards, halves, "--train_steps", "2") == 0
-    assert train_tiny(shards, halves, "--train_steps", "4", "--resume", "true", "--num_workers", "2",
+    assert train_tiny(shards, halves, "--train_steps", "2", *choice) == 0
+    assert train_tiny(shards, halves, "--train_steps", "4", "--resume", "true", "--num_workers", "2", *choice,
                       "--load_checkpoint_path", str(halves / "last.ckpt")) == 0
     assert bits(whole / "last.ckpt") == bits(halves / "last.ckpt")
     losses = [[row["loss"] for row in map(json.loads, (folder / "metrics.jsonl").open()) if row["kind"] == "step"]
@@ -129,6 +133,8 @@ def test_mistakes_are_named_before_anything_is_compiled(shards, tmp_path, capsys
     (("--seed", "4"), "--seed was 317, now 4"),
     (("--train_config.batch_size", "3"), "--train_config.batch_size was 2, now 3"),
     (("--train_config.lr_scale", "linear"), "learning rate (--train_config.lr_scale) was 1.0, now 0.0"),
+    (("--train_config.optimizer", "SGD"), "--train_config.optimizer was Adam, now SGD"),
+    (("--train_config.SGD.momentum", "0.5"), "--train_config.SGD.momentum was 0.9, now 0.5"),
     (("--train_config.warmup_scale", "true"), "the warm-up (--train_config.warmup_scale) was 1.0, now 128"),
     (("--net_config.head_conv", "16"), "net_config.head_conv 8 (configured: 16)"),
     (("--train_steps", "2"), "has done 2 steps, and this training ends at 2"),
