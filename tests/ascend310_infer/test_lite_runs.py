@@ -13,7 +13,7 @@ import infer
 import postprocess
 import preprocess
 from scripts import export_mindir_lite20
-from src.export.mindir import largest_difference_of_detections
+from src.export.compare import largest_difference_of_detections
 from src.inference.decode import Detect
 
 

@@ -94,10 +94,20 @@ def test_every_form_of_json_is_read(program, fake_model, tmp_path):
     values["mean"] = [4e-1, 45e-2, 5E-1]
     for text in (json.dumps(values), json.dumps(values, ensure_ascii=False), json.dumps(values, indent="\t"),
                  f"\r\n {json.dumps(values, separators=(',', ':'))}\n", json.dumps(values).replace("/", "\\/")):
-        model.with_suffix(".json").write_text(text)
+        model.with_suffix(".json").write_text(text, encoding="utf-8")
         (tmp_path / "empty").mkdir(exist_ok=True)
         # The next complaint is about the input folder: the manifest was understood.
         assert "has no .bin, .jpg or .jpeg file" in program.fails(2, model_path=model, input_path=tmp_path / "empty")
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_texts_of_all_alphabets_are_read(program, fake_model, inputs, tmp_path, ascii_only):
+    model = fake_model()
+    values = json.loads(model.with_suffix(".json").read_text())
+    values["versions"]["mindspore"] = '2 "é" ü 漢 \\ 😀'
+    model.with_suffix(".json").write_text(json.dumps(values, ensure_ascii=ascii_only), encoding="utf-8")
+    message = program.fails(1, model_path=model, input_path=inputs, output_path=tmp_path / "out", device_target="CPU")
+    assert 'written by MindSpore 2 "é" ü 漢 \\ 😀;' in message
 
 
 @pytest.mark.parametrize("size", [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 100003])
