@@ -49,7 +49,8 @@ def test_all_ranks_end_well(tmp_path):
 
 def test_a_dead_rank_ends_the_job_with_its_last_lines(tmp_path):
     start = time.monotonic()
-    job = supervise(tmp_path, LONG, "import sys; [print('line', n) for n in range(99)]; sys.exit('out of memory')")
+    job = supervise(tmp_path, LONG, "import sys; [print('line', n, flush=True) for n in range(99)]; "
+                    "sys.exit('out of memory')")
     output, _ = job.communicate(timeout=20)
     assert job.returncode == 1 and time.monotonic() - start < 10
     assert f"error: rank 1 ended with status 1; its log is {tmp_path}/LOG1/training_log.txt" in output
