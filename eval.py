@@ -1,6 +1,7 @@
-"""Evaluate a checkpoint on a data set in COCO's format: 12 COCO figures, AP of each category, files, pictures.
+"""Evaluate a checkpoint or an exported model on a COCO data set: 12 figures, AP of each category, files, pictures.
 
     python eval.py --device_target CPU --load_checkpoint_path centernet.ckpt --data_dir /path/to/coco --run_mode val
+    python eval.py --device_target CPU --load_checkpoint_path centernet.onnx --data_dir /path/to/coco
 """
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ def run(config: Config) -> None:
     from src.inference.report import report, result_folder
 
     if not config.load_checkpoint_path:
-        raise UserError("--load_checkpoint_path is not set: name the checkpoint to evaluate")
+        raise UserError("--load_checkpoint_path is not set: name the checkpoint (or exported model) to evaluate")
     dataset = read_coco(*locate(config.data_dir, config.run_mode, config.annotation_file, config.image_dir))
     require_whole(dataset)
     folder = result_folder(config)  # before hours of detection, not after them
@@ -32,13 +33,19 @@ def run(config: Config) -> None:
 
 
 def _backend(config: Config, dataset):
-    """The checkpoint's network, normalised as it was trained, if its categories are the data set's."""
+    """The exported model, or the checkpoint's network, normalised as trained, if its categories are the data set's."""
     from src.categories import require_same
     from src.inference.backends import CheckpointBackend
+    from src.inference.exported import is_exported, open_exported
     from src.models.centernet import build_centernet
     from src.weights.checkpoint import load_network, read_checkpoint, require_preset
 
     path, data, evaluation = config.load_checkpoint_path, config.dataset_config, config.eval_config
+    if is_exported(path, config.backend):
+        exported = open_exported(path, evaluation)
+        require_same(exported.categories, dataset.categories, path, str(dataset.annotation_file),
+                     "Evaluate on a data set of the same categories, or export a model trained on this one")
+        return exported
     checkpoint = read_checkpoint(path)
     record = checkpoint.record
     if record is not None:
@@ -53,7 +60,7 @@ def _backend(config: Config, dataset):
 
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, evaluate, return the exit status."""
-    return run_entry("eval", "Evaluate a checkpoint on a data set in COCO's format.", run, argv)
+    return run_entry("eval", "Evaluate a checkpoint or an exported model on a data set.", run, argv)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Export a checkpoint as a fixed-shape MINDIR with a manifest beside it.
+"""Export a checkpoint as MINDIR or ONNX, with a manifest beside it.
 
     python export.py --device_target CPU --export_load_ckpt centernet.ckpt --export_name centernet --input_res 512 512
+    python export.py --device_target CPU --export_load_ckpt centernet.ckpt --export_name centernet --export_format ONNX
 """
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from src.runtime.entry import run_entry
 
 def run(config: Config) -> None:
     """Read the checkpoint, build its network, export it and compare the result with it."""
-    from src.export.mindir import describe, export_mindir, target_path
+    from src.export.describe import describe, target_path
+    from src.export.publish import export_model
     from src.inference.manifest import manifest_path
     from src.models.centernet import build_centernet
     from src.weights.checkpoint import load_network, read_checkpoint, require_preset
@@ -24,7 +26,7 @@ def run(config: Config) -> None:
     log = logging.getLogger("centernet")
     if not config.export_load_ckpt:
         raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
-    target = target_path(config.export_name)
+    target = target_path(config.export_name, config.export_format)
     set_up_device(config.device_target, config.device_id, config.seed)
     checkpoint = read_checkpoint(config.export_load_ckpt)
     if checkpoint.record:
@@ -34,7 +36,7 @@ def run(config: Config) -> None:
     load_network(network, checkpoint, config.export_load_ckpt)
     replaced = target.is_file()
     start = time.perf_counter()
-    error = export_mindir(network, manifest, target)
+    error = export_model(network, manifest, target)
     log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
              time.perf_counter() - start, list(manifest.input_shape), len(manifest.categories),
              f"output (B, {manifest.K}, 6)" if manifest.decode else "outputs hm, wh, reg")
@@ -45,7 +47,7 @@ def run(config: Config) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, export, return the exit status."""
-    return run_entry("export", "Export a checkpoint as a fixed-shape MINDIR with a manifest beside it.", run, argv)
+    return run_entry("export", "Export a checkpoint as MINDIR or ONNX, with a manifest beside it.", run, argv)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python infer.py --device_target CPU --image street.jpg --model_path centernet.ckpt --save_result_dir found
     python infer.py --device_target CPU --predict_dir prepared --model_path centernet.mindir --result_path result_Files
+    python infer.py --device_target CPU --image street.jpg --model_path centernet.onnx --save_result_dir found
 """
 from __future__ import annotations
 
@@ -21,12 +22,12 @@ def run(config: Config) -> None:
     from src.inference.prepared import run_prepared
 
     if not config.model_path:
-        raise UserError("--model_path is not set: name a checkpoint (.ckpt) or an exported model (.mindir)")
+        raise UserError("--model_path is not set: name a checkpoint (.ckpt) or an exported model (.mindir, .onnx)")
     if bool(config.image) == bool(config.predict_dir):
         raise UserError("give either --image (pictures) or --predict_dir (the output of preprocess.py)")
-    if config.predict_dir and not config.model_path.endswith(".mindir"):
-        raise UserError(f"--predict_dir holds inputs of one fixed size: they need an exported model (.mindir), found "
-                        f"--model_path {config.model_path}")
+    if config.predict_dir and not config.model_path.endswith((".mindir", ".onnx")):
+        raise UserError(f"--predict_dir holds inputs of one fixed size: they need an exported model (.mindir, .onnx), "
+                        f"found --model_path {config.model_path}")
     if config.predict_dir and not config.result_path:
         raise UserError("--result_path is not set: name the folder for the model's raw output")
     images = find_images(config.image) if config.image else []
@@ -41,16 +42,14 @@ def run(config: Config) -> None:
 def _load(config: Config):
     """The backend of --model_path, and the (height, width) of its input without keep_res."""
     from src.categories import categories_from_names
-    from src.inference.backends import CheckpointBackend, MindirBackend
+    from src.inference.backends import CheckpointBackend
+    from src.inference.exported import is_exported, open_exported
     from src.models.centernet import build_centernet
     from src.weights.checkpoint import load_network, network_config, read_checkpoint
 
     path, evaluation = config.model_path, config.eval_config
-    if path.endswith(".mindir"):
-        backend = MindirBackend(path)
-        if evaluation.flip_test and not backend.manifest.flip_test:
-            raise UserError(f"eval_config.flip_test: {path} was exported without it: export it again with "
-                            "--eval_config.flip_test true")
+    if is_exported(path, config.backend):
+        backend = open_exported(path, evaluation)
         return backend, backend.fixed_shape[1:]
     checkpoint = read_checkpoint(path)
     net, data, record = config.net_config, config.dataset_config, checkpoint.record

@@ -26,7 +26,8 @@ WORKER = Path(__file__).with_name("export_in_mindspore20.py")
 
 def run(config: Config) -> None:
     """Read the checkpoint, let MindSpore 2.0 write it, compare, publish."""
-    from src.export.mindir import TOLERANCE, describe, target_path
+    from src.export.compare import TOLERANCE
+    from src.export.describe import describe, target_path
     from src.inference.manifest import file_sha256, manifest_path, write_manifest
     from src.models.centernet import build_centernet
     from src.weights.checkpoint import load_network, read_checkpoint, require_preset
@@ -36,7 +37,7 @@ def run(config: Config) -> None:
         raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
     if config.net_config.neck == "deform" and config.export_deform != "gather":
         raise UserError("MindSpore Lite 2.0 cannot run the operator DeformableOffsets: add --export_deform gather")
-    target = target_path(config.export_name)
+    target = target_path(config.export_name, "MINDIR")
     set_up_device("CPU", 0, config.seed)
     checkpoint = read_checkpoint(config.export_load_ckpt)
     if checkpoint.record:
@@ -106,7 +107,7 @@ def _run_worker(folder: Path) -> str:
 
 def _compare(folder: Path, manifest, expected: list[np.ndarray]):
     """Name and shape of each output that the written file gave, and their largest difference from the expected."""
-    from src.export.mindir import largest_difference, largest_difference_of_detections
+    from src.export.compare import largest_difference, largest_difference_of_detections
 
     found = [np.load(folder / f"output_{index}.npy", allow_pickle=False) for index in range(len(expected))]
     measure = largest_difference_of_detections if manifest.decode else largest_difference

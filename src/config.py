@@ -36,14 +36,14 @@ ENTRY_FLAGS = {
               "save_checkpoint_steps", "save_checkpoint_num", "mindrecord_dir", "mindrecord_prefix",
               "save_result_dir", "num_workers", "eval_interval", "data_dir", "annotation_file", "image_dir",
               "dataset_config", "net_config", "train_config", "eval_config"),
-    "eval": ("distribute", "device_num", "load_checkpoint_path", "data_dir", "run_mode", "visual_image",
+    "eval": ("distribute", "device_num", "load_checkpoint_path", "backend", "data_dir", "run_mode", "visual_image",
              "enable_eval", "save_result_dir", "annotation_file", "image_dir", "num_workers", "dataset_config",
              "net_config", "eval_config"),
     "export": ("export_load_ckpt", "export_format", "export_name", "export_decode", "export_deform",
                "export_batch_size", "input_res", "dataset_config", "net_config", "eval_config"),
     "convert_weights": ("source", "input", "output", "reverse", "category_file", "dataset_config", "net_config"),
     "preprocess": ("model_path", "val_data_dir", "annotation_file", "image_dir", "predict_dir"),
-    "infer": ("model_path", "image", "predict_dir", "result_path", "save_result_dir", "eval_config"),
+    "infer": ("model_path", "backend", "image", "predict_dir", "result_path", "save_result_dir", "eval_config"),
     "postprocess": ("model_path", "result_path", "meta_path", "label_path", "save_path", "eval_config"),
 }
 

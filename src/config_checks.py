@@ -6,16 +6,16 @@ from typing import Any
 from src.settings import Config, DatasetConfig, NetConfig
 
 POSITIVE = ("download_timeout", "shard_num", "device_num", "epoch_size", "data_sink_steps", "save_checkpoint_steps",
-            "save_checkpoint_num", "num_workers", "export_batch_size", "dataset_config.num_classes",
+            "save_checkpoint_num", "num_workers", "dataset_config.num_classes",
             "dataset_config.max_objs", "net_config.num_stacks", "train_config.batch_size",
             "train_config.loss_scale_value", "train_config.loss_scale_window", "train_config.max_skipped_steps",
             "train_config.MultiDecay.learning_rate", "train_config.MultiDecay.eps", "train_config.MultiDecay.factor",
             "train_config.PolyDecay.learning_rate", "train_config.PolyDecay.eps", "train_config.PolyDecay.power",
             "eval_config.K", "eval_config.batch_size")
-NOT_NEGATIVE = ("device_id", "seed", "eval_interval", "dataset_config.shift", "dataset_config.scale",
-                "dataset_config.rotate", "net_config.head_conv", "net_config.hm_weight", "net_config.off_weight",
-                "net_config.wh_weight", "train_config.grad_clip", "train_config.reference_batch",
-                "train_config.Adam.weight_decay", "train_config.SGD.weight_decay",
+NOT_NEGATIVE = ("device_id", "seed", "eval_interval", "export_batch_size", "dataset_config.shift",
+                "dataset_config.scale", "dataset_config.rotate", "net_config.head_conv", "net_config.hm_weight",
+                "net_config.off_weight", "net_config.wh_weight", "train_config.grad_clip",
+                "train_config.reference_batch", "train_config.Adam.weight_decay", "train_config.SGD.weight_decay",
                 "train_config.MultiDecay.warmup_steps", "train_config.PolyDecay.warmup_steps",
                 "train_config.PolyDecay.end_learning_rate", "eval_config.pad")
 # What the networks of one layout must be set to: num_stacks, necks, neck_filters, and why.

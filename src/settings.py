@@ -195,6 +195,7 @@ class Config:
     reverse: bool
     category_file: str
     model_path: str
+    backend: str
     image: str
     val_data_dir: str
     predict_dir: str

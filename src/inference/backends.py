@@ -1,11 +1,10 @@
-"""Two things that detect on a batch of prepared images: a checkpoint's network, and an exported MINDIR.
+"""What detects on a batch of prepared images: a checkpoint's network here, exported models in exported.py.
 
-Evaluation, infer.py and the tests see only the Backend contract, so both give
+Evaluation, infer.py and the tests see only the Backend contract, so all give
 comparable numbers through the same preparation and post-processing.
 """
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 import mindspore as ms
@@ -14,8 +13,7 @@ from mindspore import nn
 
 from src.categories import Categories
 from src.errors import UserError
-from src.inference.decode import Decode, Detect
-from src.inference.manifest import read_manifest
+from src.inference.decode import Detect
 from src.settings import DatasetConfig, NetConfig
 
 
@@ -24,7 +22,7 @@ class Backend(Protocol):
 
     mean, std are of pixels / 255 in the network's colour order (RGB if to_rgb,
     else BGR); K detections an image; fixed_shape is (B, H, W) of a model whose
-    input size is frozen, None if any size goes.
+    input size is frozen (B is 0 if any number of images goes), None if any size goes.
     """
 
     mean: tuple[float, float, float]
@@ -61,44 +59,6 @@ class CheckpointBackend:
         # At each call: a training loop that validates switches the network back in between.
         self._detect.set_train(False)
         return self._detect(ms.Tensor(np.ascontiguousarray(images, np.float32))).asnumpy()
-
-
-class MindirBackend:
-    """An exported MINDIR at its one input size; fewer images than its batch are padded, more are split."""
-
-    def __init__(self, model_path: str | Path):
-        path = Path(model_path)
-        if path.suffix != ".mindir":
-            raise UserError(f"--model_path {path}: an exported model's name ends in .mindir")
-        self.manifest = manifest = read_manifest(path)
-        self.mean, self.std, self.to_rgb = manifest.mean, manifest.std, manifest.color_order == "RGB"
-        self.categories = manifest.categories
-        self.down_ratio = manifest.down_ratio
-        self.K = manifest.K
-        batch, _, height, width = manifest.input_shape
-        self.fixed_shape = (batch, height, width)
-        self._decode = None if manifest.decode else Decode(manifest.K, manifest.cat_spec_wh)
-        try:
-            self._graph = nn.GraphCell(ms.load(str(path)))
-        except (RuntimeError, ValueError) as error:
-            raise UserError(f"{path} is whole, but MindSpore {ms.__version__} cannot load it (written by MindSpore "
-                            f"{manifest.versions.get('mindspore', 'unknown')}): export the checkpoint again") from error
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect on float32 (B,3,H,W), any B, see Backend; raises UserError for another size than the model's."""
-        batch, height, width = self.fixed_shape
-        if images.shape[1:] != (3, height, width):
-            raise UserError(f"the model takes images of shape {(3, height, width)}, found {images.shape[1:]}: prepare "
-                            "them at the model's size, or export again with --input_res")
-        return np.concatenate([self._run(images[first:first + batch]) for first in range(0, len(images), batch)])
-
-    def _run(self, images: np.ndarray) -> np.ndarray:
-        batch = self.fixed_shape[0]
-        full = np.zeros((batch, *images.shape[1:]), np.float32)
-        full[:len(images)] = images
-        outputs = self._graph(ms.Tensor(full))
-        detections = outputs if self._decode is None else self._decode(*outputs)
-        return detections.asnumpy()[:len(images)]
 
 
 def map_size(height: int, width: int) -> tuple[int, int]:

@@ -73,6 +73,7 @@ def detect_images(backend: Backend, images: Sequence[CocoImage], evaluation: Eva
     """
     fixed = backend.fixed_shape
     size = fixed[0] if fixed else (1 if evaluation.keep_res else evaluation.batch_size)
+    size = size or evaluation.batch_size  # an exported model that takes any number
 
     def work(image: CocoImage) -> Prepared:
         pixels = read_image(image.path)

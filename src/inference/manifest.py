@@ -1,7 +1,7 @@
 """The JSON file beside an exported model: what a program needs to feed it and to read its output.
 
 Python and C++ take sizes, normalisation and categories from here, never from
-constants of their own. NAME.json belongs to NAME.mindir by the SHA-256 of its bytes.
+constants of their own. A manifest belongs to its model by the SHA-256 of the model's bytes.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Manifest:
 
     Attributes:
         input_name: name of the only input.
-        input_shape: (B, 3, H, W), fixed in the graph.
+        input_shape: (B, 3, H, W), fixed in the graph; B is 0, here and in outputs, if any number of images goes.
         input_dtype: "float32".
         color_order: "BGR" or "RGB"; channels of the input, of mean and of std.
         mean, std: of pixels / 255; the input is (pixel / 255 - mean) / std.
@@ -63,8 +63,10 @@ class Manifest:
 
 
 def manifest_path(model_path: Path) -> Path:
-    """NAME.json beside NAME.mindir."""
-    return model_path.with_suffix(".json")
+    """NAME.json beside NAME.mindir; NAME.onnx.json beside NAME.onnx, as a NAME may have both formats."""
+    if model_path.suffix == ".mindir":
+        return model_path.with_suffix(".json")
+    return model_path.with_name(f"{model_path.name}.json")
 
 
 def file_sha256(path: Path) -> str:
@@ -103,7 +105,8 @@ def read_manifest(model_path: str | Path) -> Manifest:
     model = Path(model_path)
     path = manifest_path(model)
     if not model.is_file():
-        raise UserError(f"--model_path {model}: there is no such file. export.py writes NAME.mindir and NAME.json")
+        raise UserError(f"--model_path {model}: there is no such file. export.py writes NAME.mindir and NAME.json, or "
+                        "NAME.onnx and NAME.onnx.json")
     if model.suffix == ".ckpt":
         raise UserError(f"--model_path {model} is a checkpoint, an exported model is needed: export.py "
                         f"--export_load_ckpt {model} --export_name {model.with_suffix('')} makes one")

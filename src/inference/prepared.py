@@ -190,7 +190,7 @@ def run_prepared(backend: Backend, manifest: Manifest, predict_dir: Path, result
         UserError: an input is missing or of a wrong size, or result_dir cannot be written.
     """
     names = read_index(predict_dir / METAS, manifest).names
-    ids, batch, seconds = list(names), manifest.input_shape[0], []
+    ids, batch, seconds = list(names), manifest.input_shape[0] or 1, []
     try:
         result_dir.mkdir(parents=True, exist_ok=True)
         for image_id in ids:  # else an interrupted run would mix with the one before

@@ -8,6 +8,7 @@ sampling first, rows of Cout instead of Cin values are moved, and Cin is the lar
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import mindspore as ms
 import numpy as np
@@ -101,12 +102,17 @@ def with_gathers(network: nn.Cell) -> nn.Cell:
 
     Parameters keep their names; the shapes of the layers' weights differ.
     """
+    return with_deform_layers(network, GatherDeformConv)
+
+
+def with_deform_layers(network: nn.Cell, make: Callable[[DeformConv], nn.Cell]) -> nn.Cell:
+    """A copy of a network with make(layer) in the place of each DeformConv; parameters are named by their place."""
     network = copy.deepcopy(network)
     for _, cell in list(network.cells_and_names()):
         if isinstance(cell, nn.SequentialCell):
             for index, layer in enumerate(cell):
                 if isinstance(layer, DeformConv):
-                    cell[index] = GatherDeformConv(layer)
+                    cell[index] = make(layer)
     for name, parameter in network.parameters_and_names():
         parameter.name = name
     return network

@@ -12,15 +12,12 @@ from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 import export
 from src.errors import UserError
 from src.export import mindir
-from src.export.mindir import (
-    describe,
-    export_mindir,
-    largest_difference,
-    largest_difference_of_detections,
-    target_path,
-)
+from src.export.compare import largest_difference, largest_difference_of_detections
+from src.export.describe import describe, target_path
 from src.export.operators import operators
-from src.inference.backends import CheckpointBackend, MindirBackend
+from src.export.publish import export_model
+from src.inference.backends import CheckpointBackend
+from src.inference.exported import ExportedBackend
 from src.inference.manifest import read_manifest
 from src.weights.checkpoint import model_record
 
@@ -50,8 +47,8 @@ def images():
 def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, flags, net):
     network, config, manifest = make(tmp_path, *flags, **net)
     path = tmp_path / "model.mindir"
-    assert export_mindir(network, manifest, path) <= 1e-3
-    exported = MindirBackend(path)
+    assert export_model(network, manifest, path) <= 1e-3
+    exported = ExportedBackend(path)
     reference = CheckpointBackend(network, config.net_config, config.dataset_config, CATEGORIES, 20,
                                   config.eval_config.flip_test)
     expected = reference(images)
@@ -64,7 +61,7 @@ def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, f
 def test_raw_maps_are_named_and_shaped_as_the_manifest_says(tmp_path, images):
     network, _, manifest = make(tmp_path, "--export_decode", "false", cat_spec_wh=True)
     path = tmp_path / "maps.mindir"
-    export_mindir(network, manifest, path)
+    export_model(network, manifest, path)
     outputs = nn.GraphCell(ms.load(str(path)))(ms.Tensor(images[:1]))
     described = read_manifest(path).outputs
     assert described == (("hm", (1, 3, 16, 16)), ("wh", (1, 6, 16, 16)), ("reg", (1, 2, 16, 16)))
@@ -86,7 +83,7 @@ def test_both_forms_of_the_deformable_layers_give_the_checkpoint_s_maps(tmp_path
                 values = np.random.default_rng(4).normal(0, sigma, parameter.shape)
                 parameter.set_data(ms.Tensor(values.astype(np.float32)))
         path = tmp_path / f"{form}.mindir"
-        assert export_mindir(network, manifest, path) <= 2e-4
+        assert export_model(network, manifest, path) <= 2e-4
         assert read_manifest(path).deform == form
         expected = network(ms.Tensor(images))
         for found, reference in zip(nn.GraphCell(ms.load(str(path)))(ms.Tensor(images)), expected):
@@ -100,7 +97,7 @@ def test_both_forms_of_the_deformable_layers_give_the_checkpoint_s_maps(tmp_path
 @pytest.mark.parametrize("form", ["native", "gather"])
 def test_the_documented_table_has_every_operator(tmp_path, form):
     network, _, manifest = make(tmp_path, "--export_deform", form, "--eval_config.flip_test", "true", neck="deform")
-    export_mindir(network, manifest, tmp_path / "model.mindir")
+    export_model(network, manifest, tmp_path / "model.mindir")
     page = (Path(__file__).parents[2] / "docs/ascend.md").read_text()
     documented = set(re.findall(r"^\| (\w+) \|", page, re.MULTILINE))
     assert set(operators(tmp_path / "model.mindir")) <= documented
@@ -111,7 +108,7 @@ def test_a_gather_graph_that_differs_from_the_checkpoint_is_not_published(tmp_pa
     network, _, manifest = make(tmp_path, "--export_deform", "gather", "--export_decode", "false", neck="deform")
     monkeypatch.setattr(mindir, "with_gathers", lambda net: tiny_network(read_config(tiny_config(tmp_path))))
     with pytest.raises(UserError, match="differs from the checkpoint's by .*nothing was written"):
-        export_mindir(network, manifest, tmp_path / "model.mindir")
+        export_model(network, manifest, tmp_path / "model.mindir")
 
 
 def test_gather_is_said_to_change_nothing_without_deformable_layers(tmp_path, caplog):
@@ -141,10 +138,10 @@ def test_an_input_that_is_no_multiple_of_32_warns_and_detects_the_same(tmp_path,
     network, config, manifest = make(tmp_path, "--input_res", "68", "72")
     assert "24 x 24 cells of 4 pixels" in caplog.text
     path = tmp_path / "odd.mindir"
-    export_mindir(network, manifest, path)
+    export_model(network, manifest, path)
     images = np.random.default_rng(0).standard_normal((1, 3, 68, 72)).astype(np.float32)
     reference = CheckpointBackend(network, config.net_config, config.dataset_config, CATEGORIES, 20)
-    np.testing.assert_allclose(MindirBackend(path)(images), reference(images), atol=1e-3)
+    np.testing.assert_allclose(ExportedBackend(path)(images), reference(images), atol=1e-3)
     caplog.clear()
     make(tmp_path)
     assert "multiple of 32" not in caplog.text
@@ -163,7 +160,7 @@ def test_a_flip_test_needs_decoding_in_the_graph(tmp_path):
 def test_a_model_that_differs_is_not_published(tmp_path, monkeypatch):
     network, _, manifest = make(tmp_path)
     path = tmp_path / "out" / "model.mindir"
-    export_mindir(network, manifest, path)
+    export_model(network, manifest, path)
     before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     load = nn.GraphCell
 
@@ -171,9 +168,9 @@ def test_a_model_that_differs_is_not_published(tmp_path, monkeypatch):
         cell = load(graph)
         return lambda x: cell(x) + 0.01
 
-    monkeypatch.setattr(mindir.nn, "GraphCell", wrong)
+    monkeypatch.setattr(nn, "GraphCell", wrong)
     with pytest.raises(UserError, match="differs from the checkpoint's by .*nothing was written"):
-        export_mindir(network, manifest, path)
+        export_model(network, manifest, path)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
     assert sorted(before) == ["model.json", "model.mindir"]
 
@@ -184,7 +181,7 @@ def test_damaged_weights_are_not_published(tmp_path):
     parameter = next(iter(network.heads.get_parameters()))
     parameter.set_data(ms.Tensor(np.full(parameter.shape, np.nan, np.float32)))
     with pytest.raises(UserError, match=f"{parameter.name} .*NaN or infinite"):
-        export_mindir(network, manifest, tmp_path / "model.mindir")
+        export_model(network, manifest, tmp_path / "model.mindir")
     assert not list(tmp_path.glob("*.mindir"))
 
 
@@ -192,15 +189,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     network, _, manifest = make(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--export_name .*file/model.mindir: cannot write"):
-        export_mindir(network, manifest, tmp_path / "file" / "model.mindir")
+        export_model(network, manifest, tmp_path / "file" / "model.mindir")
 
 
 def test_target_path(tmp_path):
-    assert str(target_path("a/b.v2")) == "a/b.v2.mindir" == str(target_path("a/b.v2.mindir"))
+    assert str(target_path("a/b.v2", "MINDIR")) == "a/b.v2.mindir" == str(target_path("a/b.v2.mindir", "MINDIR"))
     (tmp_path / "d.mindir").mkdir()
     for name in ("", "a/", ".mindir", str(tmp_path / "d")):
         with pytest.raises(UserError, match="must name a file"):
-            target_path(name)
+            target_path(name, "MINDIR")
 
 
 def test_difference_of_detections_ignores_the_order_of_ties_but_not_of_values():

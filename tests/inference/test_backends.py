@@ -9,8 +9,10 @@ from mindspore import nn
 from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 
 from src.errors import UserError
-from src.export.mindir import describe, export_mindir
-from src.inference.backends import CheckpointBackend, MindirBackend, map_size, require_cells, require_size, speed
+from src.export.describe import describe
+from src.export.publish import export_model
+from src.inference.backends import CheckpointBackend, map_size, require_cells, require_size, speed
+from src.inference.exported import ExportedBackend
 from src.inference.manifest import file_sha256, manifest_path
 from src.weights.checkpoint import model_record
 
@@ -21,7 +23,7 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backends")
     config = read_config(tiny_config(folder), "--export_batch_size", "2", "--input_res", "64", "96")
     network = tiny_network(config)
-    export_mindir(network, describe(config, model_record(config, CATEGORIES)), folder / "model.mindir")
+    export_model(network, describe(config, model_record(config, CATEGORIES)), folder / "model.mindir")
     return network, config, folder / "model.mindir"
 
 
@@ -38,20 +40,20 @@ def checkpoint_backend(network, config, **change):
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_any_number_of_images_goes_through_a_fixed_batch(exported, images, count):
     network, config, path = exported
-    found = MindirBackend(path)(images[:count])
+    found = ExportedBackend(path)(images[:count])
     assert found.shape == (count, 20, 6) and found.dtype == np.float32
     np.testing.assert_allclose(found, checkpoint_backend(network, config)(images[:count]), atol=1e-3)
 
 
 def test_each_row_belongs_to_its_own_image(exported, images):
-    backend = MindirBackend(exported[2])
+    backend = ExportedBackend(exported[2])
     np.testing.assert_allclose(backend(images)[::-1], backend(images[::-1]), atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 96, 64), (1, 3, 64, 64), (1, 1, 64, 96)])
 def test_another_input_size_is_refused_by_an_exported_model(exported, shape):
     with pytest.raises(UserError, match=r"takes images of shape \(3, 64, 96\), found .*--input_res"):
-        MindirBackend(exported[2])(np.zeros(shape, np.float32))
+        ExportedBackend(exported[2])(np.zeros(shape, np.float32))
 
 
 def test_a_checkpoint_takes_any_size_with_enough_cells(exported):
@@ -78,14 +80,14 @@ def test_preparation_follows_the_training(exported):
     network, config, path = exported
     backend = checkpoint_backend(network, config, to_rgb=True, mean=(0.1, 0.2, 0.3))
     assert backend.to_rgb and backend.mean == (0.1, 0.2, 0.3) and backend.down_ratio == 4
-    assert not MindirBackend(path).to_rgb and MindirBackend(path).mean == config.dataset_config.mean
+    assert not ExportedBackend(path).to_rgb and ExportedBackend(path).mean == config.dataset_config.mean
 
 
 def test_a_network_in_training_is_evaluated_with_its_moving_statistics(exported, images):
     network, config, path = exported
     network.set_train(True)
     found = checkpoint_backend(network, config)(images[:2])
-    np.testing.assert_allclose(found, MindirBackend(path)(images[:2]), atol=1e-3)
+    np.testing.assert_allclose(found, ExportedBackend(path)(images[:2]), atol=1e-3)
     statistics = [p.asnumpy() for p in network.get_parameters() if p.name.endswith("moving_mean")]
     assert not any(value.any() for value in statistics), "evaluation must not move batch norm's statistics"
 
@@ -124,7 +126,7 @@ def copy_of(path, folder, change):
 ], ids=["half", "one byte short", "empty", "one byte more", "one bit"])
 def test_a_damaged_model_is_not_run(exported, tmp_path, change):
     with pytest.raises(UserError, match=r"model\.mindir is not the file that was exported"):
-        MindirBackend(copy_of(exported[2], tmp_path, change))
+        ExportedBackend(copy_of(exported[2], tmp_path, change))
 
 
 def test_a_model_that_the_framework_cannot_load_is_an_error_with_its_version(exported, tmp_path):
@@ -132,12 +134,12 @@ def test_a_model_that_the_framework_cannot_load_is_an_error_with_its_version(exp
     values = json.loads(manifest_path(path).read_text())
     manifest_path(path).write_text(json.dumps({**values, "sha256": file_sha256(path)}))
     with pytest.raises(UserError, match=r"is whole, but MindSpore .* cannot load it.*export the checkpoint again"):
-        MindirBackend(path)
+        ExportedBackend(path)
 
 
-def test_only_a_mindir_is_taken(tmp_path):
-    with pytest.raises(UserError, match=r"ends in \.mindir"):
-        MindirBackend(tmp_path / "model.onnx")
+def test_only_an_exported_model_is_taken(tmp_path):
+    with pytest.raises(UserError, match=r"ends in \.mindir or \.onnx"):
+        ExportedBackend(tmp_path / "model.ckpt")
 
 
 def test_speed_tells_the_compilation_apart():

@@ -1,0 +1,87 @@
+"""Write a checkpoint's network as a model file with its manifest, proven equal before it is published."""
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.errors import UserError
+from src.export import mindir, onnx
+from src.export.cells import as_exported
+from src.export.compare import TOLERANCE, largest_difference, largest_difference_of_detections
+from src.inference.exported import load_graph
+from src.inference.manifest import Manifest, file_sha256, manifest_path, write_manifest
+
+WRITERS = {".mindir": mindir.write, ".onnx": onnx.write}
+
+
+def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
+    """Export, load the file again, compare it with the network on a random input, and only then publish it.
+
+    The network that is compared with is always the given one, whatever form its layers take in the file,
+    and the file is run by what runs it in inference.
+
+    Args:
+        network: (B,3,H,W) -> raw hm, wh[, reg], with its weights.
+        manifest: what to export, from describe.
+        target: NAME.mindir or NAME.onnx; it and its manifest are replaced at the very end.
+
+    Returns:
+        The largest difference of the outputs, see largest_difference.
+
+    Raises:
+        UserError: the folder cannot be written, or the exported model's output differs; nothing is published then.
+    """
+    _require_finite(network)
+    batch, *image = manifest.input_shape
+    x = np.random.default_rng(0).standard_normal((batch or 2, *image), np.float32)
+    expected = _outputs(as_exported(network, manifest), x)
+    names = ("detections",) if manifest.decode else ("hm", "wh", "reg")
+    described = dataclasses.replace(manifest, outputs=tuple(
+        (name, (batch, *output.shape[1:])) for name, output in zip(names, expected)))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+            partial = Path(folder) / f"model{target.suffix}"
+            WRITERS[target.suffix](network, described, partial)
+            error = require_equal(load_graph(partial)(x), expected, manifest.decode)
+            publish(partial, described, target)
+    except OSError as error:
+        raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
+    return error
+
+
+def publish(partial: Path, manifest: Manifest, target: Path) -> None:
+    """Move a finished model file to its place, sealed by the SHA-256 in the manifest beside it."""
+    partial.chmod(0o644)
+    sealed = dataclasses.replace(manifest, sha256=file_sha256(partial))
+    # A reader between the two steps sees a SHA-256 that does not fit, never a wrong manifest.
+    os.replace(partial, target)
+    write_manifest(sealed, manifest_path(target))
+
+
+def require_equal(found: list[np.ndarray], expected: list[np.ndarray], decoded: bool) -> float:
+    """The largest difference of outputs from the expected ones; UserError if it is too large, or NaN."""
+    difference = max(map(largest_difference_of_detections if decoded else largest_difference, found, expected))
+    if not difference <= TOLERANCE:
+        raise UserError(f"the exported model's output differs from the checkpoint's by {difference:.2e} (allowed: "
+                        f"{TOLERANCE:.0e}); nothing was written")
+    return difference
+
+
+def _require_finite(network: nn.Cell) -> None:
+    """Raise UserError if a weight is NaN or infinite; the output need not show it, as ReLU may turn NaN into 0."""
+    for parameter in network.get_parameters():
+        if not np.isfinite(parameter.asnumpy()).all():
+            raise UserError(f"the checkpoint's {parameter.name} holds NaN or infinite values, its training diverged: "
+                            "export an earlier checkpoint; nothing was written")
+
+
+def _outputs(cell: nn.Cell, x: np.ndarray) -> list[np.ndarray]:
+    found = cell(ms.Tensor(x))
+    return [output.asnumpy() for output in (found if isinstance(found, tuple) else (found,))]

@@ -1,0 +1,95 @@
+"""Detect with an exported model, a MINDIR under MindSpore or ONNX under onnxruntime."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.errors import UserError
+from src.inference.decode import Decode
+from src.inference.manifest import read_manifest
+from src.inference.onnx_session import load_onnx
+from src.settings import EvalConfig
+
+SUFFIXES = {"mindspore": ".ckpt", "mindir": ".mindir", "onnx": ".onnx"}  # of what each backend runs
+
+
+def is_exported(path: str, backend: str = "auto") -> bool:
+    """Whether a model is an exported one rather than a checkpoint; UserError if --backend does not run such files."""
+    wanted = SUFFIXES.get(backend, "")
+    if not path.endswith(wanted):
+        raise UserError(f"--backend {backend} runs {wanted} files, found {path}: name such a file, or leave --backend "
+                        "auto, which goes by the suffix")
+    return path.endswith((SUFFIXES["mindir"], SUFFIXES["onnx"]))
+
+
+def open_exported(path: str, evaluation: EvalConfig) -> ExportedBackend:
+    """The backend of an exported model; UserError if a flip test is wanted that its graph has not."""
+    backend = ExportedBackend(path)
+    if evaluation.flip_test and not backend.manifest.flip_test:
+        raise UserError(f"eval_config.flip_test: {path} was exported without it: export it again with "
+                        "--eval_config.flip_test true")
+    return backend
+
+
+def load_graph(path: Path) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """The function from a float32 batch to the outputs of a .mindir or .onnx file.
+
+    Raises:
+        RuntimeError, ValueError: MindSpore cannot load the .mindir.
+        UserError: onnxruntime cannot load the .onnx, or is missing.
+    """
+    if path.suffix == SUFFIXES["onnx"]:
+        return load_onnx(path)
+    graph = nn.GraphCell(ms.load(str(path)))
+
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        outputs = graph(ms.Tensor(images))
+        return [output.asnumpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+    return run
+
+
+class ExportedBackend:
+    """An exported model at its one input size; fewer images than its batch are padded, more are split.
+
+    A model whose batch size is open takes any number at once; fixed_shape has 0 for it.
+    """
+
+    def __init__(self, model_path: str | Path):
+        path = Path(model_path)
+        if not is_exported(str(path)):
+            raise UserError(f"--model_path {path}: an exported model's name ends in .mindir or .onnx")
+        self.manifest = manifest = read_manifest(path)
+        self.mean, self.std, self.to_rgb = manifest.mean, manifest.std, manifest.color_order == "RGB"
+        self.categories = manifest.categories
+        self.down_ratio = manifest.down_ratio
+        self.K = manifest.K
+        batch, _, height, width = manifest.input_shape
+        self.fixed_shape = (batch, height, width)
+        self._decode = None if manifest.decode else Decode(manifest.K, manifest.cat_spec_wh)
+        try:
+            self._graph = load_graph(path)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{path} is whole, but MindSpore {ms.__version__} cannot load it (written by MindSpore "
+                            f"{manifest.versions.get('mindspore', 'unknown')}): export the checkpoint again") from error
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Detect on float32 (B,3,H,W), any B, see Backend; raises UserError for another size than the model's."""
+        batch, height, width = self.fixed_shape
+        if images.shape[1:] != (3, height, width):
+            raise UserError(f"the model takes images of shape {(3, height, width)}, found {images.shape[1:]}: prepare "
+                            "them at the model's size, or export again with --input_res")
+        step = batch or len(images)
+        return np.concatenate([self._run(images[first:first + step]) for first in range(0, len(images), step)])
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        full = np.zeros((self.fixed_shape[0] or len(images), *images.shape[1:]), np.float32)
+        full[:len(images)] = images
+        outputs = self._graph(full)
+        if self._decode is None:
+            return outputs[0][:len(images)]
+        return self._decode(*map(ms.Tensor, outputs)).asnumpy()[:len(images)]
