@@ -36,7 +36,11 @@ def run(config: Config) -> None:
     load_network(network, checkpoint, config.export_load_ckpt)
     replaced = target.is_file()
     start = time.perf_counter()
-    error = export_model(network, manifest, target)
+    if config.precision == "fp32":
+        error = export_model(network, manifest, target)
+    else:
+        from src.export.reduced import export_reduced
+        error = export_reduced(config, network, manifest, target)
     log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
              time.perf_counter() - start, list(manifest.input_shape), len(manifest.categories),
              f"output (B, {manifest.K}, 6)" if manifest.decode else "outputs hm, wh, reg")

@@ -6,7 +6,7 @@ from typing import Any
 from src.settings import Config, DatasetConfig, NetConfig
 
 POSITIVE = ("download_timeout", "shard_num", "device_num", "epoch_size", "data_sink_steps", "save_checkpoint_steps",
-            "save_checkpoint_num", "num_workers", "dataset_config.num_classes",
+            "save_checkpoint_num", "num_workers", "calibration_images", "dataset_config.num_classes",
             "dataset_config.max_objs", "net_config.num_stacks", "train_config.batch_size",
             "train_config.loss_scale_value", "train_config.loss_scale_window", "train_config.max_skipped_steps",
             "train_config.MultiDecay.learning_rate", "train_config.MultiDecay.eps", "train_config.MultiDecay.factor",
@@ -32,7 +32,7 @@ SHARES = ("dataset_config.aug_rot", "dataset_config.flip_prop", "eval_config.sco
 def find_problems(config: Config) -> list[str]:
     """Every rule that a configuration breaks, as sentences for the user; empty when all hold."""
     return [*_ranges(config), *_dataset(config.dataset_config, config.net_config), *_network(config.net_config),
-            *_modes(config)]
+            *_modes(config), *_precision(config)]
 
 
 def _get(config: Any, dotted: str) -> Any:
@@ -145,4 +145,25 @@ def _modes(config: Config) -> list[str]:
         problems.append("resume and fine_tune need --load_checkpoint_path")
     if bool(config.annotation_file) != bool(config.image_dir):
         problems.append("annotation_file and image_dir go together: set both, or neither for the standard layout")
+    return problems
+
+
+def _precision(config: Config) -> list[str]:
+    problems = []
+    if config.precision != "fp32" and config.export_format != "ONNX":
+        problems.append(f"precision {config.precision} is for ONNX: set --export_format ONNX (a MINDIR gets its "
+                        "precision from the device that runs it)")
+    if (config.precision == "int8") != bool(config.calibration_data):
+        problems.append("precision int8 and calibration_data go together: a folder of images shows the range of each "
+                        f"activation; found precision {config.precision}, calibration_data "
+                        f"{config.calibration_data or 'not set'}")
+    if not 0 < config.calibration_percentile <= 100:
+        problems.append("calibration_percentile must be greater than 0 and at most 100, found "
+                        f"{config.calibration_percentile}")
+    if config.max_ap_drop != -1 and not 0 <= config.max_ap_drop <= 1:
+        problems.append(f"max_ap_drop must be between 0 and 1 (0.005 is half a point of AP), or -1 (off), found "
+                        f"{config.max_ap_drop}")
+    if config.max_ap_drop >= 0 and (config.precision == "fp32" or not (config.data_dir or config.annotation_file)):
+        problems.append("max_ap_drop compares fp16 or int8 with fp32 on annotated images: set --precision and "
+                        "--data_dir, or leave it out")
     return problems

@@ -189,6 +189,14 @@ class Config:
     export_deform: str
     export_batch_size: int
     input_res: tuple[int, ...]
+    precision: str
+    calibration_data: str
+    calibration_images: int
+    calibration_method: str
+    calibration_percentile: float
+    quantize_first_layer: bool
+    quantize_heads: bool
+    max_ap_drop: float
     source: str
     input: str
     output: str

@@ -41,6 +41,9 @@ class Manifest:
         versions: packages that wrote the model.
         deform: "native" (the framework's operator), "gather" (portable operators) or "none": the form of the
             deformable layers in the graph; "" in manifests written before there was a choice.
+        precision: "fp32", "fp16" or "int8": the numbers inside; inputs and outputs are float32 always.
+        calibration_method, calibration_images: of int8, how the ranges of activations were found, and on how many
+            images; "" and 0 otherwise.
     """
 
     input_name: str
@@ -60,6 +63,9 @@ class Manifest:
     sha256: str
     versions: dict[str, str]
     deform: str
+    precision: str = "fp32"
+    calibration_method: str = ""
+    calibration_images: int = 0
 
 
 def manifest_path(model_path: Path) -> Path:
@@ -88,7 +94,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "decode": manifest.decode, "cat_spec_wh": manifest.cat_spec_wh, "flip_test": manifest.flip_test,
         "outputs": [{"name": name, "shape": shape} for name, shape in manifest.outputs],
         "categories": manifest.categories.to_json(), "preset": manifest.preset, "sha256": manifest.sha256,
-        "versions": manifest.versions, "deform": manifest.deform,
+        "versions": manifest.versions, "deform": manifest.deform, "precision": manifest.precision,
+        "calibration_method": manifest.calibration_method, "calibration_images": manifest.calibration_images,
     }
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -151,7 +158,9 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
             outputs=tuple((str(row["name"]), tuple(int(size) for size in row["shape"])) for row in values["outputs"]),
             categories=categories_from_json(values["categories"], str(path)), preset=str(values["preset"]),
             sha256=str(values["sha256"]), versions={str(k): str(v) for k, v in values["versions"].items()},
-            deform=str(values.get("deform", "")))
+            deform=str(values.get("deform", "")), precision=str(values.get("precision", "fp32")),
+            calibration_method=str(values.get("calibration_method", "")),
+            calibration_images=int(values.get("calibration_images", 0)))
     except KeyError as error:
         raise UserError(f"{path}: the key {error} is missing: export again") from error
     except (TypeError, ValueError, AttributeError) as error:
