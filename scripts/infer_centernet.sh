@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# What the infer_centernet_*.sh scripts share; source it.
+
+# infer_centernet PRECISION KIND ARGUMENTS: check them and measure (scripts/infer_centernet.py), in the caller's folder.
+infer_centernet() {
+    local precision=$1 kind=$2 python=${PYTHON:-python}
+    shift 2
+    if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+        cat <<TEXT
+usage: DATASETS_DIR=/path/to/coco CHECKPOINT=NAME.ckpt bash scripts/infer_centernet_${precision}_${kind}.sh
+Measure the $kind of an ONNX model in $precision under onnxruntime, on the CPU, and print one row of a results table.
+  DATASETS_DIR      the COCO-format data set: annotations/instances_val2017.json and val2017/
+  MODEL_PATH        the model: NAME.onnx of export.py --precision $precision, with NAME.onnx.json beside it
+  CHECKPOINT        without MODEL_PATH: the checkpoint to export first, with any batch size
+  CONFIG_PATH       its preset, such as configs/mmdet_res18.yaml; also the test settings (default: default_config.yaml)
+  OUTPUT_DIR        where the exported model goes (default: results_onnx in the current folder)
+  CALIBRATION_DATA  int8: the folder of calibration images (default: train2017 of DATASETS_DIR, else val2017)
+  BATCH_SIZE        images in a batch (default: 32)
+  PYTHON            the Python of the project's environment (default: python)
+TEXT
+        exit 0
+    fi
+    if [[ $# -gt 0 ]]; then
+        echo "error: unexpected argument '$1': everything comes from the environment, see --help" >&2
+        exit 2
+    fi
+    if ! command -v "$python" >/dev/null; then
+        echo "error: there is no '$python': activate the project's environment, or set PYTHON" >&2
+        exit 2
+    fi
+    exec "$python" "$(dirname "${BASH_SOURCE[0]}")/infer_centernet.py" "$precision" "$kind"
+}

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# COCO accuracy (AP at IoU 0.5 and 0.5:0.95) of a float16 CenterNet at batch 32; --help tells how to name data and model.
+set -euo pipefail
+
+# shellcheck source=scripts/infer_centernet.sh
+. "$(dirname "${BASH_SOURCE[0]}")/infer_centernet.sh"
+infer_centernet fp16 accuracy "$@"
