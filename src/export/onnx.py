@@ -36,11 +36,11 @@ def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
     batch, *image = manifest.input_shape
     try:
         ms.onnx.export(as_exported(network, manifest), ms.ops.zeros((batch or 1, *image), ms.float32),
-                       file_name=str(path), input_names=[manifest.input_name],
-                       output_names=[name for name, _ in manifest.outputs])
+                       file_name=str(path))
     except RuntimeError as error:
         if "convert map" not in str(error):
             raise
         raise UserError(f"--export_format ONNX: {str(error).splitlines()[0]}") from error
     opset = OPSET_OF_DEFORM_CONV if manifest.deform == "native" else OPSET
-    onnx.save(finish(onnx.load(str(path)), opset, open_batch=batch == 0), str(path))
+    names = (manifest.input_name, *[name for name, _ in manifest.outputs])
+    onnx.save(finish(onnx.load(str(path)), names, opset, open_batch=batch == 0), str(path))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -15,14 +16,16 @@ OFFSET_CHANNELS = np.stack([np.arange(TAPS) + TAPS, np.arange(TAPS)], 1).ravel()
 MASK_CHANNELS = np.arange(TAPS) + 2 * TAPS
 
 
-def finish(model: ModelProto, opset: int, open_batch: bool) -> ModelProto:
+def finish(model: ModelProto, names: Sequence[str], opset: int, open_batch: bool) -> ModelProto:
     """The repaired model, passed by onnx.checker with shape inference.
 
     Args:
         model: as MindSpore wrote it; changed.
+        names: of the input, then of the outputs.
         opset: operator set of the result; 19 or later if the model has stand-ins of deformable convolutions.
         open_batch: leave the number of images open; for graphs that do not have it in the shapes of reshapes.
     """
+    _name(model.graph, names)
     fold_batch_norms(model.graph)
     for node in model.graph.node:
         if node.op_type == "ConvTranspose":  # its pads say the same, and do not fix the number of images
@@ -38,6 +41,17 @@ def finish(model: ModelProto, opset: int, open_batch: bool) -> ModelProto:
     del model.graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _name(graph: GraphProto, names: Sequence[str]) -> None:
+    """Name input and outputs. (The exporter's output_names forgets the nodes that read an output.)"""
+    ends = (graph.input[0], *graph.output)
+    renamed = {value.name: name for value, name in zip(ends, names)}
+    for value in ends:
+        value.name = renamed[value.name]
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
 
 
 def fold_batch_norms(graph: GraphProto) -> None:
