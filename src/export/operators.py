@@ -1,6 +1,7 @@
-"""The operators of an exported MINDIR, counted: what a runtime or a chip must have to run it.
+"""The operators of an exported model, counted: what a runtime or a chip must have to run it.
 
     python -m src.export.operators centernet.mindir
+    python -m src.export.operators centernet.onnx
 """
 from __future__ import annotations
 
@@ -13,20 +14,25 @@ from google.protobuf.message import DecodeError
 from mindspore.train.mind_ir_pb2 import ModelProto
 
 from src.errors import UserError
+from src.inference.onnx_session import require_package
 
 # Nodes that order or bundle values and compute nothing.
 STRUCTURE = {"Depend", "Load", "MakeTuple", "Return", "TupleGetItem", "UpdateState"}
 
 
 def operators(path: str | Path) -> dict[str, int]:
-    """Operator -> number of its nodes, sorted by name; raises UserError if path is no readable MINDIR."""
-    model = ModelProto()
+    """Operator -> number of its nodes, sorted by name; raises UserError if path is no readable MINDIR or ONNX."""
+    onnx = Path(path).suffix == ".onnx"
+    model = require_package("onnx").ModelProto() if onnx else ModelProto()
     try:
         model.ParseFromString(Path(path).read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except DecodeError as error:
-        raise UserError(f"{path} is not a MINDIR, or is cut off: export.py writes NAME.mindir") from error
+        raise UserError(f"{path} is not {'ONNX' if onnx else 'a MINDIR'}, or is cut off: export.py writes "
+                        f"{'NAME.onnx' if onnx else 'NAME.mindir'}") from error
+    if onnx:
+        return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
     kinds = {primitive.name: primitive.op_type for primitive in model.primitives}
     nodes = [node for graph in (model.graph, *model.functions) for node in graph.node]
     # A node refers to its primitive as "REF::Conv2D:4"; other nodes are constants and calls of functions.
@@ -37,7 +43,7 @@ def operators(path: str | Path) -> dict[str, int]:
 def main(argv: list[str] | None = None) -> int:
     """Print the operators of a file, return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, metavar="NAME.mindir")
+    parser.add_argument("model", type=Path, metavar="NAME.mindir|NAME.onnx")
     try:
         found = operators(parser.parse_args(argv).model)
     except UserError as error:

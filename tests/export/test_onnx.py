@@ -19,6 +19,7 @@ from src.errors import UserError
 from src.export import publish
 from src.export.compare import largest_difference_of_detections
 from src.export.describe import describe, target_path
+from src.export.operators import operators as counted
 from src.export.publish import export_model
 from src.inference import onnx_session
 from src.inference.backends import CheckpointBackend
@@ -167,6 +168,7 @@ def test_grouped_up_convolutions_are_folded_and_sizes_do_not_fix_the_batch(tmp_p
     path = tmp_path / "model.onnx"
     assert export_model(Grouped(), manifest, path) <= 1e-5
     operators = kinds(path)[1]
+    assert counted(path) == dict(operators)
     assert operators["ConvTranspose"] == 1 and operators["Resize"] == 1 and not operators["BatchNormalization"]
 
 
