@@ -52,8 +52,8 @@ def open_session(path: Path):
 def _explain(path: Path, version: str, error: Exception) -> str:
     text = str(error).splitlines()[0]
     if "DeformConv" in text:
-        return (f"{path} has the operator DeformConv, which onnxruntime {version} lacks: pip install -r "
-                "requirements-onnx.txt, or export again with --export_deform gather")
+        return (f"{path} has the operator DeformConv, which onnxruntime {version} lacks: use a newer one "
+                "(1.31 has it; Python 3.10 gets none), or export with --export_deform gather")
     return f"{path}: onnxruntime {version} cannot load it: {text}"
 
 

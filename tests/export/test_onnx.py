@@ -33,7 +33,6 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not inst
 HAS_DEFORM_CONV = tuple(map(int, onnxruntime.__version__.split(".")[:2])) > (1, 23)
 deformable = pytest.mark.skipif(not HAS_DEFORM_CONV, reason="this onnxruntime has no DeformConv (the newest for Python "
                                                             "3.10 has none)")
-NATIVE = pytest.param("native", marks=deformable)
 
 
 def make(folder, *flags, **net):
@@ -325,13 +324,13 @@ def test_threads_follow_the_launcher_and_the_cores(monkeypatch):
 GOLDEN = {"res_18": 1e-4, "resdcn_18": 1e-4, "dlav0_34": 1e-4, "mmdet_r18": 1e-4, "res_50": 3e-4, "resdcn_50": 1e-3,
           "dla_34": 1e-4, "hourglass": 1e-4}
 SLOW = ("res_50", "resdcn_50", "dla_34", "hourglass")
+FORMS = {"resdcn_18": ("native", "gather"), "resdcn_50": ("native", "gather"), "dla_34": ("native", "gather")}
+CASES = [pytest.param(arch, form, marks=[deformable] * (form == "native") + [pytest.mark.slow] * (arch in SLOW))
+         for arch in GOLDEN for form in FORMS.get(arch, ("none",))]
 
 
-@pytest.mark.parametrize("form", [NATIVE, "gather"])
-@pytest.mark.parametrize("arch", [pytest.param(arch, marks=[pytest.mark.slow] * (arch in SLOW)) for arch in GOLDEN])
+@pytest.mark.parametrize(("arch", "form"), CASES)
 def test_golden_networks_as_onnx(tmp_path, golden, arch, form):
-    if form == "gather" and "dcn" not in arch and arch != "dla_34":
-        pytest.skip("no deformable layers")
     expected = golden(arch)
     network = golden_network(arch)
     _, _, tiny = make(tmp_path, "--export_decode", "false")
