@@ -63,7 +63,8 @@ def build(precision: str, environment: Mapping[str, str], config_flags: list[str
     if precision == "int8":
         images = [folder for name in ("train2017", "val2017")
                   if (folder := Path(environment["DATASETS_DIR"], name)).is_dir()]
-        command += ["--calibration_data", environment.get("CALIBRATION_DATA") or str(images[0] if images else "")]
+        command += ["--calibration_data", environment.get("CALIBRATION_DATA") or str(images[0] if images else ""),
+                    "--calibration_method", environment.get("CALIBRATION_METHOD") or "kl"]
     if subprocess.run(command, check=False).returncode:
         raise UserError(f"export.py could not export {checkpoint}; see above")
     print(f"MODEL_PATH={target} uses this file again", flush=True)

@@ -15,6 +15,7 @@ Measure the $kind of an ONNX model in $precision under onnxruntime, on the CPU, 
   CONFIG_PATH       its preset, such as configs/mmdet_res18.yaml; also the test settings (default: default_config.yaml)
   OUTPUT_DIR        where the exported model goes (default: results_onnx in the current folder)
   CALIBRATION_DATA  int8: the folder of calibration images (default: train2017 of DATASETS_DIR, else val2017)
+  CALIBRATION_METHOD  int8: kl, minmax, percentile (default: kl, as in published results)
   BATCH_SIZE        images in a batch (default: 32)
   PYTHON            the Python of the project's environment (default: python)
 TEXT

@@ -62,6 +62,7 @@ def quantize(model: ModelProto, inputs: Inputs, options: Int8Options) -> ModelPr
         op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in chosen}))
     with contextlib.redirect_stdout(io.StringIO()):  # it prints advice on single tensors
         quantizer.quantize_model()
+    quantizer.model.topological_sort()
     return quantizer.model.model
 
 

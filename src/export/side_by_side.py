@@ -112,8 +112,8 @@ def calibration(manifest: Manifest) -> str:
 def table(rows: Sequence[Row]) -> str:
     """Lines of text."""
     width = max(len(row.model) for row in rows)
-    lines = [f"{'model':<{width}}  precision  calibration            MB  ms/image     AP   AP50"]
-    lines += [f"{row.model:<{width}}  {row.precision:<9}  {row.calibration:<18}  {row.megabytes:5.1f}  "
+    lines = [f"{'model':<{width}}  precision  calibration                MB  ms/image     AP   AP50"]
+    lines += [f"{row.model:<{width}}  {row.precision:<9}  {row.calibration:<22}  {row.megabytes:5.1f}  "
               f"{row.milliseconds:8.2f}  {row.AP:.3f}  {row.AP50:.3f}" for row in rows]
     return "\n".join(lines)
 
@@ -122,13 +122,15 @@ def main(argv: list[str] | None = None) -> int:
     """Print the table, return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="+", metavar="NAME.onnx")
-    parser.add_argument("--data_dir", required=True, help="annotated COCO data set: annotations/ and val2017/")
+    parser.add_argument("--data_dir", default="", help="annotated COCO data set: annotations/ and val2017/")
+    parser.add_argument("--annotation_file", default="", help="or, with --image_dir, a data set of another layout")
+    parser.add_argument("--image_dir", default="", help="folder that the annotation file's image names are below")
     parser.add_argument("--batch_size", type=int, default=1, help="images in a timed run, if a model leaves it open")
     parser.add_argument("--repeats", type=int, default=20, help="timed runs of each model")
     parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
     arguments = parser.parse_args(argv)
     try:
-        dataset = read_coco(*locate(arguments.data_dir, "val", "", ""))
+        dataset = read_coco(*locate(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir))
         rows = compare(arguments.models, dataset, load_config("eval", [], "").eval_config, arguments.batch_size,
                        arguments.repeats)
         if arguments.output:
