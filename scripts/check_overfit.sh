@@ -7,6 +7,10 @@ if [[ $# -ne 2 || $1 == -* ]]; then
     echo "usage: bash scripts/check_overfit.sh COCO_DIR WORK_DIR" >&2
     exit 2
 fi
+if [[ ! -d $1 ]]; then
+    echo "error: COCO_DIR $1 is not a folder" >&2
+    exit 2
+fi
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 coco_dir=$(cd "$1" && pwd)
 mkdir -p "$2"

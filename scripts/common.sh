@@ -14,5 +14,10 @@ start_job() {
         echo "error: there is no '$python': activate the project's environment, or set PYTHON" >&2
         exit 2
     fi
+    if ! "$python" -c 'import cv2, numpy, tqdm, yaml' 2>/dev/null; then
+        echo "error: '$python' lacks this project's packages: activate its environment, or set PYTHON; to install them:" \
+            "pip install -r requirements.txt" >&2
+        exit 2
+    fi
     exec "$python" "$(dirname "${BASH_SOURCE[0]}")/start_job.py" "$@"
 }

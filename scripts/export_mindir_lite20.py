@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,39 +29,38 @@ def run(config: Config) -> None:
     """Read the checkpoint, let MindSpore 2.0 write it, compare, publish."""
     from src.export.compare import TOLERANCE
     from src.export.describe import describe, target_path
-    from src.inference.manifest import file_sha256, manifest_path, write_manifest
+    from src.export.publish import publish
+    from src.inference.manifest import manifest_path
     from src.models.centernet import build_centernet
     from src.weights.checkpoint import load_network, read_checkpoint, require_preset
 
     log = logging.getLogger("centernet")
     if not config.export_load_ckpt:
         raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
-    if config.net_config.neck == "deform" and config.export_deform != "gather":
-        raise UserError("MindSpore Lite 2.0 cannot run the operator DeformableOffsets: add --export_deform gather")
     target = target_path(config.export_name, "MINDIR")
     set_up_device("CPU", 0, config.seed)
     checkpoint = read_checkpoint(config.export_load_ckpt)
     if checkpoint.record:
         require_preset(checkpoint.record, config.net_config, config.export_load_ckpt)
+    if config.net_config.neck == "deform" and config.export_deform != "gather":
+        raise UserError("MindSpore Lite 2.0 cannot run the operator DeformableOffsets: add --export_deform gather")
     manifest = describe(config, checkpoint.record)
     network = build_centernet(config.net_config, len(manifest.categories))
     load_network(network, checkpoint, config.export_load_ckpt)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as name:
-            folder = Path(name)
+        # The exporter refuses names with spaces, so it works elsewhere; a rename needs the target's own folder.
+        with (tempfile.TemporaryDirectory(prefix="export-") as work,
+              tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as beside):
+            folder = Path(work)
             expected = _write_request(folder, config, manifest, network)
             version = _run_worker(folder)
             outputs, difference = _compare(folder, manifest, expected)
             if not difference <= TOLERANCE:
                 raise UserError(f"the file of MindSpore {version} gives an output that differs from the checkpoint's "
                                 f"by {difference:.2e} (allowed: {TOLERANCE:.0e}); nothing was written")
-            model = folder / "model.mindir"
-            model.chmod(0o644)
-            sealed = dataclasses.replace(manifest, outputs=outputs, sha256=file_sha256(model),
-                                         versions={"mindspore": version})
-            os.replace(model, target)
-            write_manifest(sealed, manifest_path(target))
+            model = Path(shutil.move(folder / "model.mindir", beside))
+            publish(model, dataclasses.replace(manifest, outputs=outputs, versions={"mindspore": version}), target)
     except OSError as error:
         raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
     log.info("exported %s and %s with MindSpore %s: input %s, %d categories", target, manifest_path(target).name,

@@ -35,6 +35,7 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
 fi
 if [[ $# -lt 4 || $# -gt 5 ]]; then
     usage >&2
+    echo "error: 4 or 5 arguments are needed, found $#" >&2
     exit 2
 fi
 model=$1 dataset=$2 preprocess=$3 device_id=$4
@@ -60,6 +61,8 @@ check_arguments() {
     [[ $form == current || $form == lite20 ]] || fail "MINDIR_FORM must be current or lite20, found '$form'"
     [[ -n ${MS_LITE_HOME:-${LITE_HOME:-}} ]] || fail "MS_LITE_HOME is not set: see ascend310_infer/build.sh --help"
     command -v "$python" >/dev/null || fail "there is no '$python': activate the project's environment, or set PYTHON"
+    "$python" -c 'import cv2, numpy, tqdm, yaml' 2>/dev/null \
+        || fail "'$python' lacks this project's packages: activate its environment, or set PYTHON"
     if [[ $preprocess == n ]]; then
         [[ ! -d $dataset/00_data ]] || prepared=$dataset
         [[ -f $prepared/meta/index.json ]] \
@@ -94,6 +97,7 @@ export_checkpoint() {
 }
 
 check_arguments
+rm -f acc.log time_Result/test_perform_result.txt  # an earlier run's figures must not stand for this one
 export GLOG_v=${GLOG_v:-3}  # the runtime's warnings say nothing to a user
 [[ $model != *.ckpt ]] || export_checkpoint
 if [[ $preprocess == y ]]; then

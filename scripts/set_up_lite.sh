@@ -5,6 +5,11 @@
 #   PYTHON           this project's Python
 set -euo pipefail
 
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+    exit 0
+fi
+
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-python3}
 folder=${CENTERNET_LITE:-$("$python" -c 'import sys; print(sys.prefix)')-lite}

@@ -18,7 +18,7 @@ from src.data.coco import locate
 from src.errors import UserError
 from src.launch import preflight
 from src.launch.arguments import KINDS, Arguments, is_given, read_arguments
-from src.launch.background import detach, keep_old
+from src.launch.background import detach, keep_old, take_folder
 from src.launch.plan import (
     Job,
     Nodes,
@@ -64,6 +64,9 @@ def prepare(name: str, arguments: Arguments) -> Ready:
         return prepare_group(arguments, Job(command, config.device_target, log_root, not config.save_checkpoint_path))
     problems = [*preflight.environment_problems(), *preflight.checkpoint_problems(config),
                 *preflight.device_problems(config.device_target, [config.device_id])]
+    if config.device_num > 1:
+        problems.append(f"--device_num is {config.device_num}, and this script starts one process: "
+                        "scripts/run_distributed_train_ascend.sh starts several")
     if name == "eval":
         stop_at(problems + layout_problems(config, config.data_dir, config.run_mode))
         job = Job(command, config.device_target, log_root, own_checkpoints=False)
@@ -112,7 +115,8 @@ def plan_group(arguments: Arguments, job: Job) -> tuple[Ready, list[str]]:
         run = partial(start_msrun, nodes, plans, folder)
         size, ports, advice = nodes.worker_num, [port] * nodes.has_scheduler, "choose another one with --master_port"
     devices = [plan.device for plan in plans if plan.name != "scheduler"]
-    problems = [*preflight.port_problems(ports, advice), *preflight.device_problems(job.target, devices)]
+    problems = [*preflight.port_problems(ports, advice), *preflight.device_problems(job.target, devices),
+                *preflight.crowd_problems(job.target, len(devices), len(cpus))]
     hint = f"hint: {size} devices; HCCL's collectives are built for powers of two" if size & (size - 1) else ""
     return Ready(plans, run, (hint,) if hint and job.target != "CPU" else ()), problems
 
@@ -163,7 +167,7 @@ def start_msrun(nodes: Nodes, plans: tuple[RankPlan, ...], folder: Path, echo: b
     folder.mkdir(parents=True, exist_ok=True)
     write_plans(folder / "launch_plan.json", plans)
     command = msrun_command(nodes, sys.executable, str(folder),
-                                   (str(RANK_PROCESS), str(folder / "launch_plan.json")))
+                            (str(RANK_PROCESS), str(folder / "launch_plan.json")))
     return run_msrun(command, plans, str(folder / "msrun_log.txt"), echo)
 
 
@@ -183,6 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments = read_arguments(name, words, os.environ)
         ready = prepare(name, arguments)
+        _locks = [take_folder(Path(plan.folder)) for plan in ready.plans]  # held until this process ends
         for plan in ready.plans:
             keep_old(Path(plan.log_file))
     except UserError as error:

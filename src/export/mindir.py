@@ -7,6 +7,7 @@ import mindspore as ms
 from mindspore import nn
 
 from src.export.cells import as_exported
+from src.export.plain_path import plain_path
 from src.inference.manifest import Manifest
 from src.models.deform_gather import with_gathers
 
@@ -14,4 +15,5 @@ from src.models.deform_gather import with_gathers
 def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
     """Write what a manifest describes of a network, raw maps or detections, to a .mindir."""
     cell = as_exported(with_gathers(network) if manifest.deform == "gather" else network, manifest)
-    ms.export(cell, ms.ops.zeros(manifest.input_shape, ms.float32), file_name=str(path), file_format="MINDIR")
+    with plain_path(path) as plain:
+        ms.export(cell, ms.ops.zeros(manifest.input_shape, ms.float32), file_name=str(plain), file_format="MINDIR")

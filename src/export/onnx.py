@@ -12,6 +12,7 @@ from mindspore import nn
 
 from src.errors import UserError
 from src.export.cells import as_exported, with_folded_deform_layers, with_stand_ins
+from src.export.plain_path import plain_path
 from src.inference.manifest import Manifest
 from src.inference.onnx_session import require_package
 from src.models.deform_gather import with_gathers
@@ -35,8 +36,9 @@ def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
         network = with_stand_ins(network)
     batch, *image = manifest.input_shape
     try:
-        ms.onnx.export(as_exported(network, manifest), ms.ops.zeros((batch or 1, *image), ms.float32),
-                       file_name=str(path))
+        with plain_path(path) as plain:
+            ms.onnx.export(as_exported(network, manifest), ms.ops.zeros((batch or 1, *image), ms.float32),
+                           file_name=str(plain))
     except RuntimeError as error:
         if "convert map" not in str(error):
             raise

@@ -73,9 +73,18 @@ class ExportedBackend:
         self._decode = None if manifest.decode else Decode(manifest.K, manifest.cat_spec_wh)
         try:
             self._graph = load_graph(path)
+            if manifest.versions.get("mindspore") == "2.0.0":
+                # It loads, and fails when it is compiled.
+                self._graph(np.zeros((batch, 3, height, width), np.float32))
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"{path} is whole, but MindSpore {ms.__version__} cannot load it (written by MindSpore "
-                            f"{manifest.versions.get('mindspore', 'unknown')}): export the checkpoint again") from error
+            raise self._unreadable(path) from error
+
+    def _unreadable(self, path: Path) -> UserError:
+        writer = self.manifest.versions.get("mindspore", "unknown")
+        remedy = ("it is for MindSpore Lite 2.0 and the C++ program; for Python use export.py" if writer == "2.0.0" else
+                  "export the checkpoint again")
+        return UserError(f"{path} is whole, but MindSpore {ms.__version__} cannot run it (written by MindSpore "
+                         f"{writer}): {remedy}")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Detect on float32 (B,3,H,W), any B, see Backend; raises UserError for another size than the model's."""

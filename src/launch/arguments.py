@@ -164,6 +164,8 @@ def _split_options(words: list[str], environment: Mapping[str, str],
                 raise UserError(f"--{name} (or the environment variable {name.upper()}) must be a number, found "
                                 f"{value!r}")
             given[name] = int(value)
+            if name in ("device_num", "worker_num", "local_worker_num") and not given[name]:
+                raise UserError(f"--{name} (or the environment variable {name.upper()}) must be at least 1, found 0")
     return given, known.foreground, rest
 
 
@@ -199,8 +201,9 @@ def _require(kind: Kind, config: Config, options: dict[str, str | int]) -> None:
                        f"environment variable {argument.variable}, or {argument.key} in {FILES}")
     if TABLE in kind.arguments and not (options.keys() & {TABLE.key, "worker_num", "device_num"}
                                         or config.device_num > 1 or ascend_devices()):
-        missing.append("the number of devices: --device_num, or the environment variable DEVICE_NUM, or device_num in "
-                       f"{FILES}; or else a rank table: argument 2, or the environment variable {TABLE.name}")
+        missing.append("the number of devices, as this server shows no Ascend device to count: --device_num, or the "
+                       f"environment variable DEVICE_NUM, or device_num above 1 in {FILES}; or else a rank table: "
+                       f"argument 2, or the environment variable {TABLE.name} (on CPU also set DEVICE_TARGET=CPU)")
     if missing:
         listed = "\n  - ".join(missing)
         raise UserError(f"{len(missing)} thing{'s are' if len(missing) > 1 else ' is'} missing:\n  - {listed}")

@@ -1,6 +1,7 @@
 """Going on in the background after everything was checked in the foreground."""
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,24 @@ def keep_old(log_file: Path) -> None:
             log_file.replace(log_file.with_name(log_file.name + ".old"))
     except OSError as error:
         raise UserError(f"{log_file.parent}: {error.strerror or error}") from error
+
+
+def take_folder(folder: Path) -> int:
+    """Lock a job's log folder until this process, and the one that goes on for it, end; returns the open file.
+
+    Raises:
+        UserError: another job is running in it, whose log and checkpoints would be mixed up with this one's.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / ".job", os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{folder}: a job is running that writes there. Wait for its end, stop it, or start this one "
+                        "in another folder (--log_root DIR)") from error
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror or error}") from error
+    return lock
 
 
 def detach(log_file: str) -> int:

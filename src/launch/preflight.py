@@ -68,6 +68,13 @@ def device_problems(target: str, devices: Iterable[int]) -> list[str]:
     return []
 
 
+def crowd_problems(target: str, ranks: int, cpus: int) -> list[str]:
+    """Whether more processes than a server can bear are to run on its CPU cores alone."""
+    if target != "CPU" or ranks <= 4 * cpus:
+        return []
+    return [f"{ranks} processes on the {cpus} CPU cores of this server: at most {4 * cpus} (4 for each core)"]
+
+
 def ascend_devices() -> list[int]:
     """The numbers of this server's Ascend devices."""
     return sorted(int(path.name[7:]) for path in Path("/dev").glob("davinci*") if path.name[7:].isdecimal())

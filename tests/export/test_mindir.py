@@ -192,6 +192,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         export_model(network, manifest, tmp_path / "file" / "model.mindir")
 
 
+def test_a_folder_with_a_space_in_its_name_will_do(tmp_path, images):
+    network, _, manifest = make(tmp_path)
+    target = tmp_path / "my models" / "a model.mindir"
+    export_model(network, manifest, target)
+    assert [path.name for path in sorted(target.parent.iterdir())] == ["a model.json", "a model.mindir"]
+    assert np.isfinite(ExportedBackend(target)(images)).all()
+
+
 def test_target_path(tmp_path):
     assert str(target_path("a/b.v2", "MINDIR")) == "a/b.v2.mindir" == str(target_path("a/b.v2.mindir", "MINDIR"))
     (tmp_path / "d.mindir").mkdir()

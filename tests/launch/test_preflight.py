@@ -67,3 +67,8 @@ def test_devices(monkeypatch):
     monkeypatch.setattr(preflight, "ascend_devices", lambda: [0, 1, 2, 3])
     assert preflight.device_problems("Ascend", [0, 3]) == []
     assert preflight.device_problems("Ascend", [3, 5, 4]) == ["this server has no device 4, 5; it has 0, 1, 2, 3"]
+
+
+def test_more_processes_than_cores_can_bear():
+    assert preflight.crowd_problems("CPU", 8, 2) == preflight.crowd_problems("Ascend", 300, 2) == []
+    assert "300 processes on the 2 CPU cores" in preflight.crowd_problems("CPU", 300, 2)[0]
