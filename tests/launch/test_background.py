@@ -6,7 +6,8 @@ import pytest
 from src.errors import UserError
 from src.launch.background import take_folder
 
-TAKE = "import sys; from src.launch.background import take_folder; from pathlib import Path; take_folder(Path(sys.argv[1]))"
+TAKE = ("import sys; from pathlib import Path; from src.launch.background import take_folder; "
+        "take_folder(Path(sys.argv[1]))")
 
 
 def test_a_folder_belongs_to_one_running_job(tmp_path):
