@@ -67,7 +67,8 @@ def publish(partial: Path, manifest: Manifest, target: Path) -> None:
 
 def require_equal(found: list[np.ndarray], expected: list[np.ndarray], decoded: bool) -> float:
     """The largest difference of outputs from the expected ones; UserError if it is too large, or NaN."""
-    difference = max(map(largest_difference_of_detections if decoded else largest_difference, found, expected))
+    measure = largest_difference_of_detections if decoded else largest_difference
+    difference = float(np.max([*map(measure, found, expected)]))  # NaN where one is; Python's max may pass over it
     if not difference <= TOLERANCE:
         raise UserError(f"the exported model's output differs from the checkpoint's by {difference:.2e} (allowed: "
                         f"{TOLERANCE:.0e}); nothing was written")

@@ -15,7 +15,7 @@ from src.export import mindir
 from src.export.compare import largest_difference, largest_difference_of_detections
 from src.export.describe import describe, target_path
 from src.export.operators import operators
-from src.export.publish import export_model
+from src.export.publish import export_model, require_equal
 from src.inference.backends import CheckpointBackend
 from src.inference.exported import ExportedBackend
 from src.inference.manifest import read_manifest
@@ -222,7 +222,25 @@ def test_difference_of_detections_ignores_the_order_of_ties_but_not_of_values():
         moved = rows.copy()
         moved[0, 3, column] += change
         assert largest_difference_of_detections(moved, rows) > 2e-3
-    assert largest_difference(np.array([100.1, 0.5]), np.array([100.0, 0.2])) == pytest.approx(0.3)
+    assert largest_difference(np.array([99.9, 0.5]), np.array([100.0, 0.2])) == pytest.approx(0.003)
+    assert largest_difference(np.array([0.1, 0.5]), np.array([0.1, 0.2])) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_nan_in_any_output_is_a_difference(bad):
+    expected = [np.ones((1, 2, 4, 4), np.float32) for _ in range(3)]
+    found = [np.full_like(array, np.nan if index == bad else 1) for index, array in enumerate(expected)]
+    assert require_equal(expected, expected, decoded=False) == 0
+    with pytest.raises(UserError, match="differs .* by nan"):
+        require_equal(found, expected, decoded=False)
+
+
+@pytest.mark.parametrize("column", [0, 4])
+def test_nan_in_detections_is_a_difference(column):
+    expected = np.linspace(1, 0, 18, dtype=np.float32).reshape(1, 3, 6)
+    found = expected.copy()
+    found[0, :, column] = np.nan
+    assert np.isnan(largest_difference_of_detections(found, expected))
 
 
 def test_a_wrong_checkpoint_is_named(tmp_path, capsys):
