@@ -9,15 +9,15 @@ infer_centernet() {
         cat <<TEXT
 usage: DATASETS_DIR=/path/to/coco CHECKPOINT=NAME.ckpt bash scripts/infer_centernet_${precision}_${kind}.sh
 Measure the $kind of an ONNX model in $precision under onnxruntime, on the CPU, and print one row of a results table.
-  DATASETS_DIR      the COCO-format data set: annotations/instances_val2017.json and val2017/
-  MODEL_PATH        the model: NAME.onnx of export.py --precision $precision, with NAME.onnx.json beside it
-  CHECKPOINT        without MODEL_PATH: the checkpoint to export first, with any batch size
-  CONFIG_PATH       its preset, such as configs/mmdet_res18.yaml; also the test settings (default: default_config.yaml)
-  OUTPUT_DIR        where the exported model goes (default: results_onnx in the current folder)
-  CALIBRATION_DATA  int8: the folder of calibration images (default: train2017 of DATASETS_DIR, else val2017)
+  DATASETS_DIR        the COCO-format data set: annotations/instances_val2017.json and val2017/
+  MODEL_PATH          the model: NAME.onnx of export.py --precision $precision, with NAME.onnx.json beside it
+  CHECKPOINT          without MODEL_PATH: the checkpoint to export first, with any batch size
+  CONFIG_PATH         its preset, such as configs/mmdet_res18.yaml; also the test settings (default: default_config.yaml)
+  OUTPUT_DIR          where the exported model goes (default: results_onnx in the current folder)
+  CALIBRATION_DATA    int8: the folder of calibration images (default: train2017 of DATASETS_DIR, else val2017)
   CALIBRATION_METHOD  int8: kl, minmax, percentile (default: kl, as in published results)
-  BATCH_SIZE        images in a batch (default: 32)
-  PYTHON            the Python of the project's environment (default: python)
+  BATCH_SIZE          images in a batch (default: 32)
+  PYTHON              the Python of the project's environment (default: python)
 TEXT
         exit 0
     fi
