@@ -133,7 +133,16 @@ def test_a_model_that_the_framework_cannot_load_is_an_error_with_its_version(exp
     path = copy_of(exported[2], tmp_path, lambda data: b"something else")
     values = json.loads(manifest_path(path).read_text())
     manifest_path(path).write_text(json.dumps({**values, "sha256": file_sha256(path)}))
-    with pytest.raises(UserError, match=r"is whole, but MindSpore .* cannot load it.*export the checkpoint again"):
+    with pytest.raises(UserError, match=r"is whole, but MindSpore .* cannot run it.*export the checkpoint again"):
+        ExportedBackend(path)
+
+
+def test_a_file_for_lite_2_0_is_told_to_be_one(exported, tmp_path):
+    path = copy_of(exported[2], tmp_path, lambda data: b"something else")
+    values = json.loads(manifest_path(path).read_text())
+    changed = {**values, "sha256": file_sha256(path), "versions": {"mindspore": "2.0.0"}}
+    manifest_path(path).write_text(json.dumps(changed))
+    with pytest.raises(UserError, match=r"it is for MindSpore Lite 2\.0 and the C\+\+ program; for Python use export\.py"):
         ExportedBackend(path)
 
 
