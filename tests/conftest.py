@@ -1,4 +1,5 @@
 """Set-up shared by the tests: quiet CPU device, golden numbers, real COCO images."""
+import logging
 import os
 from pathlib import Path
 
@@ -16,6 +17,16 @@ SHARED = Path(os.environ.get("CENTERNET_SHARED", Path(__file__).parents[2] / "sh
 @pytest.fixture(scope="session", autouse=True)
 def cpu_device():
     set_up_device("CPU", 0, seed=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet_handlers():
+    """The entries replace the root logger's handlers; put pytest's back after each file."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The presets as recipes: global batch, learning rate, schedule, optimizer; and that they train."""
 import json
-import logging
 
 import pytest
 
@@ -99,16 +98,6 @@ def shards(tmp_path_factory):
     assert dataset.main(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"), "--shard_num", "1",
                          "--device_target", "CPU"]) == 0
     return folder / "shards"
-
-
-@pytest.fixture(autouse=True)
-def quiet_handlers():
-    """The entries replace the root logger's handlers; put pytest's back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.mark.parametrize("preset", [

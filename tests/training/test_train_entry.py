@@ -1,6 +1,5 @@
 """train.py on shards of a tiny data set: what users type, what they get."""
 import json
-import logging
 import signal
 import subprocess
 import sys
@@ -29,16 +28,6 @@ def shards(tmp_path_factory):
     assert dataset.main(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"), "--shard_num", "2",
                          "--device_target", "CPU"]) == 0
     return folder / "shards"
-
-
-@pytest.fixture(autouse=True)
-def quiet_handlers():
-    """The entry replaces the root logger's handlers; put pytest's back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def train_tiny(shards, folder, *flags):

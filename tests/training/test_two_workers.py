@@ -1,6 +1,5 @@
 """Two processes on CPU train and evaluate as one with all the images would; they are started once for all tests."""
 import json
-import logging
 import re
 from types import SimpleNamespace
 
@@ -14,16 +13,6 @@ from tests.tiny_coco import make_coco
 from tests.tiny_group import ROOT, run_group
 from tests.tiny_training import settings
 from tests.training.two_workers import VARIANTS, detect, frozen_training, loss_and_gradients, tiny_steps
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet_handlers():
-    """The entries replace the root logger's handlers; put pytest's back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture(scope="module")
