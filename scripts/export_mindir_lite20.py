@@ -27,9 +27,8 @@ WORKER = Path(__file__).with_name("export_in_mindspore20.py")
 
 def run(config: Config) -> None:
     """Read the checkpoint, let MindSpore 2.0 write it, compare, publish."""
-    from src.export.compare import TOLERANCE
     from src.export.describe import describe, target_path
-    from src.export.publish import publish
+    from src.export.publish import publish, require_equal, with_outputs
     from src.inference.manifest import manifest_path
     from src.models.centernet import build_centernet
     from src.weights.checkpoint import load_network, read_checkpoint, require_preset
@@ -55,12 +54,11 @@ def run(config: Config) -> None:
             folder = Path(work)
             expected = _write_request(folder, config, manifest, network)
             version = _run_worker(folder)
-            outputs, difference = _compare(folder, manifest, expected)
-            if not difference <= TOLERANCE:
-                raise UserError(f"the file of MindSpore {version} gives an output that differs from the checkpoint's "
-                                f"by {difference:.2e} (allowed: {TOLERANCE:.0e}); nothing was written")
+            found = [np.load(folder / f"output_{index}.npy", allow_pickle=False) for index in range(len(expected))]
+            difference = require_equal(found, expected, manifest.decode)
             model = Path(shutil.move(folder / "model.mindir", beside))
-            publish(model, dataclasses.replace(manifest, outputs=outputs, versions={"mindspore": version}), target)
+            written = dataclasses.replace(with_outputs(manifest, found), versions={"mindspore": version})
+            publish(model, written, target)
     except OSError as error:
         raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
     log.info("exported %s and %s with MindSpore %s: input %s, %d categories", target, manifest_path(target).name,
@@ -70,21 +68,17 @@ def run(config: Config) -> None:
 
 def _write_request(folder: Path, config: Config, manifest, network) -> list[np.ndarray]:
     """Everything that the worker needs, as files without pickles; returns the outputs that it must reach."""
-    import mindspore as ms
-
-    from src.inference.decode import Detect
+    from src.export.cells import as_exported
+    from src.export.publish import outputs_of
 
     x = np.random.default_rng(0).standard_normal(manifest.input_shape, np.float32)
-    cell = Detect(network, manifest.K, manifest.cat_spec_wh, manifest.flip_test) if manifest.decode else network
-    cell.set_train(False)
-    found = cell(ms.Tensor(x))
     np.save(folder / "input.npy", x)
     np.savez(folder / "weights.npz", **{name: value.asnumpy() for name, value in network.parameters_dict().items()})
     request = {"network": dataclasses.asdict(config.net_config), "num_classes": len(manifest.categories),
                "K": manifest.K, "decode": manifest.decode, "cat_spec_wh": manifest.cat_spec_wh,
                "flip_test": manifest.flip_test, "deform": manifest.deform}
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    return [output.asnumpy() for output in (found if isinstance(found, tuple) else (found,))]
+    return outputs_of(as_exported(network, manifest), x)
 
 
 def _run_worker(folder: Path) -> str:
@@ -103,17 +97,6 @@ def _run_worker(folder: Path) -> str:
         tail = "\n".join(done.stderr.splitlines()[-20:])
         raise UserError(f"MindSpore in {python} could not export the network (exit status {done.returncode}):\n{tail}")
     return (folder / "version.txt").read_text(encoding="utf-8")
-
-
-def _compare(folder: Path, manifest, expected: list[np.ndarray]):
-    """Name and shape of each output that the written file gave, and their largest difference from the expected."""
-    from src.export.compare import largest_difference, largest_difference_of_detections
-
-    found = [np.load(folder / f"output_{index}.npy", allow_pickle=False) for index in range(len(expected))]
-    measure = largest_difference_of_detections if manifest.decode else largest_difference
-    names = ("detections",) if manifest.decode else ("hm", "wh", "reg")
-    return (tuple((name, output.shape) for name, output in zip(names, found)),
-            max(map(measure, found, expected)))
 
 
 def main(argv: list[str] | None = None) -> int:

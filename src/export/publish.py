@@ -40,10 +40,8 @@ def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
     _require_finite(network)
     batch, *image = manifest.input_shape
     x = np.random.default_rng(0).standard_normal((batch or 2, *image), np.float32)
-    expected = _outputs(as_exported(network, manifest), x)
-    names = ("detections",) if manifest.decode else ("hm", "wh", "reg")
-    described = dataclasses.replace(manifest, outputs=tuple(
-        (name, (batch, *output.shape[1:])) for name, output in zip(names, expected)))
+    expected = outputs_of(as_exported(network, manifest), x)
+    described = with_outputs(manifest, expected)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
@@ -54,6 +52,13 @@ def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
     except OSError as error:
         raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
     return error
+
+
+def with_outputs(manifest: Manifest, outputs: list[np.ndarray]) -> Manifest:
+    """The manifest with name and shape of each output."""
+    names = ("detections",) if manifest.decode else ("hm", "wh", "reg")
+    return dataclasses.replace(manifest, outputs=tuple(
+        (name, (manifest.input_shape[0], *output.shape[1:])) for name, output in zip(names, outputs)))
 
 
 def publish(partial: Path, manifest: Manifest, target: Path) -> None:
@@ -83,6 +88,7 @@ def _require_finite(network: nn.Cell) -> None:
                             "export an earlier checkpoint; nothing was written")
 
 
-def _outputs(cell: nn.Cell, x: np.ndarray) -> list[np.ndarray]:
+def outputs_of(cell: nn.Cell, x: np.ndarray) -> list[np.ndarray]:
+    """The outputs of a cell for a float32 batch (B,3,H,W)."""
     found = cell(ms.Tensor(x))
     return [output.asnumpy() for output in (found if isinstance(found, tuple) else (found,))]
