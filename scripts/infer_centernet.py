@@ -84,8 +84,8 @@ def require(path: Path, precision: str, batch: int) -> None:
 
 def measure(kind: str, path: Path, dataset: CocoDataset, evaluation, batch: int) -> tuple[str, str, str]:
     """Images a second, AP at IoU 0.5, AP at IoU 0.5:0.95; "-" for what this kind of run does not measure."""
-    from src.export.side_by_side import average_precision, batch_of, milliseconds
     from src.inference.exported import ExportedBackend
+    from src.quantization.side_by_side import average_precision, batch_of, milliseconds
 
     backend = ExportedBackend(path)
     if kind == "performance":

@@ -21,6 +21,7 @@ LEVELS = {
     "src.data": 2, "src.models": 2, "src.collective": 2,
     "src.weights": 3, "src.inference": 3,
     "src.training": 4, "src.export": 4,
+    "src.quantization": 5,
 }
 WITHOUT_MINDSPORE = [name for name, level in LEVELS.items() if level <= 1 and name != "src.runtime"]
 

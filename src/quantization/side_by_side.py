@@ -1,6 +1,6 @@
 """Forms of one model side by side: size, speed and average precision, in one table.
 
-    python -m src.export.side_by_side fp32.onnx fp16.onnx int8.onnx --data_dir /path/to/coco
+    python -m src.quantization.side_by_side fp32.onnx fp16.onnx int8.onnx --data_dir /path/to/coco
 """
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from src.errors import UserError
-from src.export.calibration import Inputs, observe, value_range
-from src.export.inner_tensors import run_inner
-from src.export.layer_roles import CARRIERS, LayerRoles, find_roles, name_nodes
+from src.quantization.calibration import Inputs, observe, value_range
+from src.quantization.inner_tensors import run_inner
+from src.quantization.layer_roles import CARRIERS, LayerRoles, find_roles, name_nodes
 
 MIN_OPSET = 13  # the first with a scale for each channel
 

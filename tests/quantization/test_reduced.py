@@ -12,7 +12,7 @@ from src.inference.manifest import read_manifest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (requirements-onnx.txt)")
 
-from src.export import reduced, side_by_side  # noqa: E402
+from src.quantization import reduced, side_by_side  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -14,18 +14,18 @@ from onnx import ModelProto
 
 from src.data.coco import CocoDataset, locate, read_coco
 from src.errors import UserError
-from src.export.calibration import Inputs
-from src.export.half import to_half
-from src.export.layer_error import LayerError, layer_errors, table
 from src.export.publish import export_model, publish
-from src.export.quantize import Int8Options, quantize
-from src.export.side_by_side import average_precision
 from src.inference.detector import read_image
 from src.inference.exported import ExportedBackend, load_graph
 from src.inference.manifest import Manifest
 from src.inference.pictures import SUFFIXES
 from src.inference.postprocess import write_json
 from src.inference.transform import prepare_image
+from src.quantization.calibration import Inputs
+from src.quantization.half import to_half
+from src.quantization.layer_error import LayerError, layer_errors, table
+from src.quantization.quantize import Int8Options, quantize
+from src.quantization.side_by_side import average_precision
 from src.settings import Config
 
 log = logging.getLogger("centernet")

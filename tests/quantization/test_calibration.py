@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from src.export.calibration import BINS, Observed, histogram, kl_bins, observe, value_range
+from src.quantization.calibration import BINS, Observed, histogram, kl_bins, observe, value_range
 
 
 def test_kl_cuts_off_a_rare_tail():

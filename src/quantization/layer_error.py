@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto
 
-from src.export.calibration import Inputs
-from src.export.inner_tensors import run_inner
-from src.export.layer_roles import CONVOLUTIONS
+from src.quantization.calibration import Inputs
+from src.quantization.inner_tensors import run_inner
+from src.quantization.layer_roles import CONVOLUTIONS
 
 DEQUANTIZED = "_DequantizeLinear_Output"  # how onnxruntime names what becomes of a tensor after 8 bits
 

@@ -7,8 +7,8 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 
-from src.export.calibration import Run
 from src.inference.onnx_session import threads
+from src.quantization.calibration import Run
 
 
 def run_inner(model: ModelProto, tensors: Iterable[str]) -> Run:

@@ -11,11 +11,11 @@ from src.weights.checkpoint import model_record
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (requirements-onnx.txt)")
 
-from src.export.half import to_half  # noqa: E402
-from src.export.inner_tensors import run_inner  # noqa: E402
-from src.export.layer_error import layer_errors  # noqa: E402
-from src.export.layer_roles import find_roles, name_nodes  # noqa: E402
-from src.export.quantize import Int8Options, quantize  # noqa: E402
+from src.quantization.half import to_half  # noqa: E402
+from src.quantization.inner_tensors import run_inner  # noqa: E402
+from src.quantization.layer_error import layer_errors  # noqa: E402
+from src.quantization.layer_roles import find_roles, name_nodes  # noqa: E402
+from src.quantization.quantize import Int8Options, quantize  # noqa: E402
 
 IMAGES = np.random.default_rng(3).standard_normal((4, 1, 3, 64, 64)).astype(np.float32)
 CAREFUL = Int8Options("minmax", 100.0, first_layer=False, heads=False)

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from src.errors import UserError
-from src.export.layer_roles import find_roles, name_nodes
+from src.quantization.layer_roles import find_roles, name_nodes
 
 LARGEST = float(np.finfo(np.float16).max)
 # Inputs of a node that are float tensors; the others are sizes and indices.
