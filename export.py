@@ -39,7 +39,7 @@ def run(config: Config) -> None:
     if config.precision == "fp32":
         error = export_model(network, manifest, target)
     else:
-        from src.export.reduced import export_reduced
+        from src.quantization.reduced import export_reduced
         error = export_reduced(config, network, manifest, target)
     log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
              time.perf_counter() - start, list(manifest.input_shape), len(manifest.categories),
