@@ -1,0 +1,41 @@
+"""What a measurement was made on: processor, memory, versions."""
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "opencv-python", "onnxruntime", "torch", "mindspore-lite")
+
+
+def describe_machine() -> dict[str, str]:
+    """Name and value of what matters for speed; packages that are not installed are left out."""
+    cpuinfo = _read("/proc/cpuinfo")
+    model = re.search(r"model name\s*:\s*(.+)", cpuinfo)
+    vectors = sorted(set(re.findall(r"\b(?:avx\w*|amx\w*|asimd\w*|sve\w*)\b", cpuinfo)))
+    described = {
+        "processor": model[1] if model else platform.processor() or platform.machine(),
+        "cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}",
+        "vector instructions": " ".join(vectors) or "not known",
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "ONEDNN_MAX_CPU_ISA": os.environ.get("ONEDNN_MAX_CPU_ISA", "not set"),
+    }
+    for package in PACKAGES:
+        try:
+            described[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return described
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
