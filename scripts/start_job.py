@@ -205,6 +205,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stopped by {stopped}; all processes have ended")
         status = 128 + stopped.number
     print(f"exit status: {status}", flush=True)
+    if arguments.foreground:  # in the background the log has just got this line
+        with Path(ready.plans[0].log_file).open("a") as log:
+            log.write(f"exit status: {status}\n")
     return status
 
 

@@ -47,6 +47,7 @@ def test_foreground_with_relative_paths_spaces_and_flags(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "4  images written" in done.stdout and done.stdout.endswith("exit status: 0\n")
     assert (tmp_path / "my shards/coco_det.train.mind1").exists()
+    assert (tmp_path / "my shards/convert_dataset.log").read_text().endswith("exit status: 0\n")
     done = run(tmp_path, "my coco", "my shards", "--foreground", "--no_such_flag", "1")
     assert done.returncode == 2
     assert "no_such_flag" in done.stderr
