@@ -41,22 +41,23 @@ def import_weights(config: Config, path: Path, target: Path) -> None:
     from src.weights.checkpoint import model_record, save_checkpoint
     from src.weights.conversion import convert, part_for, skeleton
     from src.weights.from_torch import read_weights
+    from src.weights.name_maps import SOURCES
 
     tensors, notes = read_weights(path)
-    data, is_detector = config.dataset_config, config.source != "torchvision"
+    data, backbone_knows = config.dataset_config, SOURCES[config.source].backbone_knows
     categories = (read_categories(Path(config.category_file)) if config.category_file
                   else categories_from_names(data.coco_classes))
     cell = part_for(config.source, skeleton(config.net_config, len(categories)))
     found = convert(tensors, config.source, config, cell, path)
-    save_checkpoint(target, cell, model_record(config, categories) if is_detector else None, {})
+    save_checkpoint(target, cell, None if backbone_knows else model_record(config, categories), {})
     for line in (*notes, *found.lines()):
         LOG.info("%s", line)
-    if is_detector:
+    if backbone_knows:
+        LOG.info("%s: %s for train.py --backbone_checkpoint; it knows %s", target, config.net_config.backbone,
+                 backbone_knows)
+    else:
         LOG.info("%s: detector of %d categories, preset %s, for %s images, mean %s, std %s", target, len(categories),
                  config.preset or "none", "RGB" if data.to_rgb else "BGR", list(data.mean), list(data.std))
-    else:
-        LOG.info("%s: %s for train.py --backbone_checkpoint; it knows RGB images with ImageNet's mean and std: "
-                 "docs/weights.md has the flags", target, config.net_config.backbone)
 
 
 def export_weights(config: Config, path: Path, target: Path) -> None:

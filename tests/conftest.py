@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from src.runtime.device import prepare_environment, set_up_device
+from tests.golden_archive import GOLDEN
 
 prepare_environment()
 
-GOLDEN = Path(__file__).parent / "data" / "golden"
 SHARED = Path(os.environ.get("CENTERNET_SHARED", Path(__file__).parents[2] / "shared"))
 
 

@@ -136,16 +136,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
         raise UserError(f"checkpoint {path} is cut off or is not a MindSpore checkpoint "
                         f"({path.stat().st_size} bytes): use another one, or copy it again") from error
-    text, progress = content.pop(RECORD_KEY, ""), content.pop(PROGRESS_KEY, "{}")
-    if text and not intact:
+    text, progress = content.pop(RECORD_KEY, ""), content.pop(PROGRESS_KEY, "")
+    ours = text or progress  # a backbone has no record
+    if ours and not intact:
         raise UserError(f"checkpoint {path} is cut off: its end with the checksum is missing. "
                         "Use another one, or copy it again.")
-    if not text:
+    if not ours:
         LOG.warning("%s tells neither its categories nor its network%s: it is taken as it is", path,
                     "" if intact else " and has no checksum")
     parameters = {name: value for name, value in content.items() if isinstance(value, Parameter)}
     record = ModelRecord.from_json(json.loads(text), str(path)) if text else None
-    return Checkpoint(parameters, record, json.loads(progress))
+    return Checkpoint(parameters, record, json.loads(progress or "{}"))
 
 
 def network_config(record: ModelRecord, base: NetConfig) -> NetConfig:

@@ -64,7 +64,7 @@ def skeleton(net: NetConfig, num_classes: int) -> nn.Cell:
 
 def part_for(source: str, network: nn.Cell) -> nn.Cell:
     """The part of a network that a source has weights for."""
-    return network.backbone if source == "torchvision" else network
+    return network.backbone if SOURCES[source].backbone_knows else network
 
 
 def fit(tensors: dict[str, np.ndarray], source: str, net: NetConfig, cell: nn.Cell) -> Fit:

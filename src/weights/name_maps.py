@@ -67,6 +67,7 @@ class Source:
         title: what it is, for messages.
         networks: (backbone, neck) -> rules, applied in turn to our names; backbone is "resnet" for all of them.
         ignored: patterns of tensors that no output of the detector depends on.
+        backbone_knows: of sources that have backbones alone: the images that these were trained on, for the log.
         stem_pool: how it pads the stem's pooling.
         suffixes: of the files that it reads.
         wrapped: it expects its weights as the entry "state_dict" beside an "epoch".
@@ -75,10 +76,13 @@ class Source:
     title: str
     networks: dict[tuple[str, str], Rules]
     ignored: tuple[str, ...]
+    backbone_knows: str = ""
     stem_pool: str = "pad"
     suffixes: tuple[str, ...] = (".pth", ".pt", ".safetensors")
     wrapped: bool = False
 
+
+_IMAGENET = "RGB images with ImageNet's mean and std: docs/weights.md has the flags"
 
 SOURCES = {
     "official": Source("the paper's code", {
@@ -98,11 +102,21 @@ SOURCES = {
     }, (r"\.num_batches_tracked$", r"^ema_", r"^steps$"), wrapped=True),
     "torchvision": Source("torchvision's classifiers", {
         ("resnet", neck): ((r"^backbone\.", ""),) + PYTORCH_TAILS for neck in ("none", "conv", "deform")
-    }, (r"^fc\.", r"\.num_batches_tracked$")),
+    }, (r"^fc\.", r"\.num_batches_tracked$"), _IMAGENET),
+    "dla": Source("DLA's ImageNet classifiers", {
+        network: ((r"^backbone\.", ""),) + _dla(()) + PYTORCH_TAILS
+        for network in (("dla34", "deform"), ("dla34", "conv"), ("dlav0_34", "conv"))
+    }, (r"^fc\.", r"^level[34]\.project\.", r"\.num_batches_tracked$"), _IMAGENET),
+    # What both detectors put on the hourglass; the paper's code renames ExtremeNet's heads.
+    "extremenet": Source("ExtremeNet and CornerNet", {("hourglass104", "none"): _HOURGLASS + PYTORCH_TAILS},
+                         (r"^([tlbr]|ct|tl|br)_(cnvs|heats|tags|regrs)\.", r"^(hm|reg)_[tlbrc]\.",
+                          r"\.num_batches_tracked$"),
+                         "BGR images with COCO's mean and std, which official_hourglass has", wrapped=True),
     "modelzoo": Source("the model zoo's centernet_resnet50_v1", {
         ("resnet", "none"): (_up_stages("network.resnet50.deconv_layers.", 1)
                              + ((r"^backbone\.", "network.resnet50."), (r"^heads\.(\w+)\.", r"network.\1_fn."))),
-    }, (r"^moment[12]\.", r"^(beta[12]_power|global_step|learning_rate|epoch_num|step_num)$"), "same", (".ckpt",)),
+    }, (r"^moment[12]\.", r"^(beta[12]_power|global_step|learning_rate|epoch_num|step_num)$"),
+        stem_pool="same", suffixes=(".ckpt",)),
 }
 
 
@@ -138,7 +152,7 @@ def source_names(source: str, net: NetConfig, names: Iterable[str]) -> dict[str,
         ValueError: the rules give two parameters one name.
     """
     rules, result = rules_for(source, net), {}
-    if source == "torchvision":
+    if SOURCES[source].backbone_knows:
         names = [name for name in names if name.startswith("backbone.")]
     for name in names:
         result[name] = apply_rules(rules, name)

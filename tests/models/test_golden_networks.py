@@ -6,15 +6,9 @@ import pytest
 from mindspore import Tensor
 
 from src.weights.name_maps import is_ignored
-from tests.conftest import GOLDEN
-from tests.golden_weights import golden_network, source_of
+from tests.golden_archive import GOLDEN, MAPS, TOLERANCE, errors, source_of
+from tests.golden_weights import golden_network
 
-# Largest allowed error as a share of the map's largest value. 1e-4 is what converted weights must reach. The
-# 50-layer files cannot tell: a float64 forward of them (NumPy, same weights) is itself up to 1.3e-4 (res_50) and
-# 3.1e-4 (resdcn_50) away from the stored float32 maps; ours are 1.6e-4 and 5.1e-4 away. A wrong stride, padding or
-# channel order errs by more than 1e-1.
-TOLERANCE = {"res_18": 1e-4, "resdcn_18": 1e-4, "mmdet_r18": 1e-4, "res_50": 3e-4, "resdcn_50": 1e-3,
-             "dla_34": 1e-4, "dlav0_34": 1e-4, "hourglass": 1e-4}
 SLOW = ("hourglass",)  # 191 million weights are made and loaded
 
 
@@ -26,6 +20,5 @@ def test_network_equals_official_code(arch, golden):
     unused = sum(int(np.prod(shape)) for name, (shape, kind) in official["state"].items()
                  if is_ignored(source_of(arch), name) and kind not in "mv")
     assert sum(parameter.size for parameter in network.trainable_params()) == official["params"] - unused
-    for name, ours in zip(("hm", "wh", "reg"), network(Tensor(expected["x"]))):
-        error = np.abs(ours.asnumpy() - expected[name]).max()
-        assert error <= TOLERANCE[arch] * np.abs(expected[name]).max(), name
+    found = errors([ours.asnumpy() for ours in network(Tensor(expected["x"]))], expected)
+    assert [name for name in MAPS if not found[name] <= TOLERANCE[arch]] == [], found

@@ -12,7 +12,7 @@ from src.errors import UserError
 from src.weights.checkpoint import Checkpoint, model_record
 from src.weights.conversion import convert, convert_back, part_for, skeleton
 from tests.foreign_weights import mmdet_dcn_shapes, modelzoo_shapes, random_tensors, resnet_shapes
-from tests.golden_weights import formula_weights
+from tests.golden_archive import dla_classifier, formula_weights
 from tests.tiny_model import CATEGORIES
 from tests.tiny_training import values
 
@@ -48,6 +48,7 @@ CASES = {
     "official dlav0": ("official", "official_dlav0_34", lambda: formula_weights("dlav0_34")),
     "mmdet": ("mmdet", "mmdet_res18", lambda: formula_weights("mmdet_r18")),
     "mmdet dcn": ("mmdet", "mmdet_resdcn18", lambda: random_tensors(mmdet_dcn_shapes())),
+    "dla": ("dla", "official_dla34", dla_classifier),
     "torchvision": ("torchvision", "official_res18", lambda: random_tensors(resnet_shapes("resnet18"))),
     "modelzoo": ("modelzoo", "modelzoo_res50", lambda: random_tensors(modelzoo_shapes())),
 }
@@ -60,7 +61,7 @@ def test_there_and_back_is_bit_identical(case):
     cell, found = converted(theirs, source, preset)
     back = convert_back(checkpoint_of(cell), source, config_of(preset), FILE)
     assert identical(back, {name: value for name, value in theirs.items() if name not in found.ignored})
-    assert len(found.ignored) == {"official dla": 10, "official dlav0": 12}.get(case, 0)
+    assert len(found.ignored) == {"official dla": 10, "official dlav0": 12, "dla": 12}.get(case, 0)
 
 
 @pytest.mark.slow
@@ -128,6 +129,7 @@ def test_an_optimizers_state_is_left_behind():
      "24 in the file that the network has no place for: deconv_layers.0.bias; deconv_layers.0.conv_offset_mask.weight; "
      "deconv_layers.0.conv_offset_mask.bias; ...\ntheirs.pth fits --source official --config_path "
      "configs/official_resdcn18.yaml"),
+    ("official", "official_dla34", dla_classifier, " fits --source dla --config_path configs/official_dla34.yaml"),
     ("official", "official_res50", lambda: random_tensors(modelzoo_shapes()),
      " fits --source modelzoo --config_path configs/modelzoo_res50.yaml"),
     ("official", "official_res18", lambda: {"features.0.weight": np.ones(3)},

@@ -18,9 +18,9 @@ from src.weights.name_maps import (
     to_our_layout,
     to_their_layout,
 )
-from tests.conftest import GOLDEN
 from tests.foreign_weights import BLOCKS, mmdet_dcn_shapes, modelzoo_shapes, resnet_shapes
-from tests.golden_weights import net_config, source_of
+from tests.golden_archive import GOLDEN, dla_classifier, source_of
+from tests.golden_weights import net_config
 
 
 def preset_net(name, *flags):
@@ -48,6 +48,27 @@ def test_names_and_shapes_are_those_of_torchvision(depth):
     net = preset_net("official_res18", "--net_config.backbone", depth)
     assert their_shapes("torchvision", net) == dict(resnet_shapes(depth))
     assert is_ignored("torchvision", "fc.weight") and is_ignored("torchvision", "bn1.num_batches_tracked")
+
+
+@pytest.mark.parametrize("preset", ["official_dla34", "official_dlav0_34"])
+def test_names_and_shapes_are_those_of_the_dla_repository(preset):
+    theirs = {name: value.shape for name, value in dla_classifier().items()}
+    needed = {name: shape for name, shape in theirs.items() if not is_ignored("dla", name)}
+    assert their_shapes("dla", preset_net(preset)) == needed
+    # In its trees of two levels the projection is computed, but its result is not handed on.
+    assert sorted({name.rpartition(".")[0] for name in theirs.keys() - needed.keys()}) == [
+        "fc", "level3.project.0", "level3.project.1", "level4.project.0", "level4.project.1"]
+
+
+def test_names_of_extremenet_and_cornernet():
+    state = json.loads((GOLDEN / "hourglass.json").read_text())["state"]
+    stacks = {name: tuple(shape) for name, (shape, _) in state.items() if name.split(".")[0] not in ("hm", "wh", "reg")}
+    assert their_shapes("extremenet", preset_net("official_hourglass")) == stacks and len(stacks) == 800
+    heads = [f"{side}_{kind}" for side in "tlbr" for kind in ("heats", "regrs")] + ["ct_heats"]  # ExtremeNet's
+    heads += [f"{kind}_{side}" for side in "tlbr" for kind in ("hm", "reg")] + ["hm_c"]  # as the paper's code renames
+    heads += [f"{corner}_{kind}" for corner in ("tl", "br") for kind in ("cnvs", "heats", "tags", "regrs")]
+    assert all(is_ignored("extremenet", f"{head}.0.1.weight") for head in heads)
+    assert not [name for name in stacks if is_ignored("extremenet", name)]
 
 
 def test_names_and_shapes_are_those_of_the_model_zoo():
