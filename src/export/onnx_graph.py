@@ -16,14 +16,15 @@ OFFSET_CHANNELS = np.stack([np.arange(TAPS) + TAPS, np.arange(TAPS)], 1).ravel()
 MASK_CHANNELS = np.arange(TAPS) + 2 * TAPS
 
 
-def finish(model: ModelProto, names: Sequence[str], opset: int, open_batch: bool) -> ModelProto:
+def finish(model: ModelProto, names: Sequence[str], opset: int, open_axes: Sequence[int]) -> ModelProto:
     """The repaired model, passed by onnx.checker with shape inference.
 
     Args:
         model: as MindSpore wrote it; changed.
         names: of the input, then of the outputs.
         opset: operator set of the result; 19 or later if the model has stand-ins of deformable convolutions.
-        open_batch: leave the number of images open; for graphs that do not have it in the shapes of reshapes.
+        open_axes: whose size is left open, of (B,channels,height,width): 0 for any number of images, 2 and 3 for
+            any height and width; for graphs that do not have them in the shapes of reshapes.
     """
     _name(model.graph, names)
     fold_batch_norms(model.graph)
@@ -35,9 +36,10 @@ def finish(model: ModelProto, names: Sequence[str], opset: int, open_batch: bool
     _resize_by_scales(shape_inference.infer_shapes(model).graph, model.graph)
     restore_deform_convs(model.graph)
     _drop_unused(model.graph)
-    if open_batch:
-        for value in (*model.graph.input, *model.graph.output):
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    for value in (*model.graph.input, *model.graph.output):
+        for axis in open_axes:
+            # Heights and widths are others for input and outputs.
+            value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{axis}" if axis else "batch"
     del model.graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
     return model
