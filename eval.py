@@ -5,12 +5,11 @@
 """
 from __future__ import annotations
 
-import dataclasses
 import sys
 
 from src.config import Config
 from src.errors import UserError
-from src.runtime.device import set_up_group
+from src.runtime.device import eager, set_up_group
 from src.runtime.entry import run_entry
 
 
@@ -26,36 +25,32 @@ def run(config: Config) -> None:
     require_whole(dataset)
     folder = result_folder(config)  # before hours of detection, not after them
     group = set_up_group(config)
-    detections = detect_dataset(_backend(config, dataset), dataset, config.eval_config,
+    detections = detect_dataset(_backend(config, dataset, group.size), dataset, config.eval_config,
                                 config.dataset_config.input_res_test, config.num_workers, group.rank, group.size)
     if group.rank == 0:
         report(config, folder, dataset, detections)
 
 
-def _backend(config: Config, dataset):
+def _backend(config: Config, dataset, ranks: int):
     """The exported model, or the checkpoint's network, normalised as trained, if its categories are the data set's."""
     from src.categories import require_same
-    from src.inference.backends import CheckpointBackend
     from src.inference.exported import is_exported, open_exported
-    from src.models.centernet import build_centernet
-    from src.weights.checkpoint import load_network, read_checkpoint, require_preset
+    from src.open_checkpoint import open_checkpoint
+    from src.weights.checkpoint import read_checkpoint, require_preset
 
-    path, data, evaluation = config.load_checkpoint_path, config.dataset_config, config.eval_config
+    path = config.load_checkpoint_path
     if is_exported(path, config.backend):
-        exported = open_exported(path, evaluation)
+        exported = open_exported(path, config.eval_config)
         require_same(exported.categories, dataset.categories, path, str(dataset.annotation_file),
                      "Evaluate on a data set of the same categories, or export a model trained on this one")
         return exported
     checkpoint = read_checkpoint(path)
-    record = checkpoint.record
-    if record is not None:
-        require_preset(record, config.net_config, path)
-        require_same(record.categories, dataset.categories, path, str(dataset.annotation_file),
+    if checkpoint.record is not None:
+        require_preset(checkpoint.record, config.net_config, path)
+        require_same(checkpoint.record.categories, dataset.categories, path, str(dataset.annotation_file),
                      "Evaluate on a data set of the same categories, or train on this one: train.py --fine_tune true")
-        data = dataclasses.replace(data, mean=record.mean, std=record.std, to_rgb=record.to_rgb)
-    network = build_centernet(config.net_config, len(dataset.categories))
-    load_network(network, checkpoint, path)
-    return CheckpointBackend(network, config.net_config, data, dataset.categories, evaluation.K, evaluation.flip_test)
+    return open_checkpoint(path, checkpoint, config.net_config, config.dataset_config, dataset.categories, config,
+                           len(dataset.images) // ranks, eager)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,13 +6,12 @@
 """
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
 from src.config import Config
 from src.errors import UserError
-from src.runtime.device import set_up_device
+from src.runtime.device import eager, set_up_device
 from src.runtime.entry import run_entry
 
 
@@ -32,35 +31,30 @@ def run(config: Config) -> None:
         raise UserError("--result_path is not set: name the folder for the model's raw output")
     images = find_images(config.image) if config.image else []
     set_up_device(config.device_target, config.device_id, config.seed)
-    backend, input_res = _load(config)
+    backend, input_res = _load(config, len(images))
     if config.image:
         detect_pictures(backend, images, config.eval_config, input_res, Path(config.save_result_dir or "results"))
     else:
         run_prepared(backend, backend.manifest, Path(config.predict_dir), Path(config.result_path))
 
 
-def _load(config: Config):
+def _load(config: Config, images: int):
     """The backend of --model_path, and the (height, width) of its input without keep_res."""
     from src.categories import categories_from_names
-    from src.inference.backends import CheckpointBackend
     from src.inference.exported import is_exported, open_exported
-    from src.models.centernet import build_centernet
-    from src.weights.checkpoint import load_network, network_config, read_checkpoint
+    from src.open_checkpoint import open_checkpoint
+    from src.weights.checkpoint import network_config, read_checkpoint
 
-    path, evaluation = config.model_path, config.eval_config
+    path = config.model_path
     if is_exported(path, config.backend):
-        backend = open_exported(path, evaluation)
+        backend = open_exported(path, config.eval_config)
         return backend, backend.fixed_shape[1:]
     checkpoint = read_checkpoint(path)
     net, data, record = config.net_config, config.dataset_config, checkpoint.record
     categories = record.categories if record else categories_from_names(data.coco_classes)
-    if record:
-        net = network_config(record, net)
-        data = dataclasses.replace(data, mean=record.mean, std=record.std, to_rgb=record.to_rgb,
-                                   input_res_test=record.input_res_test)
-    network = build_centernet(net, len(categories))
-    load_network(network, checkpoint, path)
-    return (CheckpointBackend(network, net, data, categories, evaluation.K, evaluation.flip_test), data.input_res_test)
+    net = network_config(record, net) if record else net
+    backend = open_checkpoint(path, checkpoint, net, data, categories, config, images, eager)
+    return backend, record.input_res_test if record else data.input_res_test
 
 
 def main(argv: list[str] | None = None) -> int:

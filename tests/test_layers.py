@@ -17,11 +17,12 @@ LEVELS = {
     "src.data.image_file": 1,
     "src.inference.transform": 1, "src.inference.postprocess": 1, "src.inference.soft_nms": 1,
     "src.inference.coco_eval": 1, "src.inference.visualize": 1, "src.inference.manifest": 1,
+    "src.inference.host_decode": 1, "src.inference.onnx_session": 1,
     "src.runtime": 1, "src.launch": 1,
     "src.data": 2, "src.models": 2, "src.collective": 2,
     "src.weights": 3, "src.inference": 3,
     "src.training": 4, "src.export": 4,
-    "src.quantization": 5,
+    "src.quantization": 5, "src.open_checkpoint": 5,
 }
 WITHOUT_MINDSPORE = [name for name, level in LEVELS.items() if level <= 1 and name != "src.runtime"]
 

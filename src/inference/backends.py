@@ -22,7 +22,8 @@ class Backend(Protocol):
 
     mean, std are of pixels / 255 in the network's colour order (RGB if to_rgb,
     else BGR); K detections an image; fixed_shape is (B, H, W) of a model whose
-    input size is frozen (B is 0 if any number of images goes), None if any size goes.
+    input size is frozen (B is 0 if any number of images goes), None if any size goes; compiles
+    says whether each new input size takes a compilation.
     """
 
     mean: tuple[float, float, float]
@@ -32,6 +33,7 @@ class Backend(Protocol):
     down_ratio: int
     K: int
     fixed_shape: tuple[int, int, int] | None
+    compiles: bool
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Detect: normalised float32 (B,3,H,W) -> float32 (B,K,6): x1,y1,x2,y2 in output-map cells, score, class."""
@@ -42,6 +44,7 @@ class CheckpointBackend:
     """A network with its weights, at any input size; each new size is compiled once."""
 
     fixed_shape = None
+    compiles = True
 
     def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, categories: Categories,
                  K: int, flip_test: bool = False):
@@ -89,9 +92,9 @@ def require_cells(height: int, width: int, K: int) -> None:
 def speed(seconds: list[float], batch: int) -> str:
     """A line for the log on the time of each call of a backend with `batch` images.
 
-    The first call compiles, so it is told apart.
+    The first call, which may compile, is told apart.
     """
-    first = f"first run, with compilation: {seconds[0]:.2f} s"
+    first = f"first run: {seconds[0]:.2f} s"
     if len(seconds) == 1:
         return first
     per_image = sum(seconds[1:]) / (len(seconds) - 1) / batch

@@ -179,8 +179,9 @@ def _log_plan(backend: Backend, images: Sequence[CocoImage], evaluation: EvalCon
         return
     shapes = {input_size(image.height, image.width, scale, True, evaluation.pad, input_res)
               for image in images for scale in evaluation.multi_scales}
-    log.info("%d images at their own resolution: %d input sizes, each compiled once%s", len(images), len(shapes),
-             "; a larger eval_config.pad or keep_res false makes them fewer" if len(shapes) > 30 else "")
+    many = "; a larger eval_config.pad or keep_res false makes them fewer" if len(shapes) > 30 else ""
+    log.info("%d images at their own resolution: %d input sizes%s", len(images), len(shapes),
+             f", each compiled once{many}" if backend.compiles else "")
 
 
 def evaluate_network(network: nn.Cell, dataset: CocoDataset, config: Config, rank: int = 0,

@@ -9,21 +9,22 @@ import numpy as np
 from mindspore import nn
 
 from src.errors import UserError
-from src.inference.decode import Decode
+from src.inference.host_decode import decode, sigmoid
 from src.inference.manifest import read_manifest
 from src.inference.onnx_session import load_onnx
 from src.settings import EvalConfig
 
-SUFFIXES = {"mindspore": ".ckpt", "mindir": ".mindir", "onnx": ".onnx"}  # of what each backend runs
+SUFFIXES = {"mindspore": (".ckpt",), "mindir": (".mindir",), "onnx": (".onnx", ".ckpt"),
+            "auto": ("",)}  # of what each backend runs
 
 
 def is_exported(path: str, backend: str = "auto") -> bool:
     """Whether a model is an exported one rather than a checkpoint; UserError if --backend does not run such files."""
-    wanted = SUFFIXES.get(backend, "")
+    wanted = SUFFIXES[backend]
     if not path.endswith(wanted):
-        raise UserError(f"--backend {backend} runs {wanted} files, found {path}: name such a file, or leave --backend "
-                        "auto, which goes by the suffix")
-    return path.endswith((SUFFIXES["mindir"], SUFFIXES["onnx"]))
+        raise UserError(f"--backend {backend} runs {' and '.join(wanted)} files, found {path}: name such a file, or "
+                        "leave --backend auto, which goes by the suffix")
+    return path.endswith((".mindir", ".onnx"))
 
 
 def open_exported(path: str, evaluation: EvalConfig) -> ExportedBackend:
@@ -42,7 +43,7 @@ def load_graph(path: Path) -> Callable[[np.ndarray], list[np.ndarray]]:
         RuntimeError, ValueError: MindSpore cannot load the .mindir.
         UserError: onnxruntime cannot load the .onnx, or is missing.
     """
-    if path.suffix == SUFFIXES["onnx"]:
+    if path.suffix == ".onnx":
         return load_onnx(path)
     graph = nn.GraphCell(ms.load(str(path)))
 
@@ -59,6 +60,8 @@ class ExportedBackend:
     A model whose batch size is open takes any number at once; fixed_shape has 0 for it.
     """
 
+    compiles = True  # a MINDIR, once
+
     def __init__(self, model_path: str | Path):
         path = Path(model_path)
         if not is_exported(str(path)):
@@ -70,7 +73,6 @@ class ExportedBackend:
         self.K = manifest.K
         batch, _, height, width = manifest.input_shape
         self.fixed_shape = (batch, height, width)
-        self._decode = None if manifest.decode else Decode(manifest.K, manifest.cat_spec_wh)
         try:
             self._graph = load_graph(path)
             if manifest.versions.get("mindspore") == "2.0.0":
@@ -98,7 +100,8 @@ class ExportedBackend:
     def _run(self, images: np.ndarray) -> np.ndarray:
         full = np.zeros((self.fixed_shape[0] or len(images), *images.shape[1:]), np.float32)
         full[:len(images)] = images
-        outputs = self._graph(full)
-        if self._decode is None:
-            return outputs[0][:len(images)]
-        return self._decode(*map(ms.Tensor, outputs)).asnumpy()[:len(images)]
+        outputs = [output[:len(images)] for output in self._graph(full)]
+        if self.manifest.decode:
+            return outputs[0]
+        hm, wh, *reg = outputs
+        return decode(sigmoid(hm), wh, reg[0] if reg else None, self.K, self.manifest.cat_spec_wh)

@@ -282,7 +282,7 @@ def test_infer_runs_pictures_and_prepared_sets(work, tmp_path):
                          ids=["eval", "infer"])
 def test_a_backend_that_does_not_run_the_file_is_refused(work, capsys, entry, flag):
     place = ["--data_dir", work / "coco"] if entry is evaluate else ["--image", work / "coco/val2017"]
-    for backend, name in (("onnx", "net.ckpt"), ("mindir", "net.onnx"), ("mindspore", "net.onnx")):
+    for backend, name in (("mindir", "net.ckpt"), ("mindir", "net.onnx"), ("mindspore", "net.onnx")):
         assert run(entry, work, flag, work / name, "--backend", backend, *place) == 2
         assert f"error: --backend {backend} runs ." in capsys.readouterr().err
 

@@ -152,5 +152,5 @@ def test_only_an_exported_model_is_taken(tmp_path):
 
 
 def test_speed_tells_the_compilation_apart():
-    assert speed([2.0, 0.1, 0.3], 2) == "100.0 ms an image, 10.0 images/s; first run, with compilation: 2.00 s"
-    assert speed([2.0], 1) == "first run, with compilation: 2.00 s"
+    assert speed([2.0, 0.1, 0.3], 2) == "100.0 ms an image, 10.0 images/s; first run: 2.00 s"
+    assert speed([2.0], 1) == "first run: 2.00 s"
