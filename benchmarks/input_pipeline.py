@@ -1,0 +1,148 @@
+"""The training input pipeline beside bare decoding of the same images, with as many threads.
+
+python benchmarks/run.py input_pipeline --data_dir COCO
+"""
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import cv2
+import numpy as np
+
+from benchmarks.measure import Options, PeakMemory, Row, median, median_ratio, paired
+from src.config import load_config
+from src.data import pipeline
+from src.data.coco import CocoDataset, locate, read_coco
+from src.data.convert import convert
+from src.data.image_file import decode
+from src.data.pipeline import TrainingData, open_training_data
+from src.settings import DatasetConfig
+
+IMAGES = 480    # of an epoch; a smaller data set is repeated under new image ids
+BATCH_SIZE = 16
+THREADS = (1, 2)
+WARM_UP = 4     # batches until all queues have been filled
+# Functions that data.pipeline calls; what make_sample does besides them is "other".
+STAGES = {"decode": "decode", "draw_view": "random view", "warp": "warp", "jitter_colors": "colour jitter",
+          "to_output_boxes": "boxes", "encode": "targets", "draw_heatmap": "heatmap (host only)"}
+TARGETS = {"device": 280, "host": 130}  # images/s with two threads
+MEMORY_TARGET = 1024                    # MiB
+
+
+def measure(options: Options) -> list[Row]:
+    """Rows: bare decoding, the pipeline, what a slow reader waits for, memory, milliseconds of each stage."""
+    cv2.setNumThreads(0)  # as train.py does
+    data = load_config("train", [], "").dataset_config
+    host = dataclasses.replace(data, heatmap_on_device=False)
+    images = repeat_images(read_coco(*locate(str(options.data_dir), "train")))
+    convert(images, options.work, "coco", shard_num=8, keep_empty=True)
+    files = [image.path.read_bytes() for image in images.images]
+    functions: dict[str, Callable[[], object]] = {
+        f"decode {threads}": partial(decode_all, files, threads) for threads in THREADS}
+    for threads in THREADS:
+        for name, settings in (("device", data), ("host", host)):
+            functions[f"{name} {threads}"] = partial(run_epoch, open_shards(options.work, settings, threads))
+    seconds = paired(functions, options.repeats)
+    rows = [rate_row(name, threads, seconds) for threads in THREADS for name in ("decode", "device", "host")]
+    rows.append(overlap_row(open_shards(options.work, data, THREADS[-1])))
+    with PeakMemory() as memory:
+        for threads in THREADS:
+            run_epoch(open_shards(options.work, host, threads))
+    rows.append(Row("resident memory, host heatmaps", memory.mib, "MiB", target=f"< {MEMORY_TARGET} MiB",
+                    met=memory.mib < MEMORY_TARGET, note="Python, MindSpore and the files for bare decoding included"))
+    return rows + stage_rows(open_shards(options.work, host, 1))
+
+
+def repeat_images(dataset: CocoDataset) -> CocoDataset:
+    """IMAGES images under the ids 1, 2, ..."""
+    chosen = [dataset.images[k % len(dataset.images)] for k in range(IMAGES)]
+    return dataclasses.replace(dataset, images=tuple(dataclasses.replace(image, id=k) for k, image
+                                                     in enumerate(chosen, 1)))
+
+
+def open_shards(folder: Path, data: DatasetConfig, threads: int) -> TrainingData:
+    """The shards of measure() as train.py opens them."""
+    return open_training_data(str(folder), "coco", data, BATCH_SIZE, seed=1, num_workers=threads)
+
+
+def decode_all(files: list[bytes], threads: int) -> None:
+    """Decode files in threads and drop the pixels."""
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(decode, files):
+            pass
+
+
+def run_epoch(training: TrainingData) -> None:
+    """Read an epoch as fast as it comes."""
+    for _ in training.epoch(0):
+        pass
+
+
+def rate_row(name: str, threads: int, seconds: dict[str, list[float]]) -> Row:
+    """Images per second of bare decoding or of the pipeline."""
+    rate = IMAGES / median(seconds[f"{name} {threads}"])
+    noun = f"{threads} thread{'s' * (threads > 1)}"
+    if name == "decode":
+        return Row(f"bare decoding, {noun}", rate, "images/s")
+    target = TARGETS[name] if threads == THREADS[-1] else None
+    return Row(f"pipeline, {name} heatmaps, {noun}", rate, "images/s",
+               1 / median_ratio(seconds, f"{name} {threads}", f"decode {threads}"), f"bare decoding, {noun}",
+               f">= {target} images/s" if target else "", rate >= target if target else None)
+
+
+def overlap_row(training: TrainingData) -> Row:
+    """What a reader waits that needs as long for a batch as the pipeline, as an accelerator would."""
+    batch_seconds = steady_seconds(training, 0.0)
+    waited = steady_seconds(training, 1.25 * batch_seconds)
+    return Row("waiting for a batch beside a step of 1.25 x its time", 1000 * waited, "ms", waited / batch_seconds,
+               "a batch of the pipeline alone", note="0: the pipeline works during the step")
+
+
+def steady_seconds(training: TrainingData, step: float) -> float:
+    """Mean seconds that a reader waits for a batch, after the first WARM_UP, if it sleeps `step` seconds on each."""
+    waits, start = [], time.perf_counter()
+    for _ in training.epoch(0):
+        waits.append(time.perf_counter() - start)
+        time.sleep(step)
+        start = time.perf_counter()
+    return float(np.mean(waits[WARM_UP:]))
+
+
+def stage_rows(training: TrainingData) -> list[Row]:
+    """CPU milliseconds of an image by stage during an epoch with one thread."""
+    seconds: dict[str, float] = defaultdict(float)
+    with timed(seconds, [*STAGES, "make_sample"]):
+        start = time.process_time()
+        run_epoch(training)
+        total = time.process_time() - start
+    drawing = seconds["draw_heatmap"]
+    rest = {"other in Python": seconds["make_sample"] - sum(seconds[name] for name in STAGES) + drawing,
+            "reading, batching, copying": total - seconds["make_sample"] - drawing}
+    spent = {**{stage: seconds[name] for name, stage in STAGES.items()}, **rest}
+    return [Row(f"CPU time of an image: {stage}", 1000 * value / IMAGES, "ms", value / seconds["decode"], "decode")
+            for stage, value in spent.items()]
+
+
+@contextlib.contextmanager
+def timed(seconds: dict[str, float], names: list[str]) -> Iterator[None]:
+    """Add up by name the CPU seconds of functions that data.pipeline calls, each in one thread only."""
+    def wrapped(name: str, function: Callable) -> Callable:
+        def run(*arguments):
+            start = time.thread_time()
+            result = function(*arguments)
+            seconds[name] += time.thread_time() - start
+            return result
+        return run
+
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(mock.patch.object(pipeline, name, wrapped(name, getattr(pipeline, name))))
+        yield
