@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 
-def gaussian_radius(height: float, width: float, min_overlap: float = 0.7) -> float:
-    """Radius (output-map cells) within which a shifted box keeps the overlap.
+def gaussian_radius(height: float | np.ndarray, width: float | np.ndarray, min_overlap: float = 0.7) -> np.ndarray:
+    """Radius (output-map cells) within which a shifted box keeps the overlap; of one box or of arrays of them.
 
     The smallest of three cases of corner shifts (Law and Deng 2018, CornerNet).
     The roots are those of the paper's released code, which divides by 2 instead
@@ -17,12 +17,12 @@ def gaussian_radius(height: float, width: float, min_overlap: float = 0.7) -> fl
     total = height + width
     area = height * width
 
-    def root(a: float, b: float, c: float) -> float:
-        return (b + math.sqrt(b * b - 4 * a * c)) / 2
+    def root(a: float, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+        return (b + np.sqrt(b * b - 4 * a * c)) / 2
 
-    return min(root(1, total, area * (1 - min_overlap) / (1 + min_overlap)),
-               root(4, 2 * total, (1 - min_overlap) * area),
-               root(4 * min_overlap, -2 * min_overlap * total, (min_overlap - 1) * area))
+    return np.minimum(np.minimum(root(1, total, area * (1 - min_overlap) / (1 + min_overlap)),
+                                 root(4, 2 * total, (1 - min_overlap) * area)),
+                      root(4 * min_overlap, -2 * min_overlap * total, (min_overlap - 1) * area))
 
 
 def affine_matrix(center: np.ndarray, scale: float | np.ndarray, rotation: float,

@@ -77,7 +77,7 @@ def _clipped_normal(rng: np.random.Generator, deviation: float, limit: int) -> f
 def warp(image: np.ndarray, view: View, input_res: tuple[int, int]) -> np.ndarray:
     """The view of a (h, w, 3) uint8 image as (H, W, 3) uint8; what lies outside the image is black."""
     if view.flip:
-        image = image[:, ::-1]
+        image = cv2.flip(image, 1)  # of image[:, ::-1] OpenCV would first make a copy, slower than the warp
     return cv2.warpAffine(image, view.matrix(input_res), (input_res[1], input_res[0]), flags=cv2.INTER_LINEAR)
 
 
@@ -97,6 +97,7 @@ def jitter_colors(rng: np.random.Generator, image: np.ndarray, data: DatasetConf
         elif kind == 2:  # saturation: blend with the pixel's own gray value
             gray += 1 - factor
     lighting = np.array(data.eig_vec) @ (np.array(data.eig_val) * rng.normal(0, LIGHTING, 3))
-    constant = mean * (GRAY @ cv2.mean(image)[:3]) + 255 * lighting
+    means = cv2.mean(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))[:3]  # sums of four channels use vector instructions
+    constant = mean * (GRAY @ means) + 255 * lighting
     matrix = np.column_stack([pixel * np.eye(3) + gray * np.tile(GRAY, (3, 1)), constant])
     return cv2.transform(image, matrix)

@@ -12,7 +12,7 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def decode(data: bytes) -> np.ndarray | None:
+def decode(data: bytes | np.ndarray) -> np.ndarray | None:
     """The (h, w, 3) uint8 BGR pixels of an image file's bytes, or None if they are not an image."""
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,16 +87,39 @@ class TrainingData:
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         """The batches of an epoch (from 0) in the order of COLUMNS, without the first `skip` steps."""
+        batches = self._batches(epoch, skip)
+        return batches if self.data.heatmap_on_device else self._with_heatmaps(batches)
+
+    def _with_heatmaps(self, batches: Iterator[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
+        """Draw the heatmaps of each batch while the caller works on the one before.
+
+        Not in the map: at 5 MB an image mindspore's copies would take longer than the drawing.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            drawn = None
+            for batch in batches:
+                before, drawn = drawn, pool.submit(self._with_heatmap, batch)
+                if before:
+                    yield before.result()
+            if drawn:
+                yield drawn.result()
+
+    def _with_heatmap(self, batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        named = dict(zip(COLUMNS, batch))
+        return (*batch, draw_heatmap(named["cls"], named["radius"], named["ind"], named["reg_mask"],
+                                     len(self.categories), *self.data.output_res))
+
+    def _batches(self, epoch: int, skip: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """The batches without heatmaps."""
         rows = self._rows(epoch, skip)
         if not rows:
             return
         failures: list[UserError] = []
-        columns = [*COLUMNS, *([] if self.data.heatmap_on_device else ["hm"])]
         dataset = ds.MindDataset(list(self.shards.files), list(SCHEMA), num_parallel_workers=1,
                                  sampler=ds.SubsetSampler(rows))
-        dataset = dataset.map(self._sample_function(epoch, failures), list(SCHEMA), columns,
+        dataset = dataset.map(self._sample_function(epoch, failures), list(SCHEMA), list(COLUMNS),
                               num_parallel_workers=self.num_workers, python_multiprocessing=False)
-        dataset = dataset.project(columns).batch(self.batch_size, drop_remainder=True)
+        dataset = dataset.project(list(COLUMNS)).batch(self.batch_size, drop_remainder=True)
         try:
             with _prefetch(PREFETCH):
                 iterator = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
@@ -127,19 +151,19 @@ class TrainingData:
             classes = category_id.reshape(-1)[:count] - 1 if count else np.zeros(0, np.int32)
             rng = np.random.default_rng((self.seed, epoch, number & 0xffffffff))
             try:
-                return make_sample(image.tobytes(), boxes, classes, self.data, len(self.categories), rng)
+                return make_sample(image, boxes, classes, self.data, len(self.categories), rng)
             except UserError as error:
                 failures.append(UserError(f"image id {number} in {self.shards.files[0]}, ...: {error}"))
                 raise failures[-1] from error
         return sample
 
 
-def make_sample(file: bytes, boxes: np.ndarray, classes: np.ndarray, data: DatasetConfig, num_classes: int,
+def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, data: DatasetConfig, num_classes: int,
                 rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """One augmented image and its targets, in the order of COLUMNS (and hm if the host draws it).
+    """One augmented image and its targets, in the order of COLUMNS.
 
     Args:
-        file: bytes of an image file.
+        file: bytes of an image file; an array of them is uint8.
         boxes: (N, 4) float32 x1, y1, x2, y2 in pixels.
         classes: (N,) int32, 0..C-1.
         num_classes: C.
@@ -160,11 +184,7 @@ def make_sample(file: bytes, boxes: np.ndarray, classes: np.ndarray, data: Datas
     if data.color_aug:
         pixels = jitter_colors(rng, pixels, data)
     placed = to_output_boxes(boxes, view.matrix(data.output_res), width if view.flip else 0, data.output_res)
-    targets = encode(placed, classes, data.output_res, data.max_objs)
-    if data.heatmap_on_device:
-        return (pixels, *targets)
-    return (pixels, *targets, draw_heatmap(targets.cls, targets.radius, targets.ind, targets.reg_mask, num_classes,
-                                           *data.output_res))
+    return (pixels, *encode(placed, classes, data.output_res, data.max_objs))
 
 
 @contextmanager

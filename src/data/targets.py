@@ -1,7 +1,6 @@
 """What the network should answer for an image: centre cells, offsets, sizes and Gaussian peaks."""
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +57,7 @@ def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], 
     targets = Targets(*(np.zeros(max_objs, np.int32) for _ in range(3)), np.zeros((max_objs, 2), np.float32),
                       np.zeros((max_objs, 2), np.float32), np.zeros(max_objs, np.int32))
     targets.cls[kept] = classes[kept]
-    targets.radius[kept] = [max(0, int(gaussian_radius(math.ceil(h), math.ceil(w)))) for w, h in sizes[kept]]
+    targets.radius[kept] = np.maximum(0, gaussian_radius(*np.ceil(sizes[kept].T[::-1].astype(np.float64))))
     targets.ind[kept] = cells[:, 1] * output_res[1] + cells[:, 0]
     targets.wh[kept] = sizes[kept]
     targets.reg[kept] = centers - cells
@@ -74,27 +73,27 @@ def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask:
     version (training/heatmap.py) are the same to 1e-5.
 
     Args:
-        cls, radius, ind, reg_mask: (M,) int32 as in Targets.
+        cls, radius, ind, reg_mask: (M,) int32 as in Targets, or (B, M) of a batch.
 
     Returns:
-        (num_classes, height, width) float32 in [0, 1].
+        (num_classes, height, width) or (B, num_classes, height, width) float32 in [0, 1].
     """
-    heatmap = np.zeros((num_classes, height, width), np.float32)
-    for k in np.flatnonzero(reg_mask):
-        reach = int(radius[k])
-        y, x = divmod(int(ind[k]), width)
+    # Not np.zeros: NumPy asks the system for large pages only here, and thousands of small ones cost more than drawing.
+    heatmap = np.empty((*cls.shape[:-1], num_classes, height, width), np.float32)
+    heatmap.fill(0)
+    for slot in map(tuple, np.argwhere(reg_mask)):
+        reach = int(radius[slot])
+        y, x = divmod(int(ind[slot]), width)
         top, bottom = max(0, y - reach), min(height, y + reach + 1)
         left, right = max(0, x - reach), min(width, x + reach + 1)
-        peak = _gaussian(reach)[top - y + reach:bottom - y + reach, left - x + reach:right - x + reach]
-        window = heatmap[cls[k], top:bottom, left:right]
+        line = _gaussian(reach)
+        peak = np.outer(line[top - y + reach:bottom - y + reach], line[left - x + reach:right - x + reach])
+        window = heatmap[slot[:-1]][cls[slot], top:bottom, left:right]
         np.maximum(window, peak, out=window)
     return heatmap
 
 
 def _gaussian(radius: int) -> np.ndarray:
-    """(2r+1, 2r+1) float32 Gaussian with value 1 in the middle; what float64 calls zero is zero."""
-    line = np.arange(-radius, radius + 1, dtype=np.float64)
-    sigma = (2 * radius + 1) / 6
-    gaussian = np.exp(-(line[:, None] ** 2 + line ** 2) / (2 * sigma * sigma))
-    gaussian[gaussian < np.finfo(np.float64).eps] = 0
-    return gaussian.astype(np.float32)
+    """(2r+1,) float32 Gaussian with value 1 in the middle; a peak is the outer product of two."""
+    line = np.arange(-radius, radius + 1)
+    return np.exp(-18 / (2 * radius + 1) ** 2 * line ** 2).astype(np.float32)
