@@ -1,0 +1,133 @@
+"""Evaluation end to end beside the bare inference of the same images, as eval.py runs a ResNet-50 on the CPU.
+
+python benchmarks/run.py evaluation --data_dir COCO
+"""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import mindspore as ms
+import numpy as np
+
+from benchmarks.measure import Options, Row, median, median_ratio, paired
+from src.categories import Categories
+from src.config import PRESETS, load_config
+from src.data.coco import CocoDataset, locate, read_coco
+from src.errors import UserError
+from src.inference.backends import Backend, CheckpointBackend
+from src.inference.coco_eval import evaluate_results
+from src.inference.detector import detect_dataset, read_image
+from src.inference.maps_backend import MapsBackend
+from src.inference.postprocess import merge, to_coco_results, to_image_boxes, write_results
+from src.inference.transform import prepare_image
+from src.models.centernet import build_centernet
+from src.open_checkpoint import to_onnxruntime
+from src.runtime.device import eager, set_up_device
+from src.settings import Config, EvalConfig
+
+ROUNDS = 2           # of whole evaluations, at most
+SIZE = (512, 512)
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
+MULTI_SCALE_IMAGES = 6
+SHARE = 1.1          # target of the whole evaluation, in bare inferences
+POST_PROCESSING = 1  # target, milliseconds an image
+
+
+def measure(options: Options) -> list[Row]:
+    """Whole evaluations at fixed and own resolution, the time of each stage, several scales with the mirror image."""
+    set_up_device("CPU", 0, seed=1)
+    config = load_config("eval", ["--config_path", str(PRESETS / "resnet50_plain.yaml"), "--device_target", "CPU"], "")
+    dataset = read_coco(*locate(str(options.data_dir), "val"))
+    evaluation = dataclasses.replace(config.eval_config, keep_res=False)
+    backend = open_backend(config, dataset.categories, False)
+    rows: list[Row] = []
+    for name, settings, rounds in (("fixed 512 x 512", evaluation, ROUNDS),
+                                   ("own resolution", dataclasses.replace(evaluation, keep_res=True), 1)):
+        rows += evaluation_rows(name, backend, dataset, settings, options, min(rounds, options.repeats))
+    return rows + stage_rows(backend, dataset, evaluation, options) + [multi_scale_row(config, dataset)]
+
+
+def open_backend(config: Config, categories: Categories, flip: bool) -> Backend:
+    """A ResNet-50 with random weights whose boxes overlap, run as --backend auto runs it."""
+    network = build_centernet(config.net_config, len(categories)).set_train(False)
+    bias = network.heads.wh[-1].bias
+    bias.set_data(ms.Tensor(np.full(bias.shape, 12, np.float32)))
+    rest = config.net_config, config.dataset_config, categories, config.eval_config.K, flip
+    try:
+        return MapsBackend(to_onnxruntime(network, config.net_config, eager), *rest)
+    except UserError:  # onnx or onnxruntime is missing
+        return CheckpointBackend(network, *rest)
+
+
+def evaluation_rows(name: str, backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, options: Options,
+                    rounds: int) -> list[Row]:
+    """What eval.py does from the first image to the AP, beside the network and its decode on prepared inputs."""
+    inputs = [prepared(image, backend, evaluation) for image in dataset.images]
+    for shape in {x.shape for x in inputs}:
+        backend(np.zeros(shape, np.float32))  # what is compiled is compiled
+
+    def bare() -> None:
+        for x in inputs:
+            backend(x)
+
+    seconds = paired({"whole": partial(evaluate, backend, dataset, evaluation, options), "bare": bare}, rounds, 0)
+    ratio = median_ratio(seconds, "whole", "bare")
+    return [Row(f"{len(inputs)} images, {name}: network and decode alone", median(seconds["bare"]), "s"),
+            Row(f"{len(inputs)} images, {name}: evaluation", median(seconds["whole"]), "s", ratio,
+                "network and decode alone", f"<= {SHARE}", ratio <= SHARE,
+                "reading, preparing, network, decode, post-processing, result files, COCOeval")]
+
+
+def prepared(image, backend: Backend, evaluation: EvalConfig) -> np.ndarray:
+    """The network's input of an image, float32 (1,3,H,W)."""
+    return prepare_image(read_image(image.path), 1.0, evaluation.keep_res, evaluation.pad, SIZE, backend.mean,
+                         backend.std, backend.to_rgb)[0][None]
+
+
+def evaluate(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, options: Options) -> None:
+    """As eval.py, after its start and the reading of the annotations."""
+    detections = detect_dataset(backend, dataset, evaluation, SIZE)
+    names = {image.id: image.file_name for image in dataset.images}
+    results = write_results(options.work, "val", detections, names, dataset.categories)
+    evaluate_results(dataset.annotation_file, results, dataset.categories, detections)
+
+
+def stage_rows(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, options: Options) -> list[Row]:
+    """Milliseconds an image of each stage, alone on the machine."""
+    images = dataset.images[:16]
+    pixels = [read_image(image.path) for image in images]
+    inputs = [prepare_image(image, 1.0, False, 0, SIZE, backend.mean, backend.std, backend.to_rgb) for image in pixels]
+    found = [(backend(x[None])[0], meta) for x, meta in inputs]
+    boxes = [to_image_boxes(*pair) for pair in found]
+    kept = {image.id: merge([rows], evaluation.K, True) for image, rows in zip(images, boxes)}
+    results = [row for key, rows in kept.items() for row in to_coco_results(key, rows, dataset.categories)]
+    stages: dict[str, Callable[[], object]] = {
+        "reading": lambda: [read_image(image.path) for image in images],
+        "preparing": lambda: [prepare_image(image, 1.0, False, 0, SIZE, backend.mean, backend.std, backend.to_rgb)
+                              for image in pixels],
+        "boxes in the image": lambda: [to_image_boxes(*pair) for pair in found],
+        "soft-NMS and the best K": lambda: [merge([rows], evaluation.K, True) for rows in boxes],
+        "COCO results": lambda: [to_coco_results(key, rows, dataset.categories) for key, rows in kept.items()],
+        "COCOeval": lambda: evaluate_results(dataset.annotation_file, results, dataset.categories, kept)}
+    seconds = paired(stages, max(options.repeats, 3))
+    spent = {name: 1000 * median(values) / len(images) for name, values in seconds.items()}
+    total = spent["boxes in the image"] + spent["soft-NMS and the best K"]
+    return [*[Row(f"an image: {name}", value, "ms") for name, value in spent.items()],
+            Row("an image: post-processing (boxes in the image, soft-NMS)", total, "ms",
+                target=f"<= {POST_PROCESSING} ms", met=total <= POST_PROCESSING)]
+
+
+def multi_scale_row(config: Config, dataset: CocoDataset) -> Row:
+    """Detection at five scales with the mirror image, own resolution."""
+    images = dataset.images[:MULTI_SCALE_IMAGES]
+    plain = dataclasses.replace(config.eval_config, keep_res=True)
+    several = dataclasses.replace(plain, multi_scales=SCALES, flip_test=True)
+    few = dataclasses.replace(dataset, images=images)
+    backends = [open_backend(config, dataset.categories, flip) for flip in (False, True)]
+    seconds = paired({name: partial(detect_dataset, backend, few, settings, SIZE) for name, backend, settings in (
+        ("one scale", backends[0], plain), ("five scales", backends[1], several))}, 1, 0)
+    return Row("an image at 5 scales (0.5 to 1.5) with flip", median(seconds["five scales"]) / len(images), "s",
+               median_ratio(seconds, "five scales", "one scale"), "one scale without flip",
+               note="the pixels of the inputs are about 11 times as many")

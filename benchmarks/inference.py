@@ -1,0 +1,131 @@
+"""Inference of one image of 512 x 512 on the CPU by each runtime, decoding included; and what the first one costs more.
+
+python benchmarks/run.py inference --data_dir COCO
+"""
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from benchmarks.measure import Options, Row, median, median_ratio, not_installed, paired
+from src.categories import categories_from_names
+from src.config import PRESETS, Config, load_config
+from src.data.coco import locate, read_coco
+from src.errors import UserError
+from src.export.describe import describe
+from src.export.publish import export_model
+from src.inference.backends import CheckpointBackend
+from src.inference.decode import Decode
+from src.inference.detector import read_image
+from src.inference.exported import ExportedBackend
+from src.inference.host_decode import decode, sigmoid
+from src.inference.maps_backend import MapsBackend
+from src.inference.onnx_session import package_versions
+from src.inference.transform import prepare_image
+from src.models.centernet import build_centernet
+from src.open_checkpoint import to_onnxruntime
+from src.runtime.device import eager, set_up_device
+from src.weights.checkpoint import model_record
+
+NETWORKS = {"ResNet-50 plain": ["--config_path", str(PRESETS / "resnet50_plain.yaml")], "ResNet-50 deformable": []}
+SIZE = 512
+OTHER_SIZE = 544     # one that nothing was compiled for
+CALIBRATION_IMAGES = 4
+REFERENCE = "MindSpore"
+
+
+def measure(options: Options) -> list[Row]:
+    """For each network: each runtime beside MindSpore, the costs before the first image; and both decodes."""
+    set_up_device("CPU", 0, seed=1)
+    images = read_coco(*locate(str(options.data_dir), "val")).images[:CALIBRATION_IMAGES]
+    rows = []
+    for name, flags in NETWORKS.items():
+        rows += network_rows(name, flags, [image.path for image in images], options)
+    return rows + decode_rows(options.repeats)
+
+
+def network_rows(name: str, flags: list[str], images: list[Path], options: Options) -> list[Row]:
+    """Rows of one network with random weights, whose speed is that of trained ones."""
+    config = load_config("export", [*flags, "--device_target", "CPU", "--input_res", str(SIZE), str(SIZE)], "")
+    network = build_centernet(config.net_config, len(config.dataset_config.coco_classes)).set_train(False)
+    x = prepared(images[0], config, SIZE)
+    folder = options.work / name.replace(" ", "_")
+    backends: dict[str, Callable[[np.ndarray], np.ndarray]] = {REFERENCE: mindspore_backend(network, config)}
+    backends["MINDIR"] = exported(network, config, folder / "fp32.mindir")
+    costs = {"MindSpore, compiling a new input size": partial(mindspore_backend(network, config),
+                                                              prepared(images[0], config, OTHER_SIZE))}
+    rows = []
+    try:
+        package_versions()
+        costs["onnxruntime, converting the network"] = lambda: backends.update(
+            {"onnxruntime": onnxruntime_backend(network, config)})
+    except UserError:
+        rows.append(not_installed(f"{name}, onnxruntime", "ms", "onnx or onnxruntime"))
+    cost_rows = [Row(f"{name}: {what}", seconds_of(cost), "s", note="once") for what, cost in costs.items()]
+    if "onnxruntime" in backends:
+        quantized = dataclasses.replace(config, export_format="ONNX", precision="int8",
+                                        calibration_data=str(images[0].parent), calibration_method="minmax",
+                                        calibration_images=len(images), quantize_heads=True)
+        backends["onnxruntime, 8 bits"] = exported(network, quantized, folder / "int8.onnx")
+    seconds = paired({key: partial(run, x) for key, run in backends.items()}, options.repeats)
+    fastest = min(seconds, key=lambda key: median(seconds[key]) if "8 bits" not in key else np.inf)
+    rows += [Row(f"{name}, {key}", 1000 * median(values), "ms", median_ratio(seconds, key, REFERENCE), REFERENCE,
+                 note="the fastest with the checkpoint's numbers" if key == fastest else "")
+             for key, values in seconds.items()]
+    return rows + cost_rows
+
+
+def prepared(path: Path, config: Config, size: int) -> np.ndarray:
+    """An image file as float32 (1,3,size,size)."""
+    data = config.dataset_config
+    return prepare_image(read_image(path), 1.0, False, 0, (size, size), data.mean, data.std, data.to_rgb)[0][None]
+
+
+def mindspore_backend(network: nn.Cell, config: Config) -> CheckpointBackend:
+    """The network under MindSpore, compiled as a graph at the first image of a size."""
+    return CheckpointBackend(network, config.net_config, config.dataset_config,
+                             categories_from_names(config.dataset_config.coco_classes), config.eval_config.K)
+
+
+def onnxruntime_backend(network: nn.Cell, config: Config) -> MapsBackend:
+    """The network under onnxruntime, as --backend auto runs it."""
+    return MapsBackend(to_onnxruntime(network, config.net_config, eager), config.net_config, config.dataset_config,
+                       categories_from_names(config.dataset_config.coco_classes), config.eval_config.K)
+
+
+def exported(network: nn.Cell, config: Config, target: Path) -> ExportedBackend:
+    """The network as a file with decoding, as export.py writes it."""
+    categories = categories_from_names(config.dataset_config.coco_classes)
+    manifest = describe(config, model_record(config, categories))
+    if config.precision == "int8":
+        from src.quantization.reduced import export_reduced  # needs onnxruntime
+
+        export_reduced(config, network, manifest, target)
+    else:
+        export_model(network, manifest, target)
+    return ExportedBackend(target)
+
+
+def decode_rows(repeats: int) -> list[Row]:
+    """The decode of 80 classes at 128 x 128 cells: in MindSpore's graph, and in NumPy."""
+    rng = np.random.default_rng(0)
+    hm, wh, reg = (rng.standard_normal((1, channels, 128, 128), np.float32) for channels in (80, 2, 2))
+    graph = Decode(100)
+    seconds = paired({"MindSpore": lambda: graph(ms.Tensor(hm), ms.Tensor(wh), ms.Tensor(reg)).asnumpy(),
+                      "NumPy": lambda: decode(sigmoid(hm), wh, reg, 100)}, repeats)
+    return [Row(f"decode, {name}", 1000 * median(values), "ms", median_ratio(seconds, name, "MindSpore"), "MindSpore")
+            for name, values in seconds.items()]
+
+
+def seconds_of(function: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
