@@ -30,7 +30,8 @@ from src.settings import Config, EvalConfig
 ROUNDS = 2           # of whole evaluations, at most
 SIZE = (512, 512)
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
-MULTI_SCALE_IMAGES = 6
+OWN_RESOLUTION_IMAGES = 20
+MULTI_SCALE_IMAGES = 4
 SHARE = 1.1          # target of the whole evaluation, in bare inferences
 POST_PROCESSING = 1  # target, milliseconds an image
 
@@ -43,9 +44,10 @@ def measure(options: Options) -> list[Row]:
     evaluation = dataclasses.replace(config.eval_config, keep_res=False)
     backend = open_backend(config, dataset.categories, False)
     rows: list[Row] = []
-    for name, settings, rounds in (("fixed 512 x 512", evaluation, ROUNDS),
-                                   ("own resolution", dataclasses.replace(evaluation, keep_res=True), 1)):
-        rows += evaluation_rows(name, backend, dataset, settings, options, min(rounds, options.repeats))
+    few = dataclasses.replace(dataset, images=dataset.images[:OWN_RESOLUTION_IMAGES])
+    own = dataclasses.replace(evaluation, keep_res=True)
+    for name, part, settings in (("fixed 512 x 512", dataset, evaluation), ("own resolution", few, own)):
+        rows += evaluation_rows(name, backend, part, settings, options)
     return rows + stage_rows(backend, dataset, evaluation, options) + [multi_scale_row(config, dataset)]
 
 
@@ -61,8 +63,8 @@ def open_backend(config: Config, categories: Categories, flip: bool) -> Backend:
         return CheckpointBackend(network, *rest)
 
 
-def evaluation_rows(name: str, backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, options: Options,
-                    rounds: int) -> list[Row]:
+def evaluation_rows(name: str, backend: Backend, dataset: CocoDataset, evaluation: EvalConfig,
+                    options: Options) -> list[Row]:
     """What eval.py does from the first image to the AP, beside the network and its decode on prepared inputs."""
     inputs = [prepared(image, backend, evaluation) for image in dataset.images]
     for shape in {x.shape for x in inputs}:
@@ -72,7 +74,8 @@ def evaluation_rows(name: str, backend: Backend, dataset: CocoDataset, evaluatio
         for x in inputs:
             backend(x)
 
-    seconds = paired({"whole": partial(evaluate, backend, dataset, evaluation, options), "bare": bare}, rounds, 0)
+    seconds = paired({"whole": partial(evaluate, backend, dataset, evaluation, options), "bare": bare},
+                     min(ROUNDS, options.repeats), 0)
     ratio = median_ratio(seconds, "whole", "bare")
     return [Row(f"{len(inputs)} images, {name}: network and decode alone", median(seconds["bare"]), "s"),
             Row(f"{len(inputs)} images, {name}: evaluation", median(seconds["whole"]), "s", ratio,
