@@ -26,8 +26,8 @@ def run(config: Config) -> None:
         raise UserError(f"--{'output' if config.input else 'input'} is not set: name the file to "
                         f"{'write' if config.input else 'read'}")
     allowed = source.suffixes if config.reverse else (".ckpt",)
-    if target.suffix not in allowed:
-        raise UserError(f"--output {target}: its name must end in {' or '.join(allowed)}")
+    if target.suffix not in allowed or target.is_dir():
+        raise UserError(f"--output {target}: expected the name of a file, ending in {' or '.join(allowed)}")
     if target.resolve() == Path(config.input).resolve():
         raise UserError(f"--output {target} is the input: give it another name")
     set_up_device("CPU", 0, config.seed)  # nothing is computed
@@ -44,17 +44,16 @@ def import_weights(config: Config, path: Path, target: Path) -> None:
     from src.weights.name_maps import SOURCES
 
     tensors, notes = read_weights(path)
-    data, backbone_knows = config.dataset_config, SOURCES[config.source].backbone_knows
+    data, knows = config.dataset_config, SOURCES[config.source].backbone_knows
     categories = (read_categories(Path(config.category_file)) if config.category_file
                   else categories_from_names(data.coco_classes))
     cell = part_for(config.source, skeleton(config.net_config, len(categories)))
     found = convert(tensors, config.source, config, cell, path)
-    save_checkpoint(target, cell, None if backbone_knows else model_record(config, categories), {})
+    save_checkpoint(target, cell, None if knows else model_record(config, categories), {})
     for line in (*notes, *found.lines()):
         LOG.info("%s", line)
-    if backbone_knows:
-        LOG.info("%s: %s for train.py --backbone_checkpoint; it knows %s", target, config.net_config.backbone,
-                 backbone_knows)
+    if knows:
+        LOG.info("%s: %s for train.py --backbone_checkpoint; it knows %s", target, config.net_config.backbone, knows)
     else:
         LOG.info("%s: detector of %d categories, preset %s, for %s images, mean %s, std %s", target, len(categories),
                  config.preset or "none", "RGB" if data.to_rgb else "BGR", list(data.mean), list(data.std))

@@ -171,8 +171,8 @@ def test_categories_come_from_a_file_or_by_name(capsys, tmp_path):
 
 @pytest.mark.parametrize("given, output, flags, words", [
     ("", "o.ckpt", [], "--input is not set"), ("w.pth", "", [], "--output is not set"),
-    ("w.pth", "o.pth", [], "its name must end in .ckpt"),
-    ("w.ckpt", "o.ckpt", ["--reverse", "true"], "its name must end in .pth or .pt or .safetensors"),
+    ("w.pth", "o.pth", [], "expected the name of a file, ending in .ckpt"),
+    ("w.ckpt", "o.ckpt", ["--reverse", "true"], "ending in .pth or .pt or .safetensors"),
     ("o.ckpt", "o.ckpt", [], "is the input"), ("w.pth", "o.ckpt", [], "--input w.pth: there is no such file"),
     ("w.ckpt", "o.pth", ["--reverse", "true"], "checkpoint w.ckpt: there is no such file"),
     ("w.pth", "o.ckpt", ["--source", "caffe"], "source must be one of official, mmdet, torchvision, dla, "),
@@ -180,3 +180,12 @@ def test_categories_come_from_a_file_or_by_name(capsys, tmp_path):
 def test_mistakes_in_flags(capsys, given, output, flags, words):
     status, printed = run(capsys, "official", "official_res18", given, output, *flags)
     assert status == 2 and words in printed and "Traceback" not in printed
+
+
+def test_an_output_that_cannot_be_written_is_told_before_or_without_a_trace(capsys, tmp_path):
+    write_weights(tmp_path / "w.safetensors", random_tensors(resnet_shapes("resnet18")), wrapped=False)
+    (tmp_path / "folder.ckpt").mkdir()
+    for output, words in (("folder.ckpt", "expected the name of a file"), ("w.safetensors/o.ckpt", "not be written")):
+        status, printed = run(capsys, "torchvision", "official_res18", tmp_path / "w.safetensors", tmp_path / output)
+        assert status == 2 and words in printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.ckpt", "w.safetensors"]

@@ -97,6 +97,7 @@ def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord | None, progr
     unfinished = path.with_name(".unfinished.ckpt")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()  # if this fails, the framework would log a message of its own, too
         ms.save_checkpoint(content, str(unfinished), crc_check=True)
         unfinished.chmod(0o644)
         with unfinished.open("rb") as written:

@@ -122,6 +122,10 @@ def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path
     """
     if problem := objection(source, config.net_config):
         raise UserError(problem)
+    if not SOURCES[source].backbone_knows and all(name.startswith("backbone.") for name in checkpoint.parameters):
+        others = " or ".join(name for name, about in SOURCES.items() if about.backbone_knows)
+        raise UserError(f"checkpoint {path} holds a backbone alone, and --source {source} takes whole detectors: use "
+                        f"the source that the backbone came from, {others}")
     if checkpoint.record:
         require_preset(checkpoint.record, config.net_config, path)
     cell = part_for(source, skeleton(config.net_config, _num_classes(checkpoint)))

@@ -58,6 +58,8 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         return _without_prefix(_read_safetensors(path)), ()
     elif path.suffix == ".ckpt":
         return _read_mindspore(path), ()
+    elif not head:
+        raise UserError(f"--input {path} is empty (0 bytes): copy or download it again")
     else:
         raise UserError(f"--input {path}: neither a PyTorch, a safetensors nor a MindSpore (.ckpt) file; it has "
                         f"{path.stat().st_size} bytes and begins with {head[:16]!r}. Was a web page saved instead of "
@@ -125,6 +127,10 @@ def _read_torch(path: Path) -> Any:
         if refused:
             raise UserError(f"--input {path} holds more than weights: reading it would run {refused[1]}, so it was not "
                             f"read. {_way_out(refused[1])}") from error
+        if "Unsupported operand" in text or "Invalid magic number" in text:
+            raise UserError(f"--input {path} is a pickle that torch.save did not write, or damaged. It was not read, "
+                            "since pickles can hold code: get the weights as torch.save or safetensors write them"
+                            ) from error
         raise UserError(f"--input {path} is cut off or damaged ({path.stat().st_size} bytes, "
                         f"{type(error).__name__}): copy or download it again") from error
 
@@ -156,7 +162,7 @@ def _is_safetensors(head: bytes, size: int) -> bool:
 
 def _read_mindspore(path: Path) -> dict[str, np.ndarray]:
     checkpoint = read_checkpoint(path)
-    if checkpoint.record:
+    if checkpoint.record or any(name.startswith("backbone.") for name in checkpoint.parameters):
         raise UserError(f"--input {path} is a checkpoint of this program already; with --reverse true it is written "
                         "for --source")
     return {name: value.asnumpy() for name, value in checkpoint.parameters.items()}

@@ -106,6 +106,15 @@ def test_a_checkpoint_of_others_is_taken_with_a_warning(tmp_path, caplog):
     assert "no checksum" in caplog.text
 
 
+def test_a_backbone_alone_is_ours_too(tmp_path, caplog):
+    path = tmp_path / "backbone.ckpt"
+    save_checkpoint(path, tiny_step().loss_network.network, None, {})
+    assert read_checkpoint(path).record is None and not caplog.records
+    path.write_bytes(path.read_bytes()[:-CRC_TAIL])
+    with pytest.raises(UserError, match="cut off: its end with the checksum is missing"):
+        read_checkpoint(path)
+
+
 def test_a_wrong_network_is_named_with_its_preset():
     with pytest.raises(UserError, match=r"net_config.backbone 'resnet18' \(configured: 'resnet34'\).*--config_path "
                                         "configs/tiny.yaml, or --net_config.backbone resnet18"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
+from src.weights.checkpoint import save_checkpoint
 from src.weights.from_torch import read_weights, write_weights
 from tests.tiny_model import read_config, tiny_checkpoint, tiny_config
 
@@ -120,6 +121,13 @@ def test_code_in_a_pickle_is_neither_run_nor_accepted(saved, tmp_path, zipped):
     assert (tmp_path / "was_run").exists()
 
 
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_pickles_that_torch_did_not_write_are_refused(torch, tmp_path, protocol):
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"a": 1}, protocol))
+    with pytest.raises(UserError, match="a pickle that torch.save did not write.*pickles can hold code"):
+        read_weights(tmp_path / "w.pkl")
+
+
 def test_a_saved_network_is_refused_with_the_way_out(torch, saved):
     with pytest.raises(UserError, match=r"would run torch.nn.modules.linear.Linear.*torch.save\(torch.load"):
         read_weights(saved(torch.nn.Linear(2, 2)))
@@ -160,7 +168,7 @@ def test_a_torchscript_program_is_refused(torch, tmp_path):
 
 @pytest.mark.parametrize("name, content, words", [
     ("w.pth", b"<!DOCTYPE html><html>", "begins with b'<!DOCTYPE html><'. Was a web page saved"),
-    ("w.pth", b"", "has 0 bytes"),
+    ("w.pth", b"", "is empty .0 bytes"),
     ("w.safetensors", b"short", "is not a safetensors file .5 bytes"),
     ("w.ckpt", b"hello", "is cut off or is not a MindSpore checkpoint")])
 def test_other_files_are_refused(tmp_path, name, content, words):
@@ -187,9 +195,11 @@ def test_paths_that_are_no_file(tmp_path):
 
 
 def test_a_checkpoint_of_this_program_is_no_source(tmp_path):
-    tiny_checkpoint(tmp_path / "own.ckpt", read_config(tiny_config(tmp_path)))
-    with pytest.raises(UserError, match="checkpoint of this program already; with --reverse true"):
-        read_weights(tmp_path / "own.ckpt")
+    network = tiny_checkpoint(tmp_path / "own.ckpt", read_config(tiny_config(tmp_path)))
+    save_checkpoint(tmp_path / "backbone.ckpt", network.backbone, None, {})
+    for name in ("own.ckpt", "backbone.ckpt"):
+        with pytest.raises(UserError, match="checkpoint of this program already; with --reverse true"):
+            read_weights(tmp_path / name)
 
 
 def test_without_pytorch_the_message_says_what_to_install(tmp_path, monkeypatch):
