@@ -86,7 +86,7 @@ def test_warp_mirrors_first():
 
 
 def plain_jitter(rng, image, data):
-    """The rules, one operation after the other on a float image / 255."""
+    """The rules, one operation after the other on a float image / 255; levels that may lie outside 0..255."""
     image = image.astype(np.float64) / 255
     gray = image @ [0.114, 0.587, 0.299]
     mean = gray.mean()
@@ -99,7 +99,7 @@ def plain_jitter(rng, image, data):
         else:
             image = image * alpha + gray[..., None] * (1 - alpha)
     image = image + np.dot(data.eig_vec, np.array(data.eig_val) * rng.normal(0, 0.1, 3))
-    return np.clip(image * 255, 0, 255)
+    return image * 255
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -107,10 +107,27 @@ def test_one_pass_equals_the_steps(data, seed):
     image = cv2.GaussianBlur(np.random.default_rng(9).integers(0, 255, (40, 60, 3), np.uint8), (5, 5), 2)
     found = jitter_colors(np.random.default_rng(seed), image, data)
     assert found.dtype == np.uint8
-    expected = plain_jitter(np.random.default_rng(seed), image, data)
+    expected = np.clip(plain_jitter(np.random.default_rng(seed), image, data), 0, 255)
     assert np.abs(found - expected).max() < 1  # OpenCV works in fixed point here
     assert abs((found - expected).mean()) < 0.15
     assert np.abs(found.astype(float) - image).mean() > 0.5
+
+
+def test_jitter_of_real_images_has_the_distribution_of_the_steps(data, coco_mini):
+    """Means and deviations of channels, and how both vary from draw to draw; only clipping sets them apart."""
+    found, clipped, free = [], [], []
+    for number, path in enumerate(sorted((coco_mini / "train2017").glob("*.jpg"))[:40]):
+        image = cv2.resize(cv2.imread(str(path)), (160, 120))
+        one, other = (function(np.random.default_rng(number), image, data).astype(float)
+                      for function in (jitter_colors, plain_jitter))
+        limited = np.clip(other, 0, 255)
+        assert np.abs(one - limited).max() < 1
+        for values, pixels in zip((found, clipped, free), (one, limited, other)):
+            values.append([pixels.mean((0, 1)), pixels.std((0, 1))])
+    found, clipped, free = map(np.array, (found, clipped, free))  # (images, mean and deviation, channels)
+    np.testing.assert_allclose(found, clipped, rtol=0, atol=0.3)
+    np.testing.assert_allclose(found.mean(0), clipped.mean(0), rtol=0, atol=0.05)
+    np.testing.assert_allclose(found.mean(0), free.mean(0), rtol=0, atol=6)
 
 
 def test_nothing_but_the_generator_is_random(data):

@@ -83,6 +83,16 @@ def test_host_heatmaps_come_last(shards, data):
     np.testing.assert_array_equal(host[1][-1], np.stack(drawn))
 
 
+def test_host_heatmaps_belong_to_their_batches_whenever_they_are_read(shards, data):
+    host = dataclasses.replace(data, heatmap_on_device=False)
+    whole = batches(shards, host, epoch=2)
+    assert equal(batches(shards, host, epoch=2, skip=3), whole[3:])
+    first = next(opened(shards, host).epoch(2))  # left while the next one is being drawn
+    assert equal([first], whole[:1])
+    peaks = (batch[COLUMNS.index("reg_mask")].sum() for batch in whole)
+    assert [bool((batch[-1] == 1).any()) for batch in whole] == [count > 0 for count in peaks]
+
+
 def test_epochs_and_seeds_differ_and_repeat(shards, data):
     data = plain(data)
     runs = {(seed, epoch): digests(batches(shards, data, seed=seed, epoch=epoch))

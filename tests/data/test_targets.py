@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from src.data.targets import draw_heatmap, encode, to_output_boxes
-from src.geometry import affine_matrix
+from src.geometry import affine_matrix, gaussian_radius
 
 OUTPUT = (128, 128)
 
@@ -72,6 +72,24 @@ def test_overlapping_peaks_keep_the_larger_value():
     both = draw_heatmap(np.zeros(2, np.int32), radius, ind, ones, 1, 32, 32)
     singles = [draw_heatmap(np.zeros(1, np.int32), radius[k:k + 1], ind[k:k + 1], ones[:1], 1, 32, 32) for k in (0, 1)]
     np.testing.assert_array_equal(both, np.maximum(*singles))
+
+
+def test_a_batch_of_heatmaps_is_that_of_its_images():
+    random = np.random.default_rng(2)
+    columns = [random.integers(0, limit, (3, 9), np.int32) for limit in (4, 8, 24 * 32, 2)]
+    together = draw_heatmap(*columns, 4, 24, 32)
+    assert together.shape == (3, 4, 24, 32)
+    np.testing.assert_array_equal(together, np.stack([draw_heatmap(*rows, 4, 24, 32) for rows in zip(*columns)]))
+    assert len({image.tobytes() for image in together}) == 3
+
+
+def test_a_crowd_of_boxes_has_the_radius_of_each():
+    random = np.random.default_rng(3)
+    corners = random.uniform(0, 60, (100, 2))
+    boxes = np.hstack([corners, corners + random.uniform(0.1, 60, (100, 2))]).astype(np.float32)
+    sizes = np.ceil((boxes[:, 2:] - boxes[:, :2]).astype(np.float64))
+    found = encode(boxes, np.zeros(100, np.int32), OUTPUT, 100).radius
+    assert found.tolist() == [max(0, int(gaussian_radius(height, width))) for width, height in sizes]
 
 
 def test_border_peak_is_cut_and_radius_zero_is_one_cell():
