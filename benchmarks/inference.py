@@ -79,8 +79,8 @@ def network_rows(name: str, flags: list[str], images: list[Path], options: Optio
     rows += [Row(f"{name}, {key}", 1000 * median(values), "ms", median_ratio(seconds, key, REFERENCE), REFERENCE,
                  note="the fastest with the checkpoint's numbers" if key == fastest else "")
              for key, values in seconds.items()]
-    rows.append(Row(f"{name}, MindSpore Lite (C++)", None, "ms", note="not part of this run: it needs a file written by "
-                    "MindSpore 2.0, see docs/deployment.md"))
+    rows.append(Row(f"{name}, MindSpore Lite (C++)", None, "ms",
+                    note="not part of this run: it needs a file of MindSpore 2.0, see docs/deployment.md"))
     return rows + cost_rows
 
 
