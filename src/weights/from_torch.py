@@ -25,8 +25,8 @@ from src.weights.checkpoint import read_checkpoint
 # Where programs put the weights in what they save, and where they put an average of them over the training.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weights")
 EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
-# What DataParallel, Lightning and averaging put before every name.
-PREFIX = re.compile(r"^((module|model|ema|ema_model)\.)+")
+# What DataParallel, Lightning, averaging and torch.compile put before every name.
+PREFIX = re.compile(r"^((module|model|ema|ema_model|model_ema|_orig_mod)\.)+")
 # Modules of Python that an honest checkpoint has nothing from.
 HARMFUL = ("builtins", "nt", "os", "posix", "runpy", "shutil", "socket", "subprocess", "sys")
 NO_TORCH = ("PyTorch is needed for .pth files and is not installed: `pip install -r requirements-convert.txt`. Or save "
@@ -65,7 +65,11 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
                         f"{path.stat().st_size} bytes and begins with {head[:16]!r}. Was a web page saved instead of "
                         "the file, or was it packed?")
     tensors, notes = _unwrap(content, path)
-    return _without_prefix(tensors), notes
+    plain = _without_prefix(tensors)
+    if len(plain) < len(tensors):
+        notes += (f"{len(tensors) - len(plain)} tensors were left aside: others have their names, but for a prefix "
+                  "(averaged weights have one)",)
+    return plain, notes
 
 
 def write_weights(path: Path, tensors: dict[str, np.ndarray], wrapped: bool) -> None:
@@ -209,6 +213,9 @@ def _as_array(tensor: Any) -> np.ndarray:
 
 
 def _without_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Names without module. and its like; names that both forms have keep the plain form's value."""
-    plain = {PREFIX.sub("", name): value for name, value in tensors.items() if PREFIX.match(name)}
-    return {**plain, **{name: value for name, value in tensors.items() if not PREFIX.match(name)}}
+    """Names without module. and its like; of several for one name the plainest is kept, and an average last."""
+    def rank(name: str) -> tuple[bool, bool]:
+        prefix = PREFIX.match(name)
+        return (bool(prefix) and "ema" in prefix[0], bool(prefix))
+
+    return {PREFIX.sub("", name): tensors[name] for name in sorted(tensors, key=rank, reverse=True)}

@@ -23,6 +23,9 @@ OFFSET_LAYER = ".offset."
 PYTORCH_TAILS: Rules = ((r"\.gamma$", ".weight"), (r"\.beta$", ".bias"),
                         (r"\.moving_mean$", ".running_mean"), (r"\.moving_variance$", ".running_var"))
 
+# Patterns of PyTorch's counters: of training steps, of averaged states.
+COUNTERS = (r"\.num_batches_tracked$", r"^(steps|n_averaged)$")
+
 # Replacement of a parameter that the other program has not got, and that is zero here.
 ABSENT = ""
 
@@ -93,24 +96,23 @@ SOURCES = {
                                    (r"\.(proj|node)\.1\.", r".\1.actf.0."))) + PYTORCH_TAILS,
         ("dlav0_34", "conv"): _dla(()) + PYTORCH_TAILS,
         ("hourglass104", "none"): _HOURGLASS + PYTORCH_TAILS,
-    }, (r"^(base\.)?fc\.", r"^base\.level[34]\.project\.", r"\.num_batches_tracked$"), wrapped=True),
+    }, (r"^(base\.)?fc\.", r"^base\.level[34]\.project\.", *COUNTERS), wrapped=True),
     "mmdet": Source("mmdetection", {
         ("resnet", "conv"): _MMDET + PYTORCH_TAILS,
         # Its deformable layers have no bias: the batch norm after them takes it away.
         ("resnet", "deform"): (((r"^neck\.\d\.before\.0\.bias$", ABSENT), (r"\.offset\.", ".conv_offset.")) + _MMDET
                                + PYTORCH_TAILS),
-    }, (r"\.num_batches_tracked$", r"^ema_", r"^steps$"), wrapped=True),
+    }, (r"^ema_", *COUNTERS), wrapped=True),
     "torchvision": Source("torchvision's classifiers", {
         ("resnet", neck): ((r"^backbone\.", ""),) + PYTORCH_TAILS for neck in ("none", "conv", "deform")
-    }, (r"^fc\.", r"\.num_batches_tracked$"), _IMAGENET),
+    }, (r"^fc\.", *COUNTERS), _IMAGENET),
     "dla": Source("DLA's ImageNet classifiers", {
         network: ((r"^backbone\.", ""),) + _dla(()) + PYTORCH_TAILS
         for network in (("dla34", "deform"), ("dla34", "conv"), ("dlav0_34", "conv"))
-    }, (r"^fc\.", r"^level[34]\.project\.", r"\.num_batches_tracked$"), _IMAGENET),
+    }, (r"^fc\.", r"^level[34]\.project\.", *COUNTERS), _IMAGENET),
     # What both detectors put on the hourglass; the paper's code renames ExtremeNet's heads.
     "extremenet": Source("ExtremeNet and CornerNet", {("hourglass104", "none"): _HOURGLASS + PYTORCH_TAILS},
-                         (r"^([tlbr]|ct|tl|br)_(cnvs|heats|tags|regrs)\.", r"^(hm|reg)_[tlbrc]\.",
-                          r"\.num_batches_tracked$"),
+                         (r"^([tlbr]|ct|tl|br)_(cnvs|heats|tags|regrs)\.", r"^(hm|reg)_[tlbrc]\.", *COUNTERS),
                          "BGR images with COCO's mean and std, which official_hourglass has", wrapped=True),
     "modelzoo": Source("the model zoo's centernet_resnet50_v1", {
         ("resnet", "none"): (_up_stages("network.resnet50.deconv_layers.", 1)

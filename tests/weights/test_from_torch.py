@@ -42,7 +42,7 @@ def same(found, expected=TENSORS):
                for name, value in expected.items())
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.model.", "ema.module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.model.", "ema.module.", "_orig_mod.module."])
 @pytest.mark.parametrize("wrapper", [(), ("state_dict",), ("model_state_dict",), ("model",), ("model", "state_dict"),
                                      ("model_ema",), ("ema_state_dict",)])
 def test_wrappers_and_prefixes_are_taken_off(torch, saved, prefix, wrapper):
@@ -66,6 +66,18 @@ def test_averaged_weights_beside_others_are_left_aside(torch, saved):
 def test_a_plain_name_wins_over_one_with_a_prefix(torch, saved):
     other = {name: value + 1 for name, value in TENSORS.items()}
     same(read_weights(saved({**state(torch), **state(torch, "module.", other)}))[0])
+
+
+@pytest.mark.parametrize("prefixes", [("model.", "ema_model.module."), ("model_ema.", "module."), ("ema.", "")])
+def test_an_average_under_a_prefix_is_left_aside(torch, saved, prefixes):
+    averaged = {name: value + 1 for name, value in TENSORS.items()}
+    content = {}
+    for prefix in prefixes:
+        content.update(state(torch, prefix, averaged if "ema" in prefix else TENSORS))
+    tensors, notes = read_weights(saved(content))
+    same(tensors)
+    assert notes == ("2 tensors were left aside: others have their names, but for a prefix (averaged weights have "
+                     "one)",)
 
 
 def test_half_precision_is_kept_and_bfloat16_widened(torch, saved):

@@ -60,6 +60,12 @@ def test_names_and_shapes_are_those_of_the_dla_repository(preset):
         "fc", "level3.project.0", "level3.project.1", "level4.project.0", "level4.project.1"]
 
 
+@pytest.mark.parametrize("source", sorted(SOURCES.keys() - {"modelzoo"}))
+def test_counters_of_pytorch_are_not_needed(source):
+    assert all(is_ignored(source, name) for name in ("bn1.num_batches_tracked", "n_averaged", "steps"))
+    assert not is_ignored(source, "hm.n_averaged") and not is_ignored(source, "base.level5.project.0.weight")
+
+
 def test_names_of_extremenet_and_cornernet():
     state = json.loads((GOLDEN / "hourglass.json").read_text())["state"]
     stacks = {name: tuple(shape) for name, (shape, _) in state.items() if name.split(".")[0] not in ("hm", "wh", "reg")}
