@@ -11,6 +11,7 @@ network errs by more than is allowed or a tensor came back changed, 2 for wrong 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -217,6 +218,7 @@ def main(argv: list[str] | None = None) -> int:
     """Check what the arguments name; returns the exit status."""
     try:
         arguments = parse(argv)
+        logging.getLogger("centernet").setLevel(logging.ERROR)  # nothing but the table
         prepare_environment()
         set_up_device("CPU", 0, seed=1)
         if arguments.round_trip:
