@@ -105,6 +105,7 @@ def plain_jitter(rng, image, data):
 @pytest.mark.parametrize("seed", range(12))
 def test_one_pass_equals_the_steps(data, seed):
     image = cv2.GaussianBlur(np.random.default_rng(9).integers(0, 255, (40, 60, 3), np.uint8), (5, 5), 2)
+    image = (image * [1.0, 0.7, 0.4]).astype(np.uint8)  # channels of different means
     found = jitter_colors(np.random.default_rng(seed), image, data)
     assert found.dtype == np.uint8
     expected = np.clip(plain_jitter(np.random.default_rng(seed), image, data), 0, 255)
