@@ -23,7 +23,7 @@ def is_exported(path: str, backend: str = "auto") -> bool:
     wanted = SUFFIXES[backend]
     if not path.endswith(wanted):
         raise UserError(f"--backend {backend} runs {' and '.join(wanted)} files, found {path}: name such a file, or "
-                        "leave --backend auto, which goes by the suffix")
+                        "leave --backend auto, which suits every file")
     return path.endswith((".mindir", ".onnx"))
 
 
