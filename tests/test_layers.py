@@ -14,7 +14,7 @@ LEVELS = {
     "src.errors": 0, "src.settings": 0, "src.config_checks": 0, "src.config": 0, "src.categories": 0,
     "src.geometry": 0,
     "src.data.coco": 1, "src.data.augment": 1, "src.data.targets": 1, "src.data.synthetic": 1,
-    "src.data.image_file": 1,
+    "src.data.image_file": 1, "src.data.jpeg": 1,
     "src.inference.transform": 1, "src.inference.postprocess": 1, "src.inference.soft_nms": 1,
     "src.inference.coco_eval": 1, "src.inference.visualize": 1, "src.inference.manifest": 1,
     "src.inference.host_decode": 1, "src.inference.onnx_session": 1,

@@ -24,6 +24,8 @@ ANNOTATION_NAMES = {
     "test": ("image_info_test-dev2017.json", "image_info_test2017.json", "test.json"),
 }
 IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}")
+# Outlines take nine tenths of an annotation file; without them and the addresses it needs a quarter of the memory.
+UNUSED = frozenset({"segmentation", "keypoints", "area", "license", "coco_url", "flickr_url", "date_captured"})
 EXAMPLES = 3  # places that the report keeps of each kind of defect
 
 
@@ -157,7 +159,7 @@ def _load(path: Path) -> dict[str, Any]:
     log.info("reading %s", path)
     try:
         with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+            document = json.load(file, object_hook=_used)
     except OSError as error:
         raise UserError(f"annotation file {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -176,6 +178,10 @@ def _load(path: Path) -> dict[str, Any]:
         raise UserError(f"annotation file {path}: 'annotations' is empty or not a list, so there are no boxes. For a "
                         "test set without annotations leave the key out.")
     return document
+
+
+def _used(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in UNUSED}
 
 
 def _read_entries(rows: list[Any], report: Report) -> dict[int, dict[str, Any]]:

@@ -23,14 +23,16 @@ from tqdm import tqdm
 from src.categories import Categories
 from src.data.coco import CocoDataset, CocoImage, Report
 from src.data.image_file import decode, is_cut
+from src.data.jpeg import plain_size
 from src.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
 from src.errors import UserError
 
 log = logging.getLogger("centernet")
 
-CHUNK = 64               # images in memory at a time
+CHUNK = 64               # images of one write; twice as many are in memory at a time
 LARGEST_IMAGE = 1 << 27  # bytes; a page of MindRecord holds at most twice as much
-DEFAULT_PAGE = 1 << 25   # bytes
+USUAL_PAGE = 1 << 23     # bytes; the last pages of a shard are empty for the most part, and yet hashed and copied
+SMALL_SHARD = 1 << 32    # bytes; the pages of smaller ones need no header of 16 MB
 LOG_SECONDS = 10
 
 
@@ -100,8 +102,8 @@ def _refuse_defects(report: Report, strict: bool, dataset: CocoDataset) -> None:
 
 
 def _page_size(sizes: list[int], shard_num: int) -> int:
-    """A power of two that holds the largest image, and no more than the data of a shard or FileWriter's own choice."""
-    wanted = max(2 * min(max(sizes, default=0), LARGEST_IMAGE), min(sum(sizes) // shard_num, DEFAULT_PAGE), 1 << 18)
+    """A power of two that holds the largest image, and no more than the data of a shard or the usual page."""
+    wanted = max(2 * min(max(sizes, default=0), LARGEST_IMAGE), min(sum(sizes) // shard_num, USUAL_PAGE), 1 << 18)
     return 1 << (wanted - 1).bit_length()
 
 
@@ -111,9 +113,9 @@ class _Writer:
     def __init__(self, folder: Path, prefix: str, shard_num: int, dataset: CocoDataset):
         # A single shard's name gets no number from FileWriter.
         self.writer = FileWriter(str(folder / (prefix if shard_num > 1 else f"{prefix}0")), shard_num)
-        page = _page_size([image.path.stat().st_size for image in dataset.images], shard_num)
-        self.writer.set_page_size(page)
-        if page < DEFAULT_PAGE:  # few pages need no header of 16 MB, which is written whole
+        sizes = [image.path.stat().st_size for image in dataset.images]
+        self.writer.set_page_size(_page_size(sizes, shard_num))
+        if sum(sizes) < shard_num * SMALL_SHARD:
             self.writer.set_header_size(1 << 20)
         self.writer.add_schema(SCHEMA, "images and boxes of a detection data set")
         # FileWriter splits the rows of each call; those that are left over go to random shards.
@@ -159,13 +161,15 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
 
 
 def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[CocoImage, bytes]]:
-    """Images whose files are whole, with the files' bytes; threads decode each once to know."""
+    """Images whose files are whole, with the files' bytes; threads read and check a chunk while one is written."""
     start = last = time.monotonic()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, tqdm(total=len(images), unit="img",
                                                                       disable=None) as bar:
+        coming = pool.map(_read_image, images[:CHUNK])
         for first in range(0, len(images), CHUNK):
-            chunk = images[first:first + CHUNK]
-            for image, (data, defect) in zip(chunk, pool.map(_read_image, chunk)):
+            chunk, read = images[first:first + CHUNK], coming
+            coming = pool.map(_read_image, images[first + CHUNK:first + 2 * CHUNK])
+            for image, (data, defect) in zip(chunk, read):
                 if defect:
                     report.add(defect, f"id {image.id}: {image.file_name}")
                 else:
@@ -185,12 +189,15 @@ def _read_image(image: CocoImage) -> tuple[bytes, str]:
         return b"", f"image file not readable ({error.strerror})"
     if len(data) > LARGEST_IMAGE:
         return b"", f"image file of more than {LARGEST_IMAGE >> 20} MB"
-    if is_cut(data):
-        return b"", "image file cut off or damaged"
-    pixels = decode(data)
-    if pixels is None:
-        return b"", "image file that is not an image, or damaged"
-    if pixels.shape[:2] != (image.height, image.width):
+    size = plain_size(data)
+    if size is None:  # not a JPEG as most are: only decoding tells
+        if is_cut(data):
+            return b"", "image file cut off or damaged"
+        pixels = decode(data)
+        if pixels is None:
+            return b"", "image file that is not an image, or damaged"
+        size = pixels.shape[:2]
+    if size != (image.height, image.width):
         return b"", "image of another size than its entry says (rotated by EXIF?)"
     return data, ""
 
@@ -201,12 +208,14 @@ def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:
     Returns the image ids in the order of the rows.
     """
     files = [str(path) for path in shard_files(part, prefix)]
-    rows = ds.MindDataset(files, ["img_id", "num_objects"], shuffle=False)
-    read = [(int(row["img_id"].item()), int(row["num_objects"]))
-            for row in rows.create_dict_iterator(num_epochs=1, output_numpy=True)]
-    image_ids = [image_id for image_id, _ in read]
-    if sorted(image_ids) != sorted(summary.image_ids) or sum(count for _, count in read) != sum(summary.boxes):
-        raise UserError(f"the shards read back {len(read)} of {len(summary.image_ids)} images: MindSpore did not "
+    rows = ds.MindDataset(files, ["img_id", "num_objects"], shuffle=False).batch(1024)
+    image_ids: list[int] = []
+    boxes = 0
+    for batch in rows.create_dict_iterator(num_epochs=1, output_numpy=True):
+        image_ids += batch["img_id"].ravel().tolist()
+        boxes += int(batch["num_objects"].sum())
+    if sorted(image_ids) != sorted(summary.image_ids) or boxes != sum(summary.boxes):
+        raise UserError(f"the shards read back {len(image_ids)} of {len(summary.image_ids)} images: MindSpore did not "
                         "write all of them; is the disk full?")
     return image_ids
 
@@ -224,11 +233,11 @@ def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows:
 def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> None:
     """Move the shards to their place; an info file says that they are incomplete until all are there."""
     _write_json(part, info_path(folder, prefix), {"complete": False})
-    names = {row["name"] for row in info["files"]}
+    # Removed first, also those that have a successor: some file systems write a file out before it replaces another.
     for old in shard_files(folder, prefix):
         for file in (old, old.with_name(old.name + ".db")):
-            if file.name not in names:
-                file.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+    names = {row["name"] for row in info["files"]}
     mode = info_path(folder, prefix).stat().st_mode  # FileWriter lets only the owner read, whatever the umask says
     for name in sorted(names):
         os.chmod(part / name, mode)
