@@ -47,6 +47,18 @@ def test_what_only_the_decoder_knows():
     assert [plain_size(data) for data in others] == [None] * len(others)
 
 
+@pytest.mark.parametrize("offset, value", [(5, 2), (21, 16)], ids=["two codes of one bit", "DC symbol 16"])
+def test_bad_huffman_tables(offset, value):
+    file = bytearray(PLAIN["usual"])
+    table = file.index(b"\xff\xc4")  # marker, length, kind, counts of 16 lengths, symbols
+    longest = max(range(table + 5, table + 21), key=file.__getitem__)
+    if offset == 5:
+        file[longest] -= value  # as many symbols as before
+    file[table + offset] = value
+    assert plain_size(bytes(file)) is None
+    assert decode(bytes(file)) is None
+
+
 def damaged(data, rng):
     """One to three changes of random kind, most of them before the compressed data."""
     file, header = bytearray(data), data.index(b"\xff\xda") + 14
