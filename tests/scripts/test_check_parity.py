@@ -19,22 +19,23 @@ def run(capsys, *arguments):
 
 
 def test_errors_that_are_not_allowed_are_bold_and_end_with_status_1(monkeypatch, capsys):
-    rows = {"res_18": [("", FINE, FINE)], "resdcn_18": [("native", FINE, FINE), ("gather", FINE, BAD)]}
+    rows = {"res_18": [("", FINE, FINE)], "resdcn_18": [("native", FINE, FINE), ("gather", FINE, BAD)],
+            "res_50": [("", FINE, FINE)]}
     monkeypatch.setattr(check_parity, "measure", lambda name, golden, work: rows[name])
     status, lines, _ = run(capsys, "res_18")
     assert status == 0
     assert lines[2:] == ["| res_18 | official_res18 |  | 1.0e-05 2.0e-05 3.0e-05 | 1.0e-05 2.0e-05 3.0e-05 | 1e-04 |"]
-    status, lines, _ = run(capsys, "res_18", "resdcn_18")
+    status, lines, _ = run(capsys, "res_18", "resdcn_18", "res_50")
     assert status == 1 and lines[4] == ("| resdcn_18 | official_resdcn18 | gather | 1.0e-05 2.0e-05 3.0e-05 | "
                                         "1.0e-05 **nan** **2.0e-04** | 1e-04 |")
 
 
 def test_changed_tensors_end_with_status_1(monkeypatch, capsys):
-    monkeypatch.setattr(check_parity, "round_trip", lambda source, preset, *_: (185, preset == "official_dla34"))
+    monkeypatch.setattr(check_parity, "round_trip", lambda source, preset, *_: (185, preset != "official_dla34"))
     status, lines, _ = run(capsys, "--round_trip", "dla")
     assert status == 1
-    assert lines[2:] == ["| dla | official_dla34 | 185 | 12 | bit-identical |",
-                         "| dla | official_dlav0_34 | 185 | 12 | **changed** |"]
+    assert lines[2:] == ["| dla | official_dla34 | 185 | 12 | **changed** |",
+                         "| dla | official_dlav0_34 | 185 | 12 | bit-identical |"]
 
 
 def test_every_source_has_a_round_trip():
