@@ -42,7 +42,7 @@ ENTRY_FLAGS = {
     "export": ("export_load_ckpt", "export_format", "export_name", "export_decode", "export_deform",
                "export_batch_size", "input_res", "precision", "calibration_data", "calibration_images",
                "calibration_method", "calibration_percentile", "quantize_first_layer", "quantize_heads",
-               "max_ap_drop", "data_dir", "annotation_file", "image_dir", "num_workers",
+               "quantize_reduce_range", "max_ap_drop", "data_dir", "annotation_file", "image_dir", "num_workers",
                "dataset_config", "net_config", "eval_config"),
     "convert_weights": ("source", "input", "output", "reverse", "category_file", "dataset_config", "net_config"),
     "preprocess": ("model_path", "val_data_dir", "annotation_file", "image_dir", "predict_dir"),

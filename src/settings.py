@@ -196,6 +196,7 @@ class Config:
     calibration_percentile: float
     quantize_first_layer: bool
     quantize_heads: bool
+    quantize_reduce_range: bool
     max_ap_drop: float
     source: str
     input: str

@@ -32,12 +32,14 @@ class Int8Options:
         percentile: for that method, in percent.
         first_layer: quantise the convolution of the image too.
         heads: quantise the heads' convolutions too.
+        reduce_range: keep weights within 7 bits, so that no sum saturates on x86 processors without VNNI.
     """
 
     method: str
     percentile: float
     first_layer: bool
     heads: bool
+    reduce_range: bool = False
 
 
 def quantize(model: ModelProto, inputs: Inputs, options: Int8Options) -> ModelProto:
@@ -56,9 +58,9 @@ def quantize(model: ModelProto, inputs: Inputs, options: Int8Options) -> ModelPr
     ranges = {name: tuple(map(np.float32, value_range(values, options.method, options.percentile)))
               for name, values in observed.items()}
     quantizer = QDQQuantizer(
-        model, per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8, activation_qType=QuantType.QUInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges), nodes_to_quantize=sorted(chosen),
-        nodes_to_exclude=[], extra_options={},
+        model, per_channel=True, reduce_range=options.reduce_range, weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8, tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        nodes_to_quantize=sorted(chosen), nodes_to_exclude=[], extra_options={},
         op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in chosen}))
     with contextlib.redirect_stdout(io.StringIO()):  # it prints advice on single tensors
         quantizer.quantize_model()

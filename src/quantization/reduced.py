@@ -23,14 +23,15 @@ from src.inference.postprocess import write_json
 from src.inference.transform import prepare_image
 from src.quantization.calibration import Inputs
 from src.quantization.half import to_half
-from src.quantization.layer_error import LayerError, layer_errors, table
+from src.quantization.layer_error import LayerError, layer_errors, saturation_loss, table
 from src.quantization.quantize import Int8Options, quantize
 from src.quantization.side_by_side import average_precision
 from src.settings import Config
 
 log = logging.getLogger("centernet")
 
-REPORT_IMAGES = 8  # of the layer-error report
+REPORT_IMAGES = 8       # of the layer-error report
+SATURATION_LIMIT = 1.0  # dB that saturating sums may add to a layer's error without a warning
 
 
 def export_reduced(config: Config, network: nn.Cell, manifest: Manifest, target: Path) -> float:
@@ -81,9 +82,14 @@ def _reduce(config: Config, manifest: Manifest, model: ModelProto,
         return to_half(model), []
     log.info("calibrating with %s on %d images of %s", config.calibration_method, len(images), config.calibration_data)
     options = Int8Options(config.calibration_method, config.calibration_percentile, config.quantize_first_layer,
-                          config.quantize_heads)
+                          config.quantize_heads, config.quantize_reduce_range)
     quantized = quantize(model, calibration_inputs(images, manifest), options)
-    return quantized, layer_errors(model, quantized, calibration_inputs(images[:REPORT_IMAGES], manifest))
+    some = calibration_inputs(images[:REPORT_IMAGES], manifest)
+    errors, without_saturation = (layer_errors(model, quantized, some, exact) for exact in (False, True))
+    if (loss := saturation_loss(errors, without_saturation)) > SATURATION_LIMIT:
+        log.warning("warning: this processor has no VNNI, and sums of 8-bit products saturate on it: the error of a "
+                    "layer is %.1f dB larger than with exact sums. Export with --quantize_reduce_range true", loss)
+    return quantized, errors
 
 
 def find_calibration_images(config: Config) -> list[Path]:

@@ -1,4 +1,8 @@
 """Float16 and 8-bit forms of exported networks, looked at and run."""
+import platform
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
@@ -13,13 +17,15 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not inst
 
 from src.quantization.half import to_half  # noqa: E402
 from src.quantization.inner_tensors import run_inner  # noqa: E402
-from src.quantization.layer_error import layer_errors  # noqa: E402
+from src.quantization.layer_error import layer_errors, saturation_loss  # noqa: E402
 from src.quantization.layer_roles import find_roles, name_nodes  # noqa: E402
 from src.quantization.quantize import Int8Options, quantize  # noqa: E402
 
 IMAGES = np.random.default_rng(3).standard_normal((4, 1, 3, 64, 64)).astype(np.float32)
 CAREFUL = Int8Options("minmax", 100.0, first_layer=False, heads=False)
 ALL = Int8Options("minmax", 100.0, first_layer=True, heads=True)
+CPU = Path("/proc/cpuinfo")
+WITHOUT_VNNI = platform.machine() == "x86_64" and CPU.is_file() and "vnni" not in CPU.read_text()
 
 
 def inputs():
@@ -193,3 +199,35 @@ def test_a_weight_beyond_float16_is_named(maps):
     tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 1e6, tensor.name))
     with pytest.raises(UserError, match="backbone.conv1.weight holds .*, float16 ends at 65504"):
         to_half(large)
+
+
+def constant_sums():
+    """Three convolutions; the second adds 144 equal products, as large as its 8 bits allow if images are constant."""
+    helper, rng = onnx.helper, np.random.default_rng(0)
+    weights = {"first.weight": np.ones((16, 3, 1, 1)), "second.weight": np.ones((16, 16, 3, 3)),
+               "third.weight": rng.normal(0, 1, (2, 16, 1, 1))}
+    ends = {"first": "image", "second": "first", "third": "second"}
+    nodes = [helper.make_node("Conv", [source, f"{name}.weight"], [name], name,
+                              kernel_shape=weights[f"{name}.weight"].shape[2:]) for name, source in ends.items()]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+              for name, shape in (("image", (1, 3, 8, 8)), ("third", (1, 2, 6, 6)))]
+    graph = helper.make_graph(nodes, "sums", values[:1], values[1:],
+                              [onnx.numpy_helper.from_array(array.astype(np.float32), name)
+                               for name, array in weights.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.skipif(not WITHOUT_VNNI, reason="8-bit sums do not saturate on this processor")
+def test_saturating_sums_are_noticed_and_seven_bits_avoid_them():
+    model = constant_sums()
+
+    def bright():
+        return iter([(np.ones((1, 3, 8, 8), np.float32), 1)])
+
+    losses = []
+    for reduce_range in (False, True):
+        quantized = quantize(model, bright, replace(CAREFUL, reduce_range=reduce_range))
+        stored = np.abs(weights(quantized)["second.weight"][0])
+        assert stored.max() == (64 if reduce_range else 127)
+        losses.append(saturation_loss(*(layer_errors(model, quantized, bright, exact) for exact in (False, True))))
+    assert losses[0] > 10 and losses[1] == 0

@@ -33,7 +33,8 @@ def int8_flags(work):
     return "--precision", "int8", "--calibration_data", str(work / "coco/val2017"), "--calibration_images", "2"
 
 
-def test_int8_with_its_manifest_report_and_gate(work, tmp_path, capsys):
+def test_int8_with_its_manifest_report_and_gate(work, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(reduced, "saturation_loss", lambda *_: 2.5)
     assert run(work, tmp_path / "m", *int8_flags(work), "--max_ap_drop", "1", "--data_dir", str(work / "coco")) == 0
     manifest = read_manifest(tmp_path / "m.onnx")
     assert (manifest.precision, manifest.calibration_method, manifest.calibration_images) == ("int8", "minmax", 2)
@@ -42,6 +43,7 @@ def test_int8_with_its_manifest_report_and_gate(work, tmp_path, capsys):
     assert {row["form"] for row in layers} == {"int8", "float"} and layers[0]["layer"] == "backbone.conv1"
     printed = capsys.readouterr().out
     assert "AP of int8: " in printed and "SQNR dB" in printed
+    assert "the error of a layer is 2.5 dB larger than with exact sums" in printed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.layers.json", "m.onnx", "m.onnx.json"]
 
 
