@@ -89,9 +89,9 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
 
 
 def run_step(step_cell: TrainStep, batch: tuple[np.ndarray, ...]) -> StepResult:
-    """One step on a batch of arrays."""
+    """One step on a batch of arrays, whose memory the step reads: ms.Tensor would copy it."""
     loss, hm, wh, off, overflow, scale, rate = (output.asnumpy().item() for output in
-                                                step_cell(*(ms.Tensor(array) for array in batch)))
+                                                step_cell(*(ms.Tensor.from_numpy(array) for array in batch)))
     return StepResult(loss, hm, wh, off, bool(overflow), scale, rate)
 
 
