@@ -41,7 +41,8 @@ def not_installed(what: str, unit: str, package: str) -> Row:
     return Row(what, None, unit, note=f"{package} is not installed")
 
 
-def paired(functions: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
+def paired(functions: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1,
+           before: Callable[[], object] | None = None) -> dict[str, list[float]]:
     """Time functions against each other: in every round each runs once, every other round in reverse order.
 
     So a machine that slows down for a while slows all of them, and none always runs after the same other.
@@ -50,6 +51,7 @@ def paired(functions: dict[str, Callable[[], object]], repeats: int, warm_up: in
         functions: by name; what they return is dropped.
         repeats: rounds that count.
         warm_up: rounds before that do not.
+        before: called before every function, outside of its time.
 
     Returns:
         Seconds of each round by name.
@@ -57,6 +59,8 @@ def paired(functions: dict[str, Callable[[], object]], repeats: int, warm_up: in
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(warm_up + repeats):
         for name in list(functions)[::1 if number % 2 == 0 else -1]:
+            if before:
+                before()
             start = time.perf_counter()
             functions[name]()
             if number >= warm_up:

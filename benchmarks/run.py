@@ -51,7 +51,7 @@ def run(names: list[str], data_dir: Path | None, out: Path, repeats: int) -> dic
     """Run benchmarks one after the other; the report is rewritten after each."""
     results: dict[str, list[Row]] = {}
     machine = describe_machine()
-    work = out / "work"
+    work = (out / "work").resolve()
     try:
         for number, name in enumerate(names, 1):
             print(f"[{number}/{len(names)}] {name} ...", flush=True)

@@ -237,8 +237,8 @@ def killed_conversion(coco, out, target, calls):
 
 
 # While rows are written; before the move (2 shards are done and indexed); at the 1st, 3rd and last move.
-@pytest.mark.parametrize("target, calls", [("module.plain_size", 3), ("module._verify_rows", 0), ("module.os.replace", 1),
-                                           ("module.os.replace", 3), ("module.os.replace", 5)])
+@pytest.mark.parametrize("target, calls", [("module.plain_size", 3), ("module._verify_rows", 0),
+                                           *(("module.os.replace", calls) for calls in (1, 3, 5))])
 def test_killed_first_conversion_is_refused_and_rerun_works(coco, tmp_path, target, calls):
     out = tmp_path / "out"
     killed_conversion(coco, out, target, calls)

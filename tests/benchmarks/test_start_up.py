@@ -1,0 +1,30 @@
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.start_up import ROOT, entry_file
+from src.config import ENTRY_FLAGS
+
+CODE = """
+import contextlib, runpy, sys
+path, sys.argv = sys.argv[1], sys.argv[1:]
+sys.path[0] = {folder!r}
+try:
+    runpy.run_path(path, run_name="__main__")
+except SystemExit as end:
+    print("status", end.code)
+heavy = sorted({{"mindspore", "torch", "onnxruntime", "onnx", "matplotlib"}} & set(sys.modules))
+print("imported:", " ".join(heavy))
+"""
+
+
+@pytest.mark.parametrize("flag, status", [("--help", 0), ("--no_such_flag", 2)])
+@pytest.mark.parametrize("entry", ENTRY_FLAGS)
+def test_help_and_wrong_flags_import_nothing_slow(entry, flag, status):
+    path = entry_file(entry)
+    done = subprocess.run([sys.executable, "-c", CODE.format(folder=str(path.parent)), str(path), flag],
+                          capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert f"status {status}" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported: "
+
