@@ -1,6 +1,7 @@
 """Device, execution mode and seed: the only place that sets them."""
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from importlib import metadata
 
 from src.config import Config
 from src.errors import UserError
+
+LOG = logging.getLogger("centernet")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ def set_up_device(device_target: str, device_id: int, seed: int) -> None:
     import mindspore as ms
     import numpy as np
 
+    if os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1":
+        LOG.warning("MS_COMPILER_CACHE_ENABLE is set: MindSpore then runs the graph of an earlier run although the "
+                    "code or the configuration changed, without an error. Unset it (docs/performance.md)")
     try:
         ms.set_device(device_target, *([device_id] if device_target != "CPU" else []))
     except (RuntimeError, ValueError) as error:
