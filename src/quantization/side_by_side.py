@@ -118,6 +118,13 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def count(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, found {text!r}")
+    return int(text)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the table, return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -125,8 +132,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data_dir", default="", help="annotated COCO data set: annotations/ and val2017/")
     parser.add_argument("--annotation_file", default="", help="or, with --image_dir, a data set of another layout")
     parser.add_argument("--image_dir", default="", help="folder that the annotation file's image names are below")
-    parser.add_argument("--batch_size", type=int, default=1, help="images in a timed run, if a model leaves it open")
-    parser.add_argument("--repeats", type=int, default=20, help="timed runs of each model")
+    parser.add_argument("--batch_size", type=count, default=1, help="images in a timed run, if a model leaves it open")
+    parser.add_argument("--repeats", type=count, default=20, help="timed runs of each model")
     parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
     arguments = parser.parse_args(argv)
     try:
