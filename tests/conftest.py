@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.runtime.device import prepare_environment, set_up_device
+from src.runtime.device import eager, prepare_environment, set_up_device
 from tests.golden_archive import GOLDEN
 
 prepare_environment()
@@ -17,6 +17,13 @@ SHARED = Path(os.environ.get("CENTERNET_SHARED", Path(__file__).parents[2] / "sh
 @pytest.fixture(scope="session", autouse=True)
 def cpu_device():
     set_up_device("CPU", 0, seed=1)
+
+
+@pytest.fixture
+def layer_by_layer(cpu_device):
+    """Run networks without compiling them, which for one image of a small network takes most of the time."""
+    with eager():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -21,11 +21,25 @@ from src.inference.exported import ExportedBackend
 from src.inference.manifest import read_manifest
 from src.weights.checkpoint import model_record
 
+pytestmark = pytest.mark.usefixtures("layer_by_layer")
+
+
+def ask(folder, *flags, **net):
+    """A tiny configuration, and the manifest that its export asks for."""
+    config = read_config(tiny_config(folder, **net), *flags)
+    return config, describe(config, model_record(config, CATEGORIES))
+
 
 def make(folder, *flags, **net):
     """The network of a tiny configuration, the configuration, and the manifest that its export asks for."""
-    config = read_config(tiny_config(folder, **net), *flags)
-    return tiny_network(config), config, describe(config, model_record(config, CATEGORIES))
+    config, manifest = ask(folder, *flags, **net)
+    network = tiny_network(config)
+    for parameter in network.neck.get_parameters():  # an untrained network's offsets are 0
+        if ".offset." in parameter.name:
+            sigma = 1 if parameter.name.endswith("bias") else 0.05
+            values = np.random.default_rng(4).normal(0, sigma, parameter.shape)
+            parameter.set_data(ms.Tensor(values.astype(np.float32)))
+    return network, config, manifest
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +48,12 @@ def images():
 
 
 @pytest.mark.parametrize("flags, net", [
-    ([], {}),
     (["--export_batch_size", "2"], {"neck": "deform"}),
-    (["--export_deform", "gather", "--export_batch_size", "2"], {"neck": "deform"}),
-    (["--export_deform", "gather", "--eval_config.flip_test", "true"], {"neck": "deform"}),
-    (["--export_decode", "false"], {"neck": "deform"}),
+    (["--export_deform", "gather", "--export_batch_size", "2", "--eval_config.flip_test", "true"], {"neck": "deform"}),
     (["--export_decode", "false", "--export_batch_size", "2"], {"cat_spec_wh": True}),
     (["--export_decode", "false"], {"reg_offset": False}),
     (["--eval_config.flip_test", "true"], {"cat_spec_wh": True, "reg_offset": False}),
-], ids=["decode", "decode-2-deform", "decode-2-gather", "flip-gather", "maps-deform", "maps-2-by-class", "maps-no-reg",
-        "flip-by-class-no-reg"])
+], ids=["decode-2-deform", "flip-2-gather", "maps-2-by-class", "maps-no-reg", "flip-by-class-no-reg"])
 def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, flags, net):
     network, config, manifest = make(tmp_path, *flags, **net)
     path = tmp_path / "model.mindir"
@@ -53,9 +63,11 @@ def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, f
                                   config.eval_config.flip_test)
     expected = reference(images)
     assert np.ptp(expected[..., 4]) > 0.05, "scores must differ for the comparison to mean something"
-    np.testing.assert_allclose(exported(images), expected, atol=1e-3)
+    assert largest_difference_of_detections(exported(images), expected) <= 1e-3
     assert exported.fixed_shape == (config.export_batch_size, 64, 64)
     assert exported.categories == CATEGORIES and exported.K == 20 and exported.down_ratio == 4
+    page = (Path(__file__).parents[2] / "docs/ascend.md").read_text()
+    assert set(operators(path)) <= set(re.findall(r"^\| (\w+) \|", page, re.MULTILINE)), "its table lacks some"
 
 
 def test_raw_maps_are_named_and_shaped_as_the_manifest_says(tmp_path, images):
@@ -71,36 +83,16 @@ def test_raw_maps_are_named_and_shaped_as_the_manifest_says(tmp_path, images):
         np.testing.assert_allclose(output.asnumpy(), reference.asnumpy(), atol=1e-3)
 
 
-@pytest.mark.parametrize("size", [("64", "64"), ("68", "100")], ids="x".join)
-def test_both_forms_of_the_deformable_layers_give_the_checkpoint_s_maps(tmp_path, size):
-    images = np.random.default_rng(3).standard_normal((1, 3, *map(int, size))).astype(np.float32)
+def test_both_forms_of_the_deformable_layers_give_the_checkpoint_s_maps(tmp_path):
     for form in ("native", "gather"):
         network, _, manifest = make(tmp_path, "--export_deform", form, "--export_decode", "false", "--input_res",
-                                    *size, neck="deform")
-        for parameter in network.neck.get_parameters():  # an untrained network's offsets are 0
-            if ".offset." in parameter.name:
-                sigma = 1 if parameter.name.endswith("bias") else 0.05
-                values = np.random.default_rng(4).normal(0, sigma, parameter.shape)
-                parameter.set_data(ms.Tensor(values.astype(np.float32)))
+                                    "68", "100", neck="deform")
         path = tmp_path / f"{form}.mindir"
         assert export_model(network, manifest, path) <= 2e-4
         assert read_manifest(path).deform == form
-        expected = network(ms.Tensor(images))
-        for found, reference in zip(nn.GraphCell(ms.load(str(path)))(ms.Tensor(images)), expected):
-            scale = np.abs(reference.asnumpy()).max()
-            np.testing.assert_allclose(found.asnumpy(), reference.asnumpy(), atol=2e-4 * scale, rtol=0)
     native, gather = operators(tmp_path / "native.mindir"), operators(tmp_path / "gather.mindir")
     assert native["DeformableOffsets"] == 3 and "DeformableOffsets" not in gather
     assert gather["Gather"] == 3
-
-
-@pytest.mark.parametrize("form", ["native", "gather"])
-def test_the_documented_table_has_every_operator(tmp_path, form):
-    network, _, manifest = make(tmp_path, "--export_deform", form, "--eval_config.flip_test", "true", neck="deform")
-    export_model(network, manifest, tmp_path / "model.mindir")
-    page = (Path(__file__).parents[2] / "docs/ascend.md").read_text()
-    documented = set(re.findall(r"^\| (\w+) \|", page, re.MULTILINE))
-    assert set(operators(tmp_path / "model.mindir")) <= documented
 
 
 def test_a_gather_graph_that_differs_from_the_checkpoint_is_not_published(tmp_path, monkeypatch):
@@ -115,7 +107,7 @@ def test_gather_is_said_to_change_nothing_without_deformable_layers(tmp_path, ca
     caplog.set_level("INFO")
     for neck, form, said in (("none", "none", True), ("conv", "none", True), ("deform", "gather", False)):
         caplog.clear()
-        assert make(tmp_path, "--export_deform", "gather", neck=neck)[2].deform == form
+        assert ask(tmp_path, "--export_deform", "gather", neck=neck)[1].deform == form
         assert ("--export_deform gather changes nothing" in caplog.text) == said
 
 
@@ -143,25 +135,27 @@ def test_an_input_that_is_no_multiple_of_32_warns_and_detects_the_same(tmp_path,
     reference = CheckpointBackend(network, config.net_config, config.dataset_config, CATEGORIES, 20)
     np.testing.assert_allclose(ExportedBackend(path)(images), reference(images), atol=1e-3)
     caplog.clear()
-    make(tmp_path)
+    ask(tmp_path)
     assert "multiple of 32" not in caplog.text
 
 
 def test_more_detections_than_cells_are_refused(tmp_path):
     with pytest.raises(UserError, match="K is 300, but an input of 64 x 64 pixels has only 16 x 16 = 256 output cells"):
-        make(tmp_path, "--eval_config.K", "300")
+        ask(tmp_path, "--eval_config.K", "300")
 
 
 def test_a_flip_test_needs_decoding_in_the_graph(tmp_path):
     with pytest.raises(UserError, match="flip_test.*--export_decode true"):
-        make(tmp_path, "--export_decode", "false", "--eval_config.flip_test", "true")
+        ask(tmp_path, "--export_decode", "false", "--eval_config.flip_test", "true")
 
 
 def test_a_model_that_differs_is_not_published(tmp_path, monkeypatch):
     network, _, manifest = make(tmp_path)
     path = tmp_path / "out" / "model.mindir"
-    export_model(network, manifest, path)
-    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    path.parent.mkdir()
+    before = {name: f"older {name}".encode() for name in ("model.mindir", "model.json")}
+    for name, content in before.items():
+        (path.parent / name).write_bytes(content)
     load = nn.GraphCell
 
     def wrong(graph):
@@ -172,7 +166,6 @@ def test_a_model_that_differs_is_not_published(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="differs from the checkpoint's by .*nothing was written"):
         export_model(network, manifest, path)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
-    assert sorted(before) == ["model.json", "model.mindir"]
 
 
 def test_damaged_weights_are_not_published(tmp_path):
@@ -192,12 +185,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         export_model(network, manifest, tmp_path / "file" / "model.mindir")
 
 
-def test_a_folder_with_a_space_in_its_name_will_do(tmp_path, images):
+def test_a_folder_with_a_space_in_its_name_will_do(tmp_path):
     network, _, manifest = make(tmp_path)
     target = tmp_path / "my models" / "a model.mindir"
     export_model(network, manifest, target)
     assert [path.name for path in sorted(target.parent.iterdir())] == ["a model.json", "a model.mindir"]
-    assert np.isfinite(ExportedBackend(target)(images)).all()
 
 
 def test_target_path(tmp_path):
@@ -258,9 +250,9 @@ def test_a_wrong_checkpoint_is_named(tmp_path, capsys):
 def test_a_checkpoint_without_a_record_is_exported_with_the_configured_categories(tmp_path, capsys):
     network, _, _ = make(tmp_path)
     ms.save_checkpoint(network, str(tmp_path / "bare.ckpt"))  # as other programs write them
-    for replaces in (False, True):
-        assert export.main(["--config_path", str(tmp_path / "tiny.yaml"), "--export_load_ckpt",
-                            str(tmp_path / "bare.ckpt"), "--export_name", str(tmp_path / "bare"),
-                            "--dataset_config.coco_classes", "a", "b", "c", "--dataset_config.num_classes", "3"]) == 0
-        assert read_manifest(tmp_path / "bare.mindir").categories.names == ("a", "b", "c")
-        assert ("replaced an older model" in capsys.readouterr().out) == replaces
+    (tmp_path / "bare.mindir").write_bytes(b"an older one")
+    assert export.main(["--config_path", str(tmp_path / "tiny.yaml"), "--export_load_ckpt",
+                        str(tmp_path / "bare.ckpt"), "--export_name", str(tmp_path / "bare"),
+                        "--dataset_config.coco_classes", "a", "b", "c", "--dataset_config.num_classes", "3"]) == 0
+    assert read_manifest(tmp_path / "bare.mindir").categories.names == ("a", "b", "c")
+    assert "replaced an older model" in capsys.readouterr().out

@@ -34,10 +34,18 @@ HAS_DEFORM_CONV = tuple(map(int, onnxruntime.__version__.split(".")[:2])) > (1, 
 deformable = pytest.mark.skipif(not HAS_DEFORM_CONV, reason="this onnxruntime has no DeformConv (the newest for Python "
                                                             "3.10 has none)")
 
+pytestmark = pytest.mark.usefixtures("layer_by_layer")
+
+
+def ask(folder, *flags, **net):
+    """A tiny configuration, and the manifest that its export asks for."""
+    config = read_config(tiny_config(folder, **net), "--export_format", "ONNX", *flags)
+    return config, describe(config, model_record(config, CATEGORIES))
+
 
 def make(folder, *flags, **net):
     """A tiny network whose batch norms and offsets do something, its configuration and manifest."""
-    config = read_config(tiny_config(folder, **net), "--export_format", "ONNX", *flags)
+    config, manifest = ask(folder, *flags, **net)
     network = tiny_network(config)
     rng = np.random.default_rng(4)
     for parameter in network.get_parameters():
@@ -52,7 +60,7 @@ def make(folder, *flags, **net):
     maps = network(ms.Tensor(rng.standard_normal((1, 3, 64, 64)).astype(np.float32)))
     for head, values in zip((network.heads.hm, network.heads.wh), maps):  # else all scores are 0 or 1
         change(head[-1].weight, head[-1].weight.asnumpy() / values.asnumpy().std())
-    return network, config, describe(config, model_record(config, CATEGORIES))
+    return network, config, manifest
 
 
 def change(parameter, values):
@@ -139,7 +147,7 @@ def test_an_open_batch_takes_any_number_of_images(tmp_path, images, neck):
 ], ids=["decode", "gather", "mindir"])
 def test_an_open_batch_is_refused_where_the_graph_has_a_number(tmp_path, flags, words):
     with pytest.raises(UserError, match=f"--export_batch_size 0 .*{words}"):
-        make(tmp_path, "--export_batch_size", "0", *flags, neck="deform")
+        ask(tmp_path, "--export_batch_size", "0", *flags, neck="deform")
 
 
 class Grouped(nn.Cell):
@@ -163,7 +171,7 @@ class Grouped(nn.Cell):
 
 
 def test_grouped_up_convolutions_are_folded_and_sizes_do_not_fix_the_batch(tmp_path):
-    _, _, manifest = make(tmp_path, "--export_decode", "false", "--export_batch_size", "0")
+    _, manifest = ask(tmp_path, "--export_decode", "false", "--export_batch_size", "0")
     path = tmp_path / "model.onnx"
     assert export_model(Grouped(), manifest, path) <= 1e-5
     operators = kinds(path)[1]
@@ -186,13 +194,13 @@ class Shared(nn.Cell):
 
 
 def test_a_batch_norm_is_kept_where_others_read_the_convolution(tmp_path):
-    _, _, manifest = make(tmp_path, "--export_decode", "false")
+    _, manifest = ask(tmp_path, "--export_decode", "false")
     assert export_model(Shared(), manifest, tmp_path / "model.onnx") <= 1e-5
     assert kinds(tmp_path / "model.onnx")[1]["BatchNormalization"] == 1
 
 
 def test_both_formats_of_one_name_keep_their_manifests(tmp_path):
-    network, config, manifest = make(tmp_path)
+    network, config, manifest = make(tmp_path, "--export_decode", "false")
     mindir = describe(replace(config, export_format="MINDIR"), model_record(config, CATEGORIES))
     for described, name in ((mindir, "a.mindir"), (manifest, "a.onnx")):
         export_model(network, described, tmp_path / name)
@@ -222,7 +230,7 @@ def test_an_operator_that_the_exporter_lacks_is_named(tmp_path):
             x = ops.erfinv(ops.tanh(x))
             return x, x, x
 
-    _, _, manifest = make(tmp_path, "--export_decode", "false")
+    _, manifest = ask(tmp_path, "--export_decode", "false")
     with pytest.raises(UserError, match="--export_format ONNX: .*Erfinv"):
         export_model(Unknown(), manifest, tmp_path / "model.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
@@ -323,9 +331,10 @@ def test_threads_follow_the_launcher_and_the_cores(monkeypatch):
 # tests/models/test_golden_networks.py on those of 50 layers.
 GOLDEN = {"res_18": 1e-4, "resdcn_18": 1e-4, "dlav0_34": 1e-4, "mmdet_r18": 1e-4, "res_50": 3e-4, "resdcn_50": 1e-3,
           "dla_34": 1e-4, "hourglass": 1e-4}
-SLOW = ("res_50", "resdcn_50", "dla_34", "hourglass")
+QUICK = ("resdcn_18", "dlav0_34", "mmdet_r18")
 FORMS = {"resdcn_18": ("native", "gather"), "resdcn_50": ("native", "gather"), "dla_34": ("native", "gather")}
-CASES = [pytest.param(arch, form, marks=[deformable] * (form == "native") + [pytest.mark.slow] * (arch in SLOW))
+CASES = [pytest.param(arch, form, marks=[deformable] * (form == "native")
+                      + [pytest.mark.slow] * (arch not in QUICK or form == "gather"))
          for arch in GOLDEN for form in FORMS.get(arch, ("none",))]
 
 
@@ -333,7 +342,7 @@ CASES = [pytest.param(arch, form, marks=[deformable] * (form == "native") + [pyt
 def test_golden_networks_as_onnx(tmp_path, golden, arch, form):
     expected = golden(arch)
     network = golden_network(arch)
-    _, _, tiny = make(tmp_path, "--export_decode", "false")
+    _, tiny = ask(tmp_path, "--export_decode", "false")
     manifest = replace(tiny, input_shape=expected["x"].shape, deform=form)
     path = tmp_path / "golden.onnx"
     export_model(network, manifest, path)

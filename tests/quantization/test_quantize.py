@@ -10,6 +10,7 @@ from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 from src.errors import UserError
 from src.export.describe import describe
 from src.export.publish import export_model
+from src.runtime.device import eager
 from src.weights.checkpoint import model_record
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
@@ -35,7 +36,8 @@ def inputs():
 def exported(folder, *flags, **net):
     config = read_config(tiny_config(folder, **net), "--export_format", "ONNX", *flags)
     path = folder / "model.onnx"
-    export_model(tiny_network(config), describe(config, model_record(config, CATEGORIES)), path)
+    with eager():
+        export_model(tiny_network(config), describe(config, model_record(config, CATEGORIES)), path)
     return onnx.load(str(path))
 
 
