@@ -53,7 +53,8 @@ def _speed(options: Options) -> list[Row]:
                      options.repeats, before=lambda: _clear(out))
     rows = []
     for name, what, note in (
-            ("cp", "copying the image files with cp", f"{count} images, {mib:.0f} MiB, all in the page cache"),
+            ("cp", "copying the image files with cp", f"{count} images, {mib:.0f} MiB, all in the page cache; all its "
+             "time is the kernel's, for memory, which virtual machines give at very different speeds"),
             ("convert", "conversion", "reads annotations with outlines, checks every image, writes shards and index, "
                                       "reads rows back, SHA-256 of all"),
             ("images", "conversion without reading annotations", ""),

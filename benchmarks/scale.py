@@ -1,6 +1,6 @@
 """An epoch of COCO on many devices, on paper: host cores, traffic and files from measured inputs.
 
-python benchmarks/scale.py --per_core 140 [--devices 8 64] [--data_dir COCO]
+python benchmarks/scale.py --per_core 140 [--devices 8 64] [--data_dir COCO] [--config_path configs/PRESET.yaml]
 """
 from __future__ import annotations
 
@@ -125,6 +125,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=62.0, help="images/s of a device (default %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="images of a step on a device (default %(default)s)")
     parser.add_argument("--link", type=float, default=100.0, help="Gbit/s between devices (default %(default)s)")
+    parser.add_argument("--config_path", default="", help="network and image size; the default network without it")
     parser.add_argument("--data_dir", default="", help="COCO layout: take the mean image size from there")
     arguments = parser.parse_args(argv)
     for name in ("per_core", "rate", "batch", "link"):
@@ -141,14 +142,15 @@ def main(argv: list[str] | None = None) -> int:
         arguments = parse(argv)
         file_bytes = mean_file_bytes(arguments.data_dir) if arguments.data_dir else FILE_BYTES
         prepare_environment()
-        config = load_config("train", [], "")
+        config = load_config("train", ["--config_path", arguments.config_path], "")
         message, checkpoint, trainable = state_bytes(config)
         sample, heatmap = sample_bytes(config)
         inputs = Inputs(IMAGES, arguments.batch, arguments.rate, arguments.per_core, file_bytes, sample, heatmap,
                         message, checkpoint, arguments.link * 1e9 / 8)
-        print(f"{IMAGES:,} images of {file_bytes:,.0f} bytes; default network, {trainable:,} trainable parameters; an "
-              f"image is {sample:,} bytes for the device, its heatmap {heatmap:,}; {arguments.per_core:g} images/s "
-              f"from a host core; {arguments.rate:g} images/s a device; {arguments.link:g} Gbit/s between devices\n")
+        print(f"{IMAGES:,} images of {file_bytes:,.0f} bytes; {config.preset or 'default'} network of {trainable:,} "
+              f"trainable parameters; an image is {sample:,} bytes for the device, its heatmap {heatmap:,}; "
+              f"{inputs.per_core:g} images/s from a host core; {inputs.rate:g} images/s a device; "
+              f"{arguments.link:g} Gbit/s between devices\n")
         print(markdown({count: scale(inputs, count) for count in arguments.devices}))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
