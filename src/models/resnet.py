@@ -5,6 +5,7 @@ torchvision's: conv1, bn1, layer1.0.conv1, layer1.0.downsample.0, ...
 """
 from __future__ import annotations
 
+import mindspore as ms
 from mindspore import Tensor, nn
 from mindspore.common.initializer import HeNormal
 
@@ -113,13 +114,31 @@ class ResNet(nn.Cell):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
+class StemPool(nn.Cell):
+    """3x3 max pooling with stride 2, padded by 1, of what has passed a ReLU: (B,C,H,W) -> (B,C,ceil(H/2),ceil(W/2)).
+
+    Zeros pad as well as minus infinity would. The pooling's own pad_mode "pad" is not available on every device and
+    in every runtime, but trains faster on CPU: the gradient of the other one computes the pooling once more.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.pad = nn.Pad(((0, 0), (0, 0), (1, 1), (1, 1)))
+        self.pool = nn.MaxPool2d(3, 2, pad_mode="valid")
+        self.on_cpu = ms.get_context("device_target") == "CPU"
+        if self.on_cpu:
+            self.trained = nn.MaxPool2d(3, 2, pad_mode="pad", padding=1)
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Pad and pool."""
+        if self.training and self.on_cpu:
+            return self.trained(x)
+        return self.pool(self.pad(x))
+
+
 def stem_pooling(padding: str) -> nn.Cell:
     """3x3 max pooling with stride 2, padded on both sides ("pad") or as needed at the end ("same")."""
-    if padding == "same":
-        return nn.MaxPool2d(3, 2, pad_mode="same")
-    # Zeros pad as well as minus infinity would: the input has passed a ReLU. The pooling's own
-    # pad_mode "pad" is not available on every device.
-    return nn.SequentialCell(nn.Pad(((0, 0), (0, 0), (1, 1), (1, 1))), nn.MaxPool2d(3, 2, pad_mode="valid"))
+    return nn.MaxPool2d(3, 2, pad_mode="same") if padding == "same" else StemPool()
 
 
 def stage(block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, count: int,

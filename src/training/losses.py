@@ -17,6 +17,11 @@ EPS = 1e-4
 SATURATION = math.log((1 - EPS) / EPS)  # the logit at which a score is clamped
 
 
+def _total(values: Tensor) -> Tensor:
+    """Sum of all values: of one axis, since CPU kernels take four times as long for a sum over several."""
+    return ops.reduce_sum(ops.reshape(values, (-1,)))
+
+
 def focal_loss(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
     """Penalty-reduced focal loss (Law and Deng 2018; alpha 2, beta 4), scores clamped to [1e-4, 1 - 1e-4].
 
@@ -35,7 +40,7 @@ def focal_loss(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
     negative = ops.square(ops.square(1 - hm))  # 0 at centres
     loss = (ops.log1p(ops.exp(-logits)) * ops.square(1 - score) * positive
             + ops.log1p(ops.exp(logits)) * ops.square(score) * negative)
-    return ops.reduce_sum(loss), ops.reduce_sum(positive)
+    return _total(loss), _total(positive)
 
 
 def mean_squared_error(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,7 +50,7 @@ def mean_squared_error(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
     takes: scores between 0.5 and 0.73. With the sigmoid here scores mean what they
     mean with the focal loss.
     """
-    return ops.reduce_sum(ops.square(ops.sigmoid(logits) - hm)), Tensor(hm.size, ms.float32)
+    return _total(ops.square(ops.sigmoid(logits) - hm)), Tensor(hm.size, ms.float32)
 
 
 def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +60,7 @@ def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Te
         predicted, target: (B,M,2) float32.
         mask: (B,M,1) float32 of 0 and 1.
     """
-    return ops.reduce_sum(ops.abs(predicted - target) * mask), 2 * ops.reduce_sum(mask)
+    return _total(ops.abs(predicted - target) * mask), 2 * _total(mask)
 
 
 def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +68,7 @@ def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Ten
     error = ops.abs(predicted - target) * mask
     quadratic = ops.minimum(error, 1.0)
     # error^2 / 2 below 1, error - 1/2 above
-    return ops.reduce_sum(quadratic * (error - 0.5 * quadratic)), ops.reduce_sum(mask)
+    return _total(quadratic * (error - 0.5 * quadratic)), _total(mask)
 
 
 def relative_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +83,7 @@ def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Te
         predicted, target: (B,2,H,W) float32.
         weight: (B,1,H,W) float32.
     """
-    return ops.reduce_sum(ops.abs(predicted - target) * weight), 2 * ops.reduce_sum(weight)
+    return _total(ops.abs(predicted - target) * weight), 2 * _total(weight)
 
 
 class DetectionLoss(nn.Cell):

@@ -16,8 +16,13 @@ def _unscale(inverse: Tensor, gradient: Tensor) -> Tensor:
     return gradient * inverse.astype(gradient.dtype)
 
 
+def _sum(values: Tensor) -> Tensor:
+    # One axis: a sum over several takes CPU kernels four times as long.
+    return values.astype(ms.float32).reshape((-1,)).sum()
+
+
 def _square_sum(gradient: Tensor) -> Tensor:
-    return ops.square(gradient.astype(ms.float32)).sum()
+    return _sum(ops.square(gradient.astype(ms.float32)))
 
 
 class TrainStep(nn.Cell):
@@ -62,6 +67,7 @@ class TrainStep(nn.Cell):
         if devices > 1:
             self.sum = ops.AllReduce()
         self.each = ops.HyperMap()
+        self.on_cpu = ms.get_context("device_target") == "CPU"
         self.gradient = ops.value_and_grad(self._scaled_loss, None, self.weights, has_aux=True)
         self.set_train()
 
@@ -78,7 +84,7 @@ class TrainStep(nn.Cell):
         (_, losses), gradients = self.gradient(*batch)
         gradients = self.each(ops.partial(_unscale, 1.0 / scale), gradients)
         # The loss too: an L1 term has a gradient of 1 where a target is inf.
-        finite, moved = amp.all_finite((*gradients, losses[0])), before
+        finite, moved = self._all_finite((*gradients, losses[0])), before
         if self.devices > 1:
             finite, losses, moved, gradients = self._average(finite, losses, gradients)
         if self.clip > 0:
@@ -95,6 +101,12 @@ class TrainStep(nn.Cell):
     def _scaled_loss(self, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         losses = self.loss_network(*batch)
         return losses[0] * self.loss_scale, losses
+
+    def _all_finite(self, tensors: tuple[Tensor, ...]) -> Tensor:
+        """Whether all values are finite: on CPU, where all_finite takes 5 % of a step, whether their sum is."""
+        if self.on_cpu:
+            return ops.isfinite(ops.addn(self.each(_sum, tensors)))
+        return amp.all_finite(tensors)
 
     def _average(self, finite: Tensor, losses: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple:
         """Whether all devices' gradients are finite, and averages of losses, statistics (moved by now) and gradients.
