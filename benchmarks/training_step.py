@@ -1,0 +1,228 @@
+"""The training step on CPU: ours against PyTorch's on the same network, weights and batch; and the default network's.
+
+python -m benchmarks.training_step [--size 256] [--batch 2] [--repeats 5]
+"""
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.machine import describe_machine
+from benchmarks.measure import Options, PeakMemory, Row, median, median_ratio, not_installed, paired
+from benchmarks.report import markdown
+from src.config import PRESETS, Config, load_config
+from src.errors import UserError
+from src.runtime.device import prepare_environment
+from src.settings import NetConfig
+
+if TYPE_CHECKING:  # mindspore is imported in the processes that measure it, and only there
+    from mindspore import nn
+
+    from src.training.step import TrainStep
+
+PLAIN = PRESETS / "resnet50_plain.yaml"
+CLASSES = 80
+OBJECTS = 7  # of an image; COCO's mean
+OURS, DEFORMABLE, TORCH = "ResNet-50 plain", "ResNet-50 deformable (default)", "PyTorch, ResNet-50 plain"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step: images of size x size pixels, `batch` of them; preset "" is the default network."""
+
+    preset: str
+    size: int
+    batch: int
+
+
+class StepProcess:
+    """A process of its own with a built and compiled step: two programs' threads never fight, one waits for the other.
+
+    Attributes:
+        first_seconds: of the first step, compilation included.
+        losses: of the first step: loss, hm, wh, off.
+    """
+
+    def __init__(self, serve: Callable[[Connection, Case, Path], None], case: Case, weights: Path):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, case, weights), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.first_seconds, self.losses = self._receive()
+
+    def __call__(self) -> None:
+        """One step."""
+        self.pipe.send(True)
+        self._receive()
+
+    def peak_memory(self) -> float:
+        """MiB that the process holds at most during one more step."""
+        with PeakMemory(self.process.pid) as memory:
+            self()
+        return memory.mib
+
+    def _receive(self) -> Any:
+        try:
+            return self.pipe.recv()
+        except EOFError as error:
+            raise UserError("a process of the training step ended early: its messages are above; none means that it "
+                            "was killed, perhaps for want of memory") from error
+
+    def end(self) -> None:
+        """Let the process end."""
+        self.pipe.send(False)
+        self.process.join()
+
+
+def answer(pipe: Connection, step: Callable[[], list[float]]) -> None:
+    """Run the first step and tell its seconds and losses; then one step for every True."""
+    start = time.perf_counter()
+    losses = step()
+    pipe.send((time.perf_counter() - start, losses))
+    while pipe.recv():
+        pipe.send(step())
+
+
+def serve_ours(pipe: Connection, case: Case, weights: Path) -> None:
+    """The step of train.py; the first weights are written under the paper's names if its code has the network."""
+    prepare_environment()
+    from mindspore import Tensor
+
+    from src.runtime.device import set_up_device
+
+    config = load_config("train", ["--config_path", case.preset] if case.preset else [], "")
+    set_up_device("CPU", 0, 1)
+    step_cell = build_step(config)
+    if case.preset == str(PLAIN):
+        write_weights(step_cell.loss_network.network, config.net_config, weights)
+    batch = draw_batch(case)
+    answer(pipe, lambda: [output.asnumpy().item() for output in step_cell(*map(Tensor, batch))][:4])
+
+
+def build_step(config: Config) -> TrainStep:
+    """TrainStep as train.py makes it for one device."""
+    from src.models.centernet import build_centernet
+    from src.training.loss_network import LossNetwork
+    from src.training.optimizer import build_optimizer
+    from src.training.schedule import build_schedule, scale_schedule
+    from src.training.step import TrainStep
+
+    train = config.train_config
+    network = build_centernet(config.net_config, CLASSES)
+    schedule = build_schedule(scale_schedule(train, train.batch_size), 1000, 100_000)
+    return TrainStep(LossNetwork(network, config.net_config, config.dataset_config, CLASSES),
+                     build_optimizer(network, train, schedule), train, config.enable_lossscale)
+
+
+def write_weights(network: nn.Cell, net: NetConfig, path: Path) -> None:
+    """All weights of a network under the names of the paper's code, as .npz."""
+    from src.weights.name_maps import source_names, to_their_layout
+
+    ours = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
+    np.savez(path, **{theirs: to_their_layout(name, ours[name])
+                      for name, theirs in source_names("official", net, ours).items()})
+
+
+def draw_batch(case: Case) -> list[np.ndarray]:
+    """Random pixels and boxes as data.pipeline would send them, see its COLUMNS."""
+    from src.data.targets import encode
+
+    random = np.random.default_rng(0)
+    cells, targets = case.size // 4, []
+    for _ in range(case.batch):
+        start = random.uniform(0, 0.7 * cells, (OBJECTS, 2))
+        boxes = np.hstack([start, start + random.uniform(0.05 * cells, 0.3 * cells, (OBJECTS, 2))])
+        targets.append(encode(boxes.astype(np.float32), random.integers(0, CLASSES, OBJECTS, np.int32),
+                              (cells, cells), 128))
+    image = random.integers(0, 256, (case.batch, case.size, case.size, 3), np.uint8)
+    columns = {name: np.stack([getattr(target, name) for target in targets]) for name in targets[0]._fields}
+    return [image, *(columns[name] for name in ("cls", "radius", "ind", "wh", "reg", "reg_mask"))]
+
+
+def serve_torch(pipe: Connection, case: Case, weights: Path) -> None:
+    """The paper's step: images come normalised and with their heatmaps drawn, which ours does itself."""
+    os.environ.pop("ONEDNN_MAX_CPU_ISA", None)  # a remedy for mindspore, that only holds PyTorch back
+    from benchmarks.torch_centernet import TorchStep
+    from src.data.targets import draw_heatmap
+
+    config = load_config("train", ["--config_path", case.preset], "")
+    data, net = config.dataset_config, config.net_config
+    image, cls, radius, ind, wh, reg, reg_mask = draw_batch(case)
+    cells = case.size // 4
+    hm = np.stack([draw_heatmap(*columns, CLASSES, cells, cells) for columns in zip(cls, radius, ind, reg_mask)])
+    normal = ((image / 255 - np.array(data.mean)) / np.array(data.std)).transpose(0, 3, 1, 2)
+    batch = {"image": np.ascontiguousarray(normal, np.float32), "hm": hm, "wh": wh, "reg": reg,
+             "mask": reg_mask[..., None].astype(np.float32), "ind": ind.astype(np.int64)}
+    answer(pipe, TorchStep(dict(np.load(weights)), batch,
+                           {"classes": CLASSES, "filters": net.neck_filters, "head_conv": net.head_conv}))
+
+
+def measure(options: Options, size: int = 512, batch: int = 2) -> list[Row]:
+    """Seconds and memory of the steps, their first steps apart: these include the compilation.
+
+    Raises:
+        UserError: a step could not be built, or its process was killed.
+    """
+    steps = start_processes(Case(str(PLAIN), size, batch), options.work / "weights.npz")
+    seconds = paired(steps, options.repeats)
+    rows = []
+    for name, step in steps.items():
+        row = Row(f"{name}, {batch} x {size} x {size}", median(seconds[name]), "s",
+                  note=f"{step.peak_memory():.0f} MiB; first step {step.first_seconds:.1f} s")
+        if name == OURS and TORCH in steps:
+            ratio = median_ratio(seconds, OURS, TORCH)
+            row = replace(row, ratio=ratio, to=TORCH, target="no slower than PyTorch", met=ratio <= 1,
+                          note=f"{row.note}; {compared(step.losses, steps[TORCH].losses)}")
+        rows.append(row)
+        step.end()
+    return rows if TORCH in steps else [*rows, not_installed(TORCH, "s", "torch")]
+
+
+def start_processes(case: Case, weights: Path) -> dict[str, StepProcess]:
+    """The steps to compare, compiled; PyTorch's only if it is installed."""
+    steps = {OURS: StepProcess(serve_ours, case, weights),
+             DEFORMABLE: StepProcess(serve_ours, replace(case, preset=""), weights)}
+    if importlib.util.find_spec("torch"):
+        steps[TORCH] = StepProcess(serve_torch, case, weights)
+    return steps
+
+
+def compared(ours: list[float], theirs: list[float]) -> str:
+    """How far the losses of the two first steps are apart: a check that both do the same work."""
+    error = max(abs(mine / other - 1) for mine, other in zip(ours, theirs))
+    return f"losses of the first step differ by {error:.1e}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print the rows; exit status 0, or 2 after a user's error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=512, help="height and width of the images (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=2, help="images of a step (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds (default %(default)s)")
+    arguments = parser.parse_args(argv)
+    try:
+        prepare_environment()
+        with tempfile.TemporaryDirectory() as work:
+            rows = measure(Options(None, arguments.repeats, Path(work)), arguments.size, arguments.batch)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(markdown(describe_machine(), {"training_step": rows}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
