@@ -3,6 +3,9 @@
 # Usage: bash scripts/check_overfit.sh COCO_DIR WORK_DIR      (10 to 25 minutes on two cores; AP above 0.80 is healthy)
 set -euo pipefail
 
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+help_if_asked "$@"
 if [[ $# -ne 2 || $1 == -* ]]; then
     echo "usage: bash scripts/check_overfit.sh COCO_DIR WORK_DIR" >&2
     exit 2

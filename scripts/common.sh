@@ -1,7 +1,15 @@
 #!/usr/bin/env bash
-# What the scripts for conversion, training and evaluation share; source it after defining usage().
+# What the scripts of this folder share; they source it.
 
-# start_job KIND ARGUMENTS: check them and start the job (scripts/start_job.py), in the caller's folder.
+# help_if_asked WORDS: if the first one asks for help, print the comment at the head of the calling script and end.
+help_if_asked() {
+    if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+        sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[1]}"
+        exit 0
+    fi
+}
+
+# start_job KIND ARGUMENTS: check them and start the job (scripts/start_job.py), in the caller's folder. The caller defines usage().
 start_job() {
     local word python=${PYTHON:-python}
     for word in "${@:2}"; do

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Fetch MindSpore Lite 2.0.0 for x86 CPUs from the package registry and unpack it, for tests and hosts without Ascend.
+# Usage: bash scripts/get_mindspore_lite.sh DIR      then build with MS_LITE_HOME=DIR
 # The registry has it as a wheel for Python 3.7; its C++ headers and libraries need no Python, so any pip will do.
 set -euo pipefail
 
-if [[ ${1:-} == -h || ${1:-} == --help ]]; then
-    echo "usage: bash scripts/get_mindspore_lite.sh DIR      then build with MS_LITE_HOME=DIR"
-    exit 0
-fi
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+help_if_asked "$@"
 if [[ $# -ne 1 || $1 == -* || -z $1 ]]; then
     echo "usage: [PYTHON=python3] bash scripts/get_mindspore_lite.sh DIR" >&2
     exit 2

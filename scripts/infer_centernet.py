@@ -4,6 +4,7 @@ Called by scripts/infer_centernet_{fp16,int8}_{accuracy,performance}.sh, which e
 """
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 import subprocess
@@ -107,9 +108,12 @@ def table(path: Path, precision: str, batch: int, speed: str, ap50: str, ap: str
 
 def main() -> int:
     """Print the table, return the exit status."""
-    precision, kind = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("precision", choices=("fp16", "int8"))
+    parser.add_argument("kind", choices=("accuracy", "performance"))
+    arguments = parser.parse_args()
     try:
-        print(run(precision, kind, os.environ))
+        print(run(arguments.precision, arguments.kind, os.environ))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,6 +4,9 @@
 #        COCO_DIR=/path/to/coco bash scripts/run_demo_cpu.sh     (your data set instead of generated images)
 set -euo pipefail
 
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+help_if_asked "$@"
 if [ $# -gt 1 ] || [[ ${1:-} == -* ]]; then
     echo "usage: [COCO_DIR=/path/to/coco] bash scripts/run_demo_cpu.sh [WORK_DIR]" >&2
     exit 2

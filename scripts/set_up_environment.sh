@@ -36,6 +36,12 @@ make_environment() {
     cp "$repository/requirements.lock" "$stamp"
 }
 
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then  # when it is sourced, the words are the other script's
+    # shellcheck source=scripts/common.sh
+    . "$(dirname "$0")/common.sh"
+    help_if_asked "$@"
+fi
+
 make_environment || exit 1
 PYTHON=$venv/bin/python
 export PYTHON

@@ -4,6 +4,9 @@
 #   PYTHON20   the Python 3.7, 3.8 or 3.9 to make it with (default: the first one found, also among pyenv's)
 set -euo pipefail
 
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+help_if_asked "$@"
 if [[ $# -ne 1 || $1 == -* || -z $1 ]]; then
     echo "usage: [PYTHON20=/path/to/python3.7] bash scripts/set_up_mindspore20.sh DIR" >&2
     exit 2

@@ -182,8 +182,9 @@ def main(argv: list[str] | None = None) -> int:
     """Start a job and, with --foreground, wait for it."""
     name, *words = (sys.argv[1:] if argv is None else argv) or [""]
     if name not in KINDS:
-        print(f"usage: start_job.py {'|'.join(KINDS)} [--foreground] ARGUMENTS FLAGS", file=sys.stderr)
-        return 2
+        asked = name in ("-h", "--help")
+        print(__doc__, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
     try:
         arguments = read_arguments(name, words, os.environ)
         ready = prepare(name, arguments)

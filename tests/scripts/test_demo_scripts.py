@@ -19,7 +19,7 @@ def bash(*words, **env):
                           env={**os.environ, **env})
 
 
-@pytest.mark.parametrize("words", [["--help"], ["one", "two"]])
+@pytest.mark.parametrize("words", [["--unknown"], ["one", "two"]])
 def test_demo_explains_its_arguments(words):
     result = bash(ROOT / "scripts/run_demo_cpu.sh", *words)
     assert result.returncode == 2 and "usage:" in result.stderr

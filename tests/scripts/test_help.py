@@ -1,0 +1,23 @@
+"""Every command tells how it is used, and does nothing else."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCED = {"common.sh", "infer_centernet.sh"}  # parts of other scripts
+COMMANDS = sorted(path.relative_to(ROOT).as_posix() for pattern in ("scripts/*.sh", "scripts/*.py", "benchmarks/run.py",
+                                                                    "benchmarks/feed_rate.py", "benchmarks/scale.py")
+                  for path in ROOT.glob(pattern) if path.name not in SOURCED)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command, tmp_path):
+    done = subprocess.run([sys.executable if command.endswith(".py") else "bash", ROOT / command, "--help"],
+                          cwd=tmp_path, capture_output=True, text=True,
+                          env={**os.environ, "CENTERNET_VENV": str(tmp_path / "venv"), "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert len(done.stdout.splitlines()) >= 2
+    assert not list(tmp_path.iterdir())
