@@ -14,6 +14,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from benchmarks.lite import LiteProgram, lite_folder
 from benchmarks.measure import Options, Row, median, median_ratio, not_installed, paired
 from src.categories import categories_from_names
 from src.config import PRESETS, Config, load_config
@@ -32,13 +33,13 @@ from src.inference.transform import prepare_image
 from src.models.centernet import build_centernet
 from src.open_checkpoint import to_onnxruntime
 from src.runtime.device import eager, set_up_device
-from src.weights.checkpoint import model_record
+from src.weights.checkpoint import model_record, save_checkpoint
 
 NETWORKS = {"ResNet-50 plain": ["--config_path", str(PRESETS / "resnet50_plain.yaml")], "ResNet-50 deformable": []}
 SIZE = 512
 OTHER_SIZE = 544     # one that nothing was compiled for
 CALIBRATION_IMAGES = 4
-REFERENCE = "MindSpore"
+REFERENCE, LITE = "MindSpore", "MindSpore Lite (C++)"
 
 
 def measure(options: Options) -> list[Row]:
@@ -74,13 +75,19 @@ def network_rows(name: str, flags: list[str], images: list[Path], options: Optio
                                         calibration_data=str(images[0].parent), calibration_method="minmax",
                                         calibration_images=len(images), quantize_heads=True)
         backends["onnxruntime, 8 bits"] = exported(network, quantized, folder / "int8.onnx")
-    seconds = paired({key: partial(run, x) for key, run in backends.items()}, options.repeats)
-    fastest = min(seconds, key=lambda key: median(seconds[key]) if "8 bits" not in key else np.inf)
+    calls: dict[str, Callable[[], object]] = {key: partial(run, x) for key, run in backends.items()}
+    if lite_folder():
+        calls[LITE] = lite(network, config, [*flags, "--input_res", str(SIZE), str(SIZE)], x, folder)
+    else:
+        rows.append(not_installed(f"{name}, {LITE}", "ms", "what scripts/set_up_lite.sh fetches"))
+    seconds = paired(calls, options.repeats)
+    if LITE in calls:
+        seconds[LITE] = calls[LITE].seconds[-options.repeats:]
+    in_python = [key for key in backends if "8 bits" not in key]
+    fastest = min(in_python, key=lambda key: median(seconds[key]))
     rows += [Row(f"{name}, {key}", 1000 * median(values), "ms", median_ratio(seconds, key, REFERENCE), REFERENCE,
-                 note="the fastest with the checkpoint's numbers" if key == fastest else "")
+                 note="the fastest of Python's with the checkpoint's numbers" if key == fastest else "")
              for key, values in seconds.items()]
-    rows.append(Row(f"{name}, MindSpore Lite (C++)", None, "ms",
-                    note="not part of this run: it needs a file of MindSpore 2.0, see docs/deployment.md"))
     return rows + cost_rows
 
 
@@ -113,6 +120,14 @@ def exported(network: nn.Cell, config: Config, target: Path) -> ExportedBackend:
     else:
         export_model(network, manifest, target)
     return ExportedBackend(target)
+
+
+def lite(network: nn.Cell, config: Config, flags: list[str], x: np.ndarray, folder: Path) -> LiteProgram:
+    """The network in the C++ program."""
+    checkpoint = folder / "net.ckpt"
+    save_checkpoint(checkpoint, network,
+                    model_record(config, categories_from_names(config.dataset_config.coco_classes)), {})
+    return LiteProgram([*flags, "--export_load_ckpt", str(checkpoint)], x, folder)
 
 
 def decode_rows(repeats: int) -> list[Row]:
