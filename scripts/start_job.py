@@ -1,6 +1,6 @@
 """Check, start and watch what the scripts in this folder are for.
 
-python scripts/start_job.py convert|train|distribute|eval [--foreground] ARGUMENTS FLAGS
+Usage: python scripts/start_job.py convert|train|distribute|eval [--foreground] ARGUMENTS FLAGS
 """
 from __future__ import annotations
 

@@ -8,9 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCED = {"common.sh", "infer_centernet.sh"}  # parts of other scripts
-COMMANDS = sorted(path.relative_to(ROOT).as_posix() for pattern in ("scripts/*.sh", "scripts/*.py", "benchmarks/run.py",
-                                                                    "benchmarks/feed_rate.py", "benchmarks/scale.py")
-                  for path in ROOT.glob(pattern) if path.name not in SOURCED)
+PATTERNS = ("scripts/*.sh", "scripts/*.py", "ascend310_infer/*.sh", "benchmarks/run.py", "benchmarks/feed_rate.py",
+            "benchmarks/scale.py")
+COMMANDS = sorted(path.relative_to(ROOT).as_posix() for pattern in PATTERNS for path in ROOT.glob(pattern)
+                  if path.name not in SOURCED)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -19,5 +20,5 @@ def test_help(command, tmp_path):
                           cwd=tmp_path, capture_output=True, text=True,
                           env={**os.environ, "CENTERNET_VENV": str(tmp_path / "venv"), "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    assert len(done.stdout.splitlines()) >= 2
+    assert len(done.stdout.splitlines()) >= 2 and "usage: " in done.stdout.lower()
     assert not list(tmp_path.iterdir())
