@@ -11,9 +11,6 @@ import logging
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
-from src.categories import require_same
 from src.config import Config
 from src.data.coco import locate, read_coco, require_whole
 from src.errors import UserError
@@ -26,6 +23,9 @@ log = logging.getLogger("centernet")
 
 def run(config: Config) -> None:
     """Prepare every image of the validation set at the model's fixed size."""
+    from tqdm import tqdm
+
+    from src.categories import require_same
     from src.inference.detector import read_image
     from src.inference.prepared import write_prepared
 

@@ -14,7 +14,10 @@ import typing
 from pathlib import Path
 from typing import Any
 
+# isort: off
+import src.packages  # noqa: F401 (before the first package: it says which ones are missing)
 import yaml
+# isort: on
 
 from src.config_checks import find_problems
 from src.errors import UserError
@@ -77,6 +80,22 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
     for name, value in _parse_flags(entry, rest, description, flags, helps, choices).items():
         _assign(values, name, value)
     return build_config(values, choices, preset)
+
+
+def preset_files(words: list[str]) -> list[Path]:
+    """The YAML files that words name, each a path or a preset's name; all presets without any word.
+
+    Raises:
+        UserError: a word is neither.
+    """
+    presets, found = sorted(PRESETS.glob("*.yaml")), []
+    for word in words:
+        fitting = [path for path in (Path(word), PRESETS / f"{word}.yaml") if path.is_file()]
+        if not fitting:
+            raise UserError(f"{word} is neither a file nor a preset; presets are "
+                            f"{', '.join(path.stem for path in presets)}")
+        found.append(fitting[0])
+    return found or presets
 
 
 def build_config(values: dict[str, Any], choices: dict[str, Any], preset: str = "") -> Config:

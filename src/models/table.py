@@ -5,7 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from src.config import PRESETS, load_config
+from src.config import load_config, preset_files
 from src.errors import UserError
 from src.runtime.device import eager, prepare_environment, set_up_device
 
@@ -46,17 +46,18 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m src.models.table", epilog=NOTES,
                                      description="Print parameters and work of the presets' networks, 80 classes.",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("presets", nargs="*", type=Path, metavar="PRESET",
-                        help="YAML files; without any, all of configs/")
+    parser.add_argument("presets", nargs="*", metavar="PRESET",
+                        help="names of presets, or YAML files; without any, all of configs/")
     parser.add_argument("--input_res", nargs=2, type=int, default=[], metavar=("HEIGHT", "WIDTH"),
                         help="size of the image; without it each preset's input_res_test")
     arguments = parser.parse_args(argv)
     try:
+        presets = preset_files(arguments.presets)
         prepare_environment()
         set_up_device("CPU", 0, 0)
         print(HEADER, flush=True)
         with eager():
-            for preset in arguments.presets or sorted(PRESETS.glob("*.yaml")):
+            for preset in presets:
                 print(row(preset, arguments.input_res), flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from src.categories import categories_from_names
-from src.config import PRESETS, load_config
+from src.config import load_config, preset_files
 from src.errors import UserError
 from src.inference.onnx_session import has_deform_conv
 from src.runtime.device import eager, prepare_environment, set_up_device
@@ -126,14 +126,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m src.quantization.preset_table", epilog=NOTES,
                                      description="Print nodes, size and error of the presets' ONNX files.",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("presets", nargs="*", type=Path, metavar="PRESET",
-                        help="YAML files; without any, all of configs/")
+    parser.add_argument("presets", nargs="*", metavar="PRESET",
+                        help="names of presets, or YAML files; without any, all of configs/")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["fp32"])
     parser.add_argument("--input_res", nargs=2, type=int, default=[128, 128], metavar=("HEIGHT", "WIDTH"))
     arguments = parser.parse_args(argv)
-    print(HEADER, flush=True)
     try:
-        for preset in arguments.presets or sorted(PRESETS.glob("*.yaml")):
+        presets = preset_files(arguments.presets)
+        print(HEADER, flush=True)
+        for preset in presets:
             # A process for each: compiled graphs are not given back, and the largest model takes several GB.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 print(*pool.submit(rows, preset, arguments.input_res, arguments.precisions).result(), sep="\n",
