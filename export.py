@@ -46,7 +46,8 @@ def run(config: Config) -> None:
              f"output (B, {manifest.K}, 6)" if manifest.decode else "outputs hm, wh, reg")
     if replaced:
         log.info("they replaced an older model of that name")
-    log.info("max error against the checkpoint: %.2e", error)
+    of = "" if config.precision == "fp32" else "of the float32 form, before its reduction to " + config.precision + ", "
+    log.info("max error %sagainst the checkpoint: %.2e", of, error)
 
 
 def main(argv: list[str] | None = None) -> int:

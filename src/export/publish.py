@@ -67,7 +67,13 @@ def publish(partial: Path, manifest: Manifest, target: Path) -> None:
     sealed = dataclasses.replace(manifest, sha256=file_sha256(partial))
     # A reader between the two steps sees a SHA-256 that does not fit, never a wrong manifest.
     os.replace(partial, target)
+    layer_report(target).unlink(missing_ok=True)  # an earlier model's
     write_manifest(sealed, manifest_path(target))
+
+
+def layer_report(target: Path) -> Path:
+    """The file beside an 8-bit model that lists the errors of its layers."""
+    return target.with_suffix(".layers.json")
 
 
 def require_equal(found: list[np.ndarray], expected: list[np.ndarray], decoded: bool) -> float:

@@ -14,7 +14,7 @@ from onnx import ModelProto
 
 from src.data.coco import CocoDataset, locate, read_coco
 from src.errors import UserError
-from src.export.publish import export_model, publish
+from src.export.publish import export_model, layer_report, publish
 from src.inference.detector import read_image
 from src.inference.exported import ExportedBackend, load_graph
 from src.inference.manifest import Manifest
@@ -69,9 +69,9 @@ def export_reduced(config: Config, network: nn.Cell, manifest: Manifest, target:
     except OSError as error:
         raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
     if errors:
-        write_json(target.with_suffix(".layers.json"), [dataclasses.asdict(error) for error in errors])
+        write_json(layer_report(target), [dataclasses.asdict(error) for error in errors])
         log.info("error of the layers on %d images (SQNR of each output, with what it inherits), also in %s:\n%s",
-                 min(REPORT_IMAGES, len(images)), target.with_suffix(".layers.json").name, table(errors))
+                 min(REPORT_IMAGES, len(images)), layer_report(target).name, table(errors))
     log.info("%s: %.1f MB, fp32 has %.1f MB", config.precision, after / 1e6, before / 1e6)
     return difference
 

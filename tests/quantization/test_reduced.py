@@ -48,9 +48,12 @@ def test_int8_with_its_manifest_report_and_gate(work, tmp_path, capsys, monkeypa
 
 
 def test_fp16_with_its_manifest_and_the_table(work, tmp_path, capsys):
+    (tmp_path / "fp32.layers.json").write_text("of an 8-bit model that had this name")
     assert run(work, tmp_path / "fp32", "--export_batch_size", "0") == 0
+    assert not (tmp_path / "fp32.layers.json").exists()
     assert run(work, tmp_path / "fp16", "--export_batch_size", "0", "--precision", "fp16") == 0
     assert read_manifest(tmp_path / "fp16.onnx").precision == "fp16"
+    assert "max error of the float32 form, before its reduction to fp16, against the" in capsys.readouterr().out
     paths = [str(tmp_path / f"{name}.onnx") for name in ("fp32", "fp16")]
     capsys.readouterr()
     assert side_by_side.main([*paths, "--data_dir", str(work / "coco"), "--repeats", "1", "--batch_size", "3",
