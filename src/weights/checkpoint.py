@@ -187,8 +187,11 @@ def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str |
     if problems:
         more = f"\n  - and {len(problems) - 8} more" if len(problems) > 8 else ""
         listed = "\n  - ".join(problems[:8])
+        alone = all(name.startswith("backbone.") for name in parameters)
+        way_out = ("It holds a backbone alone: train a detector from it with train.py --backbone_checkpoint." if alone
+                   else "Use the --config_path and the categories it was trained with.")
         raise UserError(f"checkpoint {path} does not fit: {len(problems)} of {len(own)} parameters differ:\n"
-                        f"  - {listed}{more}\nUse the --config_path and the categories it was trained with.")
+                        f"  - {listed}{more}\n{way_out}")
     ms.load_param_into_net(cell, {name: parameters[name] for name in own}, strict_load=True)
 
 

@@ -94,7 +94,7 @@ def convert(tensors: dict[str, np.ndarray], source: str, config: Config, cell: n
         UserError: a tensor is missing, has another shape or no place, or holds NaN or infinity.
     """
     if problem := objection(source, config.net_config):
-        raise UserError(f"{problem}\n{_advice(tensors, source, path)}")
+        raise UserError(f"{problem}\n{_advice(tensors, source, config.preset, path)}")
     found = fit(tensors, source, config.net_config, cell)
     if found.but_categories and found.reshaped:
         raise UserError(_category_message(tensors, found, path))
@@ -171,25 +171,26 @@ def _misfit_message(tensors: dict[str, np.ndarray], source: str, config: Config,
              for what, names in groups if names]
     listed = "\n  - ".join(lines)
     return (f"--input {path} does not fit --source {source} and preset {config.preset or 'none'}, a network of "
-            f"{len(shapes)} tensors:\n  - {listed}\n{_advice(tensors, source, path)}")
+            f"{len(shapes)} tensors:\n  - {listed}\n{_advice(tensors, source, config.preset, path)}")
 
 
-def _advice(tensors: dict[str, np.ndarray], source: str, path: Path) -> str:
-    fitting = next(_presets_that_fit(tensors, source), None)
+def _advice(tensors: dict[str, np.ndarray], source: str, preset: str, path: Path) -> str:
+    fitting = next(_presets_that_fit(tensors, source, preset), None)
     if fitting:
         return f"{path} fits --source {fitting[0]} --config_path {fitting[1]}."
     return (f"No source and preset in configs/ fits {path}: is it a CenterNet detector with the backbone and neck of a "
             "preset?")
 
 
-def _presets_that_fit(tensors: dict[str, np.ndarray], source: str) -> Iterator[tuple[str, str]]:
+def _presets_that_fit(tensors: dict[str, np.ndarray], source: str, preset: str) -> Iterator[tuple[str, str]]:
     """Pairs of source and preset file that a file's tensors fit, the likeliest first."""
     networks = []
     for path in sorted(PRESETS.glob("*.yaml")):
         net = load_config("convert_weights", ["--config_path", str(path)], "").net_config
         networks.append((path.name, net, skeleton(net, 80)))
     for other in sorted(SOURCES, key=lambda name: name != source):
-        # Presets that bear the source's name have its colour order and statistics too.
-        for name, net, network in sorted(networks, key=lambda row: not row[0].startswith(other)):
+        # The one that was asked for; then presets that bear the source's name, and have its colours and statistics.
+        for name, net, network in sorted(networks, key=lambda row: (row[0] != f"{preset}.yaml",
+                                                                    not row[0].startswith(other))):
             if not objection(other, net) and fit(tensors, other, net, part_for(other, network)).but_categories:
                 yield other, f"configs/{name}"

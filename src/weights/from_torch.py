@@ -143,7 +143,8 @@ def _way_out(refused: str) -> str:
     if refused.split(".")[0] in HARMFUL:
         return "No checkpoint needs that: do not use this file"
     return ("If you trust its author, save its weights alone where the program that wrote it is installed: "
-            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth')")
+            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth'); "
+            "where the file holds the network itself, .state_dict() instead of ['state_dict']")
 
 
 def _require_intact_zip(path: Path) -> None:

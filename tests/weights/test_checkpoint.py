@@ -135,6 +135,15 @@ def test_loading_lists_what_does_not_fit_and_loads_nothing(saved):
     assert all(np.array_equal(before[name], value) for name, value in values(network).items())
 
 
+def test_a_backbone_instead_of_a_detector_is_told_where_it_belongs(tmp_path):
+    path = tmp_path / "backbone.ckpt"
+    save_checkpoint(path, tiny_step().loss_network.network, None, {})
+    detector = nn.SequentialCell(nn.Conv2d(3, 4, 3))
+    detector.update_parameters_name("hm.")
+    with pytest.raises(UserError, match=r"It holds a backbone alone: .*train.py --backbone_checkpoint\.$"):
+        load_network(detector, read_checkpoint(path), path)
+
+
 def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
     step, path = saved
     before = path.read_bytes()

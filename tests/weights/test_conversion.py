@@ -129,6 +129,12 @@ def test_an_optimizers_state_is_left_behind():
      "24 in the file that the network has no place for: deconv_layers.0.bias; deconv_layers.0.conv_offset_mask.weight; "
      "deconv_layers.0.conv_offset_mask.bias; ...\ntheirs.pth fits --source official --config_path "
      "configs/official_resdcn18.yaml"),
+    ("official", "official_res101", lambda: random_tensors(resnet_shapes("resnet101")),
+     " fits --source torchvision --config_path configs/official_res101.yaml"),
+    ("official", "demo_cpu", lambda: random_tensors(resnet_shapes("resnet18")),
+     " fits --source torchvision --config_path configs/demo_cpu.yaml"),
+    ("official", "official_res18", lambda: random_tensors(resnet_shapes("resnet18")),
+     " fits --source torchvision --config_path configs/official_res18.yaml"),
     ("official", "official_dla34", dla_classifier, " fits --source dla --config_path configs/official_dla34.yaml"),
     ("official", "official_res50", lambda: random_tensors(modelzoo_shapes()),
      " fits --source modelzoo --config_path configs/modelzoo_res50.yaml"),
