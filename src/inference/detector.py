@@ -175,7 +175,8 @@ def _log_plan(backend: Backend, images: Sequence[CocoImage], evaluation: EvalCon
               input_res: tuple[int, int]) -> None:
     if backend.fixed_shape or not evaluation.keep_res:
         height, width = backend.fixed_shape[1:] if backend.fixed_shape else input_res
-        log.info("%d images at fixed resolution %d x %d", len(images), height, width)
+        overruled = ", the exported model's: keep_res does not apply" if evaluation.keep_res else ""
+        log.info("%d images at fixed resolution %d x %d%s", len(images), height, width, overruled)
         return
     shapes = {input_size(image.height, image.width, scale, True, evaluation.pad, input_res)
               for image in images for scale in evaluation.multi_scales}

@@ -156,6 +156,16 @@ def test_grey_and_single_pixel_images(tmp_path):
             assert np.isfinite(boxes).all()
 
 
+@pytest.mark.parametrize("keep_res", [True, False])
+def test_a_fixed_model_tells_that_keep_res_does_not_apply(tmp_path, caplog, keep_res):
+    dataset = tiny(tmp_path, num_images=1)
+    backend = PerfectBackend(dataset, (128, 160), K=20, fixed_shape=(1, 128, 160))
+    with caplog.at_level("INFO", logger="centernet"):
+        detect_dataset(backend, dataset, replace(FIXED, K=20, keep_res=keep_res), (64, 64))
+    assert "1 images at fixed resolution 128 x 160" in caplog.text
+    assert ("keep_res does not apply" in caplog.text) == keep_res
+
+
 def test_unreadable_images_are_named(tmp_path):
     dataset = tiny(tmp_path, num_images=3)
     path = dataset.images[1].path
