@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the virtual environment that run_demo_cpu.sh and run_tests.sh use, and names its Python in PYTHON.
+# Makes the virtual environment that run_demo_cpu.sh and run_tests.sh use and names its Python in PYTHON; source it.
 # Usage: . scripts/set_up_environment.sh      then "$PYTHON" train.py ...
 # Idempotent: packages are installed only when requirements.lock changed since the last time.
 #   CENTERNET_VENV  where the environment is (default: .venv in the repository)
