@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
+# usage: bash scripts/get_mindspore_lite.sh DIR      then build with MS_LITE_HOME=DIR
 # Fetch MindSpore Lite 2.0.0 for x86 CPUs from the package registry and unpack it, for tests and hosts without Ascend.
-# Usage: bash scripts/get_mindspore_lite.sh DIR      then build with MS_LITE_HOME=DIR
 # The registry has it as a wheel for Python 3.7; its C++ headers and libraries need no Python, so any pip will do.
 set -euo pipefail
 

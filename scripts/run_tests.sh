@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
+# usage: bash scripts/run_tests.sh [pytest arguments]     e.g.  bash scripts/run_tests.sh -m slow
 # Set up everything, then run the linter and the tests.
-# Usage: bash scripts/run_tests.sh [pytest arguments]     e.g.  bash scripts/run_tests.sh -m slow
 #   WITHOUT_LITE=1   do not fetch MindSpore Lite and MindSpore 2.0; tests of the C++ program on them are skipped
 set -euo pipefail
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
+# usage: . scripts/set_up_environment.sh      then "$PYTHON" train.py ...
 # Makes the virtual environment that run_demo_cpu.sh and run_tests.sh use and names its Python in PYTHON; source it.
-# Usage: . scripts/set_up_environment.sh      then "$PYTHON" train.py ...
 # Idempotent: packages are installed only when requirements.lock changed since the last time.
 #   CENTERNET_VENV  where the environment is (default: .venv in the repository)
 #   PYTHON          the Python 3.10, 3.11 or 3.12 to make it with (default: the first one found)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
+# usage: bash scripts/set_up_lite.sh
 # Fetch what the tests of the C++ program need beside a compiler: MindSpore Lite 2.0.0 and an environment with
 # MindSpore 2.0.0 (1.2 GB to download, once). Never fails: what cannot be had is named, and its tests are skipped.
-# Usage: bash scripts/set_up_lite.sh
 #   CENTERNET_LITE   the folder for both (default: beside the virtual environment, its name with -lite)
 #   PYTHON           this project's Python
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
+# usage: bash scripts/set_up_mindspore20.sh DIR        prints the path of its Python
 # Makes a virtual environment with MindSpore 2.0.0, which writes the MINDIR files that MindSpore Lite 2.0 reads.
-# Usage: bash scripts/set_up_mindspore20.sh DIR        prints the path of its Python
 #   PYTHON20   the Python 3.7, 3.8 or 3.9 to make it with (default: the first one found, also among pyenv's)
 set -euo pipefail
 

@@ -58,6 +58,13 @@ def test_a_missing_manifest_or_runtime_is_named(arguments, tmp_path):
     assert done.returncode == 2 and "m.json is missing" in done.stderr
 
 
+@pytest.mark.parametrize("script", ["scripts/run_infer_310.sh", "scripts/get_mindspore_lite.sh",
+                                    "scripts/export_mindir_lite20.sh", "ascend310_infer/build.sh"])
+def test_help(script):
+    done = bash(script, "--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage: ")
+
+
 @pytest.mark.parametrize("script", ["scripts/get_mindspore_lite.sh", "scripts/export_mindir_lite20.sh",
                                     "scripts/set_up_mindspore20.sh"])
 def test_without_arguments_nothing_is_fetched(script):

@@ -21,4 +21,5 @@ def test_help(command, tmp_path):
                           env={**os.environ, "CENTERNET_VENV": str(tmp_path / "venv"), "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert len(done.stdout.splitlines()) >= 2 and "usage: " in done.stdout.lower()
+    assert done.stdout.startswith("usage: ") or command.endswith(".py")
     assert not list(tmp_path.iterdir())
