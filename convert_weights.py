@@ -1,80 +1,13 @@
-"""Turn weights of the paper's code, mmdetection, torchvision or the model zoo into a checkpoint, or back.
+"""Convert weights of other programs into a checkpoint, or back.
 
-    python convert_weights.py --source official --config_path configs/official_resdcn18.yaml \
-        --input ctdet_coco_resdcn18.pth --output resdcn18.ckpt
+The code is src/centernet/cli/convert_weights.py; `centernet convert-weights` is the same command.
 """
-from __future__ import annotations
-
-import logging
 import sys
 from pathlib import Path
 
-from src.config import Config
-from src.errors import UserError
-from src.runtime.device import set_up_device
-from src.runtime.entry import run_entry
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-LOG = logging.getLogger("centernet")
-
-
-def run(config: Config) -> None:
-    """Check the flags, then convert in the direction that --reverse says."""
-    from src.weights.name_maps import SOURCES
-
-    target, source = Path(config.output), SOURCES[config.source]
-    if not config.input or not config.output:
-        raise UserError(f"--{'output' if config.input else 'input'} is not set: name the file to "
-                        f"{'write' if config.input else 'read'}")
-    allowed = source.suffixes if config.reverse else (".ckpt",)
-    if target.suffix not in allowed or target.is_dir():
-        raise UserError(f"--output {target}: expected the name of a file, ending in {' or '.join(allowed)}")
-    if target.resolve() == Path(config.input).resolve():
-        raise UserError(f"--output {target} is the input: give it another name")
-    set_up_device("CPU", 0, config.seed)  # nothing is computed
-    (export_weights if config.reverse else import_weights)(config, Path(config.input), target)
-
-
-def import_weights(config: Config, path: Path, target: Path) -> None:
-    """Write a checkpoint from another program's weights."""
-    from src.categories import categories_from_names
-    from src.data.coco import read_categories
-    from src.weights.checkpoint import model_record, save_checkpoint
-    from src.weights.conversion import convert, part_for, skeleton
-    from src.weights.from_torch import read_weights
-    from src.weights.name_maps import SOURCES
-
-    tensors, notes = read_weights(path)
-    data, knows = config.dataset_config, SOURCES[config.source].backbone_knows
-    categories = (read_categories(Path(config.category_file)) if config.category_file
-                  else categories_from_names(data.coco_classes))
-    cell = part_for(config.source, skeleton(config.net_config, len(categories)))
-    found = convert(tensors, config.source, config, cell, path)
-    save_checkpoint(target, cell, None if knows else model_record(config, categories), {})
-    for line in (*notes, *found.lines()):
-        LOG.info("%s", line)
-    if knows:
-        LOG.info("%s: %s for train.py --backbone_checkpoint; it knows %s", target, config.net_config.backbone, knows)
-    else:
-        LOG.info("%s: detector of %d categories, preset %s, for %s images, mean %s, std %s", target, len(categories),
-                 config.preset or "none", "RGB" if data.to_rgb else "BGR", list(data.mean), list(data.std))
-
-
-def export_weights(config: Config, path: Path, target: Path) -> None:
-    """Write another program's weights from a checkpoint."""
-    from src.weights.checkpoint import read_checkpoint
-    from src.weights.conversion import convert_back
-    from src.weights.from_torch import write_weights
-    from src.weights.name_maps import SOURCES
-
-    tensors = convert_back(read_checkpoint(path), config.source, config, path)
-    write_weights(target, tensors, SOURCES[config.source].wrapped)
-    LOG.info("%s: %d tensors for %s", target, len(tensors), SOURCES[config.source].title)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Parse argv, convert, return the exit status."""
-    return run_entry("convert_weights", "Turn weights of other programs into a checkpoint, or back.", run, argv)
-
+from centernet.cli import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("convert-weights"))

@@ -1,59 +1,13 @@
 """Export a checkpoint as MINDIR or ONNX, with a manifest beside it.
 
-    python export.py --device_target CPU --export_load_ckpt centernet.ckpt --export_name centernet --input_res 512 512
-    python export.py --device_target CPU --export_load_ckpt centernet.ckpt --export_name centernet --export_format ONNX
+The code is src/centernet/cli/export.py; `centernet export` is the same command.
 """
-from __future__ import annotations
-
-import logging
 import sys
-import time
+from pathlib import Path
 
-from src.config import Config
-from src.errors import UserError
-from src.runtime.device import set_up_device
-from src.runtime.entry import run_entry
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-
-def run(config: Config) -> None:
-    """Read the checkpoint, build its network, export it and compare the result with it."""
-    from src.export.describe import describe, target_path
-    from src.export.publish import export_model
-    from src.inference.manifest import manifest_path
-    from src.models.centernet import build_centernet
-    from src.weights.checkpoint import load_network, read_checkpoint, require_preset
-
-    log = logging.getLogger("centernet")
-    if not config.export_load_ckpt:
-        raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
-    target = target_path(config.export_name, config.export_format)
-    set_up_device(config.device_target, config.device_id, config.seed)
-    checkpoint = read_checkpoint(config.export_load_ckpt)
-    if checkpoint.record:
-        require_preset(checkpoint.record, config.net_config, config.export_load_ckpt)
-    manifest = describe(config, checkpoint.record)
-    network = build_centernet(config.net_config, len(manifest.categories))
-    load_network(network, checkpoint, config.export_load_ckpt)
-    replaced = target.is_file()
-    start = time.perf_counter()
-    if config.precision == "fp32":
-        error = export_model(network, manifest, target)
-    else:
-        from src.quantization.reduced import export_reduced
-        error = export_reduced(config, network, manifest, target)
-    log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
-             time.perf_counter() - start, list(manifest.input_shape), len(manifest.categories),
-             f"output (B, {manifest.K}, 6)" if manifest.decode else "outputs hm, wh, reg")
-    if replaced:
-        log.info("they replaced an older model of that name")
-    of = "" if config.precision == "fp32" else "of the float32 form, before its reduction to " + config.precision + ", "
-    log.info("max error %sagainst the checkpoint: %.2e", of, error)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Parse argv, export, return the exit status."""
-    return run_entry("export", "Export a checkpoint as MINDIR or ONNX, with a manifest beside it.", run, argv)
-
+from centernet.cli import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("export"))

@@ -1,60 +1,13 @@
 """Prepare a COCO validation set as raw input files for an exported model.
 
-    python preprocess.py --model_path centernet.mindir --val_data_dir /path/to/coco --predict_dir prepared
-
-Writes prepared/00_data/<image_id>.bin (float32, little-endian, channels x height x width, normalised) and
-prepared/meta/<image_id>.json (how the image was transformed); prepared/meta/index.json comes last.
+The code is src/centernet/cli/preprocess.py; `centernet preprocess` is the same command.
 """
-from __future__ import annotations
-
-import logging
 import sys
 from pathlib import Path
 
-from src.config import Config
-from src.data.coco import locate, read_coco, require_whole
-from src.errors import UserError
-from src.inference.manifest import read_manifest
-from src.inference.transform import prepare_image
-from src.runtime.entry import run_entry
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-log = logging.getLogger("centernet")
-
-
-def run(config: Config) -> None:
-    """Prepare every image of the validation set at the model's fixed size."""
-    from tqdm import tqdm
-
-    from src.categories import require_same
-    from src.inference.detector import read_image
-    from src.inference.prepared import write_prepared
-
-    for flag in ("model_path", "predict_dir"):
-        if not getattr(config, flag):
-            raise UserError(f"--{flag} is not set; `preprocess.py --help` explains it")
-    manifest = read_manifest(config.model_path)
-    dataset = read_coco(*locate(config.val_data_dir, "val", config.annotation_file, config.image_dir))
-    require_whole(dataset)
-    require_same(manifest.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
-                 "Use a data set of the same categories, or a model trained on this one.")
-
-    def prepared():
-        for image in tqdm(dataset.images, unit="image", disable=None):
-            planes, meta = prepare_image(read_image(image.path), 1.0, False, 0, manifest.input_shape[2:],
-                                         manifest.mean, manifest.std, manifest.color_order == "RGB",
-                                         manifest.down_ratio)
-            yield image.id, image.file_name, planes, meta
-
-    count = write_prepared(Path(config.predict_dir), prepared(), manifest, dataset.annotation_file,
-                           len(dataset.images))
-    log.info("prepared %d images of %s for an input of %d x %d in %s", count, dataset.annotation_file,
-             *manifest.input_shape[2:], config.predict_dir)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Parse argv, preprocess, return the exit status."""
-    return run_entry("preprocess", "Prepare a COCO validation set as raw input files for an exported model.", run, argv)
-
+from centernet.cli import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("preprocess"))

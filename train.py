@@ -1,49 +1,13 @@
-"""Train a detector on MindRecord shards (made by src/dataset.py), on one device or many.
+"""Train a detector on MindRecord shards.
 
-    python train.py --device_target CPU --config_path configs/official_res18.yaml --mindrecord_dir /path/to/shards
+The code is src/centernet/cli/train.py; `centernet train` is the same command.
 """
-from __future__ import annotations
-
 import sys
+from pathlib import Path
 
-from src.config import Config
-from src.errors import UserError
-from src.runtime.device import set_up_group
-from src.runtime.entry import run_entry
-from src.runtime.signals import interruptible
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-
-def run(config: Config) -> None:
-    """Build data and training step, load what they start from, and train."""
-    from src.data.pipeline import open_training_data
-    from src.inference.detector import evaluate_network
-    from src.training.loop import train
-    from src.training.output import open_output
-    from src.training.start import make_plan, start, validation_data
-
-    if not config.mindrecord_dir:
-        raise UserError("--mindrecord_dir is not set: name the folder of the shards that src/dataset.py wrote")
-    group = set_up_group(config)
-    rank, size = group.rank, group.size
-    data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
-                              config.train_config.batch_size, config.seed, rank, size, config.num_workers,
-                              config.do_shuffle)
-    validation = validation_data(config, data.categories)
-    plan = make_plan(config, data.steps_per_epoch(), data.num_images, size)
-    step, plan = start(config, data.categories, plan, size)
-
-    def evaluate() -> float | None:
-        metrics = evaluate_network(step.loss_network.network, validation, config, rank, size)
-        return metrics.AP if metrics else None
-
-    with open_output(config, step, data.categories, plan, rank, size) as output, interruptible(size == 1):
-        train(step, data, plan, output.log, output.keeper, evaluate if validation else None, output.after_step)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Parse argv, train, return the exit status."""
-    return run_entry("train", "Train a detector on MindRecord shards.", run, argv)
-
+from centernet.cli import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("train"))

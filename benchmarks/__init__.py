@@ -1,0 +1,5 @@
+"""Measurements, run from a checkout: `python -m benchmarks.run`."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))

@@ -38,8 +38,8 @@ def measure(options: Options) -> list[Row]:
 
 
 def _speed(options: Options) -> list[Row]:
-    from src.data.coco import locate, read_coco
-    from src.data.convert import convert
+    from centernet.data.coco import locate, read_coco
+    from centernet.data.convert import convert
 
     source = _multiply(*locate(str(options.data_dir), "train"), options.work / "many")
     images, out = source[1], options.work / "out"
@@ -94,7 +94,7 @@ def _multiply(annotation_file: Path, image_dir: Path, folder: Path) -> tuple[Pat
 def _write_only(contents: list[tuple[str, bytes]], out: Path) -> None:
     from mindspore.mindrecord import FileWriter
 
-    from src.data.mindrecord import SCHEMA
+    from centernet.data.mindrecord import SCHEMA
 
     out.mkdir()
     writer = FileWriter(str(out / "mind"), SHARDS)
@@ -133,8 +133,8 @@ def _memory(work: Path) -> list[Row]:
 def _watch_conversion(folder: Path, count: int) -> Memory:
     import mindspore.mindrecord  # noqa: F401  (its memory is the program's, not the conversion's)
 
-    from src.data.coco import read_coco
-    from src.data.convert import convert
+    from centernet.data.coco import read_coco
+    from centernet.data.convert import convert
 
     _synthesize(folder, count)
     with PeakMemory() as start:

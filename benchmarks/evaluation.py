@@ -1,6 +1,6 @@
 """Evaluation end to end beside the bare inference of the same images, as eval.py runs a ResNet-50 on the CPU.
 
-python benchmarks/run.py evaluation --data_dir COCO
+python -m benchmarks.run evaluation --data_dir COCO
 """
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import mindspore as ms
 import numpy as np
 
 from benchmarks.measure import Options, Row, median, median_ratio, paired
-from src.categories import Categories
-from src.config import PRESETS, load_config
-from src.data.coco import CocoDataset, locate, read_coco
-from src.errors import UserError
-from src.inference.backends import Backend, CheckpointBackend
-from src.inference.coco_eval import evaluate_results
-from src.inference.detector import detect_dataset, read_image
-from src.inference.maps_backend import MapsBackend
-from src.inference.postprocess import merge, to_coco_results, to_image_boxes, write_results
-from src.inference.transform import prepare_image
-from src.models.centernet import build_centernet
-from src.open_checkpoint import to_onnxruntime
-from src.runtime.device import eager, set_up_device
-from src.settings import Config, EvalConfig
+from centernet.categories import Categories
+from centernet.config.load import PRESETS, load_config
+from centernet.config.schema import Config, EvalConfig
+from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.detection.postprocess import merge, to_coco_results, to_image_boxes, write_results
+from centernet.detection.transform import prepare_image
+from centernet.device import eager, set_up_device
+from centernet.errors import UserError
+from centernet.evaluation.detect import detect_dataset, read_image
+from centernet.evaluation.metrics import evaluate_results
+from centernet.models.centernet import build_centernet
+from centernet.open_model import to_onnxruntime
+from centernet.runtimes.base import Backend, CheckpointBackend
+from centernet.runtimes.maps import MapsBackend
 
 ROUNDS = 2           # of whole evaluations, at most
 SIZE = (512, 512)

@@ -1,7 +1,7 @@
 """Whether this host prepares training images fast enough for its devices.
 
-python benchmarks/feed_rate.py --devices 8 --mindrecord_dir SHARDS
-python benchmarks/feed_rate.py --devices 8 --data_dir COCO        converts some of its images first
+python -m benchmarks.feed_rate --devices 8 --mindrecord_dir SHARDS
+python -m benchmarks.feed_rate --devices 8 --data_dir COCO        converts some of its images first
 
 Exit status: 0 it does, 1 it does not, 2 wrong usage.
 """
@@ -20,12 +20,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-if not __package__:  # run as a file: Python searches benchmarks/ itself, where there is no package "benchmarks"
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
-from src.config import Config, load_config
-from src.errors import UserError
-from src.runtime.device import prepare_environment
+from centernet.config.load import Config, load_config
+from centernet.device import prepare_environment
+from centernet.errors import UserError
 
 PREFIX = "coco_det.train.mind"
 CONVERTED = 256   # images of --data_dir that are enough to measure with
@@ -46,7 +43,7 @@ def count_steps(steps: Iterator[int], seconds: float, clock: Callable[[], float]
 
 def batches(config: Config, workers: int) -> Iterator[int]:
     """Epoch after epoch of the training pipeline; yields the images of each batch."""
-    from src.data.pipeline import open_training_data
+    from centernet.data.pipeline import open_training_data
 
     batch = config.train_config.batch_size
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config, batch, 1,
@@ -64,8 +61,8 @@ def decode_rate(config: Config, workers: int, seconds: float) -> float:
     """Images/s of decoding alone, in threads, of files that are in memory."""
     import mindspore.dataset as ds
 
-    from src.data.image_file import decode
-    from src.data.mindrecord import open_shards
+    from centernet.data.image_file import decode
+    from centernet.data.mindrecord import open_shards
 
     shards = open_shards(Path(config.mindrecord_dir), config.mindrecord_prefix, config.dataset_config.coco_classes,
                          config.dataset_config.num_classes, verify=False)
@@ -170,8 +167,8 @@ def _prepare() -> None:
 
 
 def _convert(data_dir: str, folder: Path) -> None:
-    from src.data.coco import locate, read_coco
-    from src.data.convert import convert
+    from centernet.data.coco import locate, read_coco
+    from centernet.data.convert import convert
 
     dataset = read_coco(*locate(data_dir, "train"))
     with_boxes = tuple(image for image in dataset.images if len(image.boxes))[:CONVERTED]

@@ -1,6 +1,6 @@
 """Inference of one image of 512 x 512 on the CPU by each runtime, decoding included; and what the first one costs more.
 
-python benchmarks/run.py inference --data_dir COCO
+python -m benchmarks.run inference --data_dir COCO
 """
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from mindspore import nn
 
 from benchmarks.lite import LiteProgram, lite_folder
 from benchmarks.measure import Options, Row, median, median_ratio, not_installed, paired
-from src.categories import categories_from_names
-from src.config import PRESETS, Config, load_config
-from src.data.coco import locate, read_coco
-from src.errors import UserError
-from src.export.describe import describe
-from src.export.publish import export_model
-from src.inference.backends import CheckpointBackend
-from src.inference.decode import Decode
-from src.inference.detector import read_image
-from src.inference.exported import ExportedBackend
-from src.inference.host_decode import decode, sigmoid
-from src.inference.maps_backend import MapsBackend
-from src.inference.onnx_session import package_versions
-from src.inference.transform import prepare_image
-from src.models.centernet import build_centernet
-from src.open_checkpoint import to_onnxruntime
-from src.runtime.device import eager, set_up_device
-from src.weights.checkpoint import model_record, save_checkpoint
+from centernet.categories import categories_from_names
+from centernet.config.load import PRESETS, Config, load_config
+from centernet.data.coco import locate, read_coco
+from centernet.detection.decode import decode, sigmoid
+from centernet.detection.transform import prepare_image
+from centernet.device import eager, set_up_device
+from centernet.errors import UserError
+from centernet.evaluation.detect import read_image
+from centernet.export.describe import describe
+from centernet.export.publish import export_model
+from centernet.models.centernet import build_centernet
+from centernet.models.decode import Decode
+from centernet.open_model import to_onnxruntime
+from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.exported import ExportedBackend
+from centernet.runtimes.maps import MapsBackend
+from centernet.runtimes.onnx_session import package_versions
+from centernet.weights.checkpoint import model_record, save_checkpoint
 
 NETWORKS = {"ResNet-50 plain": ["--config_path", str(PRESETS / "resnet50_plain.yaml")], "ResNet-50 deformable": []}
 SIZE = 512
@@ -114,7 +114,7 @@ def exported(network: nn.Cell, config: Config, target: Path) -> ExportedBackend:
     categories = categories_from_names(config.dataset_config.coco_classes)
     manifest = describe(config, model_record(config, categories))
     if config.precision == "int8":
-        from src.quantization.reduced import export_reduced  # needs onnxruntime
+        from centernet.export.quantization.low_precision import export_reduced  # needs onnxruntime
 
         export_reduced(config, network, manifest, target)
     else:

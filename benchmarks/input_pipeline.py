@@ -1,6 +1,6 @@
 """The training input pipeline beside bare decoding of the same images, with as many threads.
 
-python benchmarks/run.py input_pipeline --data_dir COCO
+python -m benchmarks.run input_pipeline --data_dir COCO
 """
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 
 from benchmarks.measure import Options, PeakMemory, Row, median, median_ratio, paired
-from src.config import load_config
-from src.data import pipeline
-from src.data.coco import CocoDataset, locate, read_coco
-from src.data.convert import convert
-from src.data.image_file import decode
-from src.data.pipeline import TrainingData, open_training_data
-from src.settings import DatasetConfig
+from centernet.config.load import load_config
+from centernet.config.schema import DatasetConfig
+from centernet.data import pipeline
+from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.data.convert import convert
+from centernet.data.image_file import decode
+from centernet.data.pipeline import TrainingData, open_training_data
 
 IMAGES = 480    # of an epoch; a smaller data set is repeated under new image ids
 BATCH_SIZE = 16

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.errors import UserError
+from centernet.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = 3  # timed runs of the model in each run of the program, after one that does not count
@@ -37,7 +37,7 @@ class LiteProgram:
             raise UserError("MindSpore Lite is not there: bash scripts/set_up_lite.sh fetches it")
         self.seconds: list[float] = []
         self.folder, self.program = folder, folder.parent / "program/centernet_infer"
-        run_or_fail([sys.executable, "-m", "scripts.export_mindir_lite20", *export_flags, "--export_deform", "gather",
+        run_or_fail([sys.executable, "-m", "tools.export_mindir_lite20", *export_flags, "--export_deform", "gather",
                      "--device_target", "CPU", "--export_name", str(folder / "model")],
                     MINDSPORE20_PYTHON=str(lite / "mindspore20/bin/python"), PYTHONPATH=str(ROOT))
         run_or_fail(["bash", str(ROOT / "ascend310_infer/build.sh"), str(self.program.parent)], MS_LITE_HOME=str(lite))

@@ -1,7 +1,7 @@
 """Measure the project on this machine: pairs within one run, so that ratios hold on a noisy machine, too.
 
-python benchmarks/run.py --data_dir COCO                    all benchmarks
-python benchmarks/run.py inference evaluation --data_dir COCO --out FOLDER
+python -m benchmarks.run --data_dir COCO                    all benchmarks
+python -m benchmarks.run inference evaluation --data_dir COCO --out FOLDER
 """
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-if not __package__:  # run as a file: Python searches benchmarks/ itself, where there is no package "benchmarks"
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Options, Row
 from benchmarks.report import shown, write_report
-from src.errors import UserError
-from src.runtime.device import prepare_environment
+from centernet.device import prepare_environment
+from centernet.errors import UserError
 
 # Whether a benchmark needs --data_dir.
 NAMES = {"conversion": True, "start_up": False, "input_pipeline": True, "training_step": True, "inference": True,

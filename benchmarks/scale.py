@@ -1,6 +1,6 @@
 """An epoch of COCO on many devices, on paper: host cores, traffic and files from measured inputs.
 
-python benchmarks/scale.py --per_core 140 [--devices 8 64] [--data_dir COCO] [--config_path configs/PRESET.yaml]
+python -m benchmarks.scale --per_core 140 [--devices 8 64] [--data_dir COCO] [--config_path configs/PRESET.yaml]
 """
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-if not __package__:  # run as a file: Python searches benchmarks/ itself, where there is no package "benchmarks"
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 import numpy as np
 
-from src.config import Config, load_config
-from src.errors import UserError
-from src.runtime.device import prepare_environment
+from centernet.config.load import Config, load_config
+from centernet.device import prepare_environment
+from centernet.errors import UserError
 
 IMAGES = 117_266  # of train2017 that have boxes, crowds included
 CLASSES = 80
@@ -73,7 +70,7 @@ def sample_bytes(config: Config) -> tuple[int, int]:
     """Bytes of an image's columns without heatmap, and of the heatmap: those of a sample that the pipeline makes."""
     import cv2
 
-    from src.data.pipeline import make_sample
+    from centernet.data.pipeline import make_sample
 
     data = config.dataset_config
     picture = cv2.imencode(".jpg", np.zeros((480, 640, 3), np.uint8))[1].tobytes()
@@ -84,9 +81,9 @@ def sample_bytes(config: Config) -> tuple[int, int]:
 
 def state_bytes(config: Config) -> tuple[int, int, int]:
     """Bytes of the AllReduce of a step and of a checkpoint (one is written), and the trainable parameters."""
-    from src.categories import Categories
-    from src.training.start import make_plan, start
-    from src.weights.checkpoint import model_record, save_checkpoint
+    from centernet.categories import Categories
+    from centernet.training.setup import make_plan, start
+    from centernet.weights.checkpoint import model_record, save_checkpoint
 
     categories = Categories(tuple(map(str, range(CLASSES))), tuple(range(CLASSES)))
     step, _ = start(config, categories, make_plan(config, 1, 1, 1), 1)
@@ -110,7 +107,7 @@ def markdown(table: dict[int, dict[str, float]]) -> str:
 
 def mean_file_bytes(data_dir: str) -> float:
     """Mean size of the training images of a data set; UserError as locate."""
-    from src.data.coco import locate
+    from centernet.data.coco import locate
 
     sizes = [path.stat().st_size for path in locate(data_dir, "train")[1].iterdir() if path.is_file()]
     return sum(sizes) / max(len(sizes), 1)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.measure import Options, Row, median, paired
-from src.config import DEFAULT_CONFIG, ENTRY_FLAGS, PRESETS
+from centernet.config.load import DEFAULT_CONFIG, ENTRY_FLAGS, PRESETS
 
 ROOT = DEFAULT_CONFIG.parent
 LIMIT = 1.0  # seconds
@@ -63,9 +63,9 @@ def _run(function: str, *arguments: str) -> str:
 
 
 def _make_shards(arguments: list[str]) -> None:
-    from src.data.coco import locate, read_coco
-    from src.data.convert import convert
-    from src.data.synthetic import make_dataset
+    from centernet.data.coco import locate, read_coco
+    from centernet.data.convert import convert
+    from tools.synthetic import make_dataset
 
     coco, shards = map(Path, arguments)
     make_dataset(coco, IMAGES, 1)
@@ -77,15 +77,15 @@ def _time_first_step(flags: list[str]) -> None:
     import time
 
     marks = [time.perf_counter()]
-    from src.config import load_config
-    from src.runtime.device import prepare_environment, set_up_device
+    from centernet.config.load import load_config
+    from centernet.device import prepare_environment, set_up_device
 
     config = load_config("train", [*flags, "--device_target", "CPU"], "")
     prepare_environment()
     import mindspore as ms
 
-    from src.data.pipeline import open_training_data
-    from src.training.start import make_plan, start
+    from centernet.data.pipeline import open_training_data
+    from centernet.training.setup import make_plan, start
 
     set_up_device("CPU", 0, 1)
     marks.append(time.perf_counter())

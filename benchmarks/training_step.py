@@ -22,15 +22,15 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Options, PeakMemory, Row, median, median_ratio, not_installed, paired
 from benchmarks.report import markdown
-from src.config import PRESETS, Config, load_config
-from src.errors import UserError
-from src.runtime.device import prepare_environment
-from src.settings import NetConfig
+from centernet.config.load import PRESETS, Config, load_config
+from centernet.config.schema import NetConfig
+from centernet.device import prepare_environment
+from centernet.errors import UserError
 
 if TYPE_CHECKING:  # mindspore is imported in the processes that measure it, and only there
     from mindspore import nn
 
-    from src.training.step import TrainStep
+    from centernet.training.step import TrainStep
 
 PLAIN = PRESETS / "resnet50_plain.yaml"
 CLASSES = 80
@@ -101,7 +101,7 @@ def serve_ours(pipe: Connection, case: Case, weights: Path) -> None:
     prepare_environment()
     from mindspore import Tensor
 
-    from src.runtime.device import set_up_device
+    from centernet.device import set_up_device
 
     config = load_config("train", ["--config_path", case.preset] if case.preset else [], "")
     set_up_device("CPU", 0, 1)
@@ -114,11 +114,11 @@ def serve_ours(pipe: Connection, case: Case, weights: Path) -> None:
 
 def build_step(config: Config) -> TrainStep:
     """TrainStep as train.py makes it for one device."""
-    from src.models.centernet import build_centernet
-    from src.training.loss_network import LossNetwork
-    from src.training.optimizer import build_optimizer
-    from src.training.schedule import build_schedule, scale_schedule
-    from src.training.step import TrainStep
+    from centernet.models.centernet import build_centernet
+    from centernet.training.loss_network import LossNetwork
+    from centernet.training.optimizer import build_optimizer
+    from centernet.training.schedule import build_schedule, scale_schedule
+    from centernet.training.step import TrainStep
 
     train = config.train_config
     network = build_centernet(config.net_config, CLASSES)
@@ -129,7 +129,7 @@ def build_step(config: Config) -> TrainStep:
 
 def write_weights(network: nn.Cell, net: NetConfig, path: Path) -> None:
     """All weights of a network under the names of the paper's code, as .npz."""
-    from src.weights.name_maps import source_names, to_their_layout
+    from centernet.weights.name_maps import source_names, to_their_layout
 
     ours = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
     np.savez(path, **{theirs: to_their_layout(name, ours[name])
@@ -138,7 +138,7 @@ def write_weights(network: nn.Cell, net: NetConfig, path: Path) -> None:
 
 def draw_batch(case: Case) -> list[np.ndarray]:
     """Random pixels and boxes as data.pipeline would send them, see its COLUMNS."""
-    from src.data.targets import encode
+    from centernet.data.targets import encode
 
     random = np.random.default_rng(0)
     cells, targets = case.size // 4, []
@@ -156,7 +156,7 @@ def serve_torch(pipe: Connection, case: Case, weights: Path) -> None:
     """The paper's step: images come normalised and with their heatmaps drawn, which ours does itself."""
     os.environ.pop("ONEDNN_MAX_CPU_ISA", None)  # a remedy for mindspore, that only holds PyTorch back
     from benchmarks.torch_centernet import TorchStep
-    from src.data.targets import draw_heatmap
+    from centernet.data.targets import draw_heatmap
 
     config = load_config("train", ["--config_path", case.preset], "")
     data, net = config.dataset_config, config.net_config

@@ -23,7 +23,7 @@ work_dir=$(cd "$2" && pwd)
 cd "$scripts/.."
 
 eight=$work_dir/eight.json
-images=$("$PYTHON" -m scripts.pick_images "$coco_dir" "$eight")
+images=$("$PYTHON" -m tools.pick_images "$coco_dir" "$eight")
 config=(--config_path configs/demo_cpu.yaml)
 "$PYTHON" src/dataset.py "${config[@]}" --annotation_file "$eight" --image_dir "$images" \
     --mindrecord_dir "$work_dir/shards" --shard_num 1

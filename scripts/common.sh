@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # What the scripts of this folder share; they source it.
 
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Every Python that a script starts finds this checkout's package, and tools/.
+export PYTHONPATH=$repository/src:$repository${PYTHONPATH:+:$PYTHONPATH}
+
 # help_if_asked WORDS: if the first one asks for help, print the comment at the head of the calling script and end.
 help_if_asked() {
     if [[ ${1:-} == -h || ${1:-} == --help ]]; then
@@ -9,7 +13,7 @@ help_if_asked() {
     fi
 }
 
-# start_job KIND ARGUMENTS: check them and start the job (scripts/start_job.py), in the caller's folder. The caller defines usage().
+# start_job KIND ARGUMENTS: check them and start the job (src/centernet/jobs/start_job.py), in the caller's folder. The caller defines usage().
 start_job() {
     local word python=${PYTHON:-python}
     for word in "${@:2}"; do
@@ -27,5 +31,5 @@ start_job() {
             "pip install -r requirements.txt" >&2
         exit 2
     fi
-    exec "$python" "$(dirname "${BASH_SOURCE[0]}")/start_job.py" "$@"
+    exec "$python" "$repository/src/centernet/jobs/start_job.py" "$@"
 }

@@ -23,13 +23,12 @@ if [[ $1 == -h || $1 == --help ]]; then
     usage
     exit 0
 fi
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 if ! command -v "${PYTHON:-python}" >/dev/null; then
     echo "error: there is no '${PYTHON:-python}': activate the project's environment, or set PYTHON" >&2
     exit 2
 fi
 MINDSPORE20_PYTHON=$(bash "$repository/scripts/set_up_mindspore20.sh" "${CENTERNET_LITE:-$repository/.venv-lite}/mindspore20")
 export MINDSPORE20_PYTHON
-# Paths stay relative to the caller's folder, so the project is found through PYTHONPATH.
-export PYTHONPATH=$repository${PYTHONPATH:+:$PYTHONPATH}
-exec "${PYTHON:-python}" -m scripts.export_mindir_lite20 "$@"
+exec "${PYTHON:-python}" "$repository/tools/export_mindir_lite20.py" "$@"

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # What the infer_centernet_*.sh scripts share; source it.
 
-# infer_centernet PRECISION KIND ARGUMENTS: check them and measure (scripts/infer_centernet.py), in the caller's folder.
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# infer_centernet PRECISION KIND ARGUMENTS: check them and measure (tools/infer_centernet.py), in the caller's folder.
 infer_centernet() {
     local precision=$1 kind=$2 python=${PYTHON:-python}
     shift 2
@@ -29,5 +32,5 @@ TEXT
         echo "error: there is no '$python': activate the project's environment, or set PYTHON" >&2
         exit 2
     fi
-    exec "$python" "$(dirname "${BASH_SOURCE[0]}")/infer_centernet.py" "$precision" "$kind"
+    exec "$python" "$repository/tools/infer_centernet.py" "$precision" "$kind"
 }

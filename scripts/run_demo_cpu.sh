@@ -18,4 +18,4 @@ coco_dir=${COCO_DIR:+$(cd "$COCO_DIR" && pwd)}
 # shellcheck source=scripts/set_up_environment.sh
 . "$scripts/set_up_environment.sh"
 cd "$scripts/.."
-exec "$PYTHON" -m scripts.demo_stages "$work_dir" ${coco_dir:+--coco_dir "$coco_dir"}
+exec "$PYTHON" -m tools.demo_stages "$work_dir" ${coco_dir:+--coco_dir "$coco_dir"}

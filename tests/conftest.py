@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.runtime.device import eager, prepare_environment, set_up_device
-from tests.golden_archive import GOLDEN
+from centernet.device import eager, prepare_environment, set_up_device
+from tools.golden_archive import GOLDEN
 
 prepare_environment()
+# Processes that a test starts find this checkout, whatever is installed.
+ROOT = Path(__file__).parents[1]
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
 
 SHARED = Path(os.environ.get("CENTERNET_SHARED", Path(__file__).parents[2] / "shared"))
 

@@ -3,11 +3,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from src.config import load_config
-from src.models.centernet import CenterNet
-from src.settings import NetConfig
-from src.weights.conversion import convert, skeleton
-from tests.golden_archive import formula_weights, source_of
+from centernet.config.load import load_config
+from centernet.config.schema import NetConfig
+from centernet.models.centernet import CenterNet
+from centernet.weights.conversion import convert, skeleton
+from tools.golden_archive import formula_weights, source_of
 
 PLAIN = NetConfig(backbone="resnet18", block_class=(), num_stacks=1, down_ratio=4, neck="none",
                   neck_filters=(256, 256, 256), head_conv=64, stem_pool="pad", dense_hp=False, dense_wh=False,

@@ -1,7 +1,7 @@
 import pytest
 
-from src.categories import COCO_IDS, Categories, categories_from_json, categories_from_names, require_same
-from src.errors import UserError
+from centernet.categories import COCO_IDS, Categories, categories_from_json, categories_from_names, require_same
+from centernet.errors import UserError
 
 ROWS = [{"id": 90, "name": "cross"}, {"id": 1, "name": "disc"}, {"id": 7, "name": "frame"}]
 

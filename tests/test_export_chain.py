@@ -8,12 +8,8 @@ import pytest
 from tiny_coco import CATEGORIES, edit, make_coco
 from tiny_model import read_config, tiny_checkpoint, tiny_config
 
-import eval as evaluate
-import export
-import infer
-import postprocess
-import preprocess
-from src.export.compare import largest_difference_of_detections
+from centernet.cli import evaluate, export, infer, postprocess, preprocess
+from centernet.export.compare import largest_difference_of_detections
 
 
 @pytest.fixture(scope="module")

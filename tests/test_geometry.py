@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.geometry import affine_matrix, gaussian_radius, transform_points
+from centernet.geometry import affine_matrix, gaussian_radius, transform_points
 
 
 def test_radius_equals_golden(golden):

@@ -3,16 +3,15 @@ import json
 
 import pytest
 
-import convert_weights
-import train
-from src import dataset
-from src.config import PRESETS, load_config
-from src.training.optimizer import describe_optimizer
-from src.training.schedule import build_schedule, describe_schedule, scale_schedule
-from src.weights.from_torch import write_weights
-from tests.foreign_weights import random_tensors, resnet_shapes
+from centernet.cli import convert_dataset as dataset
+from centernet.cli import convert_weights, train
+from centernet.config.load import PRESETS, load_config
+from centernet.training.optimizer import describe_optimizer
+from centernet.training.schedule import build_schedule, describe_schedule, scale_schedule
+from centernet.weights.foreign_files import write_weights
 from tests.tiny_coco import make_coco
 from tests.training.test_schedule import rates
+from tools.foreign_weights import random_tensors, resnet_shapes
 
 # Preset: devices, images of a step there, learning rate there and of one device with 32 images, epochs, drops.
 RECIPES = {

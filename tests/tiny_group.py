@@ -22,7 +22,7 @@ def started(words, folder, size=2):
 
     Rank r prints into folder/rank{r}.log, the scheduler into folder/scheduler.log.
     """
-    common = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "RANK_SIZE": str(size),
+    common = {**os.environ, "PYTHONPATH": f"{os.environ['PYTHONPATH']}:{ROOT / 'tests'}", "RANK_SIZE": str(size),
               "MS_WORKER_NUM": str(size), "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": str(free_port()),
               "GLOG_logtostderr": "0", "GLOG_log_dir": str(folder)}
     processes = {}

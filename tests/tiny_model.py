@@ -6,10 +6,10 @@ import mindspore as ms
 import numpy as np
 import yaml
 
-from src.categories import Categories
-from src.config import load_config
-from src.models.centernet import build_centernet
-from src.weights.checkpoint import model_record, save_checkpoint
+from centernet.categories import Categories
+from centernet.config.load import load_config
+from centernet.models.centernet import build_centernet
+from centernet.weights.checkpoint import model_record, save_checkpoint
 
 CATEGORIES = Categories(("disc", "frame", "cross"), (1, 7, 90))  # those of tiny_coco
 VALUES = {"net_config": {"backbone": "resnet18", "block_class": [1, 1, 1, 1], "neck": "none",

@@ -2,11 +2,11 @@
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from src.categories import Categories
-from src.config import load_config
-from src.training.optimizer import build_optimizer
-from src.training.schedule import MultiDecay
-from src.training.step import TrainStep
+from centernet.categories import Categories
+from centernet.config.load import load_config
+from centernet.training.optimizer import build_optimizer
+from centernet.training.schedule import MultiDecay
+from centernet.training.step import TrainStep
 
 CATEGORIES = Categories(("disc", "frame", "cross"), (1, 7, 90))
 TINY = ("--device_target", "CPU", "--net_config.backbone", "resnet18", "--net_config.block_class", "1", "1", "1", "1",

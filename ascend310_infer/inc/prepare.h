@@ -1,4 +1,4 @@
-// From a decoded image to the network's input, pixel by pixel as src/inference/transform.py and OpenCV do it.
+// From a decoded image to the network's input, pixel by pixel as src/centernet/detection/transform.py and OpenCV do it.
 #ifndef CENTERNET_PREPARE_H_
 #define CENTERNET_PREPARE_H_
 

@@ -12,14 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if not __package__:  # run as a file: Python searches this folder itself
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from src.config import load_config
-from src.errors import UserError
-from src.launch.arguments import read_hyper_parameters
-from src.launch.plan import TIME_OUT, Job, RankPlan, plan_rank_table
-from src.launch.rank_table import find_server, read_rank_table
+from centernet.config.load import load_config
+from centernet.errors import UserError
+from centernet.jobs.launch.arguments import read_hyper_parameters
+from centernet.jobs.launch.plan import TIME_OUT, Job, RankPlan, plan_rank_table
+from centernet.jobs.launch.rank_table import find_server, read_rank_table
 
 HERE = Path(__file__).resolve().parent
 

@@ -10,8 +10,8 @@ import pytest
 from tiny_coco import make_coco
 from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
 
-from scripts import export_mindir_lite20
-from src.inference.manifest import Manifest, file_sha256, manifest_path, write_manifest
+from centernet.runtimes.manifest import Manifest, file_sha256, manifest_path, write_manifest
+from tools import export_mindir_lite20
 
 ROOT = Path(__file__).parents[2]
 LITE = Path(os.environ.get("CENTERNET_LITE", f"{sys.prefix}-lite"))

@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 
-import export
-import infer
-import postprocess
-import preprocess
-from scripts import export_mindir_lite20
-from src.export.compare import largest_difference_of_detections
-from src.inference.decode import Detect
-from src.weights.checkpoint import model_record, save_checkpoint
+from centernet.cli import export, infer, postprocess, preprocess
+from centernet.export.compare import largest_difference_of_detections
+from centernet.models.decode import Detect
+from centernet.weights.checkpoint import model_record, save_checkpoint
+from tools import export_mindir_lite20
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import preprocess
-from src.data.image_file import decode
-from src.inference.transform import prepare_image
+from centernet.cli import preprocess
+from centernet.data.image_file import decode
+from centernet.detection.transform import prepare_image
 
 
 def python_planes(path, shape=(96, 128), to_rgb=False):
@@ -91,7 +91,7 @@ def test_real_images_give_what_preprocess_writes(program, fake_model, coco_mini,
 
 
 def _categories(labels):
-    from src.categories import categories_from_json
+    from centernet.categories import categories_from_json
     return categories_from_json(labels["categories"], "labels")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.lite import LiteProgram, lite_folder, run_or_fail
-from src.errors import UserError
+from centernet.errors import UserError
 
 
 def test_without_lite_there_is_no_program(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from benchmarks import run as runner
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Options, PeakMemory, Row, median_ratio, paired
 from benchmarks.report import markdown, shown
-from src.errors import UserError
+from centernet.errors import UserError
 
 
 def test_pairs_run_in_turns_and_the_first_round_does_not_count():

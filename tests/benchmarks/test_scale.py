@@ -3,7 +3,7 @@ import pytest
 from benchmarks import feed_rate
 from benchmarks import scale as module
 from benchmarks.scale import Inputs, main, markdown, sample_bytes, scale, state_bytes
-from src.config import load_config
+from centernet.config.load import load_config
 
 INPUTS = Inputs(images=1000, batch=10, rate=50.0, per_core=25.0, file_bytes=2e5, sample_bytes=800_000,
                 heatmap_bytes=5_000_000, message_bytes=100_000_000, checkpoint_bytes=300_000_000, link=1e9)

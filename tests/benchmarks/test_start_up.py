@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from benchmarks.start_up import ROOT, entry_file
-from src.config import ENTRY_FLAGS
+from centernet.config.load import ENTRY_FLAGS
 
 CODE = """
 import contextlib, runpy, sys

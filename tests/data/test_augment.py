@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.config import load_config
-from src.data.augment import View, crop_border, draw_view, jitter_colors, warp, whole_view
+from centernet.config.load import load_config
+from centernet.data.augment import View, crop_border, draw_view, jitter_colors, warp, whole_view
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from tiny_coco import edit, make_coco
 
-from src.data.coco import locate, read_coco
-from src.errors import UserError
+from centernet.data.coco import locate, read_coco
+from centernet.errors import UserError
 
 
 def read(folder, annotation_file):

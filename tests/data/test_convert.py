@@ -12,11 +12,11 @@ import pytest
 from mindspore.mindrecord import FileWriter
 from tiny_coco import CATEGORIES, edit, make_coco
 
-from src.data.coco import locate, read_coco
-from src.data.convert import _page_size, convert
-from src.data.mindrecord import open_shards, shard_files
-from src.dataset import main
-from src.errors import UserError
+from centernet.cli.convert_dataset import main
+from centernet.data.coco import locate, read_coco
+from centernet.data.convert import _page_size, convert
+from centernet.data.mindrecord import open_shards, shard_files
+from centernet.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,11 +212,11 @@ def test_folder_that_is_a_file(coco, tmp_path):
 KILL = """
     import os, signal, sys
     sys.path.insert(0, {root!r})
-    from src.runtime.device import prepare_environment
+    from centernet.device import prepare_environment
     prepare_environment()
     from pathlib import Path
-    import src.data.convert as module
-    from src.data.coco import locate, read_coco
+    import centernet.data.convert as module
+    from centernet.data.coco import locate, read_coco
     calls = 0
     def die(*arguments):
         global calls
@@ -280,7 +280,7 @@ def test_entry_errors(coco, tmp_path, capsys):
     logging.getLogger().handlers.clear()
 
 
-@pytest.mark.parametrize("command", [[str(ROOT / "src/dataset.py")], ["-m", "src.dataset"]])
+@pytest.mark.parametrize("command", [[str(ROOT / "src/dataset.py")], ["-m", "centernet.cli.convert_dataset"]])
 def test_both_ways_to_start_the_entry(command, tmp_path):
     cwd = tmp_path if command[0] != "-m" else ROOT
     done = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, cwd=cwd, timeout=60)

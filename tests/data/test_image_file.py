@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.image_file import decode, is_cut
+from centernet.data.image_file import decode, is_cut
 
 
 def encoded(suffix, *options):

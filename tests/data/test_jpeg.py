@@ -3,8 +3,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.image_file import decode
-from src.data.jpeg import plain_size
+from centernet.data.image_file import decode
+from centernet.data.jpeg import plain_size
 
 
 def encoded(height, width, *options, gray=False):

@@ -4,10 +4,10 @@ import shutil
 import pytest
 from tiny_coco import make_coco
 
-from src.data.coco import locate, read_coco
-from src.data.convert import convert
-from src.data.mindrecord import open_shards, shard_files
-from src.errors import UserError
+from centernet.data.coco import locate, read_coco
+from centernet.data.convert import convert
+from centernet.data.mindrecord import open_shards, shard_files
+from centernet.errors import UserError
 
 NAMES = ("disc", "frame", "cross")
 

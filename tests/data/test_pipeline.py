@@ -6,14 +6,14 @@ import pytest
 from mindspore.mindrecord import FileWriter
 from tiny_coco import edit, make_coco
 
-from src.config import load_config
-from src.data import pipeline
-from src.data.coco import locate, read_coco
-from src.data.convert import convert
-from src.data.mindrecord import shard_files
-from src.data.pipeline import COLUMNS, make_sample, open_training_data
-from src.data.targets import draw_heatmap
-from src.errors import UserError
+from centernet.config.load import load_config
+from centernet.data import pipeline
+from centernet.data.coco import locate, read_coco
+from centernet.data.convert import convert
+from centernet.data.mindrecord import shard_files
+from centernet.data.pipeline import COLUMNS, make_sample, open_training_data
+from centernet.data.targets import draw_heatmap
+from centernet.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from src.data.targets import draw_heatmap, encode, to_output_boxes
-from src.geometry import affine_matrix, gaussian_radius
+from centernet.data.targets import draw_heatmap, encode, to_output_boxes
+from centernet.geometry import affine_matrix, gaussian_radius
 
 OUTPUT = (128, 128)
 

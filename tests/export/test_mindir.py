@@ -9,17 +9,17 @@ import pytest
 from mindspore import nn
 from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 
-import export
-from src.errors import UserError
-from src.export import mindir
-from src.export.compare import largest_difference, largest_difference_of_detections
-from src.export.describe import describe, target_path
-from src.export.operators import operators
-from src.export.publish import export_model, require_equal
-from src.inference.backends import CheckpointBackend
-from src.inference.exported import ExportedBackend
-from src.inference.manifest import read_manifest
-from src.weights.checkpoint import model_record
+from centernet.cli import export
+from centernet.errors import UserError
+from centernet.export import mindir
+from centernet.export.compare import largest_difference, largest_difference_of_detections
+from centernet.export.describe import describe, target_path
+from centernet.export.publish import export_model, require_equal
+from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.exported import ExportedBackend
+from centernet.runtimes.manifest import read_manifest
+from centernet.weights.checkpoint import model_record
+from tools.operators import operators
 
 pytestmark = pytest.mark.usefixtures("layer_by_layer")
 

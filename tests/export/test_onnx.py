@@ -11,22 +11,19 @@ from mindspore import nn, ops
 from tiny_coco import make_coco
 from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config, tiny_network
 
-import eval as evaluate
-import export
-import infer
-import preprocess
-from src.errors import UserError
-from src.export import publish
-from src.export.compare import largest_difference_of_detections
-from src.export.describe import describe, target_path
-from src.export.operators import operators as counted
-from src.export.publish import export_model
-from src.inference import onnx_session
-from src.inference.backends import CheckpointBackend
-from src.inference.exported import ExportedBackend
-from src.inference.manifest import file_sha256, manifest_path, read_manifest
-from src.weights.checkpoint import model_record
+from centernet.cli import evaluate, export, infer, preprocess
+from centernet.errors import UserError
+from centernet.export import publish
+from centernet.export.compare import largest_difference_of_detections
+from centernet.export.describe import describe, target_path
+from centernet.export.publish import export_model
+from centernet.runtimes import onnx_session
+from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.exported import ExportedBackend
+from centernet.runtimes.manifest import file_sha256, manifest_path, read_manifest
+from centernet.weights.checkpoint import model_record
 from tests.golden_weights import golden_network
+from tools.operators import operators as counted
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (requirements-onnx.txt)")

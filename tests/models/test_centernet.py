@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
-from src.models.centernet import build_centernet
-from src.models.deform_conv import DeformConv
-from src.models.resnet import ResNet, stem_pooling
-from src.models.upsample import up_convolution
+from centernet.models.centernet import build_centernet
+from centernet.models.deform_conv import DeformConv
+from centernet.models.resnet import ResNet, stem_pooling
+from centernet.models.upsample import up_convolution
 from tests.golden_weights import PLAIN
 
 SMALL = replace(PLAIN, block_class=(1, 1, 1, 1), neck_filters=(16, 12, 8), head_conv=8)

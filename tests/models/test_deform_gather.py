@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.models.centernet import build_centernet
-from src.models.deform_conv import DeformConv
-from src.models.deform_gather import GatherDeformConv, corners, with_gathers
+from centernet.models.centernet import build_centernet
+from centernet.models.deform_conv import DeformConv
+from centernet.models.deform_gather import GatherDeformConv, corners, with_gathers
 from tests.golden_weights import golden_network, net_config
 
 

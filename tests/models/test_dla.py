@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.models.centernet import build_centernet
-from src.models.deform_gather import with_gathers
-from src.models.dla import DLA34, enlarge
+from centernet.models.centernet import build_centernet
+from centernet.models.deform_gather import with_gathers
+from centernet.models.dla import DLA34, enlarge
 from tests.golden_weights import PLAIN
 
 NET = replace(PLAIN, backbone="dla34", neck="deform", neck_filters=(256, 128, 64), head_conv=16)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.weights.name_maps import is_ignored
-from tests.golden_archive import GOLDEN, MAPS, TOLERANCE, errors, source_of
+from centernet.weights.name_maps import is_ignored
 from tests.golden_weights import golden_network
+from tools.golden_archive import GOLDEN, MAPS, TOLERANCE, errors, source_of
 
 SLOW = ("hourglass",)  # 191 million weights are made and loaded
 

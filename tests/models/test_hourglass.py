@@ -1,7 +1,7 @@
 import numpy as np
 from mindspore import Tensor
 
-from src.models.hourglass import Hourglass
+from centernet.models.hourglass import Hourglass
 
 
 def make_averaging(cell):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.demo_stages import Measure, clear, run_stage, stages, summarise
-from src.config import load_config
-from src.errors import UserError
+from centernet.config.load import load_config
+from centernet.errors import UserError
+from tools.demo_stages import Measure, clear, run_stage, stages, summarise
 
 ROOT = Path(__file__).parents[2]
 

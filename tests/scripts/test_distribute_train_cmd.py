@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts.ascend_distributed_launcher.get_distribute_train_cmd import main
-from tests.launch.rank_tables import write_table
+from tests.jobs.launch.rank_tables import write_table
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "scripts/ascend_distributed_launcher/get_distribute_train_cmd.py"

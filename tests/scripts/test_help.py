@@ -18,7 +18,7 @@ COMMANDS = sorted(path.relative_to(ROOT).as_posix() for pattern in PATTERNS for 
 def test_help(command, tmp_path):
     done = subprocess.run([sys.executable if command.endswith(".py") else "bash", ROOT / command, "--help"],
                           cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "CENTERNET_VENV": str(tmp_path / "venv"), "PYTHONPATH": str(ROOT)})
+                          env={**os.environ, "CENTERNET_VENV": str(tmp_path / "venv")})
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert len(done.stdout.splitlines()) >= 2 and "usage: " in done.stdout.lower()
     assert done.stdout.startswith("usage: ") or command.endswith(".py")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tiny_coco import make_coco
 
-from src.launch.processes import is_running
-from tests.launch.rank_tables import table, write_table
+from centernet.jobs.launch.processes import is_running
+from tests.jobs.launch.rank_tables import table, write_table
 from tests.tiny_training import TINY
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.geometry import gaussian_radius
-from src.training.heatmap import DrawHeatmap, draw_dense_wh
+from centernet.geometry import gaussian_radius
+from centernet.training.heatmap import DrawHeatmap, draw_dense_wh
 
 
 def radii(wh, mask):

@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from src.errors import UserError
-from src.training.checkpoints import CheckpointKeeper
-from src.training.loop import Plan, diagnosis, profiler, train
-from src.training.train_log import StepResult, TrainLog, plot_losses, read_metrics
-from src.weights.checkpoint import load_parameters, model_record, read_checkpoint
+from centernet.errors import UserError
+from centernet.training.checkpoints import CheckpointKeeper
+from centernet.training.loop import Plan, diagnosis, profiler, train
+from centernet.training.train_log import StepResult, TrainLog, plot_losses, read_metrics
+from centernet.weights.checkpoint import load_parameters, model_record, read_checkpoint
 from tests.tiny_training import CATEGORIES, changed, settings, tiny_batch, tiny_step, values
 
 NUMBER = r"-?(\d+(\.\d+)?(e[+-]\d+)?|inf|nan)"
@@ -125,7 +125,7 @@ def test_an_old_checkpoint_stays_if_the_new_one_fails(tmp_path, monkeypatch):
 
     def fail(*_):
         raise UserError("disk full")
-    monkeypatch.setattr("src.training.checkpoints.save_checkpoint", fail)
+    monkeypatch.setattr("centernet.training.checkpoints.save_checkpoint", fail)
     with pytest.raises(UserError):
         keeper.after_step({"step": 2}, last=False)
     assert names(tmp_path) == ["centernet-1_1.ckpt", "last.ckpt"]

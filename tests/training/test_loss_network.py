@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from src.config import load_config
-from src.models.centernet import CenterNet, StackedCenterNet
-from src.models.heads import Heads
-from src.training.heatmap import DrawHeatmap
-from src.training.loss_network import LossNetwork, Normalize
-from src.training.losses import DetectionLoss
+from centernet.config.load import load_config
+from centernet.models.centernet import CenterNet, StackedCenterNet
+from centernet.models.heads import Heads
+from centernet.training.heatmap import DrawHeatmap
+from centernet.training.loss_network import LossNetwork, Normalize
+from centernet.training.losses import DetectionLoss
 from tests.golden_weights import PLAIN
 
 CLASSES = 3

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.models.heads import gather_pairs
-from src.training.losses import EPS, DetectionLoss, focal_loss, l1_loss, relative_l1_loss, smooth_l1_loss
+from centernet.models.heads import gather_pairs
+from centernet.training.losses import EPS, DetectionLoss, focal_loss, l1_loss, relative_l1_loss, smooth_l1_loss
 from tests.golden_weights import PLAIN
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import load_config
-from src.data.pipeline import COLUMNS
-from src.models.centernet import build_centernet
-from src.training.loss_network import LossNetwork
-from src.training.optimizer import build_optimizer
-from src.training.schedule import MultiDecay
-from src.training.step import TrainStep
+from centernet.config.load import load_config
+from centernet.data.pipeline import COLUMNS
+from centernet.models.centernet import build_centernet
+from centernet.training.loss_network import LossNetwork
+from centernet.training.optimizer import build_optimizer
+from centernet.training.schedule import MultiDecay
+from centernet.training.step import TrainStep
 from tests.tiny_training import changed, run, values
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -30,8 +30,8 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
-from src.training.optimizer import build_optimizer, describe_optimizer
-from src.training.schedule import MultiDecay
+from centernet.training.optimizer import build_optimizer, describe_optimizer
+from centernet.training.schedule import MultiDecay
 from tests.tiny_training import TinyLoss, changed, run, settings, tiny_batch, tiny_step, values
 
 SGD = ("--train_config.optimizer", "SGD")

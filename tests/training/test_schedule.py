@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.config import load_config
-from src.training.schedule import MultiDecay, PolyDecay, build_schedule, describe_schedule, scale_schedule
+from centernet.config.load import load_config
+from centernet.training.schedule import MultiDecay, PolyDecay, build_schedule, describe_schedule, scale_schedule
 
 
 def rates(schedule, steps):

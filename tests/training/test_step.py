@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from src.data.pipeline import COLUMNS
-from src.errors import UserError
-from src.models.centernet import build_centernet
-from src.training.loss_network import LossNetwork
-from src.training.losses import DetectionLoss
-from src.training.optimizer import build_optimizer
-from src.training.schedule import MultiDecay
-from src.training.step import LARGEST_SCALE, TrainStep
+from centernet.data.pipeline import COLUMNS
+from centernet.errors import UserError
+from centernet.models.centernet import build_centernet
+from centernet.training.loss_network import LossNetwork
+from centernet.training.losses import DetectionLoss
+from centernet.training.optimizer import build_optimizer
+from centernet.training.schedule import MultiDecay
+from centernet.training.step import LARGEST_SCALE, TrainStep
 from tests.golden_weights import golden_network, net_config
 from tests.tiny_training import TinyLoss, changed, run, settings, tiny_batch, tiny_step, values
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import train
-from src import dataset
-from src.models.centernet import build_centernet
-from src.training.start import make_plan
-from src.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
+from centernet.cli import convert_dataset as dataset
+from centernet.cli import train
+from centernet.models.centernet import build_centernet
+from centernet.training.setup import make_plan
+from centernet.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
 from tests.tiny_coco import make_coco
 from tests.tiny_training import CATEGORIES, TINY, settings
 
@@ -142,7 +142,7 @@ def test_a_resumed_run_must_be_the_same(shards, tmp_path, capsys, flags, message
 def test_an_interrupted_run_ends_in_order(shards, tmp_path, number):
     command = [sys.executable, "train.py", *TINY, *BATCH, "--mindrecord_dir", str(shards), "--save_checkpoint_path",
                str(tmp_path), "--train_steps", "200", "--save_checkpoint_steps", "3"]
-    process = subprocess.Popen(command, cwd=Path(train.__file__).parent, text=True, stdout=subprocess.PIPE,
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     lines = []
     for line in process.stdout:

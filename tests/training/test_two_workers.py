@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from src import dataset
-from src.data.pipeline import COLUMNS, open_training_data
-from src.weights.checkpoint import read_checkpoint
+from centernet.cli import convert_dataset as dataset
+from centernet.data.pipeline import COLUMNS, open_training_data
+from centernet.weights.checkpoint import read_checkpoint
 from tests.tiny_coco import make_coco
 from tests.tiny_group import ROOT, run_group
 from tests.tiny_training import settings

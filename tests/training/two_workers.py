@@ -20,11 +20,11 @@ VARIANTS = {"plain": {}, "smooth": {"reg_loss": "sl1"}, "norm_wh": {"norm_wh": T
 
 def frozen_training(folder, *flags):
     """Run train.py with batch norm frozen: all state after it."""
-    import src.training.start
-    import train
+    import centernet.training.setup
+    from centernet.cli import train
     from tests.tiny_training import TINY, values
 
-    steps, start = [], src.training.start.start
+    steps, start = [], centernet.training.setup.start
 
     def start_frozen(*arguments):
         step, plan = start(*arguments)
@@ -33,11 +33,11 @@ def frozen_training(folder, *flags):
                 cell.use_batch_statistics = False
         steps.append(step)
         return step, plan
-    src.training.start.start = start_frozen
+    centernet.training.setup.start = start_frozen
     try:
         assert train.main([*TINY, *FLAGS, "--mindrecord_dir", str(folder / "shards"), *flags]) == 0
     finally:
-        src.training.start.start = start
+        centernet.training.setup.start = start
     return values(steps[0])
 
 
@@ -62,7 +62,7 @@ def loss_and_gradients(variant, rows, devices=1):
     """Losses of some of four images, and their gradients to the outputs; all objects are in the first two images."""
     import mindspore as ms
 
-    from src.training.losses import DetectionLoss
+    from centernet.training.losses import DetectionLoss
     from tests.golden_weights import PLAIN
 
     random = np.random.RandomState(5)
@@ -85,9 +85,9 @@ def loss_and_gradients(variant, rows, devices=1):
 
 def detect(folder, rank=0, size=1, count=None):
     """Boxes by image id of the data set's first images, found by a network of fixed weights."""
-    from src.data.coco import locate, read_coco
-    from src.inference.backends import CheckpointBackend
-    from src.inference.detector import detect_dataset
+    from centernet.data.coco import locate, read_coco
+    from centernet.evaluation.detect import detect_dataset
+    from centernet.runtimes.base import CheckpointBackend
     from tests.tiny_model import tiny_network
     from tests.tiny_training import settings
 
@@ -103,8 +103,8 @@ def different_starts(rank):
     """The messages when ranks are started with other seeds, and with other weights."""
     import mindspore as ms
 
-    from src.errors import UserError
-    from src.training.start import make_plan, start
+    from centernet.errors import UserError
+    from centernet.training.setup import make_plan, start
     from tests.tiny_training import CATEGORIES, settings
 
     messages = []
@@ -123,7 +123,7 @@ def main(folder):
     out = folder / f"out{rank}"
     state = frozen_training(folder, "--save_checkpoint_path", str(out), "--device_num", "2", "--eval_interval", "2",
                             "--data_dir", str(folder))
-    from src.collective import gather  # not before the device is chosen
+    from centernet.group import gather  # not before the device is chosen
     half = slice(2 * rank, 2 * rank + 2)
     pairs = {variant: loss_and_gradients(variant, half, 2) for variant in VARIANTS}
     found = {"files": sorted(path.name for path in out.iterdir()), "tiny": tiny_steps(rank, 2),

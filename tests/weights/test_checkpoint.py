@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.errors import UserError
-from src.weights.checkpoint import (
+from centernet.errors import UserError
+from centernet.weights.checkpoint import (
     CRC_TAIL,
     load_network,
     model_record,
@@ -178,7 +178,7 @@ from pathlib import Path
 import numpy as np
 from tests import conftest
 from mindspore import Parameter, Tensor, nn
-from src.weights.checkpoint import save_checkpoint
+from centernet.weights.checkpoint import save_checkpoint
 from tests.weights.test_checkpoint import record
 
 class Big(nn.Cell):
@@ -197,7 +197,7 @@ def test_kill_while_writing_leaves_a_whole_file(tmp_path):
     path, unfinished = tmp_path / "centernet-1_1.ckpt", tmp_path / ".unfinished.tmp"
     root = Path(__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=root,
-                               env={**os.environ, "PYTHONPATH": str(root)})
+                               env=os.environ)
     try:
         deadline = time.monotonic() + 120
         while not (path.exists() and unfinished.exists() and unfinished.stat().st_size > 1_000_000):

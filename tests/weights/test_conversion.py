@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor
 
-from src.config import PRESETS, load_config
-from src.errors import UserError
-from src.weights.checkpoint import Checkpoint, model_record
-from src.weights.conversion import convert, convert_back, part_for, skeleton
-from tests.foreign_weights import mmdet_dcn_shapes, modelzoo_shapes, random_tensors, resnet_shapes
-from tests.golden_archive import dla_classifier, formula_weights
+from centernet.config.load import PRESETS, load_config
+from centernet.errors import UserError
+from centernet.weights.checkpoint import Checkpoint, model_record
+from centernet.weights.conversion import convert, convert_back, part_for, skeleton
 from tests.tiny_model import CATEGORIES
 from tests.tiny_training import values
+from tools.foreign_weights import mmdet_dcn_shapes, modelzoo_shapes, random_tensors, resnet_shapes
+from tools.golden_archive import dla_classifier, formula_weights
 
 FILE = Path("theirs.pth")
 LEFT_OUT = {"num_batches_tracked": np.array(7)}

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import PRESETS, load_config
-from src.errors import UserError
-from src.weights.conversion import part_for, skeleton
-from src.weights.name_maps import (
+from centernet.config.load import PRESETS, load_config
+from centernet.errors import UserError
+from centernet.weights.conversion import part_for, skeleton
+from centernet.weights.name_maps import (
     ABSENT,
     SOURCES,
     is_ignored,
@@ -18,9 +18,9 @@ from src.weights.name_maps import (
     to_our_layout,
     to_their_layout,
 )
-from tests.foreign_weights import BLOCKS, mmdet_dcn_shapes, modelzoo_shapes, resnet_shapes
-from tests.golden_archive import GOLDEN, dla_classifier, source_of
 from tests.golden_weights import net_config
+from tools.foreign_weights import BLOCKS, mmdet_dcn_shapes, modelzoo_shapes, resnet_shapes
+from tools.golden_archive import GOLDEN, dla_classifier, source_of
 
 
 def preset_net(name, *flags):

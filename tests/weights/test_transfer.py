@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
-from src.errors import UserError
-from src.models.centernet import StackedCenterNet, build_centernet
-from src.models.heads import Heads
-from src.weights.checkpoint import Checkpoint
-from src.weights.transfer import load_backbone, load_for_fine_tuning
+from centernet.errors import UserError
+from centernet.models.centernet import StackedCenterNet, build_centernet
+from centernet.models.heads import Heads
+from centernet.weights.checkpoint import Checkpoint
+from centernet.weights.transfer import load_backbone, load_for_fine_tuning
 from tests.tiny_training import changed, settings, values
 
 

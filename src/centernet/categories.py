@@ -1,0 +1,64 @@
+"""Categories of a data set: dense classes inside, COCO category ids at the edges."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from centernet.errors import UserError
+
+# Category ids of COCO 2017 in the order of its 80 names; ids are not dense.
+COCO_IDS = tuple(number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Names and COCO category ids; a class is the position 0..N-1 in both."""
+
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def class_of(self) -> dict[int, int]:
+        """Map from COCO category id to class."""
+        return {category_id: index for index, category_id in enumerate(self.ids)}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The form in which info files, checkpoints and manifests carry categories."""
+        return [{"id": category_id, "name": name} for category_id, name in zip(self.ids, self.names)]
+
+
+def categories_from_json(rows: Iterable[dict[str, Any]], source: str) -> Categories:
+    """Read the `categories` of an annotation, info or manifest file, ordered by id.
+
+    Raises:
+        UserError: rows without id and name, duplicate ids, or no row at all.
+    """
+    try:
+        pairs = sorted((int(row["id"]), str(row["name"])) for row in rows)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{source}: every category needs an integer 'id' and a 'name' ({error!r})") from error
+    ids = tuple(category_id for category_id, _ in pairs)
+    if not ids:
+        raise UserError(f"{source}: the list 'categories' is empty; a detector needs at least one")
+    repeated = sorted({category_id for category_id in ids if ids.count(category_id) > 1})
+    if repeated:
+        raise UserError(f"{source}: category ids must differ, found more than once: {repeated}")
+    return Categories(tuple(name for _, name in pairs), ids)
+
+
+def categories_from_names(names: tuple[str, ...]) -> Categories:
+    """Categories known by name only: COCO's ids for 80 names, else 1..N."""
+    return Categories(names, COCO_IDS if len(names) == len(COCO_IDS) else tuple(range(1, len(names) + 1)))
+
+
+def require_same(model: Categories, data: Categories, model_source: str, data_source: str, remedy: str) -> None:
+    """Raise UserError unless a model's categories are the data's, by name and order."""
+    if model.names == data.names:
+        return
+    missing = [name for name in data.names if name not in model.names]
+    detail = f"not in the model: {', '.join(missing[:5])}" if missing else "the order or number differs"
+    raise UserError(f"{model_source} detects {len(model)} categories ({', '.join(model.names[:3])}, ...), but "
+                    f"{data_source} has {len(data)} ({', '.join(data.names[:3])}, ...); {detail}. {remedy}")

@@ -1,0 +1,55 @@
+"""The command line: `centernet COMMAND [flags]`, and the same commands as train.py, eval.py, ... of a checkout.
+
+Only the standard library is imported here, so that a Python without the project's packages gets a message.
+"""
+from __future__ import annotations
+
+import importlib
+import sys
+
+# Command -> its module in this folder, and what it does.
+COMMANDS = {
+    "train": ("train", "train a detector on MindRecord shards"),
+    "eval": ("evaluate", "evaluate a checkpoint or an exported model on a data set"),
+    "export": ("export", "export a checkpoint as MINDIR or ONNX, with a manifest beside it"),
+    "infer": ("infer", "detect objects in images, or run an exported model on prepared inputs"),
+    "convert-dataset": ("convert_dataset", "convert a COCO-format data set to MindRecord shards"),
+    "convert-weights": ("convert_weights", "convert weights of other programs into a checkpoint, or back"),
+    "preprocess": ("preprocess", "prepare a COCO validation set as raw input files for an exported model"),
+    "postprocess": ("postprocess", "evaluate the raw output of an exported model"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `centernet COMMAND [flags]`; returns the exit status (2: the command line is wrong)."""
+    words = sys.argv[1:] if argv is None else argv
+    name = words[0] if words else ""
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        from centernet import __version__
+        print(f"centernet {__version__}")
+        return 0
+    if name not in COMMANDS:
+        found = f"there is no command '{name}'" if name else "a command is missing"
+        print(f"{usage()}\n\nerror: {found}", file=sys.stderr)
+        return 2
+    return run_command(name, words[1:])
+
+
+def run_command(name: str, argv: list[str] | None = None) -> int:
+    """Run one of COMMANDS on its flags (None: the process's own); returns the exit status."""
+    from centernet.cli.packages import missing_packages
+    if message := missing_packages():
+        print(f"error: {message}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f"centernet.cli.{COMMANDS[name][0]}").main(argv)
+
+
+def usage() -> str:
+    """The text of `centernet --help`."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items())
+    return ("usage: centernet COMMAND [flags]\n\nCenterNet (Objects as Points) on MindSpore.\n\ncommands:\n" + listed
+            + "\n\n`centernet COMMAND --help` lists the flags of a command. `centernet --version` prints the version.")

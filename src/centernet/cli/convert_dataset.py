@@ -1,0 +1,36 @@
+"""Convert the training split of a COCO-format data set to MindRecord shards.
+
+python src/dataset.py --coco_data_dir DATASET --mindrecord_dir SHARDS
+python src/dataset.py --annotation_file boxes.json --image_dir images --mindrecord_dir SHARDS
+"""
+import sys
+from pathlib import Path
+
+from centernet.cli.entry import run_entry
+from centernet.config.load import Config
+from centernet.errors import UserError
+
+
+def run(config: Config) -> None:
+    """Read, check and write the data set, and print what was written and left out."""
+    import logging
+
+    from centernet.data.coco import locate, read_coco
+    from centernet.data.convert import convert
+
+    if not config.mindrecord_dir:
+        raise UserError("--mindrecord_dir is empty: name the folder that the shards shall be written to")
+    files = locate(config.coco_data_dir, "train", config.annotation_file, config.image_dir)
+    summary = convert(read_coco(*files), Path(config.mindrecord_dir), config.mindrecord_prefix, config.shard_num,
+                      config.keep_empty, config.strict)
+    logging.getLogger("centernet").info("%s\nshards: %s*, %d of them", "\n".join(summary.lines()),
+                                        Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after a user's error."""
+    return run_entry("dataset", "Convert a COCO-format data set to MindRecord shards.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Turn the raw output of an exported model into COCO results, and evaluate them.
+
+    python postprocess.py --model_path centernet.mindir --result_path result_Files --meta_path prepared/meta \
+        --label_path /path/to/coco/annotations/instances_val2017.json --save_path results_310
+"""
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from centernet.cli.entry import run_entry
+from centernet.config.load import Config
+from centernet.detection.postprocess import merge, to_image_boxes, write_json, write_results
+from centernet.errors import UserError
+from centernet.evaluation.metrics import evaluate_results
+from centernet.runtimes.manifest import read_manifest
+
+log = logging.getLogger("centernet")
+
+HEADING = "=============coco2017 310 infer result========="
+
+
+def run(config: Config) -> None:
+    """Map the detections back to the images, rescore and evaluate them as eval.py does."""
+    from centernet.evaluation.prepared_set import read_detections, read_index, read_meta, require_same_labels
+
+    for flag in ("model_path", "result_path", "meta_path"):
+        if not getattr(config, flag):
+            raise UserError(f"--{flag} is not set; `postprocess.py --help` explains it")
+    evaluation, manifest = config.eval_config, read_manifest(config.model_path)
+    prepared = read_index(Path(config.meta_path), manifest)
+    label_path = config.label_path or prepared.annotation_file
+    require_same_labels(Path(label_path), manifest, config.model_path)
+    if evaluation.multi_scales != (1.0,) or evaluation.flip_test != manifest.flip_test:
+        log.warning("warning: an exported model has one scale, and the flip test that it was exported with (%s); "
+                    "eval_config.multi_scales and flip_test are without effect here", str(manifest.flip_test).lower())
+    detections = {}
+    for image_id in prepared.names:
+        rows = read_detections(Path(config.result_path), image_id, manifest)
+        boxes = to_image_boxes(rows, read_meta(prepared, image_id))
+        detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
+    folder = Path(config.save_path or "results_310")
+    results = write_results(folder, "val", detections, prepared.names, manifest.categories)
+    metrics = evaluate_results(label_path, results, manifest.categories, detections)
+    write_json(folder / "metrics.json", metrics.to_json())
+    log.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
+    log.info("results of %d images are in %s", len(detections), folder)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse argv, postprocess, return the exit status."""
+    return run_entry("postprocess", "Evaluate the raw output of an exported model.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Prepare a COCO validation set as raw input files for an exported model.
+
+    python preprocess.py --model_path centernet.mindir --val_data_dir /path/to/coco --predict_dir prepared
+
+Writes prepared/00_data/<image_id>.bin (float32, little-endian, channels x height x width, normalised) and
+prepared/meta/<image_id>.json (how the image was transformed); prepared/meta/index.json comes last.
+"""
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from centernet.cli.entry import run_entry
+from centernet.config.load import Config
+from centernet.data.coco import locate, read_coco, require_whole
+from centernet.detection.transform import prepare_image
+from centernet.errors import UserError
+from centernet.runtimes.manifest import read_manifest
+
+log = logging.getLogger("centernet")
+
+
+def run(config: Config) -> None:
+    """Prepare every image of the validation set at the model's fixed size."""
+    from tqdm import tqdm
+
+    from centernet.categories import require_same
+    from centernet.evaluation.detect import read_image
+    from centernet.evaluation.prepared_set import write_prepared
+
+    for flag in ("model_path", "predict_dir"):
+        if not getattr(config, flag):
+            raise UserError(f"--{flag} is not set; `preprocess.py --help` explains it")
+    manifest = read_manifest(config.model_path)
+    dataset = read_coco(*locate(config.val_data_dir, "val", config.annotation_file, config.image_dir))
+    require_whole(dataset)
+    require_same(manifest.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
+                 "Use a data set of the same categories, or a model trained on this one.")
+
+    def prepared():
+        for image in tqdm(dataset.images, unit="image", disable=None):
+            planes, meta = prepare_image(read_image(image.path), 1.0, False, 0, manifest.input_shape[2:],
+                                         manifest.mean, manifest.std, manifest.color_order == "RGB",
+                                         manifest.down_ratio)
+            yield image.id, image.file_name, planes, meta
+
+    count = write_prepared(Path(config.predict_dir), prepared(), manifest, dataset.annotation_file,
+                           len(dataset.images))
+    log.info("prepared %d images of %s for an input of %d x %d in %s", count, dataset.annotation_file,
+             *manifest.input_shape[2:], config.predict_dir)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse argv, preprocess, return the exit status."""
+    return run_entry("preprocess", "Prepare a COCO validation set as raw input files for an exported model.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

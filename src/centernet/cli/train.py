@@ -1,0 +1,49 @@
+"""Train a detector on MindRecord shards (made by src/dataset.py), on one device or many.
+
+    python train.py --device_target CPU --config_path configs/official_res18.yaml --mindrecord_dir /path/to/shards
+"""
+from __future__ import annotations
+
+import sys
+
+from centernet.cli.entry import run_entry
+from centernet.config.load import Config
+from centernet.device import set_up_group
+from centernet.errors import UserError
+from centernet.jobs.signals import interruptible
+
+
+def run(config: Config) -> None:
+    """Build data and training step, load what they start from, and train."""
+    from centernet.data.pipeline import open_training_data
+    from centernet.evaluation.detect import evaluate_network
+    from centernet.training.loop import train
+    from centernet.training.run_folder import open_output
+    from centernet.training.setup import make_plan, start, validation_data
+
+    if not config.mindrecord_dir:
+        raise UserError("--mindrecord_dir is not set: name the folder of the shards that src/dataset.py wrote")
+    group = set_up_group(config)
+    rank, size = group.rank, group.size
+    data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
+                              config.train_config.batch_size, config.seed, rank, size, config.num_workers,
+                              config.do_shuffle)
+    validation = validation_data(config, data.categories)
+    plan = make_plan(config, data.steps_per_epoch(), data.num_images, size)
+    step, plan = start(config, data.categories, plan, size)
+
+    def evaluate() -> float | None:
+        metrics = evaluate_network(step.loss_network.network, validation, config, rank, size)
+        return metrics.AP if metrics else None
+
+    with open_output(config, step, data.categories, plan, rank, size) as output, interruptible(size == 1):
+        train(step, data, plan, output.log, output.keeper, evaluate if validation else None, output.after_step)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse argv, train, return the exit status."""
+    return run_entry("train", "Train a detector on MindRecord shards.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""Reading data sets in COCO's annotation format: files found, defects reported, ids made dense."""
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from centernet.categories import Categories, categories_from_json
+from centernet.errors import UserError
+
+log = logging.getLogger("centernet")
+
+# The published layout first, then the user-defined one; "instance_" is a spelling that people were told to use.
+ANNOTATION_NAMES = {
+    "train": ("instances_train2017.json", "instance_train2017.json", "train.json"),
+    "val": ("instances_val2017.json", "instance_val2017.json", "val.json"),
+    "test": ("image_info_test-dev2017.json", "image_info_test2017.json", "test.json"),
+}
+IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}")
+# Outlines take nine tenths of an annotation file; without them and the addresses it needs a quarter of the memory.
+UNUSED = frozenset({"segmentation", "keypoints", "area", "license", "coco_url", "flickr_url", "date_captured"})
+EXAMPLES = 3  # places that the report keeps of each kind of defect
+
+
+@dataclass(frozen=True, eq=False)
+class CocoImage:
+    """One image and its boxes."""
+
+    id: int
+    path: Path
+    file_name: str      # as in the annotation file
+    width: int          # pixels
+    height: int
+    boxes: np.ndarray   # (N, 4) float32: x1, y1, x2, y2 in pixels, as annotated (may reach past the border)
+    classes: np.ndarray  # (N,) int32, 0..C-1
+
+
+@dataclass
+class Report:
+    """Defects of a data set by kind: how many, and where the first few are."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, place: str) -> None:
+        """Count a defect; `place` names the image or annotation."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        places = self.examples.setdefault(kind, [])
+        if len(places) < EXAMPLES:
+            places.append(place)
+
+    def lines(self) -> list[str]:
+        """One line for each kind, with examples."""
+        return [f"{count:8d}  {kind} ({'; '.join(self.examples[kind])}{'; ...' if count > EXAMPLES else ''})"
+                for kind, count in self.counts.items()]
+
+
+@dataclass(frozen=True, eq=False)
+class CocoDataset:
+    """The usable images of an annotation file, and a report on what is not usable."""
+
+    images: tuple[CocoImage, ...]
+    categories: Categories
+    annotation_file: Path
+    image_dir: Path
+    report: Report
+
+
+def require_whole(dataset: CocoDataset) -> None:
+    """Raise UserError if images of the annotation file are unusable: an AP over fewer compares with nothing."""
+    lost = [line.strip() for line in dataset.report.lines() if line.split()[1] == "image"]  # the other kinds lose boxes
+    if lost:
+        raise UserError(f"not all images of {dataset.annotation_file} can be evaluated: {'; '.join(lost)}. Complete "
+                        f"{dataset.image_dir}, or use an annotation file of the images that are there")
+
+
+def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str = "") -> tuple[Path, Path]:
+    """Find the annotation file and the folder of images.
+
+    Args:
+        data_dir: folder in COCO's layout (annotations/instances_train2017.json, train2017/), with the
+            images also below images/, or annotations/train.json with images/train/.
+        split: "train", "val" or "test"; test takes image_info_test-dev2017.json or image_info_test2017.json.
+        annotation_file: together with image_dir replaces the search in data_dir.
+
+    Raises:
+        UserError: nothing is there; the message lists what was looked for.
+    """
+    if annotation_file or image_dir:
+        return _existing_pair(annotation_file, image_dir)
+    if not data_dir:
+        raise UserError("no data set was named: give the folder of a data set in COCO's layout, or --annotation_file "
+                        "and --image_dir")
+    root = Path(data_dir)
+    if not root.is_dir():
+        raise UserError(f"the data set's folder {root} does not exist or is not a folder")
+    files = [root / "annotations" / name for name in ANNOTATION_NAMES[split]]
+    folders = [root / pattern.format(split) for pattern in IMAGE_DIRS]
+    found_file = next((path for path in files if path.is_file()), None)
+    found_dir = next((path for path in folders if path.is_dir()), None)
+    for found, tried, what in ((found_file, files, "annotation file"), (found_dir, folders, "folder of images")):
+        if found is None:
+            listed = ", ".join(str(path.relative_to(root)) for path in tried)
+            raise UserError(f"{root}: no {what} of the {split} split; looked for {listed}. For another layout use "
+                            "--annotation_file and --image_dir.")
+    return found_file, found_dir
+
+
+def _existing_pair(annotation_file: str, image_dir: str) -> tuple[Path, Path]:
+    if not annotation_file or not image_dir:
+        raise UserError("--annotation_file and --image_dir go together: set both")
+    if not Path(annotation_file).is_file():
+        raise UserError(f"--annotation_file {annotation_file}: there is no such file")
+    if not Path(image_dir).is_dir():
+        raise UserError(f"--image_dir {image_dir}: there is no such folder")
+    return Path(annotation_file), Path(image_dir)
+
+
+def read_coco(annotation_file: Path, image_dir: Path) -> CocoDataset:
+    """Read an annotation file and find its images; images are not decoded.
+
+    Images whose entry or file is unusable are left out, likewise boxes; the report counts both.
+    Crowd boxes are kept. Images without boxes are kept. A file without the key "annotations" (a test
+    set) has no boxes.
+
+    Raises:
+        UserError: the file is not COCO-format JSON, or has no images, categories or annotations.
+    """
+    document = _load(annotation_file)
+    categories = categories_from_json(document["categories"], str(annotation_file))
+    report = Report()
+    entries = _read_entries(document["images"], report)
+    boxes = _read_boxes(document.get("annotations", []), entries, categories.class_of(), report)
+    finder = _ImageFinder(image_dir)
+    images = []
+    for image_id, entry in entries.items():
+        path = finder.find(entry["file_name"], image_id, report)
+        if path is not None:
+            rows = boxes.get(image_id, [])
+            images.append(CocoImage(image_id, path, entry["file_name"], entry["width"], entry["height"],
+                                    np.array([row[:4] for row in rows], np.float32).reshape(-1, 4),
+                                    np.array([row[4] for row in rows], np.int32)))
+    return CocoDataset(tuple(images), categories, annotation_file, image_dir, report)
+
+
+def read_categories(annotation_file: Path) -> Categories:
+    """The categories of an annotation file; raises UserError as read_coco does."""
+    return categories_from_json(_load(annotation_file)["categories"], str(annotation_file))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    log.info("reading %s", path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file, object_hook=_used)
+    except OSError as error:
+        raise UserError(f"annotation file {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"annotation file {path} is not UTF-8 text: {error}") from error
+    except ValueError as error:
+        raise UserError(f"annotation file {path} is not valid JSON ({error}); it may be truncated: copy it again, or "
+                        "compare its size with the original's") from error
+    for key in ("images", "categories"):
+        if not isinstance(document, dict) or not isinstance(document.get(key), list):
+            raise UserError(f"annotation file {path} is not in COCO's format: it needs an object with the lists "
+                            f"'images', 'annotations' and 'categories'; '{key}' is missing or not a list")
+    if not document["images"]:
+        raise UserError(f"annotation file {path}: the list 'images' is empty")
+    annotations = document.get("annotations")
+    if "annotations" in document and (not isinstance(annotations, list) or not annotations):
+        raise UserError(f"annotation file {path}: 'annotations' is empty or not a list, so there are no boxes. For a "
+                        "test set without annotations leave the key out.")
+    return document
+
+
+def _used(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in UNUSED}
+
+
+def _read_entries(rows: list[Any], report: Report) -> dict[int, dict[str, Any]]:
+    """Usable image entries by id, in the file's order."""
+    entries: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows):
+        if not _is_entry(row):
+            report.add("image entry without id (0 to 2147483647), file_name, width and height",
+                       f"entry {number}: {str(row)[:60]}")
+        elif row["id"] in entries:
+            report.add("image id used twice, later entry left out", f"id {row['id']}: {row['file_name']}")
+        else:
+            entries[row["id"]] = row
+    return entries
+
+
+def _is_entry(row: Any) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("file_name"), str) or not row["file_name"]:
+        return False
+    image_id, width, height = (_whole(row.get(key)) for key in ("id", "width", "height"))
+    return None not in (image_id, width, height) and 0 <= image_id < 2**31 and width > 0 and height > 0
+
+
+def _read_boxes(rows: list[Any], entries: dict[int, dict[str, Any]], class_of: dict[int, int],
+                report: Report) -> dict[int, list[tuple[float, ...]]]:
+    """(x1, y1, x2, y2, class) of the usable annotations, by image id, in the file's order."""
+    boxes = defaultdict(list)
+    seen = set()
+    for row in rows:
+        row = row if isinstance(row, dict) else {}
+        number, image_id, category_id = (_whole(row.get(key)) for key in ("id", "image_id", "category_id"))
+        place = f"annotation {row.get('id')} of image {row.get('image_id')}"
+        if number is not None and number in seen:
+            report.add("annotation id used twice, boxes kept", place)
+        seen.add(number)
+        if image_id not in entries:
+            report.add("annotation of an unknown image", place)
+        elif category_id not in class_of:
+            report.add("annotation of an unknown category", f"{place}: category_id {row.get('category_id')}")
+        else:
+            defect = _box_defect(row.get("bbox"), entries[image_id]["width"], entries[image_id]["height"])
+            if defect:
+                report.add(defect, f"{place}: {row.get('bbox')}")
+            else:
+                x, y, w, h = row["bbox"]
+                boxes[image_id].append((x, y, x + w, y + h, class_of[category_id]))
+    return boxes
+
+
+def _whole(value: Any) -> int | None:
+    """The value if it is an integer, else None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _box_defect(bbox: Any, width: int, height: int) -> str:
+    """What is wrong with a COCO box x, y, w, h in an image of the given size; "" if nothing is."""
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(
+            isinstance(number, (int, float)) and not isinstance(number, bool) for number in bbox):
+        return "annotation without a bbox of 4 numbers"
+    if not all(map(math.isfinite, bbox)):
+        return "box with NaN or infinite numbers"
+    x, y, w, h = bbox
+    if min(x + w, width) <= max(x, 0) or min(y + h, height) <= max(y, 0):
+        return "box without area inside the image"
+    return ""
+
+
+class _ImageFinder:
+    """Finds image files below a folder; walks the folder once, at the first name that is not directly there."""
+
+    def __init__(self, image_dir: Path):
+        self.image_dir = image_dir
+        self.by_name: dict[str, list[str]] | None = None
+
+    def find(self, file_name: str, image_id: int, report: Report) -> Path | None:
+        """The file, or None after reporting why there is none."""
+        path = self.image_dir / file_name
+        if not path.is_file():
+            places = self._search(file_name)
+            if len(places) != 1:
+                kind = "image name in several folders" if places else "image file missing"
+                report.add(kind, f"id {image_id}: {', '.join(places[:2]) or file_name}")
+                return None
+            path = Path(places[0])
+        if path.stat().st_size == 0:
+            report.add("image file of 0 bytes", f"id {image_id}: {file_name}")
+            return None
+        return path
+
+    def _search(self, file_name: str) -> list[str]:
+        """All files below image_dir whose path ends in file_name."""
+        if self.by_name is None:
+            self.by_name = defaultdict(list)
+            for folder, _, names in os.walk(self.image_dir):
+                for name in names:
+                    self.by_name[name].append(os.path.join(folder, name))
+        tail = "/" + os.path.normpath(file_name).lstrip("/")
+        return sorted(path for path in self.by_name.get(os.path.basename(file_name), []) if path.endswith(tail))

@@ -1,0 +1,174 @@
+"""MindRecord shards on disk: their schema, their info file, and opening them for training.
+
+A data set is PREFIX0 .. PREFIXn with an index file .db beside each, and PREFIX.info.json. The info
+file holds the categories, counts, and the size and SHA-256 of every file: MindRecord itself does not
+notice a changed byte. It is written last; while shards are being replaced it says so.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mindspore.dataset as ds
+
+from centernet.categories import Categories, categories_from_json, categories_from_names
+from centernet.errors import UserError
+
+log = logging.getLogger("centernet")
+
+# The layout that the model zoo's conversion writes, too.
+SCHEMA = {
+    "img_id": {"type": "int32", "shape": [1]},
+    "image": {"type": "bytes"},                            # the image file, untouched
+    "num_objects": {"type": "int32"},                      # an empty (0, 4) array reads back with shape ()
+    "bboxes": {"type": "float32", "shape": [-1, 4]},       # x1, y1, x2, y2 in pixels
+    "category_id": {"type": "int32", "shape": [-1]},       # class + 1; 0 is the background
+}
+CONVERT = "run scripts/convert_dataset_to_mindrecord.sh (python src/dataset.py) again"
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards of one data set, checked."""
+
+    files: tuple[str, ...]
+    categories: Categories
+    rows: tuple[int, ...]  # row numbers in the order of their image ids (without an info file: as they come)
+
+    @property
+    def num_images(self) -> int:
+        """Images in all shards."""
+        return len(self.rows)
+
+
+def info_path(folder: Path, prefix: str) -> Path:
+    """Where the info file of a data set is."""
+    return folder / f"{prefix}.info.json"
+
+
+def shard_files(folder: Path, prefix: str) -> list[Path]:
+    """The files PREFIX<number> of a folder in the order of their numbers, without the index files."""
+    numbered = [(re.fullmatch(re.escape(prefix) + r"(\d+)", path.name), path) for path in folder.iterdir()]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in numbered if match)]
+
+
+def describe_files(files: list[Path]) -> list[dict[str, Any]]:
+    """Name, size and SHA-256 of files, as the info file lists them; reads them whole, in threads."""
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        hashes = list(pool.map(_sha256, files))
+    return [{"name": path.name, "size": path.stat().st_size, "sha256": sha} for path, sha in zip(files, hashes)]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: int, verify: bool = True) -> Shards:
+    """Find the shards of a data set and check them against their info file.
+
+    Args:
+        folder, prefix: where they are.
+        names, num_classes: the categories' names for shards without an info file (the model zoo's).
+        verify: also compare every file's SHA-256, which reads all of them once; sizes are compared always.
+
+    Raises:
+        UserError: no shards, an interrupted conversion, files missing or changed.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--mindrecord_dir {str(folder) or '(empty)'}: there is no such folder; convert a data set "
+                        "first: scripts/convert_dataset_to_mindrecord.sh")
+    path = info_path(folder, prefix)
+    if path.exists():
+        info = read_info(path)
+        files = _checked_files(folder, info, path, verify)
+        categories, image_ids = categories_from_json(info["categories"], str(path)), info["image_ids"]
+    else:
+        files = _files_without_info(folder, prefix)
+        categories, image_ids = _named_categories(names, num_classes), None
+        log.warning("%s is missing: the shards are not checked, and the categories are dataset_config.coco_classes "
+                    "(%d names)", path, len(names))
+    count = _count_rows(files)
+    if image_ids is not None and len(image_ids) != count:
+        raise UserError(f"{folder}: the shards hold {count} images, {path.name} says {len(image_ids)}; {CONVERT}")
+    # MindSpore spreads rows over the shards with some chance; by image id the order is the data set's own.
+    rows = range(count) if image_ids is None else sorted(range(count), key=image_ids.__getitem__)
+    return Shards(tuple(map(str, files)), categories, tuple(rows))
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """The info file of a finished data set; UserError if it is not readable or not finished."""
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not readable ({error}); {CONVERT}") from error
+    info = info if isinstance(info, dict) else {}
+    if info.get("complete") is False:
+        raise UserError(f"{path}: a conversion was interrupted while it replaced the shards; {CONVERT}")
+    missing = [key for key in ("complete", "categories", "files", "image_ids") if key not in info]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}; {CONVERT}")
+    return info
+
+
+def _checked_files(folder: Path, info: dict[str, Any], path: Path, verify: bool) -> list[Path]:
+    listed = [folder / row["name"] for row in info["files"]]
+    for row, file in zip(info["files"], listed):
+        size = file.stat().st_size if file.is_file() else None
+        if size != row["size"]:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise UserError(f"shard file {file} {found}; {path.name} lists it with {row['size']} bytes. Copy the "
+                            f"whole folder again, or {CONVERT}")
+    if verify:
+        log.info("checking the SHA-256 of %d shard files", len(listed))
+        changed = [row["name"] for row, found in zip(info["files"], describe_files(listed)) if row != found]
+        if changed:
+            raise UserError(f"{folder}: shard file(s) {', '.join(changed)} changed after they were written (SHA-256 "
+                            f"differs from {path.name}). Copy the whole folder again, or {CONVERT}")
+    return [file for file in listed if file.suffix != ".db"]
+
+
+def _files_without_info(folder: Path, prefix: str) -> list[Path]:
+    files = shard_files(folder, prefix)
+    if not files:
+        others = sorted(path.name for path in folder.glob("*.info.json"))
+        hint = f"the folder has {', '.join(others[:3])}: is --mindrecord_prefix right?" if others else CONVERT
+        raise UserError(f"no shards {folder / prefix}0, ... (an interrupted conversion leaves none); {hint}")
+    numbers = [int(path.name[len(prefix):]) for path in files]
+    lost = [f"{prefix}{number}" for number in sorted(set(range(numbers[-1])) - set(numbers))]
+    lost += [f"{path.name}.db" for path in files if not path.with_name(path.name + ".db").is_file()]
+    if lost:
+        raise UserError(f"{folder}: shard files are missing: {', '.join(lost)}. Copy the whole folder again, or "
+                        f"{CONVERT}")
+    return files
+
+
+def _named_categories(names: tuple[str, ...], num_classes: int) -> Categories:
+    if len(names) != num_classes:
+        raise UserError(f"dataset_config.coco_classes has {len(names)} names, dataset_config.num_classes is "
+                        f"{num_classes}: for shards without an info file both must describe the shards")
+    return categories_from_names(names)
+
+
+def _count_rows(files: list[Path]) -> int:
+    try:
+        return ds.MindDataset(list(map(str, files)), shuffle=False).get_dataset_size()
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"{files[0].parent}: MindSpore cannot read the shards: {first_message(error)}; "
+                        f"{CONVERT}") from error
+
+
+def first_message(error: Exception) -> str:
+    """The sentence that matters of a mindspore.dataset error, which comes as a page of text."""
+    marked = re.search(r"\[ERROR\] *(.+)", str(error))
+    return (marked[1] if marked else str(error).strip().partition("\n")[0])[:300]

@@ -1,0 +1,198 @@
+"""Training batches from MindRecord shards: decode, augment, encode, in threads.
+
+An epoch is decided by (seed, epoch) alone: the order of the images by one permutation, the pixels of
+an image by a generator seeded with (seed, epoch, image id). So the number of workers, a resumed run and
+the number of devices do not change what is seen: step k of an epoch holds images k*G .. (k+1)*G - 1 of
+the permutation (G = images of one step on all devices), and rank r takes the r-th part of them. Ranks
+never share an image; the images after the last whole step are left out of that epoch.
+"""
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore.dataset as ds
+import numpy as np
+
+from centernet.config.schema import DatasetConfig
+from centernet.data.augment import draw_view, jitter_colors, warp
+from centernet.data.image_file import decode
+from centernet.data.mindrecord import CONVERT, SCHEMA, Shards, first_message, open_shards
+from centernet.data.targets import draw_heatmap, encode, to_output_boxes
+from centernet.errors import UserError
+
+log = logging.getLogger("centernet")
+
+# image uint8 (B,H,W,3) BGR; cls, radius, ind, reg_mask int32 (B,M); wh, reg float32 (B,M,2).
+# With heatmap_on_device false, hm float32 (B,C,H/4,W/4) follows.
+COLUMNS = ("image", "cls", "radius", "ind", "wh", "reg", "reg_mask")
+PREFETCH = 2  # batches that wait at each stage; mindspore's 16 hold gigabytes of images
+
+
+def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
+                       rank: int = 0, size: int = 1, num_workers: int = 1, shuffle: bool = True) -> TrainingData:
+    """Open shards for training.
+
+    Args:
+        batch_size: images of one step on one device.
+        rank, size: this process among those that train together; rank 0 also verifies the shards' SHA-256.
+        num_workers: threads that decode and augment; at most as many as there are CPUs.
+
+    Raises:
+        UserError: as in mindrecord.open_shards.
+    """
+    shards = open_shards(Path(mindrecord_dir), mindrecord_prefix, data.coco_classes, data.num_classes,
+                         verify=rank == 0)
+    workers = min(num_workers, os.cpu_count() or 1)
+    return TrainingData(shards, data, batch_size, seed, rank, size, workers, shuffle)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of a data set, epoch by epoch."""
+
+    shards: Shards
+    data: DatasetConfig
+    batch_size: int
+    seed: int
+    rank: int
+    size: int
+    num_workers: int
+    shuffle: bool
+
+    @property
+    def categories(self):
+        """The data set's categories."""
+        return self.shards.categories
+
+    @property
+    def num_images(self) -> int:
+        """Images in the shards."""
+        return self.shards.num_images
+
+    def steps_per_epoch(self) -> int:
+        """Whole steps in an epoch; UserError if there are fewer images than one step needs."""
+        steps = self.num_images // (self.batch_size * self.size)
+        if steps == 0:
+            devices = f" on each of {self.size} devices" if self.size > 1 else ""
+            raise UserError(f"the data set has {self.num_images} images, fewer than one step needs: "
+                            f"train_config.batch_size is {self.batch_size}{devices}. Use at most "
+                            f"--train_config.batch_size {max(1, self.num_images // self.size)}, or more images.")
+        return steps
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
+        """The batches of an epoch (from 0) in the order of COLUMNS, without the first `skip` steps."""
+        batches = self._batches(epoch, skip)
+        return batches if self.data.heatmap_on_device else self._with_heatmaps(batches)
+
+    def _with_heatmaps(self, batches: Iterator[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
+        """Draw the heatmaps of each batch while the caller works on the one before.
+
+        Not in the map: at 5 MB an image mindspore's copies would take longer than the drawing.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            drawn = None
+            for batch in batches:
+                before, drawn = drawn, pool.submit(self._with_heatmap, batch)
+                if before:
+                    yield before.result()
+            if drawn:
+                yield drawn.result()
+
+    def _with_heatmap(self, batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        named = dict(zip(COLUMNS, batch))
+        return (*batch, draw_heatmap(named["cls"], named["radius"], named["ind"], named["reg_mask"],
+                                     len(self.categories), *self.data.output_res))
+
+    def _batches(self, epoch: int, skip: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """The batches without heatmaps."""
+        rows = self._rows(epoch, skip)
+        if not rows:
+            return
+        failures: list[UserError] = []
+        dataset = ds.MindDataset(list(self.shards.files), list(SCHEMA), num_parallel_workers=1,
+                                 sampler=ds.SubsetSampler(rows))
+        dataset = dataset.map(self._sample_function(epoch, failures), list(SCHEMA), list(COLUMNS),
+                              num_parallel_workers=self.num_workers, python_multiprocessing=False)
+        dataset = dataset.project(list(COLUMNS)).batch(self.batch_size, drop_remainder=True)
+        try:
+            with _prefetch(PREFETCH):
+                iterator = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+            for batch in iterator:
+                yield tuple(batch)
+        except RuntimeError as error:
+            if failures:
+                raise failures[0] from error
+            raise UserError(f"reading {self.shards.files[0]}, ... failed: {first_message(error)}; {CONVERT}") from error
+
+    def _rows(self, epoch: int, skip: int) -> list[int]:
+        """Row numbers of this rank in an epoch, batch after batch."""
+        steps = self.steps_per_epoch()
+        order = np.array(self.shards.rows)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, epoch)).permutation(order)
+        order = order[:steps * self.size * self.batch_size].reshape(steps, self.size, self.batch_size)
+        return order[skip:, self.rank].ravel().tolist()
+
+    def _sample_function(self, epoch: int, failures: list[UserError]) -> Callable[..., tuple[np.ndarray, ...]]:
+        """The map's function: a row of SCHEMA in, one sample out.
+
+        mindspore turns an exception in a thread into text, so that failures keeps the first ones.
+        """
+        def sample(img_id: np.ndarray, image: np.ndarray, num_objects: np.ndarray, bboxes: np.ndarray,
+                   category_id: np.ndarray) -> tuple[np.ndarray, ...]:
+            number, count = int(img_id.item()), int(num_objects.item())
+            boxes = bboxes.reshape(-1, 4)[:count] if count else np.zeros((0, 4), np.float32)
+            classes = category_id.reshape(-1)[:count] - 1 if count else np.zeros(0, np.int32)
+            rng = np.random.default_rng((self.seed, epoch, number & 0xffffffff))
+            try:
+                return make_sample(image, boxes, classes, self.data, len(self.categories), rng)
+            except UserError as error:
+                failures.append(UserError(f"image id {number} in {self.shards.files[0]}, ...: {error}"))
+                raise failures[-1] from error
+        return sample
+
+
+def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, data: DatasetConfig, num_classes: int,
+                rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """One augmented image and its targets, in the order of COLUMNS.
+
+    Args:
+        file: bytes of an image file; an array of them is uint8.
+        boxes: (N, 4) float32 x1, y1, x2, y2 in pixels.
+        classes: (N,) int32, 0..C-1.
+        num_classes: C.
+        rng: source of every random number.
+
+    Raises:
+        UserError: the file is not an image, or a class is not below C.
+    """
+    image = decode(file)
+    if image is None:
+        raise UserError(f"its file cannot be decoded; {CONVERT}")
+    if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
+        raise UserError(f"its categories are {classes.min() + 1}..{classes.max() + 1}, allowed are 1..{num_classes}: "
+                        "set dataset_config.num_classes and coco_classes to the shards' categories")
+    height, width = image.shape[:2]
+    view = draw_view(rng, height, width, data)
+    pixels = warp(image, view, data.input_res_train)
+    if data.color_aug:
+        pixels = jitter_colors(rng, pixels, data)
+    placed = to_output_boxes(boxes, view.matrix(data.output_res), width if view.flip else 0, data.output_res)
+    return (pixels, *encode(placed, classes, data.output_res, data.max_objs))
+
+
+@contextmanager
+def _prefetch(size: int) -> Iterator[None]:
+    """Set mindspore's queue length for the pipelines built inside; it has no argument for it."""
+    before = ds.config.get_prefetch_size()
+    ds.config.set_prefetch_size(size)
+    try:
+        yield
+    finally:
+        ds.config.set_prefetch_size(before)

@@ -1,0 +1,99 @@
+"""What the network should answer for an image: centre cells, offsets, sizes and Gaussian peaks."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from centernet.geometry import gaussian_radius, transform_points
+
+
+class Targets(NamedTuple):
+    """Slot k belongs to annotation k; the slots of dropped boxes and unused slots are zero (M = max_objs)."""
+
+    cls: np.ndarray       # (M,) int32, 0..C-1
+    radius: np.ndarray    # (M,) int32, output-map cells
+    ind: np.ndarray       # (M,) int32, y * W_out + x of the centre's cell
+    wh: np.ndarray        # (M, 2) float32, width and height in output-map cells
+    reg: np.ndarray       # (M, 2) float32, offset x, y of the centre within its cell, 0 <= reg < 1
+    reg_mask: np.ndarray  # (M,) int32, 1 for a kept box
+
+
+def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, output_res: tuple[int, int]) -> np.ndarray:
+    """Move boxes from an image to the output map.
+
+    Args:
+        boxes: (N, 4) float32 x1, y1, x2, y2 in pixels of the image as stored.
+        matrix: (2, 3) map from the (already mirrored) image to the output map.
+        flip_width: the image's width in pixels if it is mirrored before the map, else 0.
+        output_res: (height, width) of the output map.
+
+    Returns:
+        (N, 4) float32, the boxes around the four moved corners, clipped to [0, W-1] x [0, H-1].
+    """
+    x1, y1, x2, y2 = boxes.T
+    if flip_width:
+        x1, x2 = flip_width - x2 - 1, flip_width - x1 - 1
+    corners = np.stack([x1, y1, x2, y1, x1, y2, x2, y2], axis=1).reshape(-1, 4, 2)
+    moved = transform_points(corners, matrix)
+    limit = np.array([output_res[1] - 1, output_res[0] - 1], np.float32)
+    return np.concatenate([np.clip(moved.min(1), 0, limit), np.clip(moved.max(1), 0, limit)], axis=1)
+
+
+def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], max_objs: int) -> Targets:
+    """Targets of clipped boxes on the output map; a box is kept if its width and height are > 0.
+
+    Args:
+        boxes: (N, 4) float32 from to_output_boxes; of more than max_objs the first count.
+        classes: (N,) int32, 0..C-1.
+        output_res: (height, width) of the output map.
+        max_objs: number of slots M.
+    """
+    boxes, classes = boxes[:max_objs], classes[:max_objs]
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    kept = np.flatnonzero((sizes > 0).all(axis=1))
+    centers = ((boxes[:, :2] + boxes[:, 2:]) / 2)[kept]
+    cells = centers.astype(np.int32)
+    targets = Targets(*(np.zeros(max_objs, np.int32) for _ in range(3)), np.zeros((max_objs, 2), np.float32),
+                      np.zeros((max_objs, 2), np.float32), np.zeros(max_objs, np.int32))
+    targets.cls[kept] = classes[kept]
+    targets.radius[kept] = np.maximum(0, gaussian_radius(*np.ceil(sizes[kept].T[::-1].astype(np.float64))))
+    targets.ind[kept] = cells[:, 1] * output_res[1] + cells[:, 0]
+    targets.wh[kept] = sizes[kept]
+    targets.reg[kept] = centers - cells
+    targets.reg_mask[kept] = 1
+    return targets
+
+
+def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask: np.ndarray,
+                 num_classes: int, height: int, width: int) -> np.ndarray:
+    """Draw a Gaussian peak of value 1 at each centre; overlapping ones keep the larger value.
+
+    sigma is (2 * radius + 1) / 6, and a peak ends at its radius: values at the device's
+    version (training/heatmap.py) are the same to 1e-5.
+
+    Args:
+        cls, radius, ind, reg_mask: (M,) int32 as in Targets, or (B, M) of a batch.
+
+    Returns:
+        (num_classes, height, width) or (B, num_classes, height, width) float32 in [0, 1].
+    """
+    # Not np.zeros: NumPy asks the system for large pages only here, and thousands of small ones cost more than drawing.
+    heatmap = np.empty((*cls.shape[:-1], num_classes, height, width), np.float32)
+    heatmap.fill(0)
+    for slot in map(tuple, np.argwhere(reg_mask)):
+        reach = int(radius[slot])
+        y, x = divmod(int(ind[slot]), width)
+        top, bottom = max(0, y - reach), min(height, y + reach + 1)
+        left, right = max(0, x - reach), min(width, x + reach + 1)
+        line = _gaussian(reach)
+        peak = np.outer(line[top - y + reach:bottom - y + reach], line[left - x + reach:right - x + reach])
+        window = heatmap[slot[:-1]][cls[slot], top:bottom, left:right]
+        np.maximum(window, peak, out=window)
+    return heatmap
+
+
+def _gaussian(radius: int) -> np.ndarray:
+    """(2r+1,) float32 Gaussian with value 1 in the middle; a peak is the outer product of two."""
+    line = np.arange(-radius, radius + 1)
+    return np.exp(-18 / (2 * radius + 1) ** 2 * line ** 2).astype(np.float32)

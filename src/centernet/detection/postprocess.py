@@ -1,0 +1,103 @@
+"""From decoded detections to boxes in the image, COCO results and their files."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from centernet.categories import Categories
+from centernet.detection.soft_nms import soft_nms
+from centernet.detection.transform import Meta
+from centernet.errors import UserError
+from centernet.geometry import affine_matrix, transform_points
+
+
+def to_image_boxes(detections: np.ndarray, meta: Meta) -> np.ndarray:
+    """Map one image's detections from output cells to pixels of the original image.
+
+    Args:
+        detections: (K, 6) float32: x1, y1, x2, y2 in cells, score, class.
+        meta: of the input that they were detected in.
+
+    Returns:
+        (K, 6) float32; boxes may reach past the image, as they may in COCO results.
+    """
+    matrix = affine_matrix(np.array(meta.c), np.array(meta.s), 0, (meta.out_width, meta.out_height), inverse=True)
+    boxes = np.array(detections, np.float32)
+    boxes[:, :4] = transform_points(boxes[:, :4].reshape(-1, 2), matrix).reshape(-1, 4) / meta.scale
+    return boxes
+
+
+def merge(per_scale: Sequence[np.ndarray], K: int, use_soft_nms: bool) -> np.ndarray:
+    """Join one image's boxes of all scales and keep the K best.
+
+    Args:
+        per_scale: for each scale (N, 6) float32: x1, y1, x2, y2 in image pixels, score, class.
+        K: most boxes to keep over all classes.
+        use_soft_nms: rescore within each class first; several scales always do.
+
+    Returns:
+        (<=K, 6) float32 by descending score.
+    """
+    boxes = np.concatenate(per_scale)
+    if use_soft_nms or len(per_scale) > 1:
+        boxes = soft_nms(boxes)
+    return boxes[np.argsort(-boxes[:, 4], kind="stable")[:K]]
+
+
+def to_coco_results(image_id: int, boxes: np.ndarray, categories: Categories) -> list[dict[str, Any]]:
+    """COCO results of one image: x, y, width, height in pixels, and the category's COCO id.
+
+    Coordinates are rounded to 0.01 pixel, as usual. Scores keep 6 decimals: with
+    the customary 2, boxes of different scores tie and AP changes by chance.
+    """
+    corners = boxes[:, :4].astype(np.float64)
+    sides = np.round(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), 2).tolist()
+    scores = np.round(boxes[:, 4].astype(np.float64), 6).tolist()
+    return [{"image_id": image_id, "category_id": categories.ids[index], "bbox": side, "score": score}
+            for side, score, index in zip(sides, scores, boxes[:, 5].astype(int).tolist())]
+
+
+def to_readable(boxes: np.ndarray, categories: Categories) -> list[dict[str, Any]]:
+    """One image's boxes for a reader: the category's name, the score, and x1, y1, x2, y2 in pixels."""
+    return [{"category": categories.names[int(index)], "score": round(float(score), 4),
+             "box": [round(float(value), 1) for value in corners]}
+            for *corners, score, index in boxes]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all; UserError if the folder cannot be written."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(value), encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}. Choose another folder for the results."
+                        ) from error
+
+
+def write_results(folder: Path, mode: str, detections: Mapping[int, np.ndarray], names: Mapping[int, str],
+                  categories: Categories) -> list[dict[str, Any]]:
+    """Write {mode}_pred_eval.json (COCO results) and {mode}_pred_result.json (readable) into a folder.
+
+    Args:
+        folder: made if it is not there.
+        mode: "val" or "test".
+        detections: image id -> (N, 6) boxes in pixels, as `merge` returns them.
+        names: image id -> file name.
+        categories: of the model.
+
+    Returns:
+        The COCO results.
+    """
+    results = [row for image_id, boxes in detections.items() for row in to_coco_results(image_id, boxes, categories)]
+    write_json(folder / f"{mode}_pred_eval.json", results)
+    write_json(folder / f"{mode}_pred_result.json",
+               {names[image_id]: {"image_id": image_id, "detections": to_readable(boxes, categories)}
+                for image_id, boxes in detections.items()})
+    return results

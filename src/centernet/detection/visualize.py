@@ -1,0 +1,66 @@
+"""Boxes, category names and scores drawn onto images."""
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from centernet.errors import UserError
+
+GOLDEN_RATIO = 0.61803398875
+
+
+def class_color(index: int) -> tuple[int, int, int]:
+    """BGR colour of a class: neighbours get hues far apart."""
+    red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_RATIO % 1, 0.85, 1.0 if index % 2 == 0 else 0.75)
+    return int(blue * 255), int(green * 255), int(red * 255)
+
+
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, classes: Sequence[int], names: Sequence[str],
+               scores: Sequence[float] | None = None) -> np.ndarray:
+    """Return a copy of an image with boxes and labels on it.
+
+    Args:
+        image: (h, w, 3) uint8 BGR.
+        boxes: (N, 4) x1, y1, x2, y2 in pixels; they may reach past the image.
+        classes: N classes, positions in names.
+        names: of all categories.
+        scores: N scores to show; the best is drawn last, on top.
+    """
+    picture = image.copy()
+    for position in reversed(range(len(boxes))) if scores is None else np.argsort(np.asarray(scores), kind="stable"):
+        index = int(classes[position])
+        label = names[index] if scores is None else f"{names[index]} {scores[position]:.2f}"
+        _draw_box(picture, boxes[position], label, class_color(index))
+    return picture
+
+
+def _draw_box(picture: np.ndarray, box: np.ndarray, label: str, color: tuple[int, int, int]) -> None:
+    height, width = picture.shape[:2]
+    # Far outside, corners would overflow the drawing's fixed-point numbers.
+    x1, y1, x2, y2 = np.clip(np.round(box), -5, [width + 5, height + 5] * 2).astype(int).tolist()
+    thickness = max(1, round((height + width) / 800))
+    size = max(0.35, (height + width) / 2800)
+    cv2.rectangle(picture, (x1, y1), (x2, y2), color, thickness)
+    (text_width, text_height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    left = max(0, min(x1, width - text_width))
+    bottom = y1 if y1 >= text_height + base else min(y1 + text_height + base, height)
+    bottom = max(bottom, text_height + base)
+    cv2.rectangle(picture, (left, bottom - text_height - base), (left + text_width, bottom), color, -1)
+    bright = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 128
+    cv2.putText(picture, label, (left, bottom - base // 2 - 1), cv2.FONT_HERSHEY_SIMPLEX, size,
+                (0, 0, 0) if bright else (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def save_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a .jpg or .png (".jpg" is added to other names), making its folder; UserError if that fails."""
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        path = path.with_name(path.name + ".jpg")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,125 @@
+"""Device, execution mode and seed: the only place that sets them."""
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+
+from centernet.config.load import Config
+from centernet.errors import UserError
+
+LOG = logging.getLogger("centernet")
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+
+def prepare_environment() -> None:
+    """Set variables that mindspore reads while it is imported; call before importing it.
+
+    ONEDNN_MAX_CPU_ISA: with AVX-512 mindspore's convolutions fall back to oneDNN's
+    reference code, 50 to 100 times slower. GLOG_v=3 hides warnings about our device.
+
+    Raises:
+        UserError: mindspore is missing, or NumPy is too new for its binaries.
+    """
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    os.environ.setdefault("GLOG_v", "3")
+    os.environ.setdefault("KMP_WARNINGS", "0")
+    for package in ("mindspore", "numpy"):
+        try:
+            version = metadata.version(package)
+        except metadata.PackageNotFoundError as error:
+            raise UserError(f"the package {package} is not installed: pip install -r requirements.txt") from error
+    if int(version.split(".")[0]) >= 2:
+        raise UserError(f"NumPy {version} does not work with MindSpore's binaries: pip install 'numpy<2'")
+
+
+def set_up_device(device_target: str, device_id: int, seed: int) -> None:
+    """Choose the device, graph mode and the seed of initial weights and shuffling."""
+    import cv2
+    import mindspore as ms
+    import numpy as np
+
+    if os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1":
+        LOG.warning("MS_COMPILER_CACHE_ENABLE is set: MindSpore then runs the graph of an earlier run although the "
+                    "code or the configuration changed, without an error. Unset it (docs/performance.md)")
+    try:
+        ms.set_device(device_target, *([device_id] if device_target != "CPU" else []))
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"no device for --device_target {device_target} --device_id {device_id}; without one use "
+                        f"--device_target CPU. MindSpore says: {str(error).splitlines()[0]}") from error
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    # Images are decoded in the pipeline's threads; OpenCV's own would only compete with them.
+    cv2.setNumThreads(0)
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Run cells layer by layer instead of as compiled graphs, so that their hooks are called."""
+    import mindspore as ms
+
+    before = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        ms.set_context(mode=before)
+
+
+def set_up_group(config: Config) -> Group:
+    """Choose the device and join the group that a launcher made; without a launcher this process is alone.
+
+    In a group DEVICE_ID decides, which launchers set for each process; flags are the same for all.
+    """
+    device_id = config.device_id
+    if config.distribute and _launched_size() > 1:
+        device_id = int(os.environ.get("DEVICE_ID", device_id))
+    set_up_device(config.device_target, device_id, config.seed)
+    return join_group(config.distribute, config.device_num)
+
+
+def join_group(distribute: bool, device_num: int) -> Group:
+    """Join the group that a launcher made; without a launcher this process is alone.
+
+    A scheduler process, which launchers start beside the ranks, stays in here until the group has ended.
+
+    Raises:
+        UserError: several devices are asked for and no launcher made a group of that size, or the
+            processes of the group do not find each other.
+    """
+    size = _launched_size()
+    if not distribute or size == 1:
+        if device_num > 1:
+            raise UserError(f"--device_num {device_num} needs as many processes, but no launcher started them: "
+                            "use scripts/run_distributed_train_ascend.sh or msrun, with --distribute true")
+        return Group()
+    if device_num not in (1, size):
+        raise UserError(f"--device_num {device_num} does not match the launcher's {size} processes (RANK_SIZE)")
+    from mindspore.communication import get_group_size, get_rank, init
+    try:
+        init()
+    except RuntimeError as error:
+        raise UserError(f"the group of {size} processes (RANK_SIZE) was not formed, or lost one of them: see their "
+                        f"logs. MindSpore says: {str(error).splitlines()[0]}") from error
+    return Group(get_rank(), get_group_size())
+
+
+def _launched_size() -> int:
+    """Processes that a launcher started, as it says in RANK_SIZE; 1 without a launcher."""
+    text = os.environ.get("RANK_SIZE", "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"the environment variable RANK_SIZE must be a number above 0, found {text!r}")
+    return int(text)

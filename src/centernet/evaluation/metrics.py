@@ -1,0 +1,201 @@
+"""COCO's average precision of a list of results, restricted to the evaluated images."""
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from centernet.categories import Categories
+from centernet.errors import UserError
+
+HEADING = "overall performance on coco2017 validation dataset"
+STATS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
+         "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One category: its AP and AP at IoU 0.5 (-1 without annotated boxes), and how many boxes there are."""
+
+    name: str
+    AP: float
+    AP50: float
+    annotated: int
+    detected: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """COCO's twelve numbers (-1 where nothing is annotated, as COCO says it) and what they rest on."""
+
+    AP: float
+    AP50: float
+    AP75: float
+    AP_small: float
+    AP_medium: float
+    AP_large: float
+    AR_1: float
+    AR_10: float
+    AR_100: float
+    AR_small: float
+    AR_medium: float
+    AR_large: float
+    images: int
+    annotated: int
+    detected: int
+    highest_score: float
+    classes: tuple[ClassMetrics, ...]
+    summary: str  # COCO's twelve lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        row = asdict(self)
+        del row["summary"]
+        return row
+
+    def class_table(self) -> str:
+        """AP of each category as lines of text; '-' where none is annotated."""
+        width = max(8, *(len(row.name) for row in self.classes))
+        lines = [f"{'category':<{width}}     AP   AP50  annotated  detected"]
+        lines += [f"{row.name:<{width}} {_number(row.AP)} {_number(row.AP50)} {row.annotated:>10} {row.detected:>9}"
+                  for row in self.classes]
+        return "\n".join(lines)
+
+    def note(self) -> str:
+        """What to look at if the AP is 0, below an empty line; "" otherwise."""
+        if not self.annotated:
+            return ("\n\nNone of the evaluated images has an annotated box, so there is no AP (-1): check that the "
+                    "annotation file belongs to these images.")
+        if self.AP >= 0.0005:
+            return ""
+        found = (f"{self.detected} boxes were detected in {self.images} images, the highest score is "
+                 f"{self.highest_score:.3f}") if self.detected else f"no box was detected in {self.images} images"
+        return (f"\n\nAP is 0: {found}. Scores below 0.1 mean that the network has hardly learnt yet (train longer, or "
+                "check that the loss falls). High scores mean that the boxes are in wrong places or of wrong "
+                "categories: look at the pictures of --visual_image true, and check that the categories, mean, "
+                "std and to_rgb are those of the training.")
+
+
+def _number(value: float) -> str:
+    return f"{value:6.3f}" if value >= 0 else "     -"
+
+
+def evaluate_results(annotation_file: str | Path, results: Sequence[dict[str, Any]], categories: Categories,
+                     image_ids: Iterable[int] | None = None) -> Metrics:
+    """Compute COCO's box metrics.
+
+    Args:
+        annotation_file: COCO-format file; `info`, `area`, `iscrowd` and annotation ids may be missing.
+        results: rows as postprocess.to_coco_results makes them.
+        categories: those to evaluate, by the annotation file's ids.
+        image_ids: images that were looked at; None takes all of the file.
+
+    Raises:
+        UserError: the file cannot be read, or results name images or categories outside it.
+    """
+    document = _read(Path(annotation_file))
+    known = [image["id"] for image in document.get("images", [])]
+    wanted = list(dict.fromkeys(known if image_ids is None else image_ids))
+    _require_known(wanted, results, set(known), categories, annotation_file)
+    chosen = set(wanted)
+    boxes = _ground_truth(document.get("annotations", []), chosen, categories)
+    found = [row for row in results if row["image_id"] in chosen]
+    evaluation, summary = _run(boxes, _detections(found), wanted, categories)
+    return Metrics(**{name: float(value) for name, value in zip(STATS, evaluation.stats)}, images=len(wanted),
+                   annotated=sum(not row["iscrowd"] for row in boxes), detected=len(found),
+                   highest_score=max((float(row["score"]) for row in found), default=0.0),
+                   classes=_class_metrics(evaluation, boxes, found, categories), summary=summary)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"annotation file {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"annotation file {path} is not JSON: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("images"), list):
+        raise UserError(f"annotation file {path} is not in COCO's format: it has no list 'images'")
+    return document
+
+
+def _require_known(wanted: list[int], results: Sequence[dict[str, Any]], known: set[int], categories: Categories,
+                   annotation_file: str | Path) -> None:
+    strange = sorted({row["image_id"] for row in results}.union(wanted) - known)
+    if strange:
+        raise UserError(f"{len(strange)} evaluated images are not in {annotation_file} (ids {strange[:5]}): "
+                        "the results belong to another data set")
+    strange = sorted({row["category_id"] for row in results}.difference(categories.ids))
+    if strange:
+        raise UserError(f"the results have category ids {strange[:5]} that {annotation_file} does not have")
+
+
+def _ground_truth(annotations: list[dict[str, Any]], images: set[int],
+                  categories: Categories) -> list[dict[str, Any]]:
+    """The annotations as COCOeval needs them: complete, of finite boxes, with ids from 1 (0 would never match)."""
+    rows, category_ids = [], set(categories.ids)
+    for annotation in annotations:
+        box = annotation.get("bbox")
+        if annotation.get("image_id") not in images or annotation.get("category_id") not in category_ids:
+            continue
+        if not isinstance(box, list) or len(box) != 4 or not all(_finite(value) for value in box):
+            continue
+        rows.append({"id": len(rows) + 1, "image_id": annotation["image_id"], "bbox": box,
+                     "category_id": annotation["category_id"], "iscrowd": int(annotation.get("iscrowd") or 0),
+                     "area": annotation.get("area", box[2] * box[3])})
+    return rows
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _detections(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "id": number, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
+            for number, row in enumerate(results, 1)]
+
+
+def _run(boxes: list[dict[str, Any]], detections: list[dict[str, Any]], image_ids: list[int],
+         categories: Categories) -> tuple[COCOeval, str]:
+    """The evaluation and its twelve lines; pycocotools prints, so its output is caught."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(_index(boxes, image_ids, categories), _index(detections, image_ids, categories), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        evaluation.summarize()
+    return evaluation, printed.getvalue().rstrip("\n")
+
+
+def _index(rows: list[dict[str, Any]], image_ids: list[int], categories: Categories) -> COCO:
+    coco = COCO()
+    coco.dataset = {"images": [{"id": image_id} for image_id in image_ids], "annotations": rows,
+                    "categories": categories.to_json()}
+    coco.createIndex()
+    return coco
+
+
+def _class_metrics(evaluation: COCOeval, boxes: list[dict[str, Any]], found: Sequence[dict[str, Any]],
+                   categories: Categories) -> tuple[ClassMetrics, ...]:
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, category), any area, 100 boxes
+    annotated = Counter(row["category_id"] for row in boxes if not row["iscrowd"])
+    detected = Counter(row["category_id"] for row in found)
+    column = {category_id: index for index, category_id in enumerate(evaluation.params.catIds)}
+    return tuple(ClassMetrics(name, _mean(precision[:, :, column[number]]), _mean(precision[:1, :, column[number]]),
+                              annotated[number], detected[number])
+                 for name, number in zip(categories.names, categories.ids))
+
+
+def _mean(values: np.ndarray) -> float:
+    valid = values[values > -1]
+    return float(valid.mean()) if valid.size else -1.0

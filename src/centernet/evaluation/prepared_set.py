@@ -1,0 +1,209 @@
+"""The folders through which preprocess.py, a model runner and postprocess.py work together.
+
+    DIR/00_data/<image_id>.bin   one input: float32, little-endian, (3, H, W) in C order, normalised
+    DIR/meta/<image_id>.json     its transform (transform.Meta), image id and file name
+    DIR/meta/index.json          which images there are; written last, so that a set without it is incomplete
+    OUT/<image_id>_0.bin         the runner's output for it: float32, little-endian, (K, 6) in C order:
+                                 x1, y1, x2, y2 in output-map cells, score, class
+"""
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from centernet.categories import categories_from_json, require_same
+from centernet.detection.postprocess import write_json
+from centernet.detection.transform import Meta
+from centernet.errors import UserError
+from centernet.runtimes.base import Backend, speed
+from centernet.runtimes.manifest import Manifest
+
+log = logging.getLogger("centernet")
+
+INPUTS, METAS, INDEX = "00_data", "meta", "index.json"
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """The index: file names by image id in the data set's order, and the annotation file they come from."""
+
+    meta_dir: Path
+    names: dict[int, str]
+    annotation_file: str
+
+
+def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Meta]], manifest: Manifest,
+                   annotation_file: Path, expected: int = 0) -> int:
+    """Write inputs and sidecars of all images, then the index; returns how many.
+
+    Args:
+        folder: DIR; an older set in it is invalid from the first moment on.
+        images: (image id, file name, normalised float32 (3,H,W), Meta).
+        manifest: of the model that the images are prepared for.
+        annotation_file: where the images are listed.
+        expected: how many images there will be, to look for free space first; 0: do not look.
+
+    Raises:
+        UserError: the folder cannot be written, or has not enough free space.
+    """
+    index = folder / METAS / INDEX
+    names = {}
+    try:
+        for part in (INPUTS, METAS):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        _require_space(folder, expected * 4 * int(np.prod(manifest.input_shape[1:])))
+        index.unlink(missing_ok=True)
+        for image_id, file_name, planes, meta in images:
+            (folder / INPUTS / f"{image_id}.bin").write_bytes(planes.astype("<f4", copy=False).tobytes())
+            sidecar = {"image_id": image_id, "file_name": file_name, **json.loads(meta.to_json())}
+            (folder / METAS / f"{image_id}.json").write_text(json.dumps(sidecar), encoding="utf-8")
+            names[image_id] = file_name
+    except OSError as error:
+        raise UserError(f"--predict_dir {folder}: cannot write: {error.strerror or error}") from error
+    write_json(index, {"count": len(names), "annotation_file": str(annotation_file.resolve()), **_preparation(manifest),
+                       "images": [{"image_id": key, "file_name": name} for key, name in names.items()]})
+    return len(names)
+
+
+def _require_space(folder: Path, size: int) -> None:
+    """Raise UserError unless a folder's disk has room for size bytes; inputs there already will be replaced."""
+    present = sum(file.stat().st_size for file in (folder / INPUTS).glob("*.bin"))
+    free = shutil.disk_usage(folder).free
+    if size > free + present:
+        raise UserError(f"--predict_dir {folder}: the inputs take {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free "
+                        "there: name a folder on a larger disk")
+
+
+def _preparation(manifest: Manifest) -> dict[str, Any]:
+    """What a model demands of its inputs; sets prepared alike serve for all models that demand the same."""
+    return {"shape": list(manifest.input_shape[1:]), "dtype": "float32", "byte_order": "little", "layout": "CHW",
+            "color_order": manifest.color_order, "mean": list(manifest.mean), "std": list(manifest.std)}
+
+
+def read_index(meta_dir: Path, manifest: Manifest) -> PreparedSet:
+    """Read the index of a prepared set; UserError if it is incomplete, damaged or made for another kind of model."""
+    if not (meta_dir / INDEX).is_file() and (meta_dir / METAS / INDEX).is_file():
+        meta_dir = meta_dir / METAS  # the folder above was named, as for infer.py
+    path = meta_dir / INDEX
+    if not path.is_file():
+        raise UserError(f"{path} is not there: preprocess.py writes it last, so {meta_dir.parent} is not a prepared "
+                        "set, or an incomplete one. Run preprocess.py (again)")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        names = {int(row["image_id"]): str(row["file_name"]) for row in values["images"]}
+        count, annotation_file = int(values["count"]), str(values["annotation_file"])
+        differing = [key for key, wanted in _preparation(manifest).items() if values[key] != wanted]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}): run preprocess.py again") from error
+    if len(names) != count or not names:
+        raise UserError(f"{path} lists {len(names)} images where its count is {count}: run preprocess.py again")
+    if differing:
+        details = ", ".join(f"{key} {values[key]} where the model has {_preparation(manifest)[key]}"
+                            for key in differing)
+        raise UserError(f"{meta_dir.parent} was prepared for another model: {details}. Run preprocess.py with this "
+                        "model")
+    return PreparedSet(meta_dir, names, annotation_file)
+
+
+def require_same_labels(annotation_file: Path, manifest: Manifest, model_path: str) -> None:
+    """Raise UserError unless an annotation file has the model's categories, by name and COCO id."""
+    try:
+        rows = json.loads(annotation_file.read_text(encoding="utf-8"))["categories"]
+    except OSError as error:
+        raise UserError(f"--label_path {annotation_file}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--label_path {annotation_file} is not a COCO annotation file ({error!r})") from error
+    labels = categories_from_json(rows, str(annotation_file))
+    remedy = "Evaluate with the annotations that the model was trained for."
+    require_same(manifest.categories, labels, model_path, str(annotation_file), remedy)
+    if manifest.categories.ids != labels.ids:
+        raise UserError(f"{model_path} and {annotation_file} number the same categories differently: "
+                        f"{manifest.categories.ids[:5]} and {labels.ids[:5]}, ... {remedy}")
+
+
+def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
+    """The transform of one image; UserError if its sidecar is missing or damaged."""
+    path = prepared.meta_dir / f"{image_id}.json"
+    try:
+        return Meta.from_json(path.read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error}. Run preprocess.py again") from error
+
+
+def read_input(predict_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
+    """One prepared image, float32 (3, H, W); UserError naming the file if it is missing or of a wrong size."""
+    return _read_array(predict_dir / INPUTS / f"{image_id}.bin", manifest.input_shape[1:], "run preprocess.py again")
+
+
+def result_file(result_dir: Path, image_id: int) -> Path:
+    """Where the detections of an image are exchanged."""
+    return result_dir / f"{image_id}_0.bin"
+
+
+def write_detections(result_dir: Path, image_id: int, detections: np.ndarray) -> None:
+    """Write one image's detections, float32 (K, 6) in output-map cells."""
+    result_file(result_dir, image_id).write_bytes(detections.astype("<f4", copy=False).tobytes())
+
+
+def read_detections(result_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
+    """One image's detections, float32 (K, 6) in output-map cells.
+
+    Raises:
+        UserError: the file is missing, of a wrong size, or holds values that no model of this manifest gives.
+    """
+    path = result_file(result_dir, image_id)
+    detections = _read_array(path, (manifest.K, 6), "run the model on all images again")
+    known = np.arange(len(manifest.categories))
+    if not np.isfinite(detections).all() or not np.isin(detections[:, 5], known).all():
+        raise UserError(f"{path} holds values that are not finite, or classes outside 0..{known[-1]}: it is not the "
+                        "output of this model (float32, little-endian, rows of x1, y1, x2, y2, score, class). Run the "
+                        "model on all images again")
+    return detections
+
+
+def _read_array(path: Path, shape: tuple[int, ...], remedy: str) -> np.ndarray:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}: {remedy}") from error
+    wanted = 4 * int(np.prod(shape))
+    if len(data) != wanted:
+        raise UserError(f"{path} has {len(data)} bytes, float32 of shape {tuple(shape)} has {wanted}: {remedy}")
+    return np.frombuffer(data, "<f4").astype(np.float32, copy=False).reshape(shape)
+
+
+def run_prepared(backend: Backend, manifest: Manifest, predict_dir: Path, result_dir: Path) -> None:
+    """Run an exported model on every image of a prepared set; result_dir gets one file an image.
+
+    A model without decoding in its graph is decoded by the backend, so that the files are the same.
+
+    Raises:
+        UserError: an input is missing or of a wrong size, or result_dir cannot be written.
+    """
+    names = read_index(predict_dir / METAS, manifest).names
+    ids, batch, seconds = list(names), manifest.input_shape[0] or 1, []
+    try:
+        result_dir.mkdir(parents=True, exist_ok=True)
+        for image_id in ids:  # else an interrupted run would mix with the one before
+            result_file(result_dir, image_id).unlink(missing_ok=True)
+        for first in tqdm(range(0, len(ids), batch), unit="batch", disable=None):
+            chosen = ids[first:first + batch]
+            images = np.stack([read_input(predict_dir, image_id, manifest) for image_id in chosen])
+            start = time.perf_counter()
+            found = backend(images)
+            seconds.append(time.perf_counter() - start)
+            for image_id, detections in zip(chosen, found):
+                write_detections(result_dir, image_id, detections)
+    except OSError as error:
+        raise UserError(f"--result_path {result_dir}: cannot write: {error.strerror or error}") from error
+    log.info("ran the model on %d prepared images: %s", len(ids), result_dir)
+    log.info("%s", speed(seconds, batch))

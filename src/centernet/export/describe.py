@@ -1,0 +1,84 @@
+"""What the settings ask an export to make: the file's path and its manifest."""
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import mindspore as ms
+
+from centernet.categories import categories_from_names
+from centernet.config.schema import Config
+from centernet.errors import UserError
+from centernet.runtimes.base import map_size, require_cells
+from centernet.runtimes.manifest import Manifest
+from centernet.runtimes.onnx_session import package_versions
+from centernet.weights.checkpoint import ModelRecord
+
+log = logging.getLogger("centernet")
+
+SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx"}
+
+
+def target_path(export_name: str, export_format: str) -> Path:
+    """The file that --export_name means; the format's suffix may be given or not, a folder may be part of it."""
+    suffix = SUFFIXES[export_format]
+    name = export_name.removesuffix(suffix)
+    if not name or name.endswith(("/", os.sep)) or Path(f"{name}{suffix}").is_dir():
+        raise UserError(f"--export_name {export_name!r} must name a file (with or without {suffix}), not a folder")
+    if name.endswith(tuple(SUFFIXES.values())):
+        raise UserError(f"--export_name {export_name!r} has not the suffix of --export_format {export_format}: change "
+                        "one of them")
+    return Path(f"{name}{suffix}")
+
+
+def describe(config: Config, record: ModelRecord | None) -> Manifest:
+    """The manifest that the settings ask for; outputs and SHA-256 are filled in by export_model.
+
+    Normalisation and categories are those that the network was trained with, where the checkpoint tells.
+
+    Raises:
+        UserError: fewer output cells than K, a flip test without decoding, a free batch size of a graph that
+            cannot have it, or ONNX without its packages.
+    """
+    data, net, evaluation = config.dataset_config, config.net_config, config.eval_config
+    if record is None:
+        log.warning("warning: %s does not say which categories and normalisation it was trained with: "
+                    "taking those of dataset_config", config.export_load_ckpt)
+    if config.export_deform == "gather" and net.neck != "deform":
+        log.info("--export_deform gather changes nothing: the network has no deformable layers (net_config.neck %s)",
+                 net.neck)
+    source, onnx = record or data, config.export_format == "ONNX"
+    height, width = config.input_res or data.input_res_test
+    require_cells(height, width, evaluation.K)
+    deform = config.export_deform if net.neck == "deform" else "none"
+    _require_batch(config, deform)
+    if evaluation.flip_test and not config.export_decode:
+        raise UserError("eval_config.flip_test averages maps in the graph before decoding: it needs "
+                        "--export_decode true")
+    if height % 32 or width % 32:
+        rows, columns = map_size(height, width)
+        log.warning("warning: input %d x %d is not a multiple of 32: the output map has %d x %d cells of %d pixels and "
+                    "reaches past the image's right and bottom edge; coordinates stay right",
+                    height, width, rows, columns, net.down_ratio)
+    return Manifest(
+        input_name="image" if onnx else "x", input_shape=(config.export_batch_size, 3, height, width),
+        input_dtype="float32", color_order="RGB" if source.to_rgb else "BGR", mean=tuple(source.mean),
+        std=tuple(source.std), down_ratio=net.down_ratio, K=evaluation.K, decode=config.export_decode,
+        cat_spec_wh=net.cat_spec_wh, flip_test=evaluation.flip_test, outputs=(),
+        categories=record.categories if record else categories_from_names(data.coco_classes),
+        preset=record.preset if record else config.preset, sha256="",
+        versions={"mindspore": ms.__version__, **(package_versions() if onnx else {})}, deform=deform)
+
+
+def _require_batch(config: Config, deform: str) -> None:
+    """Raise UserError if any batch size is wanted of a graph that has the number of images in its shapes."""
+    if config.export_batch_size:
+        return
+    fixed = [reason for holds, reason in (
+        (config.export_format != "ONNX", f"{config.export_format} files have one (ONNX need not)"),
+        (config.export_decode, "decoding has one (--export_decode false has none)"),
+        (deform == "gather", "the gathers of deformable layers have one (--export_deform native has none)")) if holds]
+    if fixed:
+        raise UserError("--export_batch_size 0 leaves the batch size open, but " + ", and ".join(fixed) + ": give a "
+                        "number of images")

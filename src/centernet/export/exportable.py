@@ -1,0 +1,72 @@
+"""A network in the form in which it is exported."""
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+from centernet.models.decode import Detect
+from centernet.models.deform_conv import TAPS, DeformConv
+from centernet.models.deform_gather import with_deform_layers
+from centernet.runtimes.manifest import Manifest
+
+
+def as_exported(network: nn.Cell, manifest: Manifest) -> nn.Cell:
+    """The network, with decoding where the manifest says so, in evaluation mode."""
+    cell = Detect(network, manifest.K, manifest.cat_spec_wh, manifest.flip_test) if manifest.decode else network
+    cell.set_train(False)
+    return cell
+
+
+class DeformStandIn(nn.Cell):
+    """A plain convolution in the place, and with all values, of a DeformConv; for exporters that lack the operator.
+
+    It convolves the input and the predicted offsets side by side, so that its node in
+    the exported graph has all that the deformable convolution needs: the kernels are
+    the first Cin channels of its weight, whose name ends in MARK. It computes nothing useful.
+    """
+
+    MARK = "stand_in.weight"
+
+    def __init__(self, layer: DeformConv):
+        super().__init__()
+        out_channels, in_channels = layer.weight.shape[:2]
+        unused = np.zeros((out_channels, 3 * TAPS, 3, 3), np.float32)
+        kernels = np.concatenate([layer.weight.asnumpy(), unused], 1)
+        self.offset = layer.offset
+        self.stand_in = nn.Conv2d(in_channels + 3 * TAPS, out_channels, 3, pad_mode="pad", padding=1, has_bias=True,
+                                  weight_init=Tensor(kernels), bias_init=Tensor(layer.bias.asnumpy()))
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Convolve x and its offsets: (B,Cin,H,W) -> (B,Cout,H,W)."""
+        return self.stand_in(ops.concat((x, self.offset(x)), 1))
+
+
+def with_stand_ins(network: nn.Cell) -> nn.Cell:
+    """A copy of a network with each DeformConv as a DeformStandIn."""
+    return with_deform_layers(network, DeformStandIn)
+
+
+def with_folded_deform_layers(network: nn.Cell) -> nn.Cell:
+    """A copy of a network whose deformable layers include the batch norms that follow them."""
+    network = copy.deepcopy(network)
+    for _, cell in list(network.cells_and_names()):
+        if isinstance(cell, nn.SequentialCell):
+            for index in reversed(range(len(cell) - 1)):
+                if isinstance(cell[index], DeformConv) and isinstance(cell[index + 1], nn.BatchNorm2d):
+                    _fold(cell[index], cell[index + 1])
+                    del cell[index + 1]
+    return network
+
+
+def _fold(layer: DeformConv, norm: nn.BatchNorm2d) -> None:
+    mean, variance, gamma, beta, bias = (value.asnumpy().astype(np.float64) for value in (
+        norm.moving_mean, norm.moving_variance, norm.gamma, norm.beta, layer.bias))
+    scale = gamma / np.sqrt(variance + norm.eps)
+    _set(layer.weight, layer.weight.asnumpy() * scale[:, None, None, None])
+    _set(layer.bias, beta + (bias - mean) * scale)
+
+
+def _set(parameter: Parameter, values: np.ndarray) -> None:
+    parameter.set_data(Tensor(values.astype(np.float32)))

@@ -1,0 +1,76 @@
+"""Write a network as ONNX: MindSpore's exporter, and what its graphs lack.
+
+The exporter writes operator set 11, leaves batch norms as they are and has no
+deformable convolution; onnx_graph repairs that.
+"""
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import mindspore as ms
+from mindspore import nn
+
+from centernet.errors import UserError
+from centernet.export.exportable import as_exported, with_folded_deform_layers, with_stand_ins
+from centernet.models.deform_gather import with_gathers
+from centernet.runtimes.manifest import Manifest
+from centernet.runtimes.onnx_session import require_package
+
+OPSET = 17  # what runtimes since 2022 read
+OPSET_OF_DEFORM_CONV = 19  # the first one that has the operator
+
+
+def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
+    """Write what a manifest describes of a network, raw maps or detections, to a .onnx that onnx.checker passes.
+
+    Raises:
+        UserError: onnx is not installed, or the network has an operator that MindSpore's exporter does not know.
+    """
+    onnx = require_package("onnx")
+    batch, *image = manifest.input_shape
+    cell = as_exported(exportable(network, manifest.deform), manifest)
+    names = (manifest.input_name, *[name for name, _ in manifest.outputs])
+    model = to_onnx(cell, (batch or 1, *image), names, manifest.deform == "native", (0,) if batch == 0 else ())
+    onnx.save(model, str(path))
+
+
+def exportable(network: nn.Cell, deform: str) -> nn.Cell:
+    """The network, or a copy of it whose deformable layers are in a form that MindSpore's exporter knows.
+
+    Args:
+        network: (B,3,H,W) -> raw maps.
+        deform: as in Manifest.
+    """
+    if deform == "gather":
+        return with_gathers(with_folded_deform_layers(network))
+    return with_stand_ins(network) if deform == "native" else network
+
+
+def to_onnx(cell: nn.Cell, shape: tuple[int, ...], names: Sequence[str], stand_ins: bool, open_axes: Sequence[int]):
+    """The onnx.ModelProto of a cell in evaluation mode, passed by onnx.checker.
+
+    Args:
+        cell: with one input; its deformable layers are those of exportable.
+        shape: of the input that the exporter is shown, (B,3,H,W).
+        names: of the input, then of the outputs.
+        stand_ins: whether the cell has stand-ins for deformable convolutions.
+        open_axes: of input and outputs, that may have any size; see finish.
+
+    Raises:
+        UserError: onnx is not installed, or the cell has an operator that MindSpore's exporter does not know.
+    """
+    onnx = require_package("onnx")
+    from centernet.export.onnx_graph import finish
+
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        path = Path(folder) / "model.onnx"  # the exporter refuses many names, e.g. with spaces
+        try:
+            ms.onnx.export(cell, ms.ops.zeros(shape, ms.float32), file_name=str(path))
+        except RuntimeError as error:
+            if "convert map" not in str(error):
+                raise
+            raise UserError(f"--export_format ONNX: {str(error).splitlines()[0]}") from error
+        model = onnx.load(str(path))
+    return finish(model, names, OPSET_OF_DEFORM_CONV if stand_ins else OPSET, open_axes)

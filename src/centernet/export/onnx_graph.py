@@ -1,0 +1,162 @@
+"""Repairs of the ONNX graphs that MindSpore writes: batch norms folded, deformable convolutions, newer operator set."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference, version_converter
+
+from centernet.export.exportable import DeformStandIn
+from centernet.models.deform_conv import TAPS
+
+# Of [x of 9 taps | y of 9 taps | mask logits of 9 taps], the channels that ONNX wants as offsets: (y, x) of each tap.
+OFFSET_CHANNELS = np.stack([np.arange(TAPS) + TAPS, np.arange(TAPS)], 1).ravel()
+MASK_CHANNELS = np.arange(TAPS) + 2 * TAPS
+
+
+def finish(model: ModelProto, names: Sequence[str], opset: int, open_axes: Sequence[int]) -> ModelProto:
+    """The repaired model, passed by onnx.checker with shape inference.
+
+    Args:
+        model: as MindSpore wrote it; changed.
+        names: of the input, then of the outputs.
+        opset: operator set of the result; 19 or later if the model has stand-ins of deformable convolutions.
+        open_axes: whose size is left open, of (B,channels,height,width): 0 for any number of images, 2 and 3 for
+            any height and width; for graphs that do not have them in the shapes of reshapes.
+    """
+    _name(model.graph, names)
+    fold_batch_norms(model.graph)
+    for node in model.graph.node:
+        if node.op_type == "ConvTranspose":  # its pads say the same, and do not fix the number of images
+            _drop_attribute(node, "output_shape")
+    model = version_converter.convert_version(model, opset)
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
+    _resize_by_scales(shape_inference.infer_shapes(model).graph, model.graph)
+    restore_deform_convs(model.graph)
+    _drop_unused(model.graph)
+    for value in (*model.graph.input, *model.graph.output):
+        for axis in open_axes:
+            # Heights and widths are others for input and outputs.
+            value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{axis}" if axis else "batch"
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _name(graph: GraphProto, names: Sequence[str]) -> None:
+    """Name input and outputs. (The exporter's output_names forgets the nodes that read an output.)"""
+    ends = (graph.input[0], *graph.output)
+    renamed = {value.name: name for value, name in zip(ends, names)}
+    for value in ends:
+        value.name = renamed[value.name]
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+
+
+def fold_batch_norms(graph: GraphProto) -> None:
+    """Give convolutions, plain and transposed, grouped or not, the batch norm that alone follows them."""
+    arrays = _initializers(graph)
+    uses = Counter(name for node in graph.node for name in node.input) + Counter(out.name for out in graph.output)
+    made_by = {name: node for node in graph.node for name in node.output}
+    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
+        conv = made_by.get(norm.input[0])
+        if (conv is None or conv.op_type not in ("Conv", "ConvTranspose") or uses[norm.input[0]] > 1
+                or any(uses[name] > 1 or name not in arrays for name in conv.input[1:])):
+            continue
+        gamma, beta, mean, variance = (arrays[name].astype(np.float64) for name in norm.input[1:5])
+        scale = gamma / np.sqrt(variance + _attribute(norm, "epsilon", 1e-5))
+        bias = arrays[conv.input[2]].astype(np.float64) if len(conv.input) > 2 else 0.0
+        weight = arrays[conv.input[1]].astype(np.float64)
+        if conv.op_type == "Conv":
+            weight = weight * scale[:, None, None, None]
+        else:  # (Cin, Cout / groups, h, w): the outputs of a group belong to its inputs alone
+            groups = _attribute(conv, "group", 1)
+            by_group = weight.reshape(groups, -1, *weight.shape[1:]) * scale.reshape(groups, 1, -1, 1, 1)
+            weight = by_group.reshape(weight.shape)
+        if len(conv.input) == 2:
+            conv.input.append(conv.input[1].removesuffix(".weight") + ".bias")
+        _set_initializer(graph, conv.input[1], weight.astype(np.float32))
+        _set_initializer(graph, conv.input[2], (beta + (bias - mean) * scale).astype(np.float32))
+        conv.output[0] = norm.output[0]
+        graph.node.remove(norm)
+    _drop_unused(graph)
+
+
+def restore_deform_convs(graph: GraphProto) -> None:
+    """Put the operator DeformConv, and what makes its inputs, in the place of each stand-in."""
+    arrays = _initializers(graph)
+    made_by = {name: node for node in graph.node for name in node.output}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        if len(node.input) < 2 or not node.input[1].endswith(DeformStandIn.MARK):
+            nodes.append(node)
+            continue
+        features, predicted = made_by[node.input[0]].input
+        place = node.input[1].removesuffix("." + DeformStandIn.MARK)
+        weight = arrays[node.input[1]]
+        _set_initializer(graph, f"{place}.weight", weight[:, :weight.shape[1] - 3 * TAPS])
+        _set_initializer(graph, f"{place}.bias", arrays[node.input[2]])
+        _set_initializer(graph, "deform.offset_channels", OFFSET_CHANNELS)
+        _set_initializer(graph, "deform.mask_channels", MASK_CHANNELS)
+        offset, logits, mask = (f"{place}.{part}" for part in ("offsets", "mask_logits", "mask"))
+        nodes += [helper.make_node("Gather", [predicted, "deform.offset_channels"], [offset], f"{offset}_Gather",
+                                   axis=1),
+                  helper.make_node("Gather", [predicted, "deform.mask_channels"], [logits], f"{logits}_Gather",
+                                   axis=1),
+                  helper.make_node("Sigmoid", [logits], [mask], f"{mask}_Sigmoid"),
+                  helper.make_node("DeformConv", [features, f"{place}.weight", offset, f"{place}.bias", mask],
+                                   list(node.output), f"{place}_DeformConv", kernel_shape=[3, 3], pads=[1, 1, 1, 1])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _resize_by_scales(inferred: GraphProto, graph: GraphProto) -> None:
+    """Let Resize multiply height and width, where the exporter wrote all sizes of its output, images included."""
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+              for value in (*inferred.value_info, *inferred.input, *inferred.output)}
+    for node in graph.node:
+        if node.op_type == "Resize" and len(node.input) == 4:
+            before, after = shapes[node.input[0]], shapes[node.output[0]]
+            scales = f"{node.name}.scales"
+            _set_initializer(graph, scales, np.divide(after, before).astype(np.float32))
+            node.input[:] = [node.input[0], "", scales]
+
+
+def _drop_unused(graph: GraphProto) -> None:
+    """Remove what nothing reads any more: nodes, from the last to the first, and initializers."""
+    wanted = {output.name for output in graph.output}
+    for node in reversed(list(graph.node)):
+        if wanted.isdisjoint(node.output):
+            graph.node.remove(node)
+        else:
+            wanted.update(node.input)
+    kept = [initializer for initializer in graph.initializer if initializer.name in wanted]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _initializers(graph: GraphProto) -> dict[str, np.ndarray]:
+    return {initializer.name: numpy_helper.to_array(initializer) for initializer in graph.initializer}
+
+
+def _set_initializer(graph: GraphProto, name: str, values: np.ndarray) -> None:
+    """Replace an initializer, or add it."""
+    tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
+    for initializer in graph.initializer:
+        if initializer.name == name:
+            initializer.CopyFrom(tensor)
+            return
+    graph.initializer.append(tensor)
+
+
+def _attribute(node: NodeProto, name: str, default: float) -> float:
+    return next((helper.get_attribute_value(found) for found in node.attribute if found.name == name), default)
+
+
+def _drop_attribute(node: NodeProto, name: str) -> None:
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)

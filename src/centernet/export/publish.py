@@ -1,0 +1,100 @@
+"""Write a checkpoint's network as a model file with its manifest, proven equal before it is published."""
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from centernet.errors import UserError
+from centernet.export import mindir, onnx
+from centernet.export.compare import TOLERANCE, largest_difference, largest_difference_of_detections
+from centernet.export.exportable import as_exported
+from centernet.runtimes.exported import load_graph
+from centernet.runtimes.manifest import Manifest, file_sha256, manifest_path, write_manifest
+
+WRITERS = {".mindir": mindir.write, ".onnx": onnx.write}
+
+
+def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
+    """Export, load the file again, compare it with the network on a random input, and only then publish it.
+
+    The network that is compared with is always the given one, whatever form its layers take in the file,
+    and the file is run by what runs it in inference.
+
+    Args:
+        network: (B,3,H,W) -> raw hm, wh[, reg], with its weights.
+        manifest: what to export, from describe.
+        target: NAME.mindir or NAME.onnx; it and its manifest are replaced at the very end.
+
+    Returns:
+        The largest difference of the outputs, see largest_difference.
+
+    Raises:
+        UserError: the folder cannot be written, or the exported model's output differs; nothing is published then.
+    """
+    _require_finite(network)
+    batch, *image = manifest.input_shape
+    x = np.random.default_rng(0).standard_normal((batch or 2, *image), np.float32)
+    expected = outputs_of(as_exported(network, manifest), x)
+    described = with_outputs(manifest, expected)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+            partial = Path(folder) / f"model{target.suffix}"
+            WRITERS[target.suffix](network, described, partial)
+            error = require_equal(load_graph(partial)(x), expected, manifest.decode)
+            publish(partial, described, target)
+    except OSError as error:
+        raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
+    return error
+
+
+def with_outputs(manifest: Manifest, outputs: list[np.ndarray]) -> Manifest:
+    """The manifest with name and shape of each output."""
+    names = ("detections",) if manifest.decode else ("hm", "wh", "reg")
+    return dataclasses.replace(manifest, outputs=tuple(
+        (name, (manifest.input_shape[0], *output.shape[1:])) for name, output in zip(names, outputs)))
+
+
+def publish(partial: Path, manifest: Manifest, target: Path) -> None:
+    """Move a finished model file to its place, sealed by the SHA-256 in the manifest beside it."""
+    partial.chmod(0o644)
+    sealed = dataclasses.replace(manifest, sha256=file_sha256(partial))
+    # A reader between the two steps sees a SHA-256 that does not fit, never a wrong manifest.
+    os.replace(partial, target)
+    layer_report(target).unlink(missing_ok=True)  # an earlier model's
+    write_manifest(sealed, manifest_path(target))
+
+
+def layer_report(target: Path) -> Path:
+    """The file beside an 8-bit model that lists the errors of its layers."""
+    return target.with_suffix(".layers.json")
+
+
+def require_equal(found: list[np.ndarray], expected: list[np.ndarray], decoded: bool) -> float:
+    """The largest difference of outputs from the expected ones; UserError if it is too large, or NaN."""
+    measure = largest_difference_of_detections if decoded else largest_difference
+    difference = float(np.max([*map(measure, found, expected)]))  # NaN where one is; Python's max may pass over it
+    if not difference <= TOLERANCE:
+        raise UserError(f"the exported model's output differs from the checkpoint's by {difference:.2e} (allowed: "
+                        f"{TOLERANCE:.0e}); nothing was written")
+    return difference
+
+
+def _require_finite(network: nn.Cell) -> None:
+    """Raise UserError if a weight is NaN or infinite; the output need not show it, as ReLU may turn NaN into 0."""
+    for parameter in network.get_parameters():
+        if not np.isfinite(parameter.asnumpy()).all():
+            raise UserError(f"the checkpoint's {parameter.name} holds NaN or infinite values, its training diverged: "
+                            "export an earlier checkpoint; nothing was written")
+
+
+def outputs_of(cell: nn.Cell, x: np.ndarray) -> list[np.ndarray]:
+    """The outputs of a cell for a float32 batch (B,3,H,W)."""
+    found = cell(ms.Tensor(x))
+    return [output.asnumpy() for output in (found if isinstance(found, tuple) else (found,))]

@@ -1,0 +1,81 @@
+"""A .onnx with float16 weights and feature maps from a float32 one.
+
+Images, the heads' last convolutions, hm, wh, reg and all of the decode stay float32: float16's 11 bits are too few
+for logits of small scores and for positions beyond 2048 cells. So does arithmetic on the sampling positions of
+deformable layers that are written as gathers.
+"""
+from __future__ import annotations
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from centernet.errors import UserError
+from centernet.export.quantization.layer_roles import find_roles, name_nodes
+
+LARGEST = float(np.finfo(np.float16).max)
+# Inputs of a node that are float tensors; the others are sizes and indices.
+FLOAT_INPUTS = {"Conv": (0, 1, 2), "ConvTranspose": (0, 1, 2), "DeformConv": (0, 1, 2, 3, 4), "Pad": (0, 2),
+                "Relu": (0,), "MaxPool": (0,), "Resize": (0,)}
+
+
+def to_half(model: ModelProto) -> ModelProto:
+    """The float16 form of a float32 model; the given one is left as it is.
+
+    Raises:
+        UserError: a weight is beyond what float16 holds.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    name_nodes(result)
+    graph, roles = result.graph, find_roles(result)
+    half_nodes = roles.features - roles.last
+    made = {name for node in graph.node if node.name in half_nodes for name in node.output}
+    weights = {initializer.name: initializer for initializer in graph.initializer}
+    nodes: list[NodeProto] = []
+    present: set[str] = set()  # tensors that there are in the other precision too
+    for node in graph.node:
+        floats = FLOAT_INPUTS.get(node.op_type, range(len(node.input))) if node.name in half_nodes else ()
+        for index, name in enumerate(node.input):
+            wants_half = index in floats
+            if name and wants_half != (name in made) and name not in present:
+                if wants_half and name in weights:
+                    graph.initializer.append(_half_weight(weights[name]))
+                    present.add(name)
+                elif wants_half or name in made:
+                    nodes.append(_cast(name, wants_half))
+                    present.add(name)
+            if name and wants_half:
+                node.input[index] = _half(name)
+        if node.name in half_nodes:
+            node.output[:] = [_half(name) for name in node.output]
+        nodes.append(node)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    _drop_unused_weights(result)
+    return result
+
+
+def _half(name: str) -> str:
+    return f"{name}.half"
+
+
+def _cast(name: str, to_half: bool) -> NodeProto:
+    ends = ([name], [_half(name)]) if to_half else ([_half(name)], [name])
+    kind = TensorProto.FLOAT16 if to_half else TensorProto.FLOAT
+    return helper.make_node("Cast", *ends, f"{ends[1][0]}_Cast", to=kind)
+
+
+def _half_weight(weight: TensorProto) -> TensorProto:
+    values = numpy_helper.to_array(weight)
+    largest = float(np.abs(values).max(initial=0))
+    if not largest <= LARGEST:
+        raise UserError(f"--precision fp16: {weight.name} holds {largest:.3g}, float16 ends at {LARGEST:.0f}: export "
+                        "with --precision fp32")
+    return numpy_helper.from_array(values.astype(np.float16), _half(weight.name))
+
+
+def _drop_unused_weights(model: ModelProto) -> None:
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [initializer for initializer in model.graph.initializer if initializer.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)

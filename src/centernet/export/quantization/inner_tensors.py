@@ -1,0 +1,37 @@
+"""Run a model and look at tensors inside it."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnxruntime
+from onnx import ModelProto, TensorProto, helper
+
+from centernet.export.quantization.calibration import Run
+from centernet.runtimes.onnx_session import threads
+
+
+def run_inner(model: ModelProto, tensors: Iterable[str], exact: bool = False) -> Run:
+    """A function that runs a model on images and gives the named ones of these float32 tensors.
+
+    Args:
+        model: the model.
+        tensors: names that may be asked for.
+        exact: add 8-bit products without saturation also on x86 processors without VNNI, where that is slower.
+    """
+    opened = ModelProto()
+    opened.CopyFrom(model)
+    present = {output.name for output in opened.graph.output}
+    opened.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+                               for name in tensors if name not in present)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", str(int(exact)))
+    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    source = session.get_inputs()[0].name
+
+    def run(names: Sequence[str], images: np.ndarray) -> list[np.ndarray]:
+        return session.run(list(names), {source: images})
+
+    return run

@@ -1,0 +1,155 @@
+"""Export a network as ONNX in float16 or 8 bits: from the float32 file, and published only if it detects as well."""
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from mindspore import nn
+from onnx import ModelProto
+
+from centernet.config.schema import Config
+from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.detection.postprocess import write_json
+from centernet.detection.transform import prepare_image
+from centernet.errors import UserError
+from centernet.evaluation.detect import read_image
+from centernet.evaluation.pictures import SUFFIXES
+from centernet.export.publish import export_model, layer_report, publish
+from centernet.export.quantization.calibration import Inputs
+from centernet.export.quantization.float16 import to_half
+from centernet.export.quantization.layer_error import LayerError, layer_errors, saturation_loss, table
+from centernet.export.quantization.quantize import Int8Options, quantize
+from centernet.export.quantization.side_by_side import average_precision
+from centernet.runtimes.exported import ExportedBackend, load_graph
+from centernet.runtimes.manifest import Manifest
+
+log = logging.getLogger("centernet")
+
+REPORT_IMAGES = 8       # of the layer-error report
+SATURATION_LIMIT = 1.0  # dB that saturating sums may add to a layer's error without a warning
+
+
+def export_reduced(config: Config, network: nn.Cell, manifest: Manifest, target: Path) -> float:
+    """Export in config.precision; for int8 with NAME.layers.json, the error of each layer, beside it.
+
+    Args:
+        config: precision, calibration and gate.
+        network, manifest, target: as for export_model.
+
+    Returns:
+        The largest difference of the float32 file's outputs from the network's.
+
+    Raises:
+        UserError: no calibration image, an AP lower than the gate allows, or export_model's; nothing is published.
+    """
+    gate = _gate_dataset(config)
+    images = find_calibration_images(config) if config.precision == "int8" else []
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
+            full, partial, reduced = (Path(folder) / f"{name}.onnx" for name in ("fp32", "partial", "reduced"))
+            difference = export_model(network, manifest, full)
+            outputs = ExportedBackend(full).manifest.outputs
+            described = dataclasses.replace(
+                manifest, outputs=outputs, precision=config.precision, calibration_images=len(images),
+                calibration_method=config.calibration_method if images else "")
+            model, errors = _reduce(config, manifest, onnx.load(str(full)), images)
+            onnx.save(model, str(partial))
+            _require_finite(partial, manifest)
+            publish(partial, described, reduced)
+            if gate is not None:
+                require_ap(full, reduced, gate, config)
+            before, after = full.stat().st_size, reduced.stat().st_size
+            publish(reduced, described, target)
+    except OSError as error:
+        raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
+    if errors:
+        write_json(layer_report(target), [dataclasses.asdict(error) for error in errors])
+        log.info("error of the layers on %d images (SQNR of each output, with what it inherits), also in %s:\n%s",
+                 min(REPORT_IMAGES, len(images)), layer_report(target).name, table(errors))
+    log.info("%s: %.1f MB, fp32 has %.1f MB", config.precision, after / 1e6, before / 1e6)
+    return difference
+
+
+def _reduce(config: Config, manifest: Manifest, model: ModelProto,
+            images: list[Path]) -> tuple[ModelProto, list[LayerError]]:
+    if config.precision == "fp16":
+        return to_half(model), []
+    log.info("calibrating with %s on %d images of %s", config.calibration_method, len(images), config.calibration_data)
+    options = Int8Options(config.calibration_method, config.calibration_percentile, config.quantize_first_layer,
+                          config.quantize_heads, config.quantize_reduce_range)
+    quantized = quantize(model, calibration_inputs(images, manifest), options)
+    some = calibration_inputs(images[:REPORT_IMAGES], manifest)
+    errors, without_saturation = (layer_errors(model, quantized, some, exact) for exact in (False, True))
+    if (loss := saturation_loss(errors, without_saturation)) > SATURATION_LIMIT:
+        log.warning("warning: this processor has no VNNI, and sums of 8-bit products saturate on it: the error of a "
+                    "layer is %.1f dB larger than with exact sums. Export with --quantize_reduce_range true", loss)
+    return quantized, errors
+
+
+def find_calibration_images(config: Config) -> list[Path]:
+    """config.calibration_images files of config.calibration_data, evenly picked by name; UserError without any."""
+    folder = Path(config.calibration_data)
+    if not folder.is_dir():
+        raise UserError(f"--calibration_data {folder}: there is no such folder")
+    found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UserError(f"--calibration_data {folder}: there is no image ({', '.join(SUFFIXES)}) in this folder; name "
+                        "one with some hundred images like those to come, such as train2017")
+    count = min(config.calibration_images, len(found))
+    if count < config.calibration_images:
+        log.warning("warning: --calibration_data %s has %d images, --calibration_images asks for %d", folder, count,
+                    config.calibration_images)
+    return [found[position * len(found) // count] for position in range(count)]
+
+
+def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
+    """Batches of images, prepared as evaluation prepares them for this model; the last is filled up.
+
+    Raises:
+        UserError: when they are read, if a file is no whole image.
+    """
+    batch, _, height, width = manifest.input_shape
+    size = batch or 1
+
+    def prepare(path: Path) -> np.ndarray:
+        return prepare_image(read_image(path), 1.0, False, 0, (height, width), manifest.mean, manifest.std,
+                             manifest.color_order == "RGB", manifest.down_ratio)[0]
+
+    def batches() -> Iterator[tuple[np.ndarray, int]]:
+        for first in range(0, len(paths), size):
+            images = [prepare(path) for path in paths[first:first + size]]
+            yield np.stack(images + images[-1:] * (size - len(images))), len(images)
+
+    return batches
+
+
+def _gate_dataset(config: Config) -> CocoDataset | None:
+    if config.max_ap_drop < 0:
+        return None
+    return read_coco(*locate(config.data_dir, "val", config.annotation_file, config.image_dir))
+
+
+def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:
+    """Log the AP of both models; UserError if the reduced one's is lower by more than config.max_ap_drop."""
+    before, after = (average_precision(ExportedBackend(path), dataset, config.eval_config, config.num_workers).AP
+                     for path in (full, reduced))
+    log.info("AP of %s: %.4f, of fp32: %.4f (%+.4f; a drop of %g is allowed)", config.precision, after, before,
+             after - before, config.max_ap_drop)
+    if before - after > config.max_ap_drop:
+        raise UserError(f"--max_ap_drop {config.max_ap_drop:g}: AP falls by {before - after:.4f}, from {before:.4f} to "
+                        f"{after:.4f}; nothing was written. Try another --calibration_method, more "
+                        "--calibration_images, or leave --quantize_heads and --quantize_first_layer false")
+
+
+def _require_finite(path: Path, manifest: Manifest) -> None:
+    batch, *image = manifest.input_shape
+    outputs = load_graph(path)(np.random.default_rng(0).standard_normal((batch or 1, *image), np.float32))
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise UserError("the model's output is not finite: its feature maps are beyond what float16 holds (65504). "
+                        "Export with --precision fp32")

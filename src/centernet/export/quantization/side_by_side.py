@@ -1,0 +1,153 @@
+"""Forms of one model side by side: size, speed and average precision, in one table.
+
+    python -m centernet.export.quantization.side_by_side fp32.onnx fp16.onnx int8.onnx --data_dir /path/to/coco
+"""
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from centernet.config.load import load_config
+from centernet.config.schema import EvalConfig
+from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.detection.postprocess import to_coco_results, write_json
+from centernet.detection.transform import prepare_image
+from centernet.errors import UserError
+from centernet.evaluation.detect import detect_dataset, read_image
+from centernet.evaluation.metrics import Metrics, evaluate_results
+from centernet.evaluation.prepared_set import require_same_labels
+from centernet.runtimes.exported import ExportedBackend
+from centernet.runtimes.manifest import Manifest
+from centernet.runtimes.onnx_session import require_package, threads
+
+WARM_UP = 2  # runs that are not timed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model; milliseconds are of the model alone, the median of the timed runs, for one image."""
+
+    model: str
+    precision: str
+    calibration: str
+    megabytes: float
+    milliseconds: float
+    AP: float
+    AP50: float
+
+
+def average_precision(backend: ExportedBackend, dataset: CocoDataset, evaluation: EvalConfig,
+                      num_workers: int = 2) -> Metrics:
+    """COCO's metrics of an exported model; UserError if the data set has other categories."""
+    require_same_labels(dataset.annotation_file, backend.manifest, "the model")
+    detections = detect_dataset(backend, dataset, evaluation, backend.fixed_shape[1:], num_workers)
+    results = [row for image_id, boxes in detections.items()
+               for row in to_coco_results(image_id, boxes, backend.categories)]
+    return evaluate_results(dataset.annotation_file, results, backend.categories, detections)
+
+
+def milliseconds(paths: Sequence[Path], batches: Sequence[np.ndarray], repeats: int) -> list[float]:
+    """Median time of each model for one image, in ms, of what is in the file alone.
+
+    The models take turns at every run, so that what else the machine does meets all of them alike. Threads that
+    wait are put to sleep: spinning, those of one model would hold up the others.
+
+    Args:
+        paths: the .onnx files.
+        batches: for each model, float32 (B,3,H,W), normalised as it wants.
+        repeats: timed runs of each.
+    """
+    sessions = [_waiting_session(path) for path in paths]
+    seconds: list[list[float]] = [[] for _ in sessions]
+    for _ in range(WARM_UP + repeats):
+        for times, session, images in zip(seconds, sessions, batches):
+            feed = {session.get_inputs()[0].name: images}
+            start = time.perf_counter()
+            session.run(None, feed)
+            times.append(time.perf_counter() - start)
+    return [1000 * statistics.median(times[WARM_UP:]) / len(images) for times, images in zip(seconds, batches)]
+
+
+def _waiting_session(path: Path):
+    runtime = require_package("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def batch_of(backend: ExportedBackend, dataset: CocoDataset, batch_size: int) -> np.ndarray:
+    """The first images of a data set, over again if they are too few: float32 (B,3,H,W) as the model wants them."""
+    paths = [image.path for image in dataset.images[:batch_size]]
+    images = [prepare_image(read_image(path), 1.0, False, 0, backend.fixed_shape[1:], backend.mean, backend.std,
+                            backend.to_rgb, backend.down_ratio)[0] for path in paths]
+    return np.stack([images[position % len(images)] for position in range(batch_size)])
+
+
+def compare(paths: Sequence[Path], dataset: CocoDataset, evaluation: EvalConfig, batch_size: int,
+            repeats: int) -> list[Row]:
+    """Measure models; UserError if one cannot be run, or its categories are not the data set's."""
+    backends = [ExportedBackend(path) for path in paths]
+    batches = [batch_of(backend, dataset, backend.fixed_shape[0] or batch_size) for backend in backends]
+    times = milliseconds(paths, batches, repeats)
+    metrics = [average_precision(backend, dataset, evaluation) for backend in backends]
+    return [Row(path.name, backend.manifest.precision, calibration(backend.manifest), path.stat().st_size / 1e6, time_,
+                found.AP, found.AP50) for path, backend, time_, found in zip(paths, backends, times, metrics)]
+
+
+def calibration(manifest: Manifest) -> str:
+    """How an 8-bit model was calibrated, in short."""
+    count = manifest.calibration_images
+    return f"{manifest.calibration_method}, {count} images" if count else "-"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Lines of text."""
+    width = max(len(row.model) for row in rows)
+    lines = [f"{'model':<{width}}  precision  calibration                MB  ms/image     AP   AP50"]
+    lines += [f"{row.model:<{width}}  {row.precision:<9}  {row.calibration:<22}  {row.megabytes:5.1f}  "
+              f"{row.milliseconds:8.2f}  {row.AP:.3f}  {row.AP50:.3f}" for row in rows]
+    return "\n".join(lines)
+
+
+def count(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, found {text!r}")
+    return int(text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table, return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", type=Path, nargs="+", metavar="NAME.onnx")
+    parser.add_argument("--data_dir", default="", help="annotated COCO data set: annotations/ and val2017/")
+    parser.add_argument("--annotation_file", default="", help="or, with --image_dir, a data set of another layout")
+    parser.add_argument("--image_dir", default="", help="folder that the annotation file's image names are below")
+    parser.add_argument("--batch_size", type=count, default=1, help="images in a timed run, if a model leaves it open")
+    parser.add_argument("--repeats", type=count, default=20, help="timed runs of each model")
+    parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
+    arguments = parser.parse_args(argv)
+    try:
+        dataset = read_coco(*locate(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir))
+        rows = compare(arguments.models, dataset, load_config("eval", [], "").eval_config, arguments.batch_size,
+                       arguments.repeats)
+        if arguments.output:
+            write_json(arguments.output, [asdict(row) for row in rows])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

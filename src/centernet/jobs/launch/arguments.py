@@ -1,0 +1,209 @@
+"""What the scripts of scripts/ are given: arguments by position, flags, environment variables, configuration.
+
+A value comes from the argument at its position, else from its flag, else from its environment variable,
+else from the file given by --config_path, else from default_config.yaml. What is then missing is listed at once.
+"""
+from __future__ import annotations
+
+import argparse
+import configparser
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from centernet.config.load import load_config
+from centernet.config.schema import Config
+from centernet.errors import UserError
+from centernet.jobs.launch.preflight import ascend_devices
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument known by its position."""
+
+    name: str
+    key: str             # of the configuration and the flag
+    what: str
+    needed: bool = True
+    instead: tuple[str, ...] = ()  # keys that together make it superfluous
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that may hold it."""
+        return self.key.upper()
+
+
+FILES = "default_config.yaml or the file of --config_path"
+OWN_LAYOUT = ("annotation_file", "image_dir")
+DEVICE = Argument("DEVICE_ID", "device_id", "the device's number")
+SHARDS = Argument("MINDRECORD_DIR", "mindrecord_dir", "the folder of the shards")
+START = Argument("LOAD_CHECKPOINT_PATH", "load_checkpoint_path", "a checkpoint to start from", needed=False)
+TABLE = Argument("RANK_TABLE_FILE", "rank_table_file", "the rank table", needed=False)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the scripts: the entry that it starts, and its arguments in their order."""
+
+    entry: str
+    arguments: tuple[Argument, ...]
+
+
+KINDS = {
+    "convert": Kind("dataset", (
+        Argument("COCO_DATASET_DIR", "coco_data_dir", "the folder of the COCO-format data set", instead=OWN_LAYOUT),
+        Argument("MINDRECORD_DATASET_DIR", "mindrecord_dir", "the folder that the shards go to"))),
+    "train": Kind("train", (DEVICE, SHARDS, START)),
+    "distribute": Kind("train", (SHARDS, TABLE, START)),
+    "eval": Kind("eval", (
+        DEVICE, Argument("RUN_MODE", "run_mode", "val or test"),
+        Argument("DATA_DIR", "data_dir", "the folder of the COCO-format data set", instead=OWN_LAYOUT),
+        Argument("LOAD_CHECKPOINT_PATH", "load_checkpoint_path", "the checkpoint to evaluate"))),
+}
+# The launcher's own flags, all optional: name -> type.
+OPTIONS = {"log_root": str}
+GROUP_OPTIONS = {"rank_table_file": str, "server_id": str, "device_num": int, "worker_num": int,
+                 "local_worker_num": int, "node_rank": int, "master_addr": str, "master_port": int,
+                 "hyper_parameter_config_dir": str}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Everything that a script was given, checked."""
+
+    config: Config
+    flags: tuple[str, ...]            # for the entry; they say all that the arguments and variables said
+    options: dict[str, str | int]     # the launcher's own, those that were given
+    foreground: bool
+
+
+def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) -> Arguments:
+    """Read the words after a script's name.
+
+    Args:
+        name: a key of KINDS.
+        words: positional arguments, then flags.
+        environment: of the process.
+
+    Raises:
+        UserError: wrong, contradicting or missing arguments.
+    """
+    kind = KINDS[name]
+    options, foreground, words = _split_options(words, environment, OPTIONS | GROUP_OPTIONS if name == "distribute"
+                                                else OPTIONS)
+    placed, flags = _split_places(kind, words)
+    if TABLE.key in placed and TABLE in kind.arguments:
+        options[TABLE.key] = placed.pop(TABLE.key)
+    if "hyper_parameter_config_dir" in options:
+        flags = [*read_hyper_parameters(str(options.pop("hyper_parameter_config_dir"))), *flags]
+    leading = []
+    for argument in (*kind.arguments, Argument("DEVICE_TARGET", "device_target", "Ascend or CPU")):
+        if argument == TABLE:
+            continue
+        value = placed.get(argument.key, "")
+        if value and is_given(flags, argument.key):
+            raise UserError(f"{argument.name} is given twice: as the argument {value} and as --{argument.key}")
+        value = value or ("" if is_given(flags, argument.key) else environment.get(argument.variable, ""))
+        if value:
+            leading += [f"--{argument.key}", value]
+    config = load_config(kind.entry, [*leading, *flags], "")
+    _require(kind, config, options)
+    return Arguments(config, (*leading, *flags), options, foreground)
+
+
+def is_given(flags: list[str] | tuple[str, ...], key: str) -> bool:
+    """Whether --key is among command line words."""
+    return any(word == f"--{key}" or word.startswith(f"--{key}=") for word in flags)
+
+
+def read_hyper_parameters(path: str) -> list[str]:
+    """Flags of train.py from the section [config] of an .ini file; quotes around values and empty values fall away.
+
+    Raises:
+        UserError: it is unreadable, has no such section, or names what train.py does not know.
+    """
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # keys are case-sensitive: train_config.Adam.weight_decay
+    try:
+        parser.read_string(Path(path).read_text(encoding="utf-8"), path)
+        values = dict(parser["config"])
+    except OSError as error:
+        raise UserError(f"--hyper_parameter_config_dir {path}: {error.strerror or error}") from error
+    except (configparser.Error, UnicodeDecodeError, KeyError) as error:
+        raise UserError(f"--hyper_parameter_config_dir {path} is no .ini file with a section [config]: "
+                        f"{str(error).splitlines()[0]}") from error
+    flags = []
+    for key, raw in values.items():
+        value = raw.strip("'\"")
+        if key in ("distribute", "device_id", "device_num") and (key, value.lower()) != ("distribute", "true"):
+            raise UserError(f"{path}: {key} is decided by the launcher: remove it")
+        if value and key != "distribute":
+            flags += [f"--{key}", *value.split()]
+    try:
+        load_config("train", flags, "")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return flags
+
+
+def _split_options(words: list[str], environment: Mapping[str, str],
+                   options: dict[str, type]) -> tuple[dict[str, str | int], bool, list[str]]:
+    """The launcher's own flags (or their environment variables), --foreground, and the other words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--foreground", action="store_true")
+    for name in options:
+        parser.add_argument(f"--{name}", default=environment.get(name.upper(), ""))
+    try:
+        known, rest = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
+    given = {name: getattr(known, name) for name in options if getattr(known, name)}
+    for name, value in given.items():
+        if options[name] is int:
+            if not value.isdecimal():
+                raise UserError(f"--{name} (or the environment variable {name.upper()}) must be a number, found "
+                                f"{value!r}")
+            given[name] = int(value)
+            if name in ("device_num", "worker_num", "local_worker_num") and not given[name]:
+                raise UserError(f"--{name} (or the environment variable {name.upper()}) must be at least 1, found 0")
+    return given, known.foreground, rest
+
+
+def _split_places(kind: Kind, words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Values by key of the words before the first flag, and the flags; "" stands for what is not given."""
+    count = next((number for number, word in enumerate(words) if word.startswith("--")), len(words))
+    values, places = words[:count], list(kind.arguments)
+    if values and values[0] in ("val", "test") and places[0] == DEVICE:
+        places = places[1:]  # the short form: the mode without the device
+    if len(values) > len(places):
+        raise UserError(f"too many arguments, {' '.join(values[len(places):])!r} is one more than "
+                        f"{' '.join(argument.name for argument in places)}; flags start with --")
+    placed = {argument.key: value for argument, value in zip(places, values) if value}
+    device, mode = placed.get("device_id", "0"), placed.get("run_mode", "val")
+    if not device.isdecimal():
+        raise UserError(f"DEVICE_ID must be a number, found {device!r}; the arguments are "
+                        f"{' '.join(argument.name for argument in kind.arguments)}")
+    if mode not in ("val", "test"):
+        raise UserError(f"RUN_MODE must be val or test, found {mode!r}; the arguments are "
+                        f"{' '.join(argument.name for argument in kind.arguments)}")
+    return placed, words[count:]
+
+
+def _require(kind: Kind, config: Config, options: dict[str, str | int]) -> None:
+    """UserError with everything that is needed and was not given."""
+    missing = []
+    for position, argument in enumerate(kind.arguments, 1):
+        if not argument.needed or argument == TABLE or getattr(config, argument.key) != "":
+            continue
+        if argument.instead and all(getattr(config, key) for key in argument.instead):
+            continue
+        missing.append(f"{argument.name}, {argument.what}: argument {position}, or --{argument.key}, or the "
+                       f"environment variable {argument.variable}, or {argument.key} in {FILES}")
+    if TABLE in kind.arguments and not (options.keys() & {TABLE.key, "worker_num", "device_num"}
+                                        or config.device_num > 1 or ascend_devices()):
+        missing.append("the number of devices, as this server shows no Ascend device to count: --device_num, or the "
+                       f"environment variable DEVICE_NUM, or device_num above 1 in {FILES}; or else a rank table: "
+                       f"argument 2, or the environment variable {TABLE.name} (on CPU also set DEVICE_TARGET=CPU)")
+    if missing:
+        listed = "\n  - ".join(missing)
+        raise UserError(f"{len(missing)} thing{'s are' if len(missing) > 1 else ' is'} missing:\n  - {listed}")

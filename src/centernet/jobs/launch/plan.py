@@ -1,0 +1,149 @@
+"""The plan of a distributed training: each rank's environment, command, cores and folder. Pure: nothing is started.
+
+Three ways to form the group, by what is known:
+- a rank table and Ascend: HCCL reads the table, each rank only needs its own number;
+- a rank table and CPU, where there is no HCCL: MindSpore's dynamic cluster, formed through a scheduler process;
+- no rank table: the same cluster, started by MindSpore's own launcher, msrun.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from centernet.jobs.launch.rank_table import Rank, RankTable
+
+# What launchers tell their processes. Leftovers of another launch must not reach the processes of this one.
+GROUP_VARIABLES = ("RANK_TABLE_FILE", "MINDSPORE_HCCL_CONFIG_PATH", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "SERVER_ID",
+                   "MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_TOPO_TIMEOUT")
+TIME_OUT = 1200  # seconds that ranks wait for each other, e.g. while one still compiles
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all ranks have in common."""
+
+    command: tuple[str, ...]  # Python, the program, and flags that are the same for all
+    target: str               # Ascend or CPU
+    log_root: str = ""        # where the LOG folders are; "" is the current folder
+    own_checkpoints: bool = True  # False: the command itself says where checkpoints go
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The servers of a training without a rank table, as msrun counts them."""
+
+    worker_num: int
+    local_worker_num: int
+    node_rank: int = 0
+    master_addr: str = "127.0.0.1"
+    master_port: int = 8118
+
+    @property
+    def has_scheduler(self) -> bool:
+        """Whether the cluster's scheduler runs on this server."""
+        return self.node_rank == 0
+
+
+@dataclass(frozen=True)
+class RankPlan:
+    """One process of this server."""
+
+    name: str                    # "rank 3", "scheduler"
+    device: int
+    folder: str                  # its LOG folder
+    environment: dict[str, str]  # variables that are set beside the caller's
+    command: tuple[str, ...]
+    cores: tuple[int, ...] = ()  # CPUs that it is bound to; none: all
+    log_name: str = "training_log.txt"
+
+    @property
+    def log_file(self) -> str:
+        """Where standard output and errors go."""
+        return str(PurePath(self.folder, self.log_name))
+
+
+def plan_rank_table(table: RankTable, server: str, job: Job, cpus: Sequence[int], environment: Mapping[str, str],
+                    master_addr: str = "", port: int = 8118) -> tuple[RankPlan, ...]:
+    """The ranks of one server of a rank table, and the scheduler where one is needed.
+
+    Args:
+        table, server: the table and which of its servers this one is.
+        job: what all ranks run.
+        cpus: this server's CPUs; each rank gets an equal share.
+        environment: the caller's; values that a user may set there are kept.
+        master_addr, port: of the scheduler, for CPU only; by default the first server, or this one if it is alone.
+    """
+    ranks, size = table.on_server(server), len(table.ranks)
+    if job.target == "CPU":
+        master = master_addr or ("127.0.0.1" if len(table.servers) == 1 else table.servers[0])
+        nodes = Nodes(size, len(ranks), table.servers.index(server), master, port)
+        plans = [_rank_plan(rank, size, job, cores, _cluster(nodes, rank.rank))
+                 for rank, cores in zip(ranks, core_shares(cpus, len(ranks)))]
+        return (*plans, scheduler_plan(nodes, job)) if nodes.has_scheduler else tuple(plans)
+    shared = {"RANK_TABLE_FILE": table.path,
+              "HCCL_CONNECT_TIMEOUT": environment.get("HCCL_CONNECT_TIMEOUT", str(TIME_OUT))}
+    if len(table.servers) > 1:
+        shared["SERVER_ID"] = str(table.servers.index(server))
+    return tuple(_rank_plan(rank, size, job, cores, shared)
+                 for rank, cores in zip(ranks, core_shares(cpus, len(ranks))))
+
+
+def plan_msrun(nodes: Nodes, job: Job, cpus: Sequence[int]) -> tuple[RankPlan, ...]:
+    """The ranks that msrun shall start on this server; msrun adds the variables of its cluster."""
+    first = nodes.node_rank * nodes.local_worker_num
+    return tuple(_rank_plan(Rank(first + local, local, "", ""), nodes.worker_num, job, cores, {})
+                 for local, cores in enumerate(core_shares(cpus, nodes.local_worker_num)))
+
+
+def msrun_command(nodes: Nodes, python: str, log_dir: str, worker: Sequence[str]) -> tuple[str, ...]:
+    """The command that starts msrun; worker is what it runs for each rank, without the Python before it."""
+    return (python, "-m", "mindspore.parallel.cluster.run", f"--worker_num={nodes.worker_num}",
+            f"--local_worker_num={nodes.local_worker_num}", f"--master_addr={nodes.master_addr}",
+            f"--master_port={nodes.master_port}", f"--node_rank={nodes.node_rank}", f"--log_dir={log_dir}",
+            f"--cluster_time_out={TIME_OUT}", "--join=True", "--tail_worker_log=-1", *worker)
+
+
+def scheduler_plan(nodes: Nodes, job: Job) -> RankPlan:
+    """The process that forms the cluster; it runs the same program, which stays within init()."""
+    folder = str(PurePath(job.log_root, "LOG_scheduler"))
+    variables = {**_cluster(nodes, 0), "MS_ROLE": "MS_SCHED", "RANK_ID": "0", "RANK_SIZE": str(nodes.worker_num),
+                 **_logging(folder)}
+    del variables["MS_NODE_ID"]
+    command = (*job.command, "--distribute", "true", "--device_num", str(nodes.worker_num))
+    return RankPlan("scheduler", 0, folder, variables, command)
+
+
+def plan_standalone(name: str, device: int, job: Job, log_name: str) -> RankPlan:
+    """A process that belongs to no group."""
+    folder = str(PurePath(job.log_root, f"LOG{device}"))
+    flags = ("--save_checkpoint_path", str(PurePath(folder, "ckpt_0"))) if job.own_checkpoints else ()
+    return RankPlan(name, device, folder, _logging(folder), (*job.command, *flags), log_name=log_name)
+
+
+def core_shares(cpus: Sequence[int], ranks: int) -> list[tuple[int, ...]]:
+    """Neighbouring CPUs in equal shares, the rest unused; no binding (empty shares) for more ranks than CPUs."""
+    each = len(cpus) // ranks
+    return [tuple(cpus[number * each:(number + 1) * each]) for number in range(ranks)]
+
+
+def _rank_plan(rank: Rank, size: int, job: Job, cores: tuple[int, ...], variables: Mapping[str, str]) -> RankPlan:
+    folder = str(PurePath(job.log_root, f"LOG{rank.device}"))
+    flags = ["--distribute", "true", "--device_num", str(size), "--device_id", str(rank.device)]
+    if job.own_checkpoints:
+        flags += ["--save_checkpoint_path", str(PurePath(folder, f"ckpt_{rank.rank}"))]
+    environment = {"RANK_ID": str(rank.rank), "RANK_SIZE": str(size), "DEVICE_ID": str(rank.device), **variables,
+                   **_logging(folder)}
+    return RankPlan(f"rank {rank.rank}", rank.device, folder, environment, (*job.command, *flags), cores)
+
+
+def _cluster(nodes: Nodes, rank: int) -> dict[str, str]:
+    """Variables of MindSpore's dynamic cluster, as msrun sets them."""
+    return {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank), "MS_WORKER_NUM": str(nodes.worker_num),
+            "MS_SCHED_HOST": nodes.master_addr, "MS_SCHED_PORT": str(nodes.master_port),
+            "MS_TOPO_TIMEOUT": str(TIME_OUT)}
+
+
+def _logging(folder: str) -> dict[str, str]:
+    """MindSpore's own log goes to files, and Python's output is not held back."""
+    return {"GLOG_logtostderr": "0", "GLOG_log_dir": str(PurePath(folder, "ms_log")), "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,108 @@
+"""Checks before a job starts, so that a mistake shows at once and not in the log of a process in the background.
+
+Each function gives the problems that it finds, as sentences for the user.
+"""
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from centernet.config.schema import Config
+
+CONVERT = "scripts/convert_dataset_to_mindrecord.sh"
+# Megabytes of a checkpoint: weights and both moments of Adam, 12 bytes a parameter.
+CHECKPOINT_MB = {"resnet18": 200, "resnet34": 320, "resnet50": 420, "resnet101": 650, "resnet152": 850,
+                 "dla34": 250, "dlav0_34": 230, "hourglass104": 2400}
+HCCL_PORTS = range(60000, 60016)
+
+
+def environment_problems() -> list[str]:
+    """Whether this Python has MindSpore, and with it msrun."""
+    if find_spec("mindspore") is None:
+        return ["this Python has no MindSpore: activate the project's environment, or set PYTHON"]
+    return []
+
+
+def shard_problems(folder: Path, prefix: str) -> list[str]:
+    """Whether all files are there that the shards' info file lists; reading them is the training's own check."""
+    if not folder.is_dir():
+        return [f"MINDRECORD_DIR {folder} is not a folder; {CONVERT} makes one"]
+    info = folder / f"{prefix}.info.json"
+    if not info.exists():
+        first = folder / f"{prefix}0"
+        return [] if first.is_file() else [f"MINDRECORD_DIR {folder} has no shards {prefix}0, {prefix}1, ...; "
+                                           f"{CONVERT} makes them, --mindrecord_prefix names other ones"]
+    try:
+        document = json.loads(info.read_text(encoding="utf-8"))
+        complete = document["complete"]
+        files = [(folder / row["name"], row["size"]) for row in document["files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [f"{info} is not readable ({type(error).__name__}: {error}); run {CONVERT} again"]
+    if not complete:
+        return [f"{info}: a conversion was interrupted; run {CONVERT} again"]
+    return [f"shard {path} {'is not as long as its info file says' if path.is_file() else 'is missing'}; run {CONVERT} "
+            "again" for path, size in files if not path.is_file() or path.stat().st_size != size]
+
+
+def checkpoint_problems(config: Config) -> list[str]:
+    """Whether the checkpoints to load are files."""
+    named = (("LOAD_CHECKPOINT_PATH", config.load_checkpoint_path),
+             ("--backbone_checkpoint", config.backbone_checkpoint))
+    return [f"{name} {path} is not a file" for name, path in named if path and not Path(path).is_file()]
+
+
+def device_problems(target: str, devices: Iterable[int]) -> list[str]:
+    """Whether this server has the devices."""
+    if target == "CPU":
+        return []
+    present, wanted = ascend_devices(), sorted(set(devices))
+    if not present:
+        return ["this server has no Ascend device (no /dev/davinci0, ...); to run on CPU set DEVICE_TARGET=CPU"]
+    missing = [str(device) for device in wanted if device not in present]
+    if missing:
+        return [f"this server has no device {', '.join(missing)}; it has {', '.join(map(str, present))}"]
+    return []
+
+
+def crowd_problems(target: str, ranks: int, cpus: int) -> list[str]:
+    """Whether more processes than a server can bear are to run on its CPU cores alone."""
+    if target != "CPU" or ranks <= 4 * cpus:
+        return []
+    return [f"{ranks} processes on the {cpus} CPU cores of this server: at most {4 * cpus} (4 for each core)"]
+
+
+def ascend_devices() -> list[int]:
+    """The numbers of this server's Ascend devices."""
+    return sorted(int(path.name[7:]) for path in Path("/dev").glob("davinci*") if path.name[7:].isdecimal())
+
+
+def port_problems(ports: Iterable[int], advice: str) -> list[str]:
+    """Whether the ports are free on this server."""
+    used = []
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+            except (OSError, OverflowError) as error:
+                used.append(f"{port} ({getattr(error, 'strerror', None) or error})")
+    return [f"port{'s' * (len(used) > 1)} {', '.join(used)} cannot be used: {advice}"] if used else []
+
+
+def disk_problems(config: Config, folder: Path) -> list[str]:
+    """Whether the disk of a folder has space for the checkpoints of a training."""
+    if not config.enable_save_ckpt:
+        return []
+    while not folder.exists():
+        folder = folder.parent
+    # One more than is kept: a new one is written before the oldest is deleted; and last.ckpt, best.ckpt.
+    needed = CHECKPOINT_MB.get(config.net_config.backbone, 1000) * (config.save_checkpoint_num + 2)
+    free = shutil.disk_usage(folder).free // 10**6
+    if free >= needed:
+        return []
+    return [f"{folder} has {free} MB free, and the checkpoints of {config.net_config.backbone} may need {needed} MB: "
+            "free some space, set --save_checkpoint_path or --log_root to another disk, or lower --save_checkpoint_num"]

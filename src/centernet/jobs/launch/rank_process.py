@@ -1,0 +1,81 @@
+"""One rank's process: environment, cores, log. Started by the supervisor, or by msrun through this file as a script.
+
+msrun starts the same program for every rank and for its scheduler, so what differs comes from a plan file:
+
+    msrun ... src/centernet/jobs/launch/rank_process.py LAUNCH_PLAN.json
+
+The program runs below this process, which leaves its exit status in the LOG folder: msrun itself
+notices a dead rank, but ends only when its scheduler does, some 45 s later.
+"""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from centernet.jobs.launch.plan import RankPlan
+from centernet.jobs.launch.processes import die_with_parent, is_running
+
+
+def start(plan: RankPlan, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a rank in a session of its own, its output appended to its log; environment is all that it gets."""
+    # MindSpore would make its log's folder, too, but then refuses spaces in the path and makes all later files private.
+    Path(plan.environment.get("GLOG_log_dir", plan.folder)).mkdir(parents=True, exist_ok=True)
+    with open(plan.log_file, "ab") as log:
+        process = subprocess.Popen(plan.command, env={**environment, **plan.environment}, stdin=subprocess.DEVNULL,
+                                   stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                                   preexec_fn=die_with_parent)
+    if plan.cores:
+        os.sched_setaffinity(process.pid, plan.cores)
+    return process
+
+
+def status_file(plan: RankPlan) -> Path:
+    """Where a rank that msrun started leaves its process id and then its exit status."""
+    return Path(plan.folder, "status")
+
+
+def read_status(plan: RankPlan) -> int | None:
+    """The exit status of a rank that msrun started; None while it runs, -9 if it vanished without leaving one."""
+    try:
+        word, _, number = status_file(plan).read_text(encoding="utf-8").partition(" ")
+    except OSError:
+        return None
+    if word == "exited":
+        return int(number)
+    return None if not number or is_running(int(number)) else -9
+
+
+def _leave(plan: RankPlan, text: str) -> None:
+    new = status_file(plan).with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(status_file(plan))
+
+
+def write_plans(path: Path, plans: tuple[RankPlan, ...]) -> None:
+    """Write the plan file that rank processes read."""
+    path.write_text(json.dumps({plan.name: asdict(plan) for plan in plans}, indent=2), encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the rank that msrun's variables name and return its status."""
+    (path,) = sys.argv[1:] if argv is None else argv
+    name = "scheduler" if os.environ["MS_ROLE"] == "MS_SCHED" else f"rank {os.environ['RANK_ID']}"
+    plans = json.loads(Path(path).read_text(encoding="utf-8"))
+    if name not in plans:  # msrun starts a scheduler on every node that has the master's address, as containers may
+        return 0
+    plan = RankPlan(**plans[name])
+    die_with_parent()
+    process = start(plan, os.environ)
+    _leave(plan, f"running {os.getpid()}")
+    code = process.wait()
+    _leave(plan, f"exited {code}")
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Rank tables: which process of a distributed training runs on which device of which server.
+
+The format is HCCL's ranktable template 1, a JSON file that the hccl_tools script writes:
+
+    {"version": "1.0", "server_count": "1", "status": "completed",
+     "server_list": [{"server_id": "10.0.0.1",
+                      "device": [{"device_id": "0", "device_ip": "192.168.100.101", "rank_id": "0"}]}]}
+"""
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from centernet.errors import UserError
+
+HCCN_CONF = Path("/etc/hccn.conf")
+MOST_DEVICES = 16  # of one server; device ids are below it
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One process: its number, and the device that it has."""
+
+    rank: int
+    device: int
+    server: str
+    address: str  # of the device's network port; "" where there is none
+
+
+@dataclass(frozen=True)
+class RankTable:
+    """A checked rank table: ranks are 0..N-1 in order, devices are unique on each server."""
+
+    path: str
+    ranks: tuple[Rank, ...]
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The servers' ids in the order of their first ranks."""
+        return tuple(dict.fromkeys(rank.server for rank in self.ranks))
+
+    def on_server(self, server: str) -> tuple[Rank, ...]:
+        """The ranks of one server."""
+        return tuple(rank for rank in self.ranks if rank.server == server)
+
+
+def read_rank_table(path: str) -> RankTable:
+    """Read and check a rank table.
+
+    Raises:
+        UserError: it is unreadable or breaks a rule; every problem is listed with its key.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"rank table {path}: {error.strerror or error}. hccl_tools writes one for this server; without "
+                        "a rank table leave the argument out") from error
+    except ValueError as error:
+        raise UserError(f"rank table {path} is not JSON ({str(error).splitlines()[0]}). A checkpoint is the argument "
+                        "after the rank table, or --load_checkpoint_path") from error
+    problems: list[str] = []
+    ranks = _read_servers(document, problems) if isinstance(document, dict) else []
+    if not isinstance(document, dict):
+        problems.append(f"the file must hold one JSON object, found {type(document).__name__}")
+    if not problems:
+        problems = _contradictions(ranks)
+    if problems:
+        listed = "\n  - ".join(problems)
+        raise UserError(f"rank table {path} has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+    return RankTable(path, tuple(sorted(ranks, key=lambda rank: rank.rank)))
+
+
+def find_server(table: RankTable, server_id: str = "", hccn_conf: Path = HCCN_CONF) -> str:
+    """Which of the table's servers this one is: the only one, server_id, or the one whose devices have our addresses.
+
+    Raises:
+        UserError: none or several fit; the message lists the servers.
+    """
+    listed = f"rank table {table.path} has the servers {', '.join(table.servers)}"
+    if server_id:
+        if server_id not in table.servers:
+            raise UserError(f"--server_id {server_id}: {listed}")
+        return server_id
+    if len(table.servers) == 1:
+        return table.servers[0]
+    try:
+        lines = hccn_conf.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise UserError(f"{listed}, and which of them this one is cannot be seen ({hccn_conf}: "
+                        f"{error.strerror or error}): name it with --server_id") from error
+    own = {match[1] for line in lines if (match := re.fullmatch(r"\s*address_\d+\s*=\s*(\S+)\s*", line))}
+    found = [server for server in table.servers if own & {rank.address for rank in table.on_server(server)}]
+    if len(found) != 1:
+        raise UserError(f"{listed}; the addresses of this server's devices in {hccn_conf} "
+                        f"({', '.join(sorted(own)) or 'none'}) belong to {' and '.join(found) or 'none of them'}: "
+                        "name this server with --server_id, or write a new rank table")
+    return found[0]
+
+
+def _read_servers(document: dict[str, Any], problems: list[str]) -> list[Rank]:
+    """The ranks as written; problems of single keys are appended to problems."""
+    if str(document.get("version")) != "1.0":
+        problems.append(f"version must be \"1.0\", found {document.get('version')!r}")
+    if document.get("status") != "completed":
+        problems.append(f"status must be \"completed\", found {document.get('status')!r}")
+    servers = document.get("server_list")
+    if not isinstance(servers, list) or not servers:
+        problems.append(f"server_list must be a list of servers, found {_shown(servers)}")
+        return []
+    if "server_count" in document and str(document["server_count"]) != str(len(servers)):
+        problems.append(f"server_count is {document['server_count']!r}, server_list has {len(servers)}")
+    ranks = []
+    for number, server in enumerate(servers):
+        place = f"server_list[{number}]"
+        name = server.get("server_id") if isinstance(server, dict) else None
+        devices = server.get("device") if isinstance(server, dict) else None
+        if not isinstance(name, str) or not name:
+            problems.append(f"{place}.server_id must be the server's name or address, found {_shown(name)}")
+        if not isinstance(devices, list) or not devices:
+            problems.append(f"{place}.device must be a list of devices, found {_shown(devices)}")
+            continue
+        for index, device in enumerate(devices):
+            ranks.append(_read_device(device, str(name), f"{place}.device[{index}]", len(servers) > 1, problems))
+    return ranks
+
+
+def _read_device(device: Any, server: str, place: str, address_needed: bool, problems: list[str]) -> Rank:
+    device = device if isinstance(device, dict) else {}
+    numbers = {}
+    for key in ("device_id", "rank_id"):
+        text = str(device.get(key))
+        if not text.isdecimal() or (key == "device_id" and int(text) >= MOST_DEVICES):
+            allowed = f"a number from 0 to {MOST_DEVICES - 1}" if key == "device_id" else "a number"
+            problems.append(f"{place}.{key} must be {allowed}, found {_shown(device.get(key))}")
+        numbers[key] = int(text) if text.isdecimal() else -1
+    address = device.get("device_ip", "")
+    if address or address_needed:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            problems.append(f"{place}.device_ip must be an IP address, found {_shown(address)}")
+    return Rank(numbers["rank_id"], numbers["device_id"], server, str(address))
+
+
+def _contradictions(ranks: list[Rank]) -> list[str]:
+    """Problems between the ranks: numbers, devices or addresses used twice or left out."""
+    numbers = [rank.rank for rank in ranks]
+    problems = [f"rank_id {number} is used {count} times" for number, count in Counter(numbers).items() if count > 1]
+    missing = sorted(set(range(len(ranks))) - set(numbers))
+    if missing:
+        problems.append(f"rank_id must run from 0 to {len(ranks) - 1}; missing: {', '.join(map(str, missing))}")
+    devices = Counter((rank.server, rank.device) for rank in ranks)
+    problems += [f"device_id {device} is used {count} times on server {server}"
+                 for (server, device), count in devices.items() if count > 1]
+    addresses = Counter(rank.address for rank in ranks if rank.address)
+    problems += [f"device_ip {address} is used {count} times" for address, count in addresses.items() if count > 1]
+    return problems
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(value)[:60]

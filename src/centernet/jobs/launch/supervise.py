@@ -1,0 +1,170 @@
+"""Running the processes of a job to their end: one that dies ends all, and nothing is left behind."""
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from centernet.jobs.launch.plan import GROUP_VARIABLES, RankPlan
+from centernet.jobs.launch.processes import adopt_orphans, die_with_parent, end_descendants
+from centernet.jobs.launch.rank_process import read_status, start, status_file
+
+POLL = 0.2          # seconds
+TAIL_LINES = 30
+FAREWELL = 60       # seconds that scheduler and msrun have after the last rank has ended well, and the other way round
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A process that the job consists of: its name, its log, and its exit status (None while it runs)."""
+
+    name: str
+    log_file: str
+    status: Callable[[], int | None]
+
+
+class Stopped(Exception):
+    """A signal asked the job to end."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what another launcher left in it."""
+    return {name: value for name, value in environment.items() if name not in GROUP_VARIABLES}
+
+
+def run_plans(plans: tuple[RankPlan, ...], patience: float, echo: bool) -> int:
+    """Start ranks (and a scheduler) as planned and watch them; see watch()."""
+    with _in_charge(patience):
+        environment = clean_environment(os.environ)
+        processes = {plan.name: start(plan, environment) for plan in reversed(plans)}  # the scheduler first
+        watched = [Watched(plan.name, plan.log_file, processes[plan.name].poll) for plan in plans]
+        return watch([one for one in watched if one.name != "scheduler"],
+                     [one for one in watched if one.name == "scheduler"], echo)
+
+
+def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: str, echo: bool) -> int:
+    """Start msrun, which starts the ranks, and watch both; see watch()."""
+    with _in_charge(patience=3):
+        for plan in plans:
+            status_file(plan).unlink(missing_ok=True)
+        # msrun calls its ranks' Python "python": let that be ours.
+        path = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
+        with open(log_file, "wb") as log:
+            msrun = subprocess.Popen(command, env={**clean_environment(os.environ), "PATH": path}, stdout=log,
+                                     stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                                     preexec_fn=die_with_parent)
+        ranks = [Watched(plan.name, plan.log_file, lambda plan=plan: read_status(plan))
+                 for plan in plans if plan.name != "scheduler"]
+        return watch(ranks, [Watched("msrun", log_file, msrun.poll)], echo)
+
+
+def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
+    """Wait until all ranks have ended, or one process has failed; says on standard output which one and why.
+
+    Standard output is the first rank's log, or a terminal that shows it.
+
+    Args:
+        ranks: the processes that do the work.
+        helpers: processes that form their group; they and the ranks end about the same time.
+        echo: copy the first rank's log to standard output.
+
+    Returns:
+        0, or the status of the first process that failed (128 + signal for one that was killed).
+    """
+    follow = _Follower(ranks[0].log_file) if echo else None
+    deadline = math.inf
+    while True:
+        # Read before the logs: what a process wrote before its end is then shown.
+        codes = {one: one.status() for one in (*helpers, *ranks)}
+        if follow:
+            follow.copy()
+        if failed := _first_failure(codes, ranks):
+            return _explain(failed, codes[failed], ranks[0].log_file)
+        if all(codes[rank] == 0 for rank in ranks):
+            return _wait_for(helpers, ranks[0].log_file)
+        if early := next((helper for helper in helpers if codes[helper] == 0), None):
+            deadline = min(deadline, time.monotonic() + FAREWELL)
+            if time.monotonic() > deadline:
+                return _explain(early, 0, ranks[0].log_file)
+        time.sleep(POLL)
+
+
+def _first_failure(codes: dict[Watched, int | None], ranks: list[Watched]) -> Watched | None:
+    """The process to blame: one that ended by itself rather than one that was killed, a rank rather than a helper."""
+    failed = [one for one, code in codes.items() if code]
+    return min(failed, key=lambda one: (codes[one] < 0, one not in ranks), default=None)
+
+
+def _wait_for(helpers: list[Watched], main_log: str) -> int:
+    deadline = time.monotonic() + FAREWELL
+    for helper in helpers:
+        while helper.status() is None and time.monotonic() < deadline:
+            time.sleep(POLL)
+        if helper.status():
+            return _explain(helper, helper.status(), main_log)
+    return 0
+
+
+def _explain(failed: Watched, code: int, main_log: str) -> int:
+    """Print how a process ended, and its last lines unless they are in main_log; its status as a shell has it."""
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    print(f"error: {failed.name} {how}; its log is {failed.log_file}", flush=True)
+    if failed.log_file != main_log:
+        _print_tail(failed.log_file)
+    return 128 - code if code < 0 else code or 1
+
+
+def _print_tail(path: str) -> None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as log:
+            lines = log.readlines()[-TAIL_LINES:]
+    except OSError as error:
+        lines = [f"(not readable: {error.strerror})\n"]
+    print("".join(f"  | {line}" for line in lines), end="", flush=True)
+
+
+class _Follower:
+    """Copies what is appended to a file to standard output."""
+
+    def __init__(self, path: str):
+        self.path, self.position = Path(path), 0
+
+    def copy(self) -> None:
+        """Copy what is new."""
+        if self.path.exists():
+            with open(self.path, "rb") as file:
+                file.seek(self.position)
+                text = file.read()
+            self.position += len(text)
+            sys.stdout.write(text.decode("utf-8", "replace"))
+            sys.stdout.flush()
+
+
+@contextmanager
+def _in_charge(patience: float) -> Iterator[None]:
+    """Within it signals raise Stopped; when it is left, all processes below this one are ended."""
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    adopt_orphans()
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)  # the end must not be interrupted
+        end_descendants(patience)
+        for number in numbers:
+            signal.signal(number, before[number])

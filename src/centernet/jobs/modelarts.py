@@ -1,0 +1,249 @@
+"""A ModelArts job: inputs are copied in, the entry runs on local paths, results are copied out, also after a failure.
+
+ModelArts starts the boot file once per card, with RANK_ID, RANK_SIZE and ASCEND_DEVICE_ID set. Inputs are copied by
+one process of each server. Rank 0 uploads output_path, since it alone writes results; any other rank has a folder of
+its own (OUTPUT_PATH_rank_N, for its log) and uploads that to TRAIN_URL/rank_N, so no two processes copy one folder and
+none has to wait for another.
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import glob
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from centernet.config.load import Config
+from centernet.errors import UserError
+from centernet.jobs.last_words import last_words
+from centernet.jobs.object_store import fetch_once, is_remote, require_writable, resolve, upload
+from centernet.jobs.signals import interruptible
+
+LOG = logging.getLogger("centernet")
+CODE = Path(__file__).resolve().parents[3]
+
+# What the platform appends to the command beside the flags of the job's inputs and outputs: num_gpus (older
+# services, any engine), the others (engines started by torch's convention). Nothing here needs their values.
+PLATFORM_FLAGS = ("num_gpus", "init_method", "rank", "world_size")
+# Seconds that an orderly end may take after SIGTERM before results are uploaded from beside it.
+GRACE = 10.0
+
+# Path settings of each entry: what they are relative to, and their value where none is given ("" is the folder
+# itself, None stays unset). Absolute paths stay, but for those below data_path and load_path of a mounted input.
+_DATA: dict[str, dict[str, str | None]] = {
+    "dataset": {"coco_data_dir": "", "annotation_file": None, "image_dir": None},
+    "train": {"mindrecord_dir": "", "data_dir": None, "annotation_file": None, "image_dir": None},
+    "eval": {"data_dir": "", "annotation_file": None, "image_dir": None},
+    "export": {},
+    "convert_weights": {"category_file": None},
+    "preprocess": {"val_data_dir": "", "annotation_file": None, "image_dir": None},
+    "infer": {"image": None, "predict_dir": None},
+    "postprocess": {"result_path": "result_Files", "meta_path": "meta", "label_path": None},
+}
+_OUTPUT: dict[str, dict[str, str | None]] = {
+    "dataset": {"mindrecord_dir": ""},
+    "train": {"save_checkpoint_path": "checkpoints", "save_result_dir": None, "profiler_path": None},
+    "eval": {"save_result_dir": "results"},
+    "export": {"export_name": "centernet"},
+    "convert_weights": {"output": "centernet.ckpt"},
+    "preprocess": {"predict_dir": "prepared"},
+    "infer": {"save_result_dir": "results", "result_path": "result_Files"},
+    "postprocess": {"save_path": ""},
+}
+# Settings that name model files, the main one first, and the suffixes of such files.
+_MODEL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "dataset": ((), ()),
+    "train": (("load_checkpoint_path", "backbone_checkpoint"), (".ckpt",)),
+    "eval": (("load_checkpoint_path",), (".ckpt",)),
+    "export": (("export_load_ckpt",), (".ckpt",)),
+    "convert_weights": (("input",), (".pth", ".pt", ".safetensors", ".ckpt")),
+    "preprocess": (("model_path",), (".mindir",)),
+    "infer": (("model_path",), (".mindir", ".ckpt")),
+    "postprocess": (("model_path",), (".mindir",)),
+}
+_SEVERAL_RANKS = ("train", "eval")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a job copies and where; urls are as resolve() gives them, "" where there is nothing to copy."""
+
+    entry: str
+    config: Config  # its paths are local; model files are still as the user named them
+    name: str  # the platform's name of the job; "" where it sets none
+    rank: int
+    data_url: str
+    data: Path  # where data_url is mounted or will be copied to
+    checkpoint_url: str
+    models: Path  # likewise for checkpoint_url
+    train_url: str  # "" for a process that has no results
+    output: Path  # what this rank uploads to train_url
+
+
+def split_platform_flags(argv: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The command line without the platform's own flags, and those with their values."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in PLATFORM_FLAGS:
+        parser.add_argument(f"--{flag}", nargs="?", const="")
+    known, rest = parser.parse_known_args(argv)
+    return rest, {flag: value for flag, value in vars(known).items() if value is not None}
+
+
+def plan(entry: str, config: Config, environment: Mapping[str, str]) -> Job:
+    """Local paths for everything that config names, and what must be copied to and from them; copies nothing.
+
+    Raises:
+        UserError: data_url or train_url is missing or no address.
+    """
+    config = _unquoted(config)
+    if not config.train_url:
+        raise UserError("--train_url is empty: set the job's output path, without it all results would be lost")
+    data_url, data = _source(config.data_url if _DATA[entry] else "", "data_url", config.data_path)
+    models_url, models = _source(config.checkpoint_url, "checkpoint_url", config.load_path)
+    rank = int(environment.get("RANK_ID") or 0)
+    train_url, output, own = _destination(config, rank)
+    if environment.get("MS_ROLE") == "MS_SCHED":  # msrun's scheduler, which runs the boot file beside the ranks
+        train_url, config = "", dataclasses.replace(config, log_file="")
+    read = _below(config, _DATA[entry], data, config.data_path)
+    if not data_url and any(path.is_relative_to(data) for path in map(Path, read.values())):
+        raise UserError(f"--data_url is empty, but {entry}.py reads from it: set the job's data set path, or name "
+                        f"mounted folders with --{' or --'.join(_DATA[entry])}")
+    device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or 0
+    config = dataclasses.replace(
+        config, **read, **_below(config, _OUTPUT[entry], output), enable_modelarts=False,
+        device_id=config.device_id or int(device), log_file=str(own / config.log_file) if config.log_file else "")
+    name = environment.get("MA_VJ_NAME", "")
+    return Job(entry, config, name, rank, data_url, data, models_url, models, train_url, own)
+
+
+def run_job(job: Job, run: Callable[[Config], None]) -> None:
+    """Download, run, upload; the upload also happens when one of the others fails or SIGTERM ends it.
+
+    Raises:
+        UserError: a copy failed. If the entry failed, its own error is raised and the upload's is only logged.
+    """
+    if (job.rank or not job.train_url) and job.entry not in _SEVERAL_RANKS:
+        LOG.info("rank %d: %s.py works in one process, that of rank 0; nothing to do here", job.rank, job.entry)
+        return
+    if job.train_url and (job.rank == 0 or job.config.log_file):
+        require_writable(job.train_url)
+    with interruptible(True), _results_kept(job):
+        for url, folder, flag in ((job.data_url, job.data, "data_url"),
+                                  (job.checkpoint_url, job.models, "checkpoint_url")):
+            if is_remote(url):
+                fetch_once(url, folder, flag, job.config.download_timeout, job.name)
+            elif url:
+                LOG.info("--%s %s is a local folder: used where it is", flag, url)
+        run(_with_models(job))
+
+
+@contextmanager
+def _results_kept(job: Job) -> Iterator[None]:
+    """Upload at the end of the block, whatever ended it."""
+    def keep() -> None:
+        if is_remote(job.train_url):  # else they were written where the platform itself copies from
+            upload(job.output, job.train_url)
+
+    def keep_beside() -> None:
+        LOG.info("told to end, and blocked for %g s since then, probably waiting for a device that is gone", GRACE)
+        keep()
+
+    try:
+        with last_words(GRACE, keep_beside):
+            yield
+    except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the upload short
+        expected = isinstance(error, (UserError, KeyboardInterrupt))
+        LOG.info("the job ended early: %s: %s", type(error).__name__, error, exc_info=not expected)
+        try:
+            keep()
+        except UserError as failure:
+            LOG.error("error: %s", failure)
+        raise
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    keep()
+
+
+def _unquoted(config: Config) -> Config:
+    """Without the quotes around values that the console passes on as they were typed."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{name: value.strip().strip("'\"") for name, value in values.items()
+                                          if isinstance(value, str)})
+
+
+def _source(url: str, flag: str, folder: str) -> tuple[str, Path]:
+    """The address of an input ("" without one) and the local folder where it is, or will be."""
+    if not url:
+        return "", Path(folder)
+    url = resolve(url, flag)
+    if is_remote(url):
+        return url, Path(folder)
+    return url, Path(url).parent if Path(url).is_file() else Path(url)
+
+
+def _destination(config: Config, rank: int) -> tuple[str, Path, Path]:
+    """Where this rank uploads to, the folder of the job's results, and the folder that this rank uploads."""
+    url = resolve(config.train_url, "train_url")
+    output = Path(config.output_path if is_remote(url) else url)
+    if rank == 0:
+        return url, output, output
+    if is_remote(url):
+        return f"{url.rstrip('/')}/rank_{rank}", output, output.with_name(f"{output.name}_rank_{rank}")
+    return url, output, output / f"rank_{rank}"
+
+
+def _below(config: Config, settings: Mapping[str, str | None], root: Path, documented: str = "") -> dict[str, str]:
+    """The settings' values as paths below root; unset ones without a default are left out.
+
+    documented: the folder that the user may have written for root, although the input is mounted elsewhere.
+    """
+    paths = {}
+    for name, default in settings.items():
+        value = getattr(config, name) or default
+        if value is not None:
+            path = Path(value)
+            if documented and path.is_relative_to(documented):
+                path = path.relative_to(documented)
+            paths[name] = str(root / path)
+    return paths
+
+
+def _with_models(job: Job) -> Config:
+    """The config with the model files that its settings name; with none named, the one that checkpoint_url brought.
+
+    Raises:
+        UserError: a name or pattern fits no file, or several.
+    """
+    names, suffixes = _MODEL[job.entry]
+    given = {name: getattr(job.config, name) for name in names if getattr(job.config, name)}
+    if not given and job.checkpoint_url:
+        given = dict.fromkeys(names[:1], "")
+    found = {name: _find_model(job, name, value, suffixes) for name, value in given.items()}
+    for name, path in found.items():
+        LOG.info("%s: %s", name, path)
+    return dataclasses.replace(job.config, **found)
+
+
+def _find_model(job: Job, name: str, value: str, suffixes: tuple[str, ...]) -> str:
+    """The one file that value (a path or pattern, "" for any) fits below checkpoint_url's folder, or below the code."""
+    if not value and Path(job.checkpoint_url).is_file():
+        return job.checkpoint_url
+    if value and job.checkpoint_url and Path(value).is_relative_to(job.config.load_path):
+        value = str(Path(value).relative_to(job.config.load_path))
+    roots = [job.models] * bool(job.checkpoint_url) + [CODE] * bool(value)
+    brought = job.models.rglob("*") if job.checkpoint_url else ()
+    brought = sorted(str(path) for path in brought if path.suffix in suffixes)
+    matches = [] if value else brought
+    for root in roots if value else ():
+        path, pattern = root / value, os.path.join(glob.escape(str(root)), value)  # an absolute value stays as it is
+        matches = matches or [str(path)] * path.is_file() or sorted(str(Path(match)) for match in glob.glob(pattern))
+    if len(matches) == 1:
+        return matches[0]
+    listed = ", ".join(matches or brought) or "nothing"
+    raise UserError(f"--{name} {value or 'is not set'}: {len(matches)} files fit, but it must be one. "
+                    f"{'These fit' if matches else f'{job.models} holds'}: {listed}. Looked below "
+                    f"{' and '.join(map(str, roots))}; --checkpoint_url is {job.checkpoint_url or 'not set'}")

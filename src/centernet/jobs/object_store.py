@@ -1,0 +1,200 @@
+"""Folders of an object store (OBS), copied by moxing to and from the local disk of a job."""
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from centernet.errors import UserError
+
+LOG = logging.getLogger("centernet")
+
+
+def resolve(url: str, flag: str) -> str:
+    """The obs:// form of an address in the store, or the path of a local (mounted) folder or file.
+
+    Args:
+        url: obs://bucket/..., s3://bucket/..., the console's form /bucket/..., or a local path. One that begins
+            with / is local if its first folder exists on this machine.
+        flag: the flag that it was given with, for the message.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme.lower() in ("obs", "s3") and rest.strip("/"):
+        return f"obs://{rest}"
+    if not separator and url.startswith("/") and url.strip("/"):
+        first, _, inner = url.strip("/").partition("/")
+        return url if Path("/", first).is_dir() else f"obs://{first}/{inner}"
+    if not separator and not url.startswith("/") and url and Path(url).exists():
+        return str(Path(url).resolve())
+    raise UserError(f"--{flag} {url!r} is no place in the object store: give obs://bucket/folder/ (s3:// and the "
+                    "console's /bucket/folder/ mean the same), or an existing local folder that is mounted in the job")
+
+
+def is_remote(url: str) -> bool:
+    """Whether moxing is needed to reach what resolve() returned."""
+    return url.startswith("obs://")
+
+
+def import_moxing(url: str) -> ModuleType:
+    """The moxing module; UserError where it is not installed, naming the address that needs it."""
+    try:
+        import moxing
+    except ImportError as error:
+        raise UserError(f"{url} needs the package moxing, which only ModelArts' images contain ({error}). Run the job "
+                        "in such an image, let ModelArts itself copy inputs and outputs (docs/modelarts.md), or leave "
+                        "out --enable_modelarts to run on local files") from error
+    return moxing
+
+
+def require_writable(url: str) -> None:
+    """Make the folder that results will go to, so that a wrong address fails before the work; raises UserError."""
+    try:
+        if is_remote(url):
+            import_moxing(url).file.make_dirs(url)
+        else:
+            Path(url).mkdir(parents=True, exist_ok=True)
+    except UserError:
+        raise
+    except Exception as error:  # moxing documents no class for its failures
+        raise UserError(f"--train_url {url} cannot be written to: {_reason(error)}") from error
+
+
+def fetch_once(url: str, folder: Path, flag: str, timeout: float, job: str) -> None:
+    """Copy a remote folder or file into folder, by one process of this server; the others wait for it.
+
+    FOLDER.json beside it says what was copied for which job and whether that was completed, so that a restarted job
+    takes a whole copy as it is and never half of one. FOLDER.lock is held by a process, not by the file's existence:
+    the kernel frees it when the process ends, however it ends.
+
+    Args:
+        url: obs:// address.
+        folder: made if missing; what an earlier download left in it is removed, anything else is an error.
+        flag: the flag of url, for messages.
+        timeout: seconds to wait for another process's copy.
+        job: name of the job that the copy belongs to; "" where the platform sets none.
+
+    Raises:
+        UserError: the copy failed, here or in the process that was waited for, or took too long.
+    """
+    state, wanted = folder.with_name(folder.name + ".json"), {"source": url, "job": job}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder.with_name(folder.name + ".lock"), url, timeout) as waited:
+            record = _read(state)
+            if record == {**wanted, "complete": True}:
+                LOG.info("%s is in %s: copied before for this job", url, folder)
+                return
+            if waited:
+                raise UserError(f"--{flag} {url}: the process of this server that copied it to {folder} ended before "
+                                "it was complete; its own message says why")
+            _clear(folder, record, flag)
+            state.write_text(json.dumps({**wanted, "complete": False}), encoding="utf-8")
+            _download(url, folder, flag)
+            state.write_text(json.dumps({**wanted, "complete": True}), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--{flag} {url} cannot be copied to {folder}: {error.strerror or error}") from error
+
+
+def upload(folder: Path, url: str) -> None:
+    """Copy all of a local folder into a remote one; an empty or missing folder only gives a line in the log.
+
+    Raises:
+        UserError: moxing failed.
+    """
+    files, size = _measure(folder)
+    if not files:
+        LOG.info("nothing to upload: %s is empty", folder)
+        return
+    LOG.info("uploading %s (%d files, %s) to %s", folder, files, size, url)
+    start = time.perf_counter()
+    try:
+        import_moxing(url).file.copy_parallel(str(folder), url)
+    except Exception as error:  # moxing documents no class for its failures
+        raise UserError(f"--train_url {url}: the upload of {folder} failed: {_reason(error)}") from error
+    LOG.info("uploaded %s in %.1f s", folder, time.perf_counter() - start)
+
+
+def _download(url: str, folder: Path, flag: str) -> None:
+    LOG.info("downloading %s to %s", url, folder)
+    start = time.perf_counter()
+    files = import_moxing(url).file
+    try:
+        if not files.exists(url):
+            raise UserError(f"--{flag} {url}: there is nothing at this address of the object store")
+        if files.is_directory(url):
+            files.copy_parallel(url, str(folder))
+        else:
+            files.copy(url, str(folder / url.rpartition("/")[2]))
+    except UserError:
+        raise
+    except Exception as error:  # moxing documents no class for its failures
+        raise UserError(f"--{flag} {url}: the download to {folder} failed: {_reason(error)}") from error
+    count, size = _measure(folder)
+    if not count:
+        raise UserError(f"--{flag} {url}: the folder is empty")
+    LOG.info("downloaded %s: %d files, %s in %.1f s", url, count, size, time.perf_counter() - start)
+
+
+@contextmanager
+def _lock(path: Path, url: str, timeout: float) -> Iterator[bool]:
+    """Hold the record lock of a file; gives whether another process held it before.
+
+    A record lock (unlike flock) is not passed on to the workers that moxing forks, so it ends with the process.
+    """
+    deadline, waited = time.monotonic() + timeout, False
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except (BlockingIOError, PermissionError) as error:
+                if time.monotonic() > deadline:
+                    raise UserError(f"another process of this server has been copying {url} for {timeout:g} s: see "
+                                    "its log; if the data is just large, raise --download_timeout") from error
+                if not waited:
+                    LOG.info("waiting for the process of this server that copies %s", url)
+                waited = True
+                time.sleep(min(0.5, timeout / 10))
+        yield waited
+
+
+def _read(state: Path) -> dict[str, object] | None:
+    """What fetch_once wrote about an earlier copy; None without one."""
+    try:
+        record = json.loads(state.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if isinstance(record, dict) and "source" in record else None
+
+
+def _clear(folder: Path, record: dict[str, object] | None, flag: str) -> None:
+    """Empty a folder that an earlier download filled."""
+    entries = list(folder.iterdir())
+    if entries and record is None:
+        raise UserError(f"{folder}, where --{flag} shall be copied to, holds files that no download put there, e.g. "
+                        f"{entries[0].name}: name another folder (--data_path, --load_path)")
+    for entry in entries:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _measure(folder: Path) -> tuple[int, str]:
+    """Number of files below a folder, and their size in words."""
+    sizes = [os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(folder) for name in names]
+    return len(sizes), f"{sum(sizes) / 1e6:.1f} MB"
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

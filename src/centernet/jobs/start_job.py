@@ -1,0 +1,213 @@
+"""Check, start and watch the jobs of the scripts run_*_ascend.sh and convert_dataset_to_mindrecord.sh.
+
+Usage: python -m centernet.jobs.start_job convert|train|distribute|eval [--foreground] ARGUMENTS FLAGS
+"""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from centernet.config.schema import Config
+from centernet.data.coco import locate
+from centernet.errors import UserError
+from centernet.jobs.launch import preflight
+from centernet.jobs.launch.arguments import KINDS, Arguments, is_given, read_arguments
+from centernet.jobs.launch.background import detach, keep_old, take_folder
+from centernet.jobs.launch.plan import (
+    Job,
+    Nodes,
+    RankPlan,
+    msrun_command,
+    plan_msrun,
+    plan_rank_table,
+    plan_standalone,
+    scheduler_plan,
+)
+from centernet.jobs.launch.rank_process import write_plans
+from centernet.jobs.launch.rank_table import RankTable, find_server, read_rank_table
+from centernet.jobs.launch.supervise import Stopped, run_msrun, run_plans
+
+ROOT = Path(__file__).resolve().parents[3]  # of the checkout that has the scripts
+ENTRIES = {"dataset": ROOT / "src/dataset.py", "train": ROOT / "train.py", "eval": ROOT / "eval.py"}
+RANK_PROCESS = ROOT / "src/centernet/jobs/launch/rank_process.py"
+ORDERLY = 60  # seconds that a process alone has to end its work after SIGTERM
+GROUP = 3     # the same for one of several, which may wait for another that is gone
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A checked job."""
+
+    plans: tuple[RankPlan, ...]
+    run: Callable[[bool], int]  # with whether to show the first log; returns the exit status
+    hints: tuple[str, ...] = ()
+
+
+def prepare(name: str, arguments: Arguments) -> Ready:
+    """Check a job; UserError lists all that is wrong."""
+    config = arguments.config
+    log_root = os.path.abspath(str(arguments.options.get("log_root", "")))
+    command = (sys.executable, str(ENTRIES[KINDS[name].entry]), *arguments.flags)
+    if name == "convert":
+        stop_at([*preflight.environment_problems(), *layout_problems(config, config.coco_data_dir, "train")])
+        plan = RankPlan("the conversion", 0, os.path.abspath(config.mindrecord_dir), {"PYTHONUNBUFFERED": "1"},
+                        command, log_name="convert_dataset.log")
+        return Ready((plan,), partial(run_plans, (plan,), ORDERLY))
+    if name == "distribute":
+        return prepare_group(arguments, Job(command, config.device_target, log_root, not config.save_checkpoint_path))
+    problems = [*preflight.environment_problems(), *preflight.checkpoint_problems(config),
+                *preflight.device_problems(config.device_target, [config.device_id])]
+    if config.device_num > 1:
+        problems.append(f"--device_num is {config.device_num}, and this script starts one process: "
+                        "scripts/run_distributed_train_ascend.sh starts several")
+    if name == "eval":
+        stop_at(problems + layout_problems(config, config.data_dir, config.run_mode))
+        job = Job(command, config.device_target, log_root, own_checkpoints=False)
+        plan = plan_standalone("the evaluation", config.device_id, job, "eval_log.txt")
+    else:
+        stop_at(problems + data_problems(arguments, log_root))
+        job = Job((*command, "--distribute", "false", "--device_num", "1"), config.device_target, log_root,
+                  not config.save_checkpoint_path)
+        plan = plan_standalone("the training", config.device_id, job, "training_log.txt")
+    return Ready((plan,), partial(run_plans, (plan,), ORDERLY))
+
+
+def prepare_group(arguments: Arguments, job: Job) -> Ready:
+    """Check and plan a training of several processes."""
+    for flag in ("distribute", "device_id"):
+        if is_given(arguments.flags, flag):
+            raise UserError(f"--{flag} is decided by the launcher: leave it out")
+    problems = [*preflight.environment_problems(), *data_problems(arguments, job.log_root),
+                *preflight.checkpoint_problems(arguments.config)]
+    try:
+        ready, more = plan_group(arguments, job)
+    except UserError as error:
+        stop_at([str(error), *problems])
+    stop_at(problems + more)
+    return ready
+
+
+def plan_group(arguments: Arguments, job: Job) -> tuple[Ready, list[str]]:
+    """A group by a rank table, or by msrun without one; and the problems with its ports and devices."""
+    options, config = arguments.options, arguments.config
+    cpus = sorted(os.sched_getaffinity(0))
+    port = int(options.get("master_port", 8118))
+    if "rank_table_file" in options:
+        table = read_rank_table(os.path.abspath(str(options["rank_table_file"])))
+        require_size(table, options, config.device_num)
+        server = find_server(table, str(options.get("server_id", "")))
+        plans = plan_rank_table(table, server, job, cpus, os.environ, str(options.get("master_addr", "")), port)
+        run = partial(run_plans, plans, GROUP)
+        ports = preflight.HCCL_PORTS if job.target != "CPU" else [port] * (plans[-1].name == "scheduler")
+        size, advice = len(table.ranks), "another training may still run on this server"
+    else:
+        nodes = count_nodes(arguments, port)
+        ranks = plan_msrun(nodes, job, cpus)
+        plans = (*ranks, scheduler_plan(nodes, job)) if nodes.has_scheduler else ranks
+        folder = Path(job.log_root or ".", "LOG_msrun")
+        run = partial(start_msrun, nodes, plans, folder)
+        size, ports, advice = nodes.worker_num, [port] * nodes.has_scheduler, "choose another one with --master_port"
+    devices = [plan.device for plan in plans if plan.name != "scheduler"]
+    problems = [*preflight.port_problems(ports, advice), *preflight.device_problems(job.target, devices),
+                *preflight.crowd_problems(job.target, len(devices), len(cpus))]
+    hint = f"hint: {size} devices; HCCL's collectives are built for powers of two" if size & (size - 1) else ""
+    return Ready(plans, run, (hint,) if hint and job.target != "CPU" else ()), problems
+
+
+def data_problems(arguments: Arguments, log_root: str) -> list[str]:
+    """Problems of the shards, and of the disk that checkpoints go to."""
+    config = arguments.config
+    return [*preflight.shard_problems(Path(config.mindrecord_dir), config.mindrecord_prefix),
+            *preflight.disk_problems(config, Path(config.save_checkpoint_path or log_root).absolute())]
+
+
+def layout_problems(config: Config, folder: str, split: str) -> list[str]:
+    """Whether the files of a COCO-format data set are where they should be."""
+    try:
+        locate(folder, split, config.annotation_file, config.image_dir)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def require_size(table: RankTable, options: dict[str, str | int], configured: int) -> None:
+    """UserError if a number of devices was asked for that is not the rank table's."""
+    wanted = int(options.get("device_num", configured))
+    if wanted not in (1, len(table.ranks)):
+        raise UserError(f"device_num is {wanted}, but rank table {table.path} has {len(table.ranks)} ranks: leave "
+                        "--device_num (DEVICE_NUM) out, or leave the rank table out")
+
+
+def count_nodes(arguments: Arguments, port: int) -> Nodes:
+    """How many ranks msrun starts, here and in all; UserError if that is not said or not possible."""
+    options = arguments.options
+    configured = arguments.config.device_num if arguments.config.device_num > 1 else 0
+    present = len(preflight.ascend_devices()) if arguments.config.device_target != "CPU" else 0
+    total = int(options.get("worker_num", options.get("device_num", configured or present)))
+    local = int(options.get("local_worker_num", options.get("device_num", min(total, configured or total))))
+    node, addr = int(options.get("node_rank", 0)), str(options.get("master_addr", "127.0.0.1"))
+    if not local or total % local or node >= total // local:
+        raise UserError(f"--worker_num {total} --local_worker_num {local} --node_rank {node}: each server must have "
+                        "the same number of workers, and node_rank counts the servers from 0")
+    if local < total and ("master_addr" not in options or "node_rank" not in options):
+        raise UserError(f"{total} workers, {local} of them here: several servers also need --node_rank and "
+                        "--master_addr (of the server with node_rank 0)")
+    return Nodes(total, local, node, addr, port)
+
+
+def start_msrun(nodes: Nodes, plans: tuple[RankPlan, ...], folder: Path, echo: bool) -> int:
+    """Write the plan that the ranks read, and run msrun."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_plans(folder / "launch_plan.json", plans)
+    command = msrun_command(nodes, sys.executable, str(folder),
+                            (str(RANK_PROCESS), str(folder / "launch_plan.json")))
+    return run_msrun(command, plans, str(folder / "msrun_log.txt"), echo)
+
+
+def stop_at(problems: list[str]) -> None:
+    """UserError with all problems, if there are any."""
+    if problems:
+        listed = "\n  - ".join(problems)
+        raise UserError(f"nothing was started; {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Start a job and, with --foreground, wait for it."""
+    name, *words = (sys.argv[1:] if argv is None else argv) or [""]
+    if name not in KINDS:
+        asked = name in ("-h", "--help")
+        print(__doc__, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    try:
+        arguments = read_arguments(name, words, os.environ)
+        ready = prepare(name, arguments)
+        _locks = [take_folder(Path(plan.folder)) for plan in ready.plans]  # held until this process ends
+        for plan in ready.plans:
+            keep_old(Path(plan.log_file))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for line in (*ready.hints, *(f"{plan.name}: log {plan.log_file}" for plan in ready.plans)):
+        print(line, flush=True)
+    if not arguments.foreground and (pid := detach(ready.plans[0].log_file)):
+        print(f"started in the background: PID {pid}, log {ready.plans[0].log_file}\nits last line will be the exit "
+              f"status; to stop all of it: kill {pid}")
+        return 0
+    try:
+        status = ready.run(arguments.foreground)
+    except Stopped as stopped:
+        print(f"stopped by {stopped}; all processes have ended")
+        status = 128 + stopped.number
+    print(f"exit status: {status}", flush=True)
+    if arguments.foreground:  # in the background the log has just got this line
+        with Path(ready.plans[0].log_file).open("a") as log:
+            log.write(f"exit status: {status}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

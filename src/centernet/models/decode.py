@@ -1,0 +1,94 @@
+"""From raw maps to detections, in the graph (Zhou et al. 2019, section 4: a peak is its own 3x3 maximum)."""
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+
+from centernet.models.heads import gather_pairs
+
+
+class Decode(nn.Cell):
+    """The K highest peaks of the heatmaps as boxes.
+
+    Batch and map size are read from the (static) shapes. The form suits MindSpore
+    Lite: TopK's indices are reshaped before they are cast, and there is no integer
+    division.
+
+    Args:
+        K: detections of an image; at most the number of cells of a map (h * w).
+        cat_spec_wh: wh has two channels for each class.
+        from_scores: hm is after its sigmoid already.
+
+    Raises:
+        ValueError: K exceeds the cells of a map, when the graph is compiled; callers
+            with a user at hand compare K with (height / 4) * (width / 4) before.
+    """
+
+    def __init__(self, K: int, cat_spec_wh: bool = False, from_scores: bool = False):
+        super().__init__()
+        self.K = K
+        self.cat_spec_wh = cat_spec_wh
+        self.from_scores = from_scores
+        self.pool = nn.MaxPool2d(3, 1, pad_mode="same")
+        self.topk = ops.TopK(sorted=True)
+
+    def construct(self, hm: Tensor, wh: Tensor, reg: Tensor | None = None) -> Tensor:
+        """Decode a batch.
+
+        Args:
+            hm: (B,C,h,w) logits, or scores with from_scores.
+            wh: (B,2,h,w) or (B,2C,h,w), box sizes in cells.
+            reg: (B,2,h,w), the centre's offset in its cell; without it the middle of the cell.
+
+        Returns:
+            (B,K,6) float32, best first: x1, y1, x2, y2 in output-map cells, score, class index.
+        """
+        batch, classes, height, width = hm.shape
+        if height * width < self.K:
+            raise ValueError("K exceeds the cells of the output map: lower eval_config.K or enlarge the input")
+        hm = ops.cast(hm, ms.float32)
+        scores = hm if self.from_scores else ops.sigmoid(hm)
+        scores = scores * ops.cast(ops.equal(self.pool(scores), scores), ms.float32)
+        # The best K of each class, then of all of them: much cheaper than one sort of all cells.
+        scores, cells = self.topk(ops.reshape(scores, (batch, classes, height * width)), self.K)
+        scores, order = self.topk(ops.reshape(scores, (batch, classes * self.K)), self.K)
+        ind = ops.gather_elements(ops.reshape(cells, (batch, classes * self.K)), 1, order)
+        order = ops.cast(ops.reshape(order, (batch, self.K, 1)), ms.float32)
+        cls = ops.floor((order + 0.5) * (1.0 / self.K))
+        column = ops.cast(ops.reshape(ind, (batch, self.K, 1)), ms.float32)
+        y = ops.floor((column + 0.5) * (1.0 / width))
+        center = ops.concat((column - y * width, y), 2)
+        center = center + (0.5 if reg is None else ops.cast(gather_pairs(reg, ind), ms.float32))
+        by_class = ops.cast(ops.reshape(cls, (batch, self.K)), ms.int32) if self.cat_spec_wh else None
+        half = ops.cast(gather_pairs(wh, ind, by_class), ms.float32) * 0.5
+        return ops.concat((center - half, center + half, ops.reshape(scores, (batch, self.K, 1)), cls), 2)
+
+
+class Detect(nn.Cell):
+    """Network and Decode as one: normalised images (B,3,H,W) -> (B,K,6).
+
+    Args:
+        network: gives (hm, wh, reg) or (hm, wh).
+        K: detections of an image.
+        cat_spec_wh: wh has two channels for each class.
+        flip_test: average the scores and wh with those of the mirrored image; reg is the plain image's.
+    """
+
+    def __init__(self, network: nn.Cell, K: int, cat_spec_wh: bool = False, flip_test: bool = False):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.flip_test = flip_test
+        self.decode = Decode(K, cat_spec_wh, from_scores=True)
+        self.mirror = ops.ReverseV2(axis=[3])
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Detections in output-map cells, see Decode."""
+        batch = x.shape[0]
+        maps = self.network(ops.concat((x, self.mirror(x)), 0) if self.flip_test else x)
+        scores, wh = ops.sigmoid(ops.cast(maps[0], ms.float32)), maps[1]
+        reg = maps[2] if len(maps) == 3 else None
+        if self.flip_test:
+            scores = (scores[:batch] + self.mirror(scores[batch:])) * 0.5
+            wh = (wh[:batch] + self.mirror(wh[batch:])) * 0.5
+            reg = None if reg is None else reg[:batch]
+        return self.decode(scores, wh, reg)

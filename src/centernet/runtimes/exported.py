@@ -1,0 +1,107 @@
+"""Detect with an exported model, a MINDIR under MindSpore or ONNX under onnxruntime."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from centernet.config.schema import EvalConfig
+from centernet.detection.decode import decode, sigmoid
+from centernet.errors import UserError
+from centernet.runtimes.manifest import read_manifest
+from centernet.runtimes.onnx_session import load_onnx
+
+SUFFIXES = {"mindspore": (".ckpt",), "mindir": (".mindir",), "onnx": (".onnx", ".ckpt"),
+            "auto": ("",)}  # of what each backend runs
+
+
+def is_exported(path: str, backend: str = "auto") -> bool:
+    """Whether a model is an exported one rather than a checkpoint; UserError if --backend does not run such files."""
+    wanted = SUFFIXES[backend]
+    if not path.endswith(wanted):
+        raise UserError(f"--backend {backend} runs {' and '.join(wanted)} files, found {path}: name such a file, or "
+                        "leave --backend auto, which suits every file")
+    return path.endswith((".mindir", ".onnx"))
+
+
+def open_exported(path: str, evaluation: EvalConfig) -> ExportedBackend:
+    """The backend of an exported model; UserError if a flip test is wanted that its graph has not."""
+    backend = ExportedBackend(path)
+    if evaluation.flip_test and not backend.manifest.flip_test:
+        raise UserError(f"eval_config.flip_test: {path} was exported without it: export it again with "
+                        "--eval_config.flip_test true")
+    return backend
+
+
+def load_graph(path: Path) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """The function from a float32 batch to the outputs of a .mindir or .onnx file.
+
+    Raises:
+        RuntimeError, ValueError: MindSpore cannot load the .mindir.
+        UserError: onnxruntime cannot load the .onnx, or is missing.
+    """
+    if path.suffix == ".onnx":
+        return load_onnx(path)
+    graph = nn.GraphCell(ms.load(str(path)))
+
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        outputs = graph(ms.Tensor(images))
+        return [output.asnumpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+    return run
+
+
+class ExportedBackend:
+    """An exported model at its one input size; fewer images than its batch are padded, more are split.
+
+    A model whose batch size is open takes any number at once; fixed_shape has 0 for it.
+    """
+
+    compiles = True  # a MINDIR, once
+
+    def __init__(self, model_path: str | Path):
+        path = Path(model_path)
+        if not is_exported(str(path)):
+            raise UserError(f"--model_path {path}: an exported model's name ends in .mindir or .onnx")
+        self.manifest = manifest = read_manifest(path)
+        self.mean, self.std, self.to_rgb = manifest.mean, manifest.std, manifest.color_order == "RGB"
+        self.categories = manifest.categories
+        self.down_ratio = manifest.down_ratio
+        self.K = manifest.K
+        batch, _, height, width = manifest.input_shape
+        self.fixed_shape = (batch, height, width)
+        try:
+            self._graph = load_graph(path)
+            if manifest.versions.get("mindspore") == "2.0.0":
+                # It loads, and fails when it is compiled.
+                self._graph(np.zeros((batch, 3, height, width), np.float32))
+        except (RuntimeError, ValueError) as error:
+            raise self._unreadable(path) from error
+
+    def _unreadable(self, path: Path) -> UserError:
+        writer = self.manifest.versions.get("mindspore", "unknown")
+        remedy = ("it is for MindSpore Lite 2.0 and the C++ program; for Python use export.py" if writer == "2.0.0" else
+                  "export the checkpoint again")
+        return UserError(f"{path} is whole, but MindSpore {ms.__version__} cannot run it (written by MindSpore "
+                         f"{writer}): {remedy}")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Detect on float32 (B,3,H,W), any B, see Backend; raises UserError for another size than the model's."""
+        batch, height, width = self.fixed_shape
+        if images.shape[1:] != (3, height, width):
+            raise UserError(f"the model takes images of shape {(3, height, width)}, found {images.shape[1:]}: prepare "
+                            "them at the model's size, or export again with --input_res")
+        step = batch or len(images)
+        return np.concatenate([self._run(images[first:first + step]) for first in range(0, len(images), step)])
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        full = np.zeros((self.fixed_shape[0] or len(images), *images.shape[1:]), np.float32)
+        full[:len(images)] = images
+        outputs = [output[:len(images)] for output in self._graph(full)]
+        if self.manifest.decode:
+            return outputs[0]
+        hm, wh, *reg = outputs
+        return decode(sigmoid(hm), wh, reg[0] if reg else None, self.K, self.manifest.cat_spec_wh)

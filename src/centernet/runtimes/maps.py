@@ -1,0 +1,49 @@
+"""Detect with a checkpoint's network that another runtime than MindSpore computes."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from centernet.categories import Categories
+from centernet.config.schema import DatasetConfig, NetConfig
+from centernet.detection.decode import decode, sigmoid
+from centernet.runtimes.base import require_cells, require_size
+
+
+class MapsBackend:
+    """A function from images to raw maps, at any input size; nothing is compiled. See backends.Backend.
+
+    Args:
+        run: normalised float32 (B,3,H,W) -> raw hm, wh and, with net.reg_offset, reg.
+        net, data: what the network is, and what it was trained on.
+        categories: of hm's channels.
+        K: detections of an image.
+        flip_test: average the scores and wh with those of the mirrored image; reg is the plain image's.
+    """
+
+    fixed_shape = None
+    compiles = False
+
+    def __init__(self, run: Callable[[np.ndarray], Sequence[np.ndarray]], net: NetConfig, data: DatasetConfig,
+                 categories: Categories, K: int, flip_test: bool = False):
+        self.mean, self.std, self.to_rgb = data.mean, data.std, data.to_rgb
+        self.categories = categories
+        self.down_ratio = net.down_ratio
+        self.K = K
+        self._net = net
+        self._run = run
+        self._flip_test = flip_test
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Detect on float32 (B,3,H,W), see Backend; raises UserError for sizes that do not suit the network or K."""
+        require_size(images.shape[2], images.shape[3], self._net)
+        require_cells(images.shape[2], images.shape[3], self.K)
+        batch = len(images)
+        if self._flip_test:
+            images = np.concatenate([images, images[..., ::-1]])
+        hm, wh, *reg = self._run(images)
+        scores = sigmoid(hm)
+        if self._flip_test:
+            scores, wh = ((maps[:batch] + maps[batch:, ..., ::-1]) * np.float32(0.5) for maps in (scores, wh))
+        return decode(scores, wh, reg[0][:batch] if reg else None, self.K, self._net.cat_spec_wh)

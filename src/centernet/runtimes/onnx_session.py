@@ -1,0 +1,92 @@
+"""onnxruntime, and the optional packages for ONNX files."""
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from centernet.errors import UserError
+
+PACKAGES = ("onnx", "onnxruntime")
+
+
+def require_package(name: str) -> ModuleType:
+    """Import one of PACKAGES; UserError if it is not installed, or its files do not load."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"ONNX needs the package {name}, which is not installed or does not load ({error}): "
+                        "pip install -r requirements-onnx.txt") from error
+
+
+def package_versions() -> dict[str, str]:
+    """Package -> version of those that write and run ONNX; UserError if one is missing."""
+    for name in PACKAGES:
+        require_package(name)
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def open_session(model: Path | bytes):
+    """An onnxruntime.InferenceSession on the CPU, with a thread for each core that this process may use.
+
+    Args:
+        model: a .onnx file, or the bytes of one.
+
+    Raises:
+        UserError: onnxruntime is missing, the file is no ONNX model, or has an operator that this onnxruntime lacks.
+    """
+    runtime = require_package("onnxruntime")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads()
+    source, name = (model, "the model") if isinstance(model, bytes) else (str(model), str(model))
+    try:
+        return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions have no other common base
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise UserError(_explain(name, runtime.__version__, error)) from error
+
+
+def has_deform_conv() -> bool:
+    """Whether this onnxruntime has the operator DeformConv; UserError if a package is missing."""
+    onnx = require_package("onnx")
+    shapes = {"x": (1, 1, 1, 1), "w": (1, 1, 1, 1), "offset": (1, 2, 1, 1), "y": (1, 1, 1, 1)}
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    node = onnx.helper.make_node("DeformConv", ["x", "w", "offset"], ["y"])
+    opset = onnx.helper.make_opsetid("", 19)
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "probe", values[:3], values[3:]),
+                                   opset_imports=[opset], ir_version=onnx.helper.find_min_ir_version_for([opset]))
+    try:
+        open_session(model.SerializeToString())
+    except UserError:
+        return False
+    return True
+
+
+def _explain(name: str, version: str, error: Exception) -> str:
+    text = str(error).splitlines()[0]
+    if "DeformConv" in text:
+        return (f"{name} has the operator DeformConv, which onnxruntime {version} lacks: use a newer one "
+                "(1.31 has it; Python 3.10 gets none), or export with --export_deform gather")
+    return f"{name}: onnxruntime {version} cannot load it: {text}"
+
+
+def threads() -> int:
+    """OMP_NUM_THREADS, which launchers of several processes set, or the cores that this process may run on."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted):
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_onnx(model: Path | bytes) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """The function from a float32 batch to the outputs of a .onnx, or of its bytes; UserErrors are open_session's."""
+    session = open_session(model)
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})

@@ -1,0 +1,70 @@
+"""The graph that is trained: images as they come, network, losses."""
+from __future__ import annotations
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from centernet.config.schema import DatasetConfig, NetConfig
+from centernet.training.heatmap import DrawHeatmap
+from centernet.training.losses import DetectionLoss
+
+
+class Normalize(nn.Cell):
+    """uint8 BGR images (B,H,W,3) -> float32 (B,3,H,W): colour order, / 255, - mean, / std of the configuration."""
+
+    def __init__(self, data: DatasetConfig):
+        super().__init__()
+        self.to_rgb = data.to_rgb
+        self.reverse = ops.ReverseV2(axis=[3])
+        self.mean = Tensor(255 * np.array(data.mean), ms.float32)
+        self.scale = Tensor(1 / (255 * np.array(data.std)), ms.float32)
+
+    def construct(self, image: Tensor) -> Tensor:
+        """Normalise a batch."""
+        image = ops.cast(image, ms.float32)
+        if self.to_rgb:
+            image = self.reverse(image)
+        return ops.transpose((image - self.mean) * self.scale, (0, 3, 1, 2))
+
+
+class LossNetwork(nn.Cell):
+    """A training batch -> loss, hm_loss, wh_loss, off_loss (float32 scalars): means over the network's stacks.
+
+    Parameters keep the network's names.
+
+    Args:
+        network: its of_each_stack gives raw (hm, wh, reg) or (hm, wh) of each stack.
+        net: which losses, and their weights.
+        data: colour order, mean and std.
+        num_classes: channels of hm.
+        devices: size of the group that trains together, see DetectionLoss.
+    """
+
+    def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, num_classes: int, devices: int = 1):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.normalize = Normalize(data)
+        self.draw = DrawHeatmap(num_classes)
+        self.loss = DetectionLoss(net, devices)
+
+    def construct(self, image: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
+                  reg_mask: Tensor, hm: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            image: (B,H,W,3) uint8 BGR.
+            cls, radius, ind, reg_mask: (B,M) int32, see DetectionLoss.
+            wh, reg: (B,M,2) float32, cells.
+            hm: (B,C,h,w) float32 target; drawn from cls, radius and ind if it is not given.
+        """
+        stacks = self.network.of_each_stack(self.normalize(image))
+        if hm is None:
+            hm = self.draw(ind, cls, radius, reg_mask, stacks[0][0].shape[2:])
+        loss, hm_loss, wh_loss, off_loss = self.loss(stacks[0], hm, cls, ind, wh, reg, reg_mask, radius)
+        for outputs in stacks[1:]:
+            further = self.loss(outputs, hm, cls, ind, wh, reg, reg_mask, radius)
+            loss, hm_loss = loss + further[0], hm_loss + further[1]
+            wh_loss, off_loss = wh_loss + further[2], off_loss + further[3]
+        count = len(stacks)
+        return loss / count, hm_loss / count, wh_loss / count, off_loss / count

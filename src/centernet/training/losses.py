@@ -1,0 +1,155 @@
+"""Losses of the three heads; float32 whatever the network's precision.
+
+Each is a sum over the batch and the count to divide it by: DetectionLoss divides, with the counts of all devices.
+"""
+from __future__ import annotations
+
+import math
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+
+from centernet.config.schema import NetConfig
+from centernet.models.heads import gather_pairs
+from centernet.training.heatmap import draw_dense_wh
+
+EPS = 1e-4
+SATURATION = math.log((1 - EPS) / EPS)  # the logit at which a score is clamped
+
+
+def _total(values: Tensor) -> Tensor:
+    """Sum of all values: of one axis, since CPU kernels take four times as long for a sum over several."""
+    return ops.reduce_sum(ops.reshape(values, (-1,)))
+
+
+def focal_loss(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
+    """Penalty-reduced focal loss (Law and Deng 2018; alpha 2, beta 4), scores clamped to [1e-4, 1 - 1e-4].
+
+    Logarithms come from the logits, so that nothing cancels. Clamped cells have no gradient.
+
+    Args:
+        logits: (B,C,H,W) float32.
+        hm: (B,C,H,W) float32 target; exactly 1 at centres.
+
+    Returns:
+        The sum over all cells, and the number of centres.
+    """
+    logits = ops.clip_by_value(logits, -SATURATION, SATURATION)
+    score = ops.sigmoid(logits)
+    positive = ops.cast(ops.equal(hm, 1.0), ms.float32)
+    negative = ops.square(ops.square(1 - hm))  # 0 at centres
+    loss = (ops.log1p(ops.exp(-logits)) * ops.square(1 - score) * positive
+            + ops.log1p(ops.exp(logits)) * ops.square(score) * negative)
+    return _total(loss), _total(positive)
+
+
+def mean_squared_error(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over all cells of (sigmoid(logits) - hm)^2, and their number.
+
+    The paper's code compares the raw output instead, whose sigmoid its decoder then
+    takes: scores between 0.5 and 0.73. With the sigmoid here scores mean what they
+    mean with the focal loss.
+    """
+    return _total(ops.square(ops.sigmoid(logits) - hm)), Tensor(hm.size, ms.float32)
+
+
+def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of absolute errors, and the sum of the mask over both channels, that is twice the objects.
+
+    Args:
+        predicted, target: (B,M,2) float32.
+        mask: (B,M,1) float32 of 0 and 1.
+    """
+    return _total(ops.abs(predicted - target) * mask), 2 * _total(mask)
+
+
+def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of Huber errors (quadratic below 1), and the number of objects; arguments as for l1_loss."""
+    error = ops.abs(predicted - target) * mask
+    quadratic = ops.minimum(error, 1.0)
+    # error^2 / 2 below 1, error - 1/2 above
+    return _total(quadratic * (error - 0.5 * quadratic)), _total(mask)
+
+
+def relative_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """l1_loss of predicted / (target + 1e-4) against 1 (norm_wh: errors as shares of the size)."""
+    return l1_loss(predicted / (target + EPS), ops.ones_like(target), mask)
+
+
+def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of weighted absolute errors, and the sum of the weights over both channels.
+
+    Args:
+        predicted, target: (B,2,H,W) float32.
+        weight: (B,1,H,W) float32.
+    """
+    return _total(ops.abs(predicted - target) * weight), 2 * _total(weight)
+
+
+class DetectionLoss(nn.Cell):
+    """Weighted sum of the losses of hm, wh and reg, as a configuration chooses them.
+
+    reg_loss (l1 or sl1) applies to reg, and to wh unless dense_wh or norm_wh gives wh its own loss. The heatmap's
+    sum is divided by max(count, 1), the others by count + 1e-4.
+
+    Counts are those of all devices, and sums are multiplied by the number of devices: then the average of the
+    devices' losses is the loss of the global batch, and so are the gradients, wherever the objects are. The paper's
+    code divides by each device's own counts instead: an object weighs more the fewer others its device got.
+
+    Args:
+        net: which losses, and their weights.
+        devices: size of the group that trains together; above 1 it must have been joined.
+    """
+
+    def __init__(self, net: NetConfig, devices: int = 1):
+        super().__init__()
+        self.net = net
+        self.hm_loss = mean_squared_error if net.mse_loss else focal_loss
+        self.pair_loss = smooth_l1_loss if net.reg_loss == "sl1" else l1_loss
+        self.wh_loss = relative_l1_loss if net.norm_wh else self.pair_loss
+        self.devices = devices
+        if devices > 1:
+            self.sum = ops.AllReduce()
+
+    def construct(self, outputs: tuple[Tensor, ...], hm: Tensor, cls: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
+                  reg_mask: Tensor, radius: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compare raw maps with targets.
+
+        Args:
+            outputs: raw (hm, wh, reg) or (hm, wh) of the network.
+            hm: (B,C,H,W) float32 target.
+            cls: (B,M) int32 in 0..C-1; used with cat_spec_wh.
+            ind: (B,M) int32, y * W + x.
+            wh: (B,M,2) float32, cells.
+            reg: (B,M,2) float32, cells.
+            reg_mask: (B,M), 1 for an object, 0 for an unused slot.
+            radius: (B,M) int32, cells; used with dense_wh.
+
+        Returns:
+            loss, hm_loss, wh_loss, off_loss: float32 scalars; the last three before their weights.
+        """
+        hm_loss = self.hm_loss(ops.cast(outputs[0], ms.float32), hm)
+        mask = ops.expand_dims(ops.cast(reg_mask, ms.float32), 2)
+        sizes = ops.cast(outputs[1], ms.float32)
+        if self.net.dense_wh:
+            target = draw_dense_wh(ind, radius, reg_mask, wh, hm.shape[2:])
+            wh_loss = dense_l1_loss(sizes, target, ops.amax(hm, 1, True))
+        else:
+            pairs = gather_pairs(sizes, ind, cls if self.net.cat_spec_wh else None)
+            wh_loss = self.wh_loss(pairs, wh, mask)
+        off_loss = (ops.zeros_like(wh_loss[0]), ops.ones_like(wh_loss[1]))
+        if self.net.reg_offset:
+            off_loss = self.pair_loss(gather_pairs(ops.cast(outputs[2], ms.float32), ind), reg, mask)
+        return self._weigh((hm_loss[0], wh_loss[0], off_loss[0]), (hm_loss[1], wh_loss[1], off_loss[1]))
+
+    def _weigh(self, sums: tuple[Tensor, ...], counts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The loss, and its parts hm, wh and off, of their sums and counts."""
+        if self.devices > 1:
+            # One message, so that no two can overtake each other; those of several stacks are equal, the counts being
+            # of the targets alone.
+            counts = ops.unstack(ops.stop_gradient(self.sum(ops.stack(counts))))
+        hm_loss = self.devices * sums[0] / ops.maximum(counts[0], 1.0)
+        wh_loss = self.devices * sums[1] / (counts[1] + EPS)
+        off_loss = self.devices * sums[2] / (counts[2] + EPS)
+        loss = self.net.hm_weight * hm_loss + self.net.wh_weight * wh_loss + self.net.off_weight * off_loss
+        return loss, hm_loss, wh_loss, off_loss

@@ -1,0 +1,95 @@
+"""What a training leaves and shows: folders, checkpoints, log, profile, plot, and the summary before it."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from centernet.categories import Categories
+from centernet.config.load import Config, write_config
+from centernet.errors import UserError
+from centernet.training.checkpoints import CheckpointKeeper
+from centernet.training.loop import Plan, profiler
+from centernet.training.optimizer import describe_optimizer
+from centernet.training.schedule import describe_schedule
+from centernet.training.step import TrainStep
+from centernet.training.train_log import METRICS, TrainLog, plot_losses
+from centernet.weights.checkpoint import model_record
+
+LOG = logging.getLogger("centernet")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the loop reports to; after_step is called after each step, if there is a profile to write."""
+
+    log: TrainLog
+    keeper: CheckpointKeeper
+    after_step: Callable[[], None] | None
+
+
+@contextmanager
+def open_output(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan, rank: int,
+                size: int) -> Iterator[Output]:
+    """Print the summary and open the outputs of a training; its end writes the plot, however it ends.
+
+    All ranks but the first (of size) are silent and write nothing.
+
+    Raises:
+        UserError: a folder cannot be made.
+    """
+    first, train = rank == 0, config.train_config
+    checkpoints, results = prepare_folders(config)
+    keeper = CheckpointKeeper(checkpoints if first and config.enable_save_ckpt else None, step_cell,
+                              model_record(config, categories), config.save_checkpoint_steps,
+                              config.save_checkpoint_num, plan.start_step, plan.steps_per_epoch)
+    log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.batch_size * size,
+                   plan.start_step)
+    if first:
+        LOG.info("%s", summary(config, step_cell, categories, plan, size, (checkpoints, results)))
+        write_config(config, results / "config.yaml")
+    profile = config.profiler_path or str(results / "profile") if config.need_profiler and first else ""
+    try:
+        with profiler(profile) as after_step:
+            yield Output(log, keeper, after_step)
+    finally:
+        log.close()
+        if first:
+            plot_losses(results / METRICS, results / "loss.png")
+
+
+def prepare_folders(config: Config) -> tuple[Path, Path]:
+    """Make the folders of checkpoints and of results (log, metrics, plot); UserError if that is impossible."""
+    checkpoints = Path(config.save_checkpoint_path or "checkpoints")
+    results = Path(config.save_result_dir or checkpoints)
+    for flag, folder in (("--save_checkpoint_path", checkpoints), ("--save_result_dir", results)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{flag} {folder}: {error.strerror or error}") from error
+    return checkpoints, results
+
+
+def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan, devices: int,
+            folders: tuple[Path, Path]) -> str:
+    """What is going to be trained, in lines for the log."""
+    train, net = config.train_config, config.net_config
+    images = train.batch_size * devices
+    parameters = sum(parameter.size for parameter in step_cell.weights)
+    height, width = config.dataset_config.input_res_train
+    lines = [f"device: {config.device_target}, {devices} in all",
+             f"data: {plan.conditions['num_images']} images, {len(categories)} categories, {height} x {width} pixels",
+             f"network: {net.backbone}, neck {net.neck}, {parameters / 1e6:.3f} M trainable parameters",
+             f"batch: {train.batch_size} on each device x {devices} = {images} in all",
+             f"optimizer: {describe_optimizer(train)}",
+             describe_schedule(train, images),
+             f"steps: {plan.start_step} done, {plan.total_steps} in all, {plan.steps_per_epoch} in an epoch",
+             f"checkpoints: {folders[0] if config.enable_save_ckpt else 'none'}; log, metrics and plot: {folders[1]}"]
+    if config.enable_data_sink:
+        # The stream of each epoch is built anew (seeded by the epoch, resumable in its middle); a sunk graph is
+        # tied to one stream and would be compiled again for each.
+        lines.append(f"enable_data_sink has no effect on {config.device_target}: batches are prefetched by threads "
+                     "and fed step by step")
+    return "\n".join(lines)

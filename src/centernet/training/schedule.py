@@ -1,0 +1,125 @@
+"""Learning rate schedules; they run in the training graph, on the optimizer's own step counter.
+
+The optimizer counts updates, so a step that is skipped for an overflow does not
+advance the schedule.
+"""
+from __future__ import annotations
+
+import dataclasses
+
+import mindspore as ms
+from mindspore import Tensor, ops
+from mindspore.nn.learning_rate_schedule import LearningRateSchedule
+
+from centernet.config.schema import TrainConfig
+
+
+class MultiDecay(LearningRateSchedule):
+    """Linear warm-up, then the rate divided by a factor after each of some epochs.
+
+    Args:
+        learning_rate: rate after the warm-up.
+        warmup_steps: update s (from 0) of the warm-up has (s + 1) / warmup_steps of the rate; 0 is no warm-up.
+        drop_steps: numbers of updates after which the rate is divided.
+        factor: divisor.
+    """
+
+    def __init__(self, learning_rate: float, warmup_steps: int, drop_steps: tuple[int, ...], factor: float):
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.drop_steps = tuple(drop_steps)
+        self.factor = factor
+
+    def construct(self, global_step: Tensor) -> Tensor:
+        """Rate, float32 scalar, of the update that global_step (int32, from 0) counts."""
+        rate = self.learning_rate * _warm_up(global_step, self.warmup_steps)
+        for drop in self.drop_steps:
+            rate = ops.select(global_step >= drop, rate / self.factor, rate)
+        return rate
+
+
+class PolyDecay(LearningRateSchedule):
+    """(rate - end) * (1 - step / total_steps) ** power + end, times a linear warm-up; end after total_steps.
+
+    Args:
+        learning_rate: rate that the polynomial starts from.
+        end_learning_rate: rate after total_steps.
+        power: power of the polynomial.
+        warmup_steps: as for MultiDecay; the polynomial counts from step 0, warm-up included.
+        total_steps: length of the training in updates.
+    """
+
+    def __init__(self, learning_rate: float, end_learning_rate: float, power: float, warmup_steps: int,
+                 total_steps: int):
+        super().__init__()
+        self.span = learning_rate - end_learning_rate
+        self.end = end_learning_rate
+        self.power = power
+        self.warmup_steps = warmup_steps
+        self.total_steps = total_steps
+
+    def construct(self, global_step: Tensor) -> Tensor:
+        """Rate, float32 scalar, of the update that global_step (int32, from 0) counts."""
+        done = ops.minimum(global_step.astype(ms.float32) / self.total_steps, 1.0)
+        return (self.span * ops.pow(1.0 - done, self.power) + self.end) * _warm_up(global_step, self.warmup_steps)
+
+
+def _warm_up(global_step: Tensor, warmup_steps: int) -> Tensor:
+    return ops.minimum((global_step.astype(ms.float32) + 1.0) / max(warmup_steps, 1), 1.0)
+
+
+def rate_factor(train: TrainConfig, images: int) -> float:
+    """What lr_scale multiplies the learning rate by, for steps of so many images on all devices.
+
+    linear (Goyal and others 2017) is usual for plain gradient descent, sqrt (Krizhevsky 2014) often safer with Adam.
+    """
+    power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[train.lr_scale]
+    return (images / train.reference_batch) ** power if power else 1.0
+
+
+def warmup_factor(train: TrainConfig, images: int) -> float:
+    """What warmup_scale multiplies the warm-up by, for steps of so many images on all devices."""
+    return train.reference_batch / images if train.warmup_scale else 1.0
+
+
+def scale_schedule(train: TrainConfig, images: int) -> TrainConfig:
+    """The settings with the rates and the warm-up of the chosen schedule for steps of so many images.
+
+    A warm-up that is there keeps at least one step.
+    """
+    section = getattr(train, train.lr_schedule)
+    changes = {name: getattr(section, name) * rate_factor(train, images)
+               for name in ("learning_rate", "end_learning_rate") if hasattr(section, name)}
+    if section.warmup_steps:
+        changes["warmup_steps"] = max(1, round(section.warmup_steps * warmup_factor(train, images)))
+    return dataclasses.replace(train, **{train.lr_schedule: dataclasses.replace(section, **changes)})
+
+
+def describe_schedule(train: TrainConfig, images: int) -> str:
+    """The learning rate and warm-up as configured and as used for steps of so many images, in lines for the log."""
+    given = getattr(train, train.lr_schedule)
+    used = getattr(scale_schedule(train, images), train.lr_schedule)
+    of = f"{images} images a step, reference_batch {train.reference_batch}"
+    rate, warm_up = f"{given.learning_rate:g}", f"{given.warmup_steps} steps"
+    if train.lr_scale != "none":
+        rate += f" x {rate_factor(train, images):.4g} = {used.learning_rate:.4g} (lr_scale {train.lr_scale}: {of})"
+    if train.warmup_scale:
+        warm_up += f" -> {used.warmup_steps} steps (warmup_scale: {of})"
+    lines = [f"learning rate: {rate}, {train.lr_schedule}", f"warm-up: {warm_up}"]
+    if train.lr_scale == "none" and train.reference_batch not in (0, images):
+        linear, root = (given.learning_rate * rate_factor(dataclasses.replace(train, lr_scale=rule), images)
+                        for rule in ("linear", "sqrt"))
+        lines.append(f"note: this learning rate is meant for {train.reference_batch} images a step, here are {images}; "
+                     f"--train_config.lr_scale linear makes it {linear:.4g}, sqrt {root:.4g}")
+    return "\n".join(lines)
+
+
+def build_schedule(train: TrainConfig, steps_per_epoch: int, total_steps: int) -> LearningRateSchedule:
+    """The schedule that train.lr_schedule names, for epochs of the given number of steps."""
+    if train.lr_schedule == "PolyDecay":
+        poly = train.PolyDecay
+        return PolyDecay(poly.learning_rate, poly.end_learning_rate, poly.power, poly.warmup_steps, total_steps)
+    multi = train.MultiDecay
+    return MultiDecay(multi.learning_rate, multi.warmup_steps,
+                      tuple(epoch * steps_per_epoch for epoch in multi.multi_epochs), multi.factor)

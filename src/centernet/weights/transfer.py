@@ -1,0 +1,114 @@
+"""Weights for a start from other ones: a detector of other categories, or an ImageNet backbone."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore as ms
+from mindspore import Parameter, nn
+
+from centernet.errors import UserError
+from centernet.weights.checkpoint import Checkpoint
+
+BACKBONE = "backbone."
+# Of a network with several stacks, heads have the stack's number before their name.
+HM_HEADS = re.compile(r"heads\.(\d+\.)?hm\.")
+HM_AND_WH_HEADS = re.compile(r"heads\.(\d+\.)?(hm|wh)\.")
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Names of the parameters by what happened to them.
+
+    loaded: taken from the file; dropped: in the file but left out on purpose; missing:
+    the network's, not loaded, hence freshly initialised; unused: the file's, unknown
+    to the network (an optimizer's state, a classifier).
+    """
+
+    loaded: tuple[str, ...]
+    dropped: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def table(self) -> str:
+        """Counts by part of the network, and the names of what was dropped or is missing."""
+        parts = sorted({_part(name) for name in (*self.loaded, *self.dropped, *self.missing)})
+        rows = [f"{'part':<12}{'loaded':>8}{'dropped':>9}{'missing':>9}"]
+        rows += [f"{part:<12}" + "".join(f"{sum(_part(name) == part for name in names):>{width}}" for names, width in
+                                         ((self.loaded, 8), (self.dropped, 9), (self.missing, 9))) for part in parts]
+        for word, names in (("dropped", self.dropped), ("missing", self.missing)):
+            if names:
+                rows.append(f"{word}: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}")
+        if self.unused:
+            rows.append(f"not used from the file: {len(self.unused)} ({', '.join(self.unused[:3])}, ...)")
+        return "\n".join(rows)
+
+
+def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: bool, path: str | Path) -> Transfer:
+    """Load a detector of other categories: all but the heads whose outputs are by category.
+
+    These are the hm heads, and the wh heads if sizes are regressed for each category.
+
+    Raises:
+        UserError: a parameter of another part is missing or has another shape.
+    """
+    by_category = (HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS).match
+    own = _parameters(network)
+    kept = {name: value for name, value in checkpoint.parameters.items() if not by_category(name)}
+    absent = [name for name in own if name not in kept and not by_category(name)]
+    if absent:
+        raise UserError(f"checkpoint {path} lacks {len(absent)} parameters of the network, as {absent[0]}: "
+                        "use the --config_path that it was trained with")
+    loaded = _load(network, own, kept, path)
+    dropped = tuple(name for name in checkpoint.parameters if by_category(name))
+    return Transfer(loaded, dropped, tuple(name for name in own if by_category(name)),
+                    tuple(name for name in kept if name not in own))
+
+
+def load_backbone(network: nn.Cell, checkpoint: Checkpoint, path: str | Path) -> Transfer:
+    """Load the backbone from a classifier's checkpoint, its names with or without the prefix "backbone.".
+
+    The names are torchvision's, or the model zoo's, which calls the shortcuts down_sample_layer.
+
+    Raises:
+        UserError: no name fits, or a shape does not.
+    """
+    own = {name: value for name, value in _parameters(network).items() if name.startswith(BACKBONE)}
+    names = {_backbone_name(name): name for name in checkpoint.parameters}
+    offered = {full: checkpoint.parameters[name] for full, name in names.items()}
+    if not own.keys() & offered.keys():
+        raise UserError(f"--backbone_checkpoint {path}: none of its {len(offered)} parameters (as "
+                        f"{next(iter(checkpoint.parameters), 'none')}) belongs to the backbone, whose names are like "
+                        f"{next(iter(own), 'none')}")
+    loaded = _load(network, own, offered, path)
+    missing = tuple(name for name in own if name not in loaded)
+    return Transfer(loaded, (), missing, tuple(name for full, name in names.items() if full not in own))
+
+
+def _part(name: str) -> str:
+    pieces = name.split(".")
+    return ".".join(pieces[:2]) if pieces[0] == "heads" else pieces[0]
+
+
+def _parameters(network: nn.Cell) -> dict[str, Parameter]:
+    return {parameter.name: parameter for parameter in network.get_parameters()}
+
+
+def _backbone_name(name: str) -> str:
+    return BACKBONE + name.removeprefix(BACKBONE).replace(".down_sample_layer.", ".downsample.")
+
+
+def _load(network: nn.Cell, own: dict[str, Parameter], offered: dict[str, Parameter],
+          path: str | Path) -> tuple[str, ...]:
+    """Copy what both have, after a check of all shapes; the names that were copied."""
+    common = tuple(name for name in own if name in offered)
+    wrong = [f"{name}: {tuple(offered[name].shape)} in the file, {tuple(own[name].shape)} in the network"
+             for name in common if offered[name].shape != own[name].shape]
+    if wrong:
+        listed = "\n  - ".join(wrong[:8])
+        raise UserError(f"checkpoint {path} holds another network: {len(wrong)} shapes differ:\n  - {listed}\n"
+                        "Choose the configuration (--config_path) that fits the checkpoint.")
+    for name in common:
+        own[name].set_data(ms.Tensor(offered[name].asnumpy().astype(ms.dtype_to_nptype(own[name].dtype))))
+    return common

@@ -1,0 +1,93 @@
+"""What every entry does around its work."""
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from centernet.cli.entry import run_entry, set_up_log
+from centernet.config.load import load_config
+from centernet.device import Group, join_group, set_up_group
+from centernet.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_user_error_is_one_message_and_status_2(capsys):
+    def run(config):
+        raise UserError("--image nowhere: no such file")
+    assert run_entry("infer", "", run, []) == 2
+    assert capsys.readouterr().err == "error: --image nowhere: no such file\n"
+
+
+@pytest.mark.parametrize("entry", ["train", "eval", "export", "infer", "convert_weights", "preprocess", "postprocess",
+                                   "src/dataset"])
+def test_a_python_without_the_packages_is_told(entry):
+    done = subprocess.run([sys.executable, "-S", ROOT / f"{entry}.py"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "lacks the packages cv2, numpy, tqdm, yaml: activate" in done.stderr
+
+
+def test_an_interrupt_has_its_status():
+    def run(config):
+        raise KeyboardInterrupt
+    assert run_entry("infer", "", run, []) == 130
+
+
+def test_a_defect_of_ours_is_not_hidden():
+    def run(config):
+        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        run_entry("infer", "", run, [])
+
+
+def test_lines_go_to_the_console_and_the_file(tmp_path, capsys):
+    def run(config):
+        logging.getLogger("centernet").info("epoch: 0")
+        logging.getLogger("matplotlib").info("noise")
+    path = tmp_path / "logs" / "train.log"
+    assert run_entry("train", "", run, ["--log_file", str(path)]) == 0
+    assert capsys.readouterr().out == path.read_text() == "epoch: 0\n"
+
+
+def test_a_log_file_that_cannot_be_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--log_file"):
+        set_up_log(str(tmp_path / "file" / "train.log"))
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path):
+    code = ("import logging, time\nfrom centernet.cli.entry import set_up_log\n"
+            f"set_up_log({str(tmp_path / 'all.log')!r})\n"
+            "for number in range(3000):\n    logging.getLogger('centernet').info('line %d', number)\n")
+    result = subprocess.run(["bash", "-c", f"{sys.executable} -c \"$CODE\" | head -1; exit ${{PIPESTATUS[0]}}"],
+                            capture_output=True, text=True, cwd=ROOT, env={**os.environ, "CODE": code})
+    assert (result.stdout, result.stderr, result.returncode) == ("line 0\n", "", 0)
+    assert (tmp_path / "all.log").read_text().endswith("line 2999\n")
+
+
+def test_without_a_launcher_training_is_on_one_device(monkeypatch):
+    monkeypatch.delenv("RANK_SIZE", raising=False)
+    assert (join_group(True, 1).rank, join_group(True, 1).size) == (0, 1)
+
+
+@pytest.mark.parametrize("size, device_num, words", [("1", 8, "no launcher started them"),
+                                                    ("4", 8, "does not match the launcher's 4 processes"),
+                                                    ("all", 8, "RANK_SIZE must be a number above 0, found 'all'")])
+def test_a_number_of_devices_that_cannot_be(monkeypatch, size, device_num, words):
+    monkeypatch.setenv("RANK_SIZE", size)
+    with pytest.raises(UserError, match=words):
+        join_group(True, device_num)
+
+
+@pytest.mark.parametrize("size, distribute, device", [("4", "true", 3), ("4", "false", 1), ("1", "true", 1)])
+def test_in_a_group_the_launcher_chooses_the_device(monkeypatch, size, distribute, device):
+    chosen = []
+    monkeypatch.setenv("RANK_SIZE", size)
+    monkeypatch.setenv("DEVICE_ID", "3")
+    monkeypatch.setattr("centernet.device.set_up_device", lambda target, number, seed: chosen.append(number))
+    monkeypatch.setattr("centernet.device.join_group", lambda *_: Group(3, 4))
+    set_up_group(load_config("train", ["--device_id", "1", "--distribute", distribute], ""))
+    assert chosen == [device]

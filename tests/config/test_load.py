@@ -1,0 +1,178 @@
+"""Configuration: the shipped files load, and every mistake is named with its remedy."""
+import dataclasses
+import typing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from centernet.config.load import DEFAULT_CONFIG, ENTRY_FLAGS, build_config, load_config, write_config
+from centernet.config.schema import Config
+from centernet.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+DLA = ["--config_path", str(ROOT / "configs/official_dla34.yaml")]
+HOURGLASS = ["--config_path", str(ROOT / "configs/official_hourglass.yaml")]
+VALUES, HELP, CHOICES = yaml.safe_load_all(DEFAULT_CONFIG.read_text())
+
+
+def leaves(tree, prefix=""):
+    for key, value in tree.items():
+        yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
+
+
+def fields(kind, prefix=""):
+    for key, hint in typing.get_type_hints(kind).items():
+        yield from fields(hint, f"{prefix}{key}.") if dataclasses.is_dataclass(hint) else [prefix + key]
+
+
+def test_values_help_and_types_name_the_same_keys():
+    assert set(leaves(VALUES)) == set(leaves(HELP)) == set(fields(Config)) - {"preset"}
+    assert set(leaves(CHOICES)) <= set(leaves(VALUES))
+
+
+def test_every_key_is_a_flag_of_some_entry():
+    flags = {flag for group in ENTRY_FLAGS.values() for flag in group}
+    common = set(VALUES) - flags
+    assert common == {"device_target", "device_id", "seed", "log_file", "enable_modelarts", "data_url", "train_url",
+                      "checkpoint_url", "data_path", "output_path", "load_path", "download_timeout"}
+
+
+@pytest.mark.parametrize("key, value", [
+    ("mindrecord_prefix", "coco_det.train.mind"), ("epoch_size", 1), ("train_steps", -1), ("device_num", 1),
+    ("save_checkpoint_steps", 1000), ("save_checkpoint_num", 1), ("data_sink_steps", 1), ("run_mode", "val"),
+    ("enable_lossscale", True), ("distribute", True), ("do_shuffle", True)])
+def test_documented_defaults(key, value):
+    assert VALUES[key] == value
+
+
+def test_documented_section_defaults():
+    config = load_config("train", [], "")
+    assert config.dataset_config.input_res_test == (680, 680) and config.dataset_config.max_objs == 128
+    assert config.train_config.batch_size == 32 and config.train_config.loss_scale_value == 1024
+    assert config.train_config.lr_scale == "none" and config.train_config.reference_batch == 256
+    assert config.eval_config.K == 100 and config.eval_config.multi_scales == (1.0,) and config.eval_config.SOFT_NMS
+    assert len(config.dataset_config.coco_classes) == 80
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_presets_load_for_every_entry(path):
+    for entry in ENTRY_FLAGS:
+        assert load_config(entry, ["--config_path", str(path)], "").preset == path.stem
+
+
+@pytest.mark.parametrize("word, value", [("true", True), ("False", False), ("TRUE", True), ("false", False)])
+def test_booleans_are_real(word, value):
+    assert load_config("train", ["--do_shuffle", word], "").do_shuffle is value
+
+
+def test_lists_as_words_and_as_one_word():
+    for words in (["64", "96"], ["[64, 96]"]):
+        assert load_config("export", ["--input_res", *words], "").input_res == (64, 96)
+
+
+def test_flags_win_over_the_file(tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("epoch_size: 3\ntrain_config:\n    batch_size: 4\n")
+    config = load_config("train", ["--config_path", str(overlay), "--epoch_size=5"], "")
+    assert (config.epoch_size, config.train_config.batch_size, config.preset) == (5, 4, "mine")
+
+
+def test_effective_configuration_reads_back(tmp_path):
+    config = load_config("train", ["--config_path", str(ROOT / "configs/demo_cpu.yaml"), "--seed", "9"], "")
+    write_config(config, tmp_path / "demo_cpu.yaml")
+    assert load_config("train", ["--config_path", str(tmp_path / "demo_cpu.yaml")], "") == config
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["--epoch_sise", "3"], "did you mean --epoch_size?"),
+    (["--batch_size", "3"], "did you mean --train_config.batch_size?"),
+    (["--model_path", "a.ckpt"], "did you mean --load_checkpoint_path?"),
+    (["--device_target", "GPU"], "device_target must be one of Ascend, CPU; found 'GPU'"),
+    (["--do_shuffle", "maybe"], "do_shuffle must be true or false, found 'maybe'"),
+    (["--seed", "x"], "seed must be an integer, found 'x'"),
+    (["--epoch_size", "0"], "epoch_size must be greater than 0, found 0"),
+    (["--epoch_size"], "argument --epoch_size: expected one argument"),
+    (["--config_path", "nowhere.yaml"], "nowhere.yaml: No such file or directory; presets are in"),
+    (["--config_path", "demo_cpu"], "configs/demo_cpu.yaml?"),
+    (["--dataset_config.input_res_train", "256", "256"], "output_res [128, 128] must be input_res_train / down_ratio: "
+                                                         "set it to [64, 64]"),
+    (["--dataset_config.input_res_train", "100", "100"], "must be positive multiples of 32"),
+    (["--dataset_config.mean", "0.5"], "dataset_config.mean must be a list of 3 numbers"),
+    (["--net_config.dense_hp", "true"], "dense_hp weighs a pose loss"),
+    (["--net_config.dense_wh", "true", "--net_config.norm_wh", "true"], "exclude each other"),
+    (["--net_config.num_stacks", "2"], "num_stacks must be 1"),
+    ([*HOURGLASS, "--net_config.num_stacks", "1"], "num_stacks must be 2 for hourglass104"),
+    ([*HOURGLASS, "--net_config.neck", "conv"], "neck must be none for hourglass104"),
+    ([*HOURGLASS, "--eval_config.pad", "63"], "eval_config.pad must be at least 127 for hourglass104"),
+    ([*HOURGLASS, "--dataset_config.input_res_test", "512", "576"], "must be positive multiples of 128 for hourglass"),
+    ([*DLA, "--net_config.neck", "none"], "neck must be deform or conv for dla34, found none: its nodes"),
+    ([*DLA, "--net_config.neck_filters", "64", "64", "64"], "neck_filters must be [256, 128, 64] for dla34"),
+    ([*DLA, "--net_config.block_class", "1", "1", "1", "1"], "block_class must be [] for dla34"),
+    ([*DLA, "--dataset_config.input_res_test", "500", "512"], "must be positive multiples of 32 for dla34"),
+    (["--net_config.block_class", "3", "4"], "block_class must be [] or 4 numbers"),
+    (["--eval_config.batch_size", "4"], "set eval_config.keep_res to false"),
+    (["--eval_config.pad", "30"], "power of two less 1"),
+    (["--resume", "true"], "need --load_checkpoint_path"),
+    (["--annotation_file", "a.json"], "annotation_file and image_dir go together"),
+    (["--train_config.MultiDecay.multi_epochs", "30", "20"], "must grow from 1 on"),
+    (["--train_config.lr_scale", "double"], "lr_scale must be one of none, linear, sqrt; found 'double'"),
+    (["--train_config.lr_scale", "linear", "--train_config.reference_batch", "0"], "need train_config.reference_batch"),
+    (["--train_config.warmup_scale", "true", "--train_config.reference_batch", "0"], "need train_config.reference"),
+    (["--train_config.reference_batch", "-1"], "reference_batch must be 0 or greater"),
+    (["--train_config.optimizer", "Sgd"], "optimizer must be one of Adam, SGD; found 'Sgd'"),
+    (["--train_config.SGD.momentum", "1"], "SGD.momentum must be at least 0 and below 1, found 1.0"),
+    (["--train_config.SGD.momentum", "0", "--train_config.SGD.nesterov", "true"], "nesterov needs train_config.SGD"),
+    (["--train_config.SGD.weight_decay", "-1"], "SGD.weight_decay must be 0 or greater"),
+])
+def test_mistakes_are_explained(argv, words):
+    with pytest.raises(UserError) as caught:
+        load_config("train", argv, "")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("entry, flag", [("eval", "load_checkpoint_path"), ("export", "export_load_ckpt"),
+                                         ("infer", "model_path")])
+@pytest.mark.parametrize("typed", ["--load_checkpoint_path", "--export_load_ckpt=a.ckpt", "--model_path"])
+def test_another_entry_s_name_of_the_checkpoint_leads_to_this_one_s(entry, flag, typed):
+    if not typed.startswith(f"--{flag}"):
+        with pytest.raises(UserError, match=f"unknown argument .* did you mean --{flag}\\?"):
+            load_config(entry, [typed], "")
+
+
+@pytest.mark.parametrize("text, words", [
+    ("epoch_sizes: 3", "unknown key 'epoch_sizes'; did you mean epoch_size?"),
+    ("train_config: {batchsize: 3}", "unknown key 'train_config.batchsize'; did you mean batch_size?"),
+    ("train_config: 3", "'train_config' is a section"),
+    ("epoch_size: 1.5", "epoch_size must be an integer, found 1.5"),
+    ("a: [", "not valid YAML"),
+    ("- 1", "one to three YAML mappings"),
+    ("mean: !!python/object/apply:os.getcwd []", "not valid YAML"),
+])
+def test_mistakes_in_files_are_explained(tmp_path, text, words):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_config("train", ["--config_path", str(path)], "")
+    assert words in str(caught.value)
+
+
+def test_all_problems_are_reported_together():
+    with pytest.raises(UserError) as caught:
+        load_config("train", ["--seed", "x", "--epoch_size", "y", "--device_target", "TPU"], "")
+    assert "3 problems" in str(caught.value)
+
+
+def test_a_missing_key_is_reported():
+    values = {key: value for key, value in VALUES.items() if key != "seed"}
+    with pytest.raises(UserError, match="seed is missing"):
+        build_config(values, CHOICES)
+
+
+@pytest.mark.parametrize("entry", sorted(ENTRY_FLAGS))
+def test_help_shows_help_default_and_choices(entry, capsys):
+    with pytest.raises(SystemExit) as caught:
+        load_config(entry, ["--help"], "What it does")
+    text = " ".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0
+    assert "device that the code runs on (default: Ascend; choices: Ascend, CPU)" in text

@@ -1,0 +1,52 @@
+"""Pictures of boxes."""
+import cv2
+import numpy as np
+import pytest
+
+from centernet.detection.visualize import class_color, draw_boxes, save_picture
+from centernet.errors import UserError
+
+NAMES = ("disc", "frame")
+
+
+def test_a_box_in_its_class_colour_and_the_image_untouched():
+    image = np.full((100, 120, 3), 90, np.uint8)
+    picture = draw_boxes(image, np.array([[20, 40, 80, 90]], np.float32), [1], NAMES, [0.5])
+    assert (image == 90).all() and picture.shape == image.shape
+    assert tuple(picture[90, 50]) == tuple(picture[70, 80]) == class_color(1)
+    assert (picture[60, 50] == 90).all() and (picture[95] == 90).all()
+    assert (picture[30:40, 20:50] != 90).any()  # the label stands above the box
+
+
+def test_neighbouring_classes_differ():
+    colors = {class_color(index) for index in range(80)}
+    assert len(colors) > 75
+    assert all(np.abs(np.subtract(class_color(k), class_color(k + 1))).max() > 60 for k in range(79))
+
+
+def test_the_best_box_is_on_top():
+    image = np.zeros((60, 60, 3), np.uint8)
+    boxes = np.array([[10, 25, 50, 50]] * 2, np.float32)
+    picture = draw_boxes(image, boxes, [0, 1], NAMES, [0.9, 0.1])
+    assert tuple(picture[50, 30]) == class_color(0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (30, 20), (500, 700)])
+@pytest.mark.parametrize("box", [[-1e9, -1e9, 1e9, 1e9], [0, 0, 0, 0], [5, 5, -3, -3], [1e6, 1e6, 2e6, 2e6]])
+def test_any_box_on_any_image(size, box):
+    picture = draw_boxes(np.zeros((*size, 3), np.uint8), np.array([box], np.float32), [0], NAMES)
+    assert picture.shape == (*size, 3)
+
+
+def test_no_box():
+    image = np.full((8, 8, 3), 7, np.uint8)
+    np.testing.assert_array_equal(draw_boxes(image, np.zeros((0, 4)), [], NAMES, []), image)
+
+
+def test_saving(tmp_path):
+    picture = np.full((8, 8, 3), 70, np.uint8)
+    for name, written in (("a/b.png", "a/b.png"), ("a/c.jpg", "a/c.jpg"), ("d.webp", "d.webp.jpg"), ("e", "e.jpg")):
+        save_picture(tmp_path / name, picture)
+        assert (cv2.imread(str(tmp_path / written)) == 70).all()
+    with pytest.raises(UserError, match="cannot write"):
+        save_picture(tmp_path / "e.jpg" / "f.jpg", picture)

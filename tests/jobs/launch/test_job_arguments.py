@@ -1,0 +1,105 @@
+import pytest
+
+from centernet.errors import UserError
+from centernet.jobs.launch.arguments import read_arguments, read_hyper_parameters
+
+
+def test_positions_flags_variables_and_configuration_in_this_order(tmp_path):
+    (tmp_path / "mine.yaml").write_text("mindrecord_dir: from_file\ndevice_id: 6\n")
+    config = ["--config_path", str(tmp_path / "mine.yaml")]
+    environment = {"MINDRECORD_DIR": "from_variable", "DEVICE_TARGET": "CPU"}
+    by_file = read_arguments("train", config, {}).config
+    assert (by_file.device_id, by_file.mindrecord_dir, by_file.device_target) == (6, "from_file", "Ascend")
+    by_variable = read_arguments("train", config, environment).config
+    assert (by_variable.mindrecord_dir, by_variable.device_target) == ("from_variable", "CPU")
+    by_flag = read_arguments("train", ["3", *config, "--mindrecord_dir=from_flag"], environment).config
+    assert (by_flag.device_id, by_flag.mindrecord_dir) == (3, "from_flag")
+    by_place = read_arguments("train", ["3", "my place", "a.ckpt", *config], environment)
+    assert (by_place.config.mindrecord_dir, by_place.config.load_checkpoint_path) == ("my place", "a.ckpt")
+    assert by_place.flags == ("--device_id", "3", "--mindrecord_dir", "my place", "--load_checkpoint_path", "a.ckpt",
+                              "--device_target", "CPU", *config)
+
+
+def test_the_short_form_of_evaluation():
+    environment = {"DATA_DIR": "coco", "LOAD_CHECKPOINT_PATH": "m.ckpt", "DEVICE_ID": "5"}
+    config = read_arguments("eval", ["test"], environment).config
+    assert (config.run_mode, config.device_id, config.data_dir, config.load_checkpoint_path) == (
+        "test", 5, "coco", "m.ckpt")
+    assert read_arguments("eval", [], {**environment, "RUN_MODE": "test"}).config.run_mode == "test"
+    assert read_arguments("eval", ["2", "val", "other"], environment).config.data_dir == "other"
+
+
+def test_the_launchers_own_flags_are_not_passed_on():
+    arguments = read_arguments("distribute", ["shards", "", "a.ckpt", "--device_num", "4", "--foreground",
+                                              "--dataset_config.output_res", "128", "128"], {"MASTER_PORT": "9000"})
+    assert arguments.options == {"device_num": 4, "master_port": 9000} and arguments.foreground
+    assert arguments.flags == ("--mindrecord_dir", "shards", "--load_checkpoint_path", "a.ckpt",
+                               "--dataset_config.output_res", "128", "128")
+    by_variable = read_arguments("distribute", ["shards"], {"RANK_TABLE_FILE": "hccl.json"})
+    assert by_variable.options == {"rank_table_file": "hccl.json"} and not by_variable.foreground
+    assert read_arguments("distribute", ["shards", "a.json"], {"RANK_TABLE_FILE": "b.json"}).options == {
+        "rank_table_file": "a.json"}
+
+
+def test_a_data_set_in_ones_own_layout_needs_no_folder():
+    flags = ["--annotation_file", "a.json", "--image_dir", "images"]
+    assert read_arguments("convert", [*flags, "--mindrecord_dir", "out"], {}).config.image_dir == "images"
+    with pytest.raises(UserError, match="1 thing is missing:\n  - MINDRECORD_DATASET_DIR"):
+        read_arguments("convert", flags, {})
+
+
+@pytest.mark.parametrize("name, words, missing", [
+    ("train", [], ["MINDRECORD_DIR"]),
+    ("eval", ["val"], ["DATA_DIR", "LOAD_CHECKPOINT_PATH"]),
+    ("convert", [], ["COCO_DATASET_DIR", "MINDRECORD_DATASET_DIR"]),
+    ("distribute", [], ["MINDRECORD_DIR", "the number of devices"]),
+    ("distribute", ["shards"], ["the number of devices"]),
+    ("distribute", ["", "hccl.json"], ["MINDRECORD_DIR"])])
+def test_exactly_what_is_missing_is_listed_with_the_ways_to_give_it(name, words, missing):
+    with pytest.raises(UserError) as error:
+        read_arguments(name, words, {})
+    head, *rows = str(error.value).splitlines()
+    assert head.startswith(f"{len(missing)} thing") and len(rows) == len(missing)
+    for row, what in zip(rows, missing):
+        assert row.startswith(f"  - {what}") and "environment variable" in row and "default_config.yaml" in row
+
+
+@pytest.mark.parametrize("name, words, message", [
+    ("train", ["/shards"], "DEVICE_ID must be a number, found '/shards'; the arguments are DEVICE_ID MINDRECORD_DIR"),
+    ("eval", ["0", "training"], "RUN_MODE must be val or test, found 'training'"),
+    ("eval", ["0", "val", "d", "c", "e"], "too many arguments, 'e'"),
+    ("eval", ["val", "d", "c", "e"], "too many arguments, 'e'"),
+    ("distribute", ["a", "b", "c", "d"], "too many arguments, 'd'"),
+    ("train", ["0", "shards", "--epochs", "3"], "unknown argument '--epochs'"),
+    ("train", ["0", "shards", "--mindrecord_dir", "x"], "MINDRECORD_DIR is given twice"),
+    ("distribute", ["shards", "--device_num", "two"], "--device_num .*must be a number, found 'two'"),
+    ("distribute", ["shards", "--server_id"], "argument --server_id: expected one argument"),
+    ("train", ["0", "shards", "--epoch_size", "0"], "epoch_size must be greater than 0")])
+def test_wrong_arguments(name, words, message):
+    with pytest.raises(UserError, match=message):
+        read_arguments(name, words, {})
+
+
+def test_hyper_parameters_become_flags_before_those_of_the_command_line(tmp_path):
+    path = tmp_path / "h.ini"
+    path.write_text("[config]\ndistribute=true\nepoch_size=330\nmindrecord_prefix='a'\nload_checkpoint_path=\"\"\n"
+                    "train_config.Adam.weight_decay=0.1\ndataset_config.output_res=64 64\n"
+                    "dataset_config.input_res_train=256 256\n")
+    flags = ["--epoch_size", "330", "--mindrecord_prefix", "a", "--train_config.Adam.weight_decay", "0.1",
+             "--dataset_config.output_res", "64", "64", "--dataset_config.input_res_train", "256", "256"]
+    assert read_hyper_parameters(str(path)) == flags
+    given = read_arguments("distribute", ["s", "--device_num", "2", "--hyper_parameter_config_dir", str(path),
+                                          "--epoch_size", "2"], {})
+    assert given.config.epoch_size == 2 and given.config.train_config.Adam.weight_decay == 0.1
+
+
+@pytest.mark.parametrize("text, message", [
+    ("epoch_size=3\n", "no .ini file with a section \\[config\\]"), ("[other]\na=1\n", "no .ini file with a section"),
+    ("[config]\nepochs=3\n", "h.ini: .*unknown argument '--epochs'"),
+    ("[config]\nepoch_size=x\n", "h.ini: [^$]*epoch_size must be an integer"),
+    ("[config]\ndistribute=false\n", "distribute is decided by the launcher"),
+    ("[config]\ndevice_num=8\n", "device_num is decided by the launcher")])
+def test_broken_hyper_parameter_files(tmp_path, text, message):
+    (tmp_path / "h.ini").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_hyper_parameters(str(tmp_path / "h.ini"))

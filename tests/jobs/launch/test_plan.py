@@ -1,0 +1,102 @@
+import pytest
+
+from centernet.jobs.launch.plan import (
+    Job,
+    Nodes,
+    core_shares,
+    msrun_command,
+    plan_msrun,
+    plan_rank_table,
+    plan_standalone,
+)
+from centernet.jobs.launch.rank_table import read_rank_table
+from tests.jobs.launch.rank_tables import write_table
+
+JOB = Job(("python", "train.py", "--mindrecord_dir", "/data/my shards"), "Ascend")
+ON_CPU = Job(JOB.command, "CPU", "/logs")
+
+
+def plans(tmp_path, *servers, job=JOB, server="10.0.0.1", cpus=range(192), environment=None, **scheduler):
+    table = read_rank_table(write_table(tmp_path / "hccl.json", *servers))
+    return plan_rank_table(table, server, job, cpus, environment or {}, **scheduler)
+
+
+def test_one_server_with_eight_devices(tmp_path):
+    ranks = plans(tmp_path, range(8))
+    assert [(rank.name, rank.device, rank.folder) for rank in ranks] == [(f"rank {k}", k, f"LOG{k}") for k in range(8)]
+    last = ranks[7]
+    assert last.log_file == "LOG7/training_log.txt"
+    assert last.cores == tuple(range(168, 192))
+    assert last.command == (*JOB.command, "--distribute", "true", "--device_num", "8", "--device_id", "7",
+                            "--save_checkpoint_path", "LOG7/ckpt_7")
+    assert last.environment == {
+        "RANK_ID": "7", "RANK_SIZE": "8", "DEVICE_ID": "7", "RANK_TABLE_FILE": str(tmp_path / "hccl.json"),
+        "HCCL_CONNECT_TIMEOUT": "1200", "GLOG_logtostderr": "0", "GLOG_log_dir": "LOG7/ms_log",
+        "PYTHONUNBUFFERED": "1"}
+
+
+def test_the_second_of_two_servers(tmp_path):
+    ranks = plans(tmp_path, range(8), range(8), server="10.0.0.2", environment={"HCCL_CONNECT_TIMEOUT": "60"})
+    assert [rank.name for rank in ranks] == [f"rank {k}" for k in range(8, 16)]
+    assert [rank.device for rank in ranks] == list(range(8))
+    assert {rank.environment["RANK_SIZE"] for rank in ranks} == {"16"}
+    assert {rank.environment["SERVER_ID"] for rank in ranks} == {"1"}
+    assert ranks[0].environment["HCCL_CONNECT_TIMEOUT"] == "60"
+    assert ranks[0].command[-1] == "LOG0/ckpt_8"
+    assert "--device_num 16 --device_id 0" in " ".join(ranks[0].command)
+
+
+def test_some_devices_of_a_server(tmp_path):
+    ranks = plans(tmp_path, [4, 6, 7], cpus=range(10))
+    assert [(rank.environment["RANK_ID"], rank.environment["DEVICE_ID"], rank.folder) for rank in ranks] == [
+        ("0", "4", "LOG4"), ("1", "6", "LOG6"), ("2", "7", "LOG7")]
+    assert [rank.cores for rank in ranks] == [(0, 1, 2), (3, 4, 5), (6, 7, 8)]
+
+
+def test_a_path_of_ones_own_for_checkpoints_is_kept(tmp_path):
+    (rank,) = plans(tmp_path, [0], job=Job(("python", "train.py"), "Ascend", own_checkpoints=False))
+    assert "--save_checkpoint_path" not in rank.command
+
+
+@pytest.mark.parametrize("cpus, ranks, shares", [
+    (range(8), 2, [(0, 1, 2, 3), (4, 5, 6, 7)]), (range(7), 3, [(0, 1), (2, 3), (4, 5)]),
+    ([1, 5, 9], 3, [(1,), (5,), (9,)]), (range(2), 3, [(), (), ()])])
+def test_core_shares(cpus, ranks, shares):
+    assert core_shares(cpus, ranks) == shares
+
+
+def test_a_rank_table_on_cpu_becomes_a_cluster_with_a_scheduler(tmp_path):
+    first, second, scheduler = plans(tmp_path, [0, 1], job=ON_CPU, port=9000)
+    cluster = {"MS_WORKER_NUM": "2", "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": "9000", "MS_TOPO_TIMEOUT": "1200"}
+    assert cluster.items() <= second.environment.items() and cluster.items() <= scheduler.environment.items()
+    assert [second.environment[key] for key in ("MS_ROLE", "MS_NODE_ID", "RANK_ID")] == ["MS_WORKER", "1", "1"]
+    assert scheduler.environment["MS_ROLE"] == "MS_SCHED" and "MS_NODE_ID" not in scheduler.environment
+    assert "RANK_TABLE_FILE" not in first.environment
+    assert (first.log_file, scheduler.folder) == ("/logs/LOG0/training_log.txt", "/logs/LOG_scheduler")
+
+
+def test_one_scheduler_for_several_servers(tmp_path):
+    here = plans(tmp_path, [0], [0], job=ON_CPU)
+    there = plans(tmp_path, [0], [0], job=ON_CPU, server="10.0.0.2")
+    assert [plan.name for plan in here] == ["rank 0", "scheduler"]
+    assert [plan.name for plan in there] == ["rank 1"]
+    assert there[0].environment["MS_SCHED_HOST"] == "10.0.0.1"
+    other = plans(tmp_path, [0], [0], job=ON_CPU, master_addr="172.16.0.1")
+    assert other[0].environment["MS_SCHED_HOST"] == "172.16.0.1"
+
+
+def test_msrun_on_the_second_server():
+    nodes = Nodes(16, 8, 1, "10.0.0.1", 9000)
+    ranks = plan_msrun(nodes, JOB, range(16))
+    assert [(rank.name, rank.folder) for rank in ranks][:2] == [("rank 8", "LOG0"), ("rank 9", "LOG1")]
+    assert ranks[7].command[-1] == "LOG7/ckpt_15" and ranks[7].cores == (14, 15)
+    assert msrun_command(nodes, "/venv/python", "/my logs", ["worker.py", "plan"]) == (
+        "/venv/python", "-m", "mindspore.parallel.cluster.run", "--worker_num=16", "--local_worker_num=8",
+        "--master_addr=10.0.0.1", "--master_port=9000", "--node_rank=1", "--log_dir=/my logs",
+        "--cluster_time_out=1200", "--join=True", "--tail_worker_log=-1", "worker.py", "plan")
+
+
+def test_standalone_belongs_to_no_group():
+    plan = plan_standalone("the training", 3, JOB, "training_log.txt")
+    assert plan.command == (*JOB.command, "--save_checkpoint_path", "LOG3/ckpt_0")
+    assert not plan.environment.keys() & {"RANK_ID", "RANK_SIZE", "RANK_TABLE_FILE", "MS_ROLE"}

@@ -1,0 +1,151 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import centernet.jobs.launch.supervise as supervise_module
+from centernet.jobs.launch.plan import RankPlan
+from centernet.jobs.launch.processes import is_running
+from centernet.jobs.launch.rank_process import read_status, status_file, write_plans
+from centernet.jobs.launch.supervise import Watched, clean_environment, watch
+
+HERE = Path(__file__).parent
+RANK_PROCESS = HERE.parents[2] / "src/centernet/jobs/launch/rank_process.py"
+LONG = "import time; time.sleep(60)"
+# A child in another session, whose parent ends: what msrun's workers are after msrun was ended.
+ORPHAN = ("import os, subprocess, sys, time; "
+          "child = 'import os, sys, time; open(sys.argv[1], \"w\").write(str(os.getpid())); time.sleep(60)'; "
+          "subprocess.Popen([sys.executable, '-c', child, {path!r}], start_new_session=True); ")
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); " + LONG
+
+
+def supervise(folder, *scripts):
+    return subprocess.Popen([sys.executable, str(HERE / "supervised.py"), str(folder), *scripts],
+                            stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def pid_in(path):
+    wait_for(lambda: path.exists() and path.read_text())
+    return int(path.read_text())
+
+
+def test_all_ranks_end_well(tmp_path):
+    job = supervise(tmp_path / "my logs", "print('epoch: 1')", "print('other')")
+    output, _ = job.communicate(timeout=20)
+    assert (job.returncode, output) == (0, "epoch: 1\n")
+    assert (tmp_path / "my logs/LOG1/training_log.txt").read_text() == "other\n"
+
+
+def test_a_dead_rank_ends_the_job_with_its_last_lines(tmp_path):
+    start = time.monotonic()
+    job = supervise(tmp_path, LONG, "import sys; [print('line', n, flush=True) for n in range(99)]; "
+                    "sys.exit('out of memory')")
+    output, _ = job.communicate(timeout=20)
+    assert job.returncode == 1 and time.monotonic() - start < 10
+    assert f"error: rank 1 ended with status 1; its log is {tmp_path}/LOG1/training_log.txt" in output
+    assert "  | line 98\n  | out of memory\n" in output and "line 50\n" not in output
+
+
+def test_a_killed_rank_ends_the_job_and_what_it_left_alone(tmp_path):
+    orphan = tmp_path / "orphan"
+    kill = "time.sleep(0.5); os.kill(os.getpid(), 9)"
+    job = supervise(tmp_path, LONG, ORPHAN.format(path=str(orphan)) + kill)
+    output, _ = job.communicate(timeout=20)
+    assert job.returncode == 137 and "rank 1 was ended by SIGKILL" in output
+    assert not is_running(pid_in(orphan))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_leaves_nothing_behind(tmp_path, number):
+    orphan = tmp_path / "orphan"
+    job = supervise(tmp_path, DEAF, ORPHAN.format(path=str(orphan)) + LONG)
+    pid = pid_in(orphan)
+    wait_for(lambda: (tmp_path / "LOG0/training_log.txt").read_text() == "deaf\n")
+    children = subprocess.run(["ps", "--no-headers", "-o", "pid", "--ppid", str(job.pid)], capture_output=True,
+                              text=True).stdout.split()
+    assert len(children) == 2
+    job.send_signal(number)
+    assert job.wait(timeout=9) == 128 + number  # 2 s of patience, then SIGKILL
+    assert not [child for child in (*map(int, children), pid) if is_running(child)]
+
+
+def test_even_sigkill_of_the_supervisor_ends_the_ranks(tmp_path):
+    write = "import os, time; open({path!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    job = supervise(tmp_path, write.format(path=str(tmp_path / "pid")))
+    pid = pid_in(tmp_path / "pid")
+    job.kill()
+    wait_for(lambda: not is_running(pid), 5)
+    job.wait()
+
+
+def ending(name, code, after, log_file="none"):
+    """A process that ends with a code after that many looks at it."""
+    looks = iter([None] * after)
+    return Watched(name, log_file, lambda: next(looks, code))
+
+
+def test_a_scheduler_may_end_a_little_before_the_ranks_and_after_them():
+    assert watch([ending("rank 0", 0, 9)], [ending("scheduler", 0, 0)], False) == 0
+    assert watch([ending("rank 0", 0, 0)], [ending("scheduler", 0, 9)], False) == 0
+
+
+def test_ranks_that_msrun_left_alone_or_that_fail_with_it(monkeypatch, capsys):
+    monkeypatch.setattr(supervise_module, "FAREWELL", 0.3)
+    assert watch([ending("rank 0", 0, 99)], [ending("msrun", 0, 0)], False) == 1
+    assert watch([ending("rank 0", 0, 99)], [ending("msrun", 4, 0)], False) == 4
+    assert watch([ending("rank 0", -9, 0), ending("rank 1", 3, 0)], [ending("msrun", 1, 0)], False) == 3
+    blamed = [line.split(" ended")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
+    assert blamed == ["error: msrun", "error: msrun", "error: rank 1"]
+
+
+def test_leftovers_of_other_launchers_do_not_reach_the_ranks():
+    assert clean_environment({"RANK_ID": "3", "MS_ROLE": "MS_WORKER", "HOME": "/h"}) == {"HOME": "/h"}
+
+
+@pytest.mark.parametrize("script, status", [("print('hello')", 0), ("raise SystemExit(3)", 3),
+                                            ("import os; os.kill(os.getpid(), 9)", -9)])
+def test_a_rank_of_msrun_leaves_its_status(tmp_path, script, status):
+    plan = RankPlan("rank 5", 1, str(tmp_path / "LOG 1"), {"COLOUR": "blue"}, (sys.executable, "-c", script), (0,))
+    write_plans(tmp_path / "plan.json", (plan,))
+    assert read_status(plan) is None
+    done = subprocess.run([sys.executable, str(RANK_PROCESS), str(tmp_path / "plan.json")],
+                          env={**os.environ, "MS_ROLE": "MS_WORKER", "RANK_ID": "5"})
+    assert read_status(plan) == status
+    assert done.returncode == (status if status >= 0 else 137)
+
+
+def test_a_rank_of_msrun_is_told_its_environment_and_cores(tmp_path):
+    core = min(os.sched_getaffinity(0))
+    script = "import os, time; time.sleep(0.3); print(os.environ['COLOUR'], os.sched_getaffinity(0))"
+    plan = RankPlan("rank 0", 0, str(tmp_path), {"COLOUR": "blue"}, (sys.executable, "-c", script), (core,))
+    write_plans(tmp_path / "plan.json", (plan,))
+    subprocess.run([sys.executable, str(RANK_PROCESS), str(tmp_path / "plan.json")], check=True,
+                   env={**os.environ, "MS_ROLE": "MS_WORKER", "RANK_ID": "0"})
+    assert Path(plan.log_file).read_text() == f"blue {{{core}}}\n"
+
+
+def test_only_the_first_node_has_a_scheduler(tmp_path):
+    write_plans(tmp_path / "plan.json", (RankPlan("rank 1", 0, str(tmp_path), {}, ("false",)),))
+    subprocess.run([sys.executable, str(RANK_PROCESS), str(tmp_path / "plan.json")], check=True,
+                   env={**os.environ, "MS_ROLE": "MS_SCHED", "RANK_ID": "0"})
+
+
+def test_a_rank_of_msrun_that_vanished_is_dead(tmp_path):
+    plan = RankPlan("rank 0", 0, str(tmp_path), {}, ())
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    status_file(plan).write_text(f"running {os.getpid()}")
+    assert read_status(plan) is None
+    gone.wait()
+    status_file(plan).write_text(f"running {gone.pid}")
+    assert read_status(plan) == -9

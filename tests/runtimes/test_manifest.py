@@ -1,0 +1,107 @@
+import dataclasses
+import json
+
+import pytest
+
+from centernet.categories import Categories
+from centernet.errors import UserError
+from centernet.runtimes.manifest import Manifest, file_sha256, manifest_path, read_manifest, write_manifest
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model file (any bytes do) with its manifest; a dot in the name must not confuse the suffix."""
+    path = tmp_path / "detector_v1.2.mindir"
+    path.write_bytes(b"graph and weights" * 100)
+    write_manifest(make_manifest(path), manifest_path(path))
+    return path
+
+
+def make_manifest(path):
+    return Manifest("x", (2, 3, 64, 96), "float32", "BGR", (0.4, 0.45, 0.47), (0.3, 0.27, 0.28), 4, 50, True, False,
+                    False, (("detections", (2, 50, 6)),), Categories(("disc", "cross"), (3, 90)), "demo_cpu",
+                    file_sha256(path), {"mindspore": "2.10.0"}, "gather")
+
+
+def change(model, edit):
+    path = manifest_path(model)
+    values = json.loads(path.read_text())
+    edit(values)
+    path.write_text(json.dumps(values))
+
+
+def test_what_is_written_is_read_back(model):
+    assert manifest_path(model).name == "detector_v1.2.json"
+    assert read_manifest(model) == make_manifest(model)
+    assert [path.name for path in model.parent.iterdir() if "partial" in path.name] == []
+
+
+def test_a_program_in_another_language_finds_plain_keys(model):
+    values = json.loads(manifest_path(model).read_text())
+    assert values["input"] == {"name": "x", "shape": [2, 3, 64, 96], "dtype": "float32", "layout": "NCHW",
+                               "color_order": "BGR"}
+    assert values["outputs"] == [{"name": "detections", "shape": [2, 50, 6]}]
+    assert values["categories"] == [{"id": 3, "name": "disc"}, {"id": 90, "name": "cross"}]
+
+
+def test_a_manifest_without_the_form_of_the_deformable_layers_is_read(model):
+    change(model, lambda values: values.pop("deform"))
+    assert read_manifest(model) == dataclasses.replace(make_manifest(model), deform="")
+
+
+def test_one_changed_byte_of_the_model_is_found(model):
+    data = bytearray(model.read_bytes())
+    data[700] ^= 1
+    model.write_bytes(data)
+    with pytest.raises(UserError, match=r"detector_v1\.2\.mindir is not the file that was exported.*export again"):
+        read_manifest(model)
+
+
+def test_a_missing_model_and_a_missing_manifest_are_told_apart(model, tmp_path):
+    with pytest.raises(UserError, match="there is no such file"):
+        read_manifest(tmp_path / "other.mindir")
+    manifest_path(model).unlink()
+    with pytest.raises(UserError, match=r"detector_v1\.2\.json: the manifest .* is missing.*export again"):
+        read_manifest(model)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_format_version_is_refused(model, version):
+    change(model, lambda values: values.update(format_version=version))
+    with pytest.raises(UserError, match="format_version is .* this program reads 1"):
+        read_manifest(model)
+
+
+@pytest.mark.parametrize("key", ["input", "mean", "std", "down_ratio", "K", "decode", "cat_spec_wh", "flip_test",
+                                 "outputs", "categories", "preset", "sha256", "versions"])
+def test_a_missing_key_is_named(model, key):
+    change(model, lambda values: values.pop(key))
+    with pytest.raises(UserError, match=f"json: the key '{key}' is missing: export again"):
+        read_manifest(model)
+
+
+@pytest.mark.parametrize("edit", [
+    lambda values: values["input"].update(shape=[1, 3, 64]),
+    lambda values: values["input"].update(color_order="GBR"),
+    lambda values: values.update(mean=[0.1, 0.2]),
+    lambda values: values.update(decode="false"),
+    lambda values: values.update(K="many"),
+    lambda values: values.update(outputs=7),
+    lambda values: values.update(versions=[]),
+])
+def test_a_value_of_a_wrong_form_is_refused(model, edit):
+    change(model, edit)
+    with pytest.raises(UserError, match=r"detector_v1\.2\.json.*not of the expected form.*export again"):
+        read_manifest(model)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\udcff"])
+def test_a_file_that_is_not_a_manifest_is_refused(model, text):
+    manifest_path(model).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match="not valid JSON|not a manifest"):
+        read_manifest(model)
+
+
+def test_a_manifest_is_replaced_whole(model):
+    write_manifest(dataclasses.replace(make_manifest(model), K=9), manifest_path(model))
+    assert read_manifest(model).K == 9

@@ -1,0 +1,44 @@
+"""Maps of another runtime become the detections that MindSpore's graph gives of them."""
+from dataclasses import replace
+
+import mindspore as ms
+import numpy as np
+import pytest
+from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
+
+from centernet.errors import UserError
+from centernet.export.compare import largest_difference_of_detections
+from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.maps import MapsBackend
+
+
+def backends(folder, flip, **net):
+    """The same network as MapsBackend and CheckpointBackend."""
+    config = read_config(tiny_config(folder, **net))
+    network = tiny_network(config)
+
+    def run(images):
+        return [output.asnumpy() for output in network(ms.Tensor(np.ascontiguousarray(images)))]
+
+    rest = config.net_config, replace(config.dataset_config, to_rgb=True), CATEGORIES, 20, flip
+    return MapsBackend(run, *rest), CheckpointBackend(network, *rest)
+
+
+@pytest.mark.parametrize("flip", [False, True], ids=["plain", "flip"])
+@pytest.mark.parametrize("net", [{}, {"reg_offset": False}, {"cat_spec_wh": True}], ids=["reg", "no-reg", "by-class"])
+def test_detections_are_those_of_the_graph(tmp_path, flip, net):
+    maps, graph = backends(tmp_path, flip, **net)
+    images = np.random.default_rng(3).standard_normal((2, 3, 64, 96)).astype(np.float32)
+    expected = graph(images)
+    assert np.ptp(expected[..., 4]) > 0.05
+    assert largest_difference_of_detections(maps(images), expected) <= 1e-4
+    assert (maps.mean, maps.std, maps.to_rgb) == (graph.mean, graph.std, graph.to_rgb)
+
+
+def test_sizes_are_checked(tmp_path):
+    maps, _ = backends(tmp_path, False)
+    with pytest.raises(UserError, match="multiples of 4, found 66 x 64"):
+        maps(np.zeros((1, 3, 66, 64), np.float32))
+    maps.K = 65
+    with pytest.raises(UserError, match="eval_config.K is 65, but .* 8 x 8 = 64 output cells"):
+        maps(np.zeros((1, 3, 32, 32), np.float32))

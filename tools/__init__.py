@@ -1,0 +1,5 @@
+"""Commands for those who maintain the project; they run from a checkout: `python -m tools.NAME`."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))

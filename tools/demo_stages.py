@@ -1,0 +1,125 @@
+"""The stages of the demo: each is a command that a user could type; run_demo_cpu.sh calls this.
+
+Measures seconds and peak memory of every stage, and ends with one summary. The
+exit status is 1 when a stage fails, or when generated images were used and the
+accuracy is not what a working installation reaches.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from centernet.data.coco import locate
+from centernet.errors import UserError
+
+CONFIG = ("--config_path", "configs/demo_cpu.yaml")
+MIN_AP50 = 0.50           # on held-out generated images
+MAX_AP_DIFFERENCE = 0.01  # between checkpoint and MINDIR
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a stage cost: wall seconds and peak resident memory of its process in MiB."""
+
+    name: str
+    seconds: float
+    peak_mib: float
+
+
+def stages(work: Path, coco: Path, label_path: Path) -> list[tuple[str, list[str]]]:
+    """Names and commands of the stages, in order; paths below the work folder."""
+    model, inputs, results = work / "export" / "centernet_demo", work / "mindir_inputs", work / "mindir_results"
+    checkpoint, shards = str(work / "checkpoints" / "last.ckpt"), str(work / "shards")
+    generate = [("generate", ["-m", "tools.synthetic", str(coco)])] if coco == work / "coco" else []
+    return generate + [
+        ("convert", ["src/dataset.py", *CONFIG, "--coco_data_dir", str(coco), "--mindrecord_dir", shards]),
+        ("train", ["train.py", *CONFIG, "--mindrecord_dir", shards,
+                   "--save_checkpoint_path", str(work / "checkpoints"), "--save_result_dir", str(work / "train")]),
+        ("evaluate", ["eval.py", *CONFIG, "--load_checkpoint_path", checkpoint, "--data_dir", str(coco),
+                      "--save_result_dir", str(work / "results"), "--visual_image", "true"]),
+        ("export", ["export.py", *CONFIG, "--export_load_ckpt", checkpoint, "--export_name", str(model)]),
+        ("preprocess", ["preprocess.py", *CONFIG, "--model_path", f"{model}.mindir", "--val_data_dir", str(coco),
+                        "--predict_dir", str(inputs)]),
+        ("infer MINDIR", ["infer.py", *CONFIG, "--model_path", f"{model}.mindir", "--predict_dir", str(inputs),
+                          "--result_path", str(results)]),
+        ("postprocess", ["postprocess.py", *CONFIG, "--model_path", f"{model}.mindir", "--result_path", str(results),
+                         "--meta_path", str(inputs / "meta"), "--save_path", str(work / "mindir_ap"),
+                         "--label_path", str(label_path)]),
+    ]
+
+
+def clear(work: Path) -> None:
+    """Remove an earlier run of the demo; a folder with anything else in it is refused."""
+    marker = work / "made_by_the_demo.txt"
+    if work.exists() and any(work.iterdir()) and not marker.exists():
+        raise UserError(f"{work} is not empty and was not made by this demo: name a new or empty folder")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    marker.write_text("The next run of the demo removes this folder and writes it anew.\n", encoding="utf-8")
+
+
+def run_stage(name: str, arguments: list[str]) -> Measure:
+    """Run one stage in a process of its own; exits with a message when it fails."""
+    print(f"\n=== {name}\n$ python {shlex.join(arguments)}", flush=True)
+    started = time.monotonic()
+    process = subprocess.Popen([sys.executable, *arguments])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"error: the stage '{name}' ended with status {process.returncode}; its message is above")
+    return Measure(name, time.monotonic() - started, usage.ru_maxrss / 1024)
+
+
+def summarise(work: Path, measures: list[Measure], generated: bool) -> int:
+    """Print cost and accuracy, write them to summary.json, and return the exit status."""
+    print("\n=== summary\nstage          seconds   peak MiB")
+    for measure in measures:
+        print(f"{measure.name:<14}{measure.seconds:>8.1f}{measure.peak_mib:>11.0f}")
+    print(f"{'total':<14}{sum(measure.seconds for measure in measures):>8.1f}")
+    metrics = {name: json.loads((work / folder / "metrics.json").read_text(encoding="utf-8"))
+               for name, folder in (("checkpoint", "results/val"), ("MINDIR", "mindir_ap"))}
+    print("\n              AP@[.5:.95]  AP@0.5")
+    for name, values in metrics.items():
+        print(f"{name:<14}{values['AP']:>11.3f}{values['AP50']:>8.3f}")
+    difference = abs(metrics["checkpoint"]["AP"] - metrics["MINDIR"]["AP"])
+    print(f"\npredictions: {work / 'results/val/pred_image'}\nloss plot:   {work / 'train/loss.png'}\n"
+          f"model:       {work / 'export/centernet_demo.mindir'}")
+    (work / "summary.json").write_text(json.dumps(
+        {"stages": [vars(measure) for measure in measures], "metrics": metrics}, indent=1), encoding="utf-8")
+    failures = []
+    if difference > MAX_AP_DIFFERENCE:
+        failures.append(f"the MINDIR's AP differs from the checkpoint's by {difference:.3f}")
+    if generated and metrics["checkpoint"]["AP50"] < MIN_AP50:
+        failures.append(f"AP@0.5 is {metrics['checkpoint']['AP50']:.3f}, a working installation reaches {MIN_AP50}")
+    print("\n" + ("FAILED: " + "; ".join(failures) if failures else "The demo succeeded."))
+    return 1 if failures else 0
+
+
+def main() -> int:
+    """Run all stages into a work folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work_dir", type=Path)
+    parser.add_argument("--coco_dir", type=Path, help="data set to use instead of generated images")
+    arguments = parser.parse_args()
+    work = arguments.work_dir.resolve()
+    try:
+        clear(work)
+        coco = arguments.coco_dir.resolve() if arguments.coco_dir else work / "coco"
+        label_path = (locate(str(coco), "val")[0] if arguments.coco_dir
+                      else coco / "annotations" / "instances_val2017.json")
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    measures = [run_stage(name, command) for name, command in stages(work, coco, label_path)]
+    return summarise(work, measures, generated=arguments.coco_dir is None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Export a checkpoint as a MINDIR of the old form that MindSpore Lite 2.0 reads; run export_mindir_lite20.sh.
+
+The flags are those of export.py. The network is written by MindSpore 2.0 in its own Python, named by the variable
+MINDSPORE20_PYTHON, and must give the output that it has in this Python.
+"""
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from centernet.cli.entry import run_entry
+from centernet.config.load import Config
+from centernet.device import set_up_device
+from centernet.errors import UserError
+
+WORKER = Path(__file__).with_name("export_in_mindspore20.py")
+
+
+def run(config: Config) -> None:
+    """Read the checkpoint, let MindSpore 2.0 write it, compare, publish."""
+    from centernet.export.describe import describe, target_path
+    from centernet.export.publish import publish, require_equal, with_outputs
+    from centernet.models.centernet import build_centernet
+    from centernet.runtimes.manifest import manifest_path
+    from centernet.weights.checkpoint import load_network, read_checkpoint, require_preset
+
+    log = logging.getLogger("centernet")
+    if not config.export_load_ckpt:
+        raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
+    target = target_path(config.export_name, "MINDIR")
+    set_up_device("CPU", 0, config.seed)
+    checkpoint = read_checkpoint(config.export_load_ckpt)
+    if checkpoint.record:
+        require_preset(checkpoint.record, config.net_config, config.export_load_ckpt)
+    if config.net_config.neck == "deform" and config.export_deform != "gather":
+        raise UserError("MindSpore Lite 2.0 cannot run the operator DeformableOffsets: add --export_deform gather")
+    manifest = describe(config, checkpoint.record)
+    network = build_centernet(config.net_config, len(manifest.categories))
+    load_network(network, checkpoint, config.export_load_ckpt)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The exporter refuses names with spaces, so it works elsewhere; a rename needs the target's own folder.
+        with (tempfile.TemporaryDirectory(prefix="export-") as work,
+              tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as beside):
+            folder = Path(work)
+            expected = _write_request(folder, config, manifest, network)
+            version = _run_worker(folder)
+            found = [np.load(folder / f"output_{index}.npy", allow_pickle=False) for index in range(len(expected))]
+            difference = require_equal(found, expected, manifest.decode)
+            model = Path(shutil.move(folder / "model.mindir", beside))
+            written = dataclasses.replace(with_outputs(manifest, found), versions={"mindspore": version})
+            publish(model, written, target)
+    except OSError as error:
+        raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
+    log.info("exported %s and %s with MindSpore %s: input %s, %d categories", target, manifest_path(target).name,
+             version, list(manifest.input_shape), len(manifest.categories))
+    log.info("max error against the checkpoint: %.2e", difference)
+
+
+def _write_request(folder: Path, config: Config, manifest, network) -> list[np.ndarray]:
+    """Everything that the worker needs, as files without pickles; returns the outputs that it must reach."""
+    from centernet.export.exportable import as_exported
+    from centernet.export.publish import outputs_of
+
+    x = np.random.default_rng(0).standard_normal(manifest.input_shape, np.float32)
+    np.save(folder / "input.npy", x)
+    np.savez(folder / "weights.npz", **{name: value.asnumpy() for name, value in network.parameters_dict().items()})
+    request = {"network": dataclasses.asdict(config.net_config), "num_classes": len(manifest.categories),
+               "K": manifest.K, "decode": manifest.decode, "cat_spec_wh": manifest.cat_spec_wh,
+               "flip_test": manifest.flip_test, "deform": manifest.deform}
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    return outputs_of(as_exported(network, manifest), x)
+
+
+def _run_worker(folder: Path) -> str:
+    """Export in the other Python; returns its MindSpore's version."""
+    python = os.environ.get("MINDSPORE20_PYTHON", "")
+    if not python:
+        raise UserError("MINDSPORE20_PYTHON is not set: run scripts/export_mindir_lite20.sh, which makes that Python")
+    # What belongs to this Python must not reach the other one.
+    foreign = ("PYTHONHOME", "PYTHONPATH", "LD_PRELOAD", "VIRTUAL_ENV")
+    environment = {key: value for key, value in os.environ.items() if key not in foreign}
+    try:
+        done = subprocess.run([python, str(WORKER), str(folder)], env=environment, capture_output=True, text=True)
+    except OSError as error:
+        raise UserError(f"MINDSPORE20_PYTHON {python}: {error.strerror or error}") from error
+    if done.returncode != 0:
+        tail = "\n".join(done.stderr.splitlines()[-20:])
+        raise UserError(f"MindSpore in {python} could not export the network (exit status {done.returncode}):\n{tail}")
+    return (folder / "version.txt").read_text(encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse argv, export, return the exit status."""
+    return run_entry("export", "Export a checkpoint as a MINDIR that MindSpore Lite 2.0 reads.", run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

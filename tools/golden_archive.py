@@ -1,0 +1,65 @@
+"""Golden archives: outputs of the paper's code and of mmdetection, and the weights that they were computed with.
+
+NAME.npz has an input x, its maps hm, wh, reg and the statistics of batch norms; NAME.json
+the names, shapes and kinds of all tensors, whose values are made from their names.
+"""
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+GOLDEN = Path(__file__).parents[1] / "tests/data/golden"
+PRESET_OF = {"res_18": "official_res18", "res_50": "official_res50", "resdcn_18": "official_resdcn18",
+             "resdcn_50": "official_resdcn50", "dlav0_34": "official_dlav0_34", "dla_34": "official_dla34",
+             "hourglass": "official_hourglass", "mmdet_r18": "mmdet_res18"}
+# Largest allowed error as a share of the map's largest value. 1e-4 is what converted weights must reach. The
+# 50-layer files cannot tell: a float64 forward of them (NumPy, same weights) is itself up to 1.3e-4 (res_50) and
+# 3.1e-4 (resdcn_50) away from the stored float32 maps; ours are 1.6e-4 and 5.1e-4 away. A wrong stride, padding or
+# channel order errs by more than 1e-1.
+TOLERANCE = {**dict.fromkeys(PRESET_OF, 1e-4), "res_50": 3e-4, "resdcn_50": 1e-3}
+MAPS = ("hm", "wh", "reg")
+
+
+def source_of(arch):
+    """The source, as convert_weights.py names it, of an archive's names."""
+    return "mmdet" if arch.startswith("mmdet") else "official"
+
+
+def formula_weights(arch, folder=GOLDEN):
+    """Name of the paper's code -> float32 array."""
+    record = json.loads((folder / f"{arch}.json").read_text())
+    arrays = np.load(folder / f"{arch}.npz", allow_pickle=False)
+    return {name: _formula(record["tag"], name, shape, kind, arrays)
+            for name, (shape, kind) in record["state"].items()}
+
+
+def _formula(tag, name, shape, kind, arrays):
+    if kind in "mv":
+        return arrays[f"bn|{name}"]
+    random = np.random.RandomState(zlib.crc32((tag + name).encode()) & 0x7FFFFFFF)
+    values = {"conv": lambda: random.randn(*shape) * np.sqrt(2 / np.prod(shape[1:])),
+              "off": lambda: random.randn(*shape) * 0.3 / np.sqrt(np.prod(shape[1:])),
+              "bias": lambda: random.uniform(-0.1, 0.1, shape), "offb": lambda: random.uniform(-1.5, 1.5, shape),
+              "g": lambda: random.uniform(0.5, 1.5, shape), "b": lambda: random.randn(*shape) * 0.1}[kind]()
+    return values.astype(np.float32)
+
+
+def errors(found, expected):
+    """Map -> largest absolute error of found (hm, wh, reg) as a share of the largest expected value."""
+    return {name: float(np.abs(ours - expected[name]).max() / np.abs(expected[name]).max())
+            for name, ours in zip(MAPS, found)}
+
+
+def dla_classifier():
+    """Weights as dla34-ba72cf86.pth names them: the archive's backbone, and a classifier."""
+    base = {name.removeprefix("base."): value for name, value in formula_weights("dla_34").items()
+            if name.startswith("base.")}
+    return {**base, "fc.weight": np.ones((1000, 512, 1, 1), np.float32), "fc.bias": np.ones(1000, np.float32)}
+
+
+def extremenet():
+    """Weights as ExtremeNet_500000.pkl names them: the archive's stacks, and the heads of extreme points."""
+    heads = {"hm": "ct_heats", "wh": "t_regrs", "reg": "l_regrs"}
+    return {".".join((heads.get(part := name.split(".")[0], part), name.partition(".")[2])): value
+            for name, value in formula_weights("hourglass").items()}

@@ -1,0 +1,70 @@
+"""Size and work of every preset's network: `python -m tools.model_table [PRESET ...] [--input_res H W]`."""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from centernet.config.load import load_config, preset_files
+from centernet.device import eager, prepare_environment, set_up_device
+from centernet.errors import UserError
+
+HEADER = f"{'preset':<20}{'input':>9}{'parameters':>13}{'folded':>10}{'GMACs':>9}{'GFLOPs':>9}  outputs"
+NOTES = """\
+parameters  trainable ones, in millions
+folded      those of detection, every batch norm folded into the convolution before it
+GMACs       multiply-accumulates of the convolutions; transposed ones over their input, deformable ones without sampling
+GFLOPs      2 GMACs + 1 a bias, 2 a ReLU, k*k a pooling, 1 a sum of branches, for each element of their outputs"""
+
+
+def row(preset: Path, size: list[int]) -> str:
+    """A line of the table: the preset's network at a (height, width), or at its own test resolution.
+
+    Raises:
+        UserError: the preset is unreadable or does not take that size.
+    """
+    import mindspore as ms
+
+    from centernet.weights.conversion import skeleton
+    from tools.complexity import measure
+
+    flags = ["--input_res", *map(str, size)] if size else []
+    config = load_config("export", ["--config_path", str(preset), *flags], "")
+    data = config.dataset_config
+    height, width = config.input_res or data.input_res_test
+    network = skeleton(config.net_config, data.num_classes)
+    for parameter in network.get_parameters():
+        parameter.set_data(ms.ops.zeros(parameter.shape, parameter.dtype))
+    found = measure(network, height, width)
+    maps = ", ".join("x".join(map(str, shape[1:])) for shape in found.outputs)
+    return (f"{preset.stem:<20}{f'{height}x{width}':>9}{found.parameters / 1e6:>13.3f}{found.folded / 1e6:>10.3f}"
+            f"{found.macs / 1e9:>9.3f}{found.flops / 1e9:>9.3f}  {maps}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table; 2 for a preset that does not exist or a size that it does not take."""
+    parser = argparse.ArgumentParser(prog="python -m tools.model_table", epilog=NOTES,
+                                     description="Print parameters and work of the presets' networks, 80 classes.",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", metavar="PRESET",
+                        help="names of presets, or YAML files; without any, all of configs/")
+    parser.add_argument("--input_res", nargs=2, type=int, default=[], metavar=("HEIGHT", "WIDTH"),
+                        help="size of the image; without it each preset's input_res_test")
+    arguments = parser.parse_args(argv)
+    try:
+        presets = preset_files(arguments.presets)
+        prepare_environment()
+        set_up_device("CPU", 0, 0)
+        print(HEADER, flush=True)
+        with eager():
+            for preset in presets:
+                print(row(preset, arguments.input_res), flush=True)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(NOTES)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
