@@ -16,16 +16,19 @@ from centernet.categories import Categories
 from centernet.config.load import PRESETS, load_config
 from centernet.config.schema import Config, EvalConfig
 from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.data.image_file import read_image
+from centernet.detection.detector import Backend, Detector
 from centernet.detection.postprocess import merge, to_coco_results, to_image_boxes, write_results
 from centernet.detection.transform import prepare_image
-from centernet.device import eager, set_up_device
+from centernet.device import set_up_device
 from centernet.errors import UserError
-from centernet.evaluation.detect import detect_dataset, read_image
+from centernet.evaluation.dataset import detect_dataset
 from centernet.evaluation.metrics import evaluate_results
 from centernet.models.centernet import build_centernet
 from centernet.open_model import to_onnxruntime
-from centernet.runtimes.base import Backend, CheckpointBackend
+from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.maps import MapsBackend
+from centernet.spec import configured_spec
 
 ROUNDS = 2           # of whole evaluations, at most
 SIZE = (512, 512)
@@ -56,9 +59,10 @@ def open_backend(config: Config, categories: Categories, flip: bool) -> Backend:
     network = build_centernet(config.net_config, len(categories)).set_train(False)
     bias = network.heads.wh[-1].bias
     bias.set_data(ms.Tensor(np.full(bias.shape, 12, np.float32)))
-    rest = config.net_config, config.dataset_config, categories, config.eval_config.K, flip
+    spec = dataclasses.replace(configured_spec(config.dataset_config, config.net_config, categories), input_size=SIZE)
+    rest = config.net_config, spec, config.eval_config.K, flip
     try:
-        return MapsBackend(to_onnxruntime(network, config.net_config, eager), *rest)
+        return MapsBackend(to_onnxruntime(network, config.net_config), *rest)
     except UserError:  # onnx or onnxruntime is missing
         return CheckpointBackend(network, *rest)
 
@@ -85,13 +89,13 @@ def evaluation_rows(name: str, backend: Backend, dataset: CocoDataset, evaluatio
 
 def prepared(image, backend: Backend, evaluation: EvalConfig) -> np.ndarray:
     """The network's input of an image, float32 (1,3,H,W)."""
-    return prepare_image(read_image(image.path), 1.0, evaluation.keep_res, evaluation.pad, SIZE, backend.mean,
-                         backend.std, backend.to_rgb)[0][None]
+    return prepare_image(read_image(image.path), backend.spec, keep_res=evaluation.keep_res,
+                         pad=evaluation.pad)[0][None]
 
 
 def evaluate(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, options: Options) -> None:
     """As eval.py, after its start and the reading of the annotations."""
-    detections = detect_dataset(backend, dataset, evaluation, SIZE)
+    detections = detect_dataset(Detector(backend, evaluation), dataset)
     names = {image.id: image.file_name for image in dataset.images}
     results = write_results(options.work, "val", detections, names, dataset.categories)
     evaluate_results(dataset.annotation_file, results, dataset.categories, detections)
@@ -101,15 +105,14 @@ def stage_rows(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, o
     """Milliseconds an image of each stage, alone on the machine."""
     images = dataset.images[:16]
     pixels = [read_image(image.path) for image in images]
-    inputs = [prepare_image(image, 1.0, False, 0, SIZE, backend.mean, backend.std, backend.to_rgb) for image in pixels]
+    inputs = [prepare_image(image, backend.spec) for image in pixels]
     found = [(backend(x[None])[0], meta) for x, meta in inputs]
     boxes = [to_image_boxes(*pair) for pair in found]
     kept = {image.id: merge([rows], evaluation.K, True) for image, rows in zip(images, boxes)}
     results = [row for key, rows in kept.items() for row in to_coco_results(key, rows, dataset.categories)]
     stages: dict[str, Callable[[], object]] = {
         "reading": lambda: [read_image(image.path) for image in images],
-        "preparing": lambda: [prepare_image(image, 1.0, False, 0, SIZE, backend.mean, backend.std, backend.to_rgb)
-                              for image in pixels],
+        "preparing": lambda: [prepare_image(image, backend.spec) for image in pixels],
         "boxes in the image": lambda: [to_image_boxes(*pair) for pair in found],
         "soft-NMS and the best K": lambda: [merge([rows], evaluation.K, True) for rows in boxes],
         "COCO results": lambda: [to_coco_results(key, rows, dataset.categories) for key, rows in kept.items()],
@@ -129,7 +132,7 @@ def multi_scale_row(config: Config, dataset: CocoDataset) -> Row:
     several = dataclasses.replace(plain, multi_scales=SCALES, flip_test=True)
     few = dataclasses.replace(dataset, images=images)
     backends = [open_backend(config, dataset.categories, flip) for flip in (False, True)]
-    seconds = paired({name: partial(detect_dataset, backend, few, settings, SIZE) for name, backend, settings in (
+    seconds = paired({name: partial(detect_dataset, Detector(backend, settings), few) for name, backend, settings in (
         ("one scale", backends[0], plain), ("five scales", backends[1], several))}, 1, 0)
     return Row("an image at 5 scales (0.5 to 1.5) with flip", median(seconds["five scales"]) / len(images), "s",
                median_ratio(seconds, "five scales", "one scale"), "one scale without flip",

@@ -19,20 +19,21 @@ from benchmarks.measure import Options, Row, median, median_ratio, not_installed
 from centernet.categories import categories_from_names
 from centernet.config.load import PRESETS, Config, load_config
 from centernet.data.coco import locate, read_coco
+from centernet.data.image_file import read_image
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import prepare_image
-from centernet.device import eager, set_up_device
+from centernet.device import set_up_device
 from centernet.errors import UserError
-from centernet.evaluation.detect import read_image
 from centernet.export.describe import describe
 from centernet.export.publish import export_model
 from centernet.models.centernet import build_centernet
 from centernet.models.decode import Decode
 from centernet.open_model import to_onnxruntime
-from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.maps import MapsBackend
 from centernet.runtimes.onnx_session import package_versions
+from centernet.spec import ModelSpec, configured_spec
 from centernet.weights.checkpoint import model_record, save_checkpoint
 
 NETWORKS = {"ResNet-50 plain": ["--config_path", str(PRESETS / "resnet50_plain.yaml")], "ResNet-50 deformable": []}
@@ -93,20 +94,24 @@ def network_rows(name: str, flags: list[str], images: list[Path], options: Optio
 
 def prepared(path: Path, config: Config, size: int) -> np.ndarray:
     """An image file as float32 (1,3,size,size)."""
-    data = config.dataset_config
-    return prepare_image(read_image(path), 1.0, False, 0, (size, size), data.mean, data.std, data.to_rgb)[0][None]
+    return prepare_image(read_image(path), dataclasses.replace(spec_of(config), input_size=(size, size)))[0][None]
+
+
+def spec_of(config: Config) -> ModelSpec:
+    """What the configured network expects."""
+    categories = categories_from_names(config.dataset_config.coco_classes)
+    return configured_spec(config.dataset_config, config.net_config, categories)
 
 
 def mindspore_backend(network: nn.Cell, config: Config) -> CheckpointBackend:
     """The network under MindSpore, compiled as a graph at the first image of a size."""
-    return CheckpointBackend(network, config.net_config, config.dataset_config,
-                             categories_from_names(config.dataset_config.coco_classes), config.eval_config.K)
+    return CheckpointBackend(network, config.net_config, spec_of(config), config.eval_config.K)
 
 
 def onnxruntime_backend(network: nn.Cell, config: Config) -> MapsBackend:
     """The network under onnxruntime, as --backend auto runs it."""
-    return MapsBackend(to_onnxruntime(network, config.net_config, eager), config.net_config, config.dataset_config,
-                       categories_from_names(config.dataset_config.coco_classes), config.eval_config.K)
+    return MapsBackend(to_onnxruntime(network, config.net_config), config.net_config, spec_of(config),
+                       config.eval_config.K)
 
 
 def exported(network: nn.Cell, config: Config, target: Path) -> ExportedBackend:
@@ -114,9 +119,9 @@ def exported(network: nn.Cell, config: Config, target: Path) -> ExportedBackend:
     categories = categories_from_names(config.dataset_config.coco_classes)
     manifest = describe(config, model_record(config, categories))
     if config.precision == "int8":
-        from centernet.export.quantization.low_precision import export_reduced  # needs onnxruntime
+        from centernet.export.quantization.low_precision import export_low_precision  # needs onnxruntime
 
-        export_reduced(config, network, manifest, target)
+        export_low_precision(config, network, manifest, target)
     else:
         export_model(network, manifest, target)
     return ExportedBackend(target)

@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from tiny_coco import edit, make_coco
-from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config, tiny_network
+from tiny_model import read_config, tiny_checkpoint, tiny_config, tiny_network
 
 from centernet import open_model as module
 from centernet.cli import evaluate, infer
@@ -18,11 +18,10 @@ from centernet.device import eager
 from centernet.errors import UserError
 from centernet.export.compare import largest_difference
 from centernet.models.centernet import build_centernet
-from centernet.open_model import WORTH_CONVERTING, open_checkpoint, to_onnxruntime, why_mindspore
+from centernet.open_model import WORTH_CONVERTING, open_model, to_onnxruntime, why_mindspore
 from centernet.runtimes import onnx_session
-from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.maps import MapsBackend
-from centernet.weights.checkpoint import read_checkpoint
 
 pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (requirements-onnx.txt)")
@@ -64,7 +63,7 @@ def test_auto_knows_what_the_runtime_lacks(tmp_path, monkeypatch, neck, why):
 
 
 def require_same_maps(network, net, shapes):
-    run = to_onnxruntime(network, net, eager)
+    run = to_onnxruntime(network, net)
     for shape in shapes:
         x = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
         with eager():
@@ -95,7 +94,7 @@ def test_a_network_that_is_not_the_same_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "load_onnx", lambda data: lambda x: [out + 0.01 for out in load(data)(x)])
     config = settings(tmp_path)
     with pytest.raises(UserError, match="onnxruntime's output differs from MindSpore's by 1"):
-        to_onnxruntime(tiny_network(config), config.net_config, eager)
+        to_onnxruntime(tiny_network(config), config.net_config)
 
 
 def test_what_cannot_be_converted_is_run_by_mindspore_unless_it_must_not(tmp_path, monkeypatch, caplog):
@@ -103,13 +102,12 @@ def test_what_cannot_be_converted_is_run_by_mindspore_unless_it_must_not(tmp_pat
     tiny_checkpoint(tmp_path / "net.ckpt", config, mean=(0.1, 0.2, 0.3))
 
     def opened(backend):
-        return open_checkpoint("net.ckpt", read_checkpoint(tmp_path / "net.ckpt"), config.net_config,
-                               config.dataset_config, CATEGORIES, replace(config, backend=backend), 100, eager)
+        return open_model(str(tmp_path / "net.ckpt"), replace(config, backend=backend), 100).backend
 
     with caplog.at_level("INFO", "centernet"):
         backend = opened("auto")
-    assert isinstance(backend, MapsBackend) and backend.mean == (0.1, 0.2, 0.3)
-    assert "onnxruntime runs net.ckpt (the fastest on a CPU); converted in" in caplog.text
+    assert isinstance(backend, MapsBackend) and backend.spec.mean == (0.1, 0.2, 0.3)
+    assert f"onnxruntime runs {tmp_path}/net.ckpt (the fastest on a CPU); converted in" in caplog.text
 
     def refuse(*arguments):
         raise UserError("no way")
@@ -117,7 +115,7 @@ def test_what_cannot_be_converted_is_run_by_mindspore_unless_it_must_not(tmp_pat
     monkeypatch.setattr(module, "to_onnx", refuse)
     with caplog.at_level("INFO", "centernet"):
         assert isinstance(opened("auto"), CheckpointBackend)
-    assert "MindSpore runs net.ckpt (for onnxruntime it could not be converted: no way)" in caplog.text
+    assert f"MindSpore runs {tmp_path}/net.ckpt (for onnxruntime it could not be converted: no way)" in caplog.text
     with pytest.raises(UserError, match="no way"):
         opened("onnx")
 

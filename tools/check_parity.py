@@ -102,15 +102,10 @@ def checkpoint_maps(path: Path, images: np.ndarray) -> tuple[list[np.ndarray], s
     from mindspore import Tensor
 
     from centernet.config.load import load_config
-    from centernet.models.centernet import build_centernet
-    from centernet.weights.checkpoint import load_network, network_config, read_checkpoint
+    from centernet.weights.load import load_model
 
-    checkpoint = read_checkpoint(path)
-    net = network_config(checkpoint.record, load_config("eval", [], "").net_config)
-    network = build_centernet(net, len(checkpoint.record.categories))
-    load_network(network, checkpoint, path)
-    network.set_train(False)
-    return [maps.asnumpy() for maps in network(Tensor(images))], net.neck
+    model = load_model(path, load_config("eval", [], ""), own_network=True)
+    return [maps.asnumpy() for maps in model.network(Tensor(images))], model.net.neck
 
 
 def check_round_trips(sources: list[str]) -> bool:

@@ -29,40 +29,35 @@ def run(config: Config) -> None:
     """Read the checkpoint, let MindSpore 2.0 write it, compare, publish."""
     from centernet.export.describe import describe, target_path
     from centernet.export.publish import publish, require_equal, with_outputs
-    from centernet.models.centernet import build_centernet
     from centernet.runtimes.manifest import manifest_path
-    from centernet.weights.checkpoint import load_network, read_checkpoint, require_preset
+    from centernet.weights.load import load_model
 
     log = logging.getLogger("centernet")
     if not config.export_load_ckpt:
         raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
     target = target_path(config.export_name, "MINDIR")
     set_up_device("CPU", 0, config.seed)
-    checkpoint = read_checkpoint(config.export_load_ckpt)
-    if checkpoint.record:
-        require_preset(checkpoint.record, config.net_config, config.export_load_ckpt)
+    model = load_model(config.export_load_ckpt, config)
     if config.net_config.neck == "deform" and config.export_deform != "gather":
         raise UserError("MindSpore Lite 2.0 cannot run the operator DeformableOffsets: add --export_deform gather")
-    manifest = describe(config, checkpoint.record)
-    network = build_centernet(config.net_config, len(manifest.categories))
-    load_network(network, checkpoint, config.export_load_ckpt)
+    manifest = describe(config, model.record)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # The exporter refuses names with spaces, so it works elsewhere; a rename needs the target's own folder.
         with (tempfile.TemporaryDirectory(prefix="export-") as work,
               tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as beside):
             folder = Path(work)
-            expected = _write_request(folder, config, manifest, network)
+            expected = _write_request(folder, config, manifest, model.network)
             version = _run_worker(folder)
             found = [np.load(folder / f"output_{index}.npy", allow_pickle=False) for index in range(len(expected))]
             difference = require_equal(found, expected, manifest.decode)
-            model = Path(shutil.move(folder / "model.mindir", beside))
-            written = dataclasses.replace(with_outputs(manifest, found), versions={"mindspore": version})
-            publish(model, written, target)
+            written = Path(shutil.move(folder / "model.mindir", beside))
+            described = dataclasses.replace(with_outputs(manifest, found), versions={"mindspore": version})
+            publish(written, described, target)
     except OSError as error:
         raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
     log.info("exported %s and %s with MindSpore %s: input %s, %d categories", target, manifest_path(target).name,
-             version, list(manifest.input_shape), len(manifest.categories))
+             version, list(manifest.input_shape), len(manifest.spec.categories))
     log.info("max error against the checkpoint: %.2e", difference)
 
 
@@ -74,7 +69,7 @@ def _write_request(folder: Path, config: Config, manifest, network) -> list[np.n
     x = np.random.default_rng(0).standard_normal(manifest.input_shape, np.float32)
     np.save(folder / "input.npy", x)
     np.savez(folder / "weights.npz", **{name: value.asnumpy() for name, value in network.parameters_dict().items()})
-    request = {"network": dataclasses.asdict(config.net_config), "num_classes": len(manifest.categories),
+    request = {"network": dataclasses.asdict(config.net_config), "num_classes": len(manifest.spec.categories),
                "K": manifest.K, "decode": manifest.decode, "cat_spec_wh": manifest.cat_spec_wh,
                "flip_test": manifest.flip_test, "deform": manifest.deform}
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")

@@ -82,14 +82,14 @@ def require(path: Path, precision: str, batch: int) -> None:
 
 def measure(kind: str, path: Path, dataset: CocoDataset, evaluation, batch: int) -> tuple[str, str, str]:
     """Images a second, AP at IoU 0.5, AP at IoU 0.5:0.95; "-" for what this kind of run does not measure."""
-    from centernet.export.quantization.side_by_side import average_precision, batch_of, milliseconds
+    from centernet.export.quantization.side_by_side import batch_of, evaluate_exported, milliseconds
     from centernet.runtimes.exported import ExportedBackend
 
     backend = ExportedBackend(path)
     if kind == "performance":
         per_image = milliseconds([path], [batch_of(backend, dataset, batch)], REPEATS)[0]
         return f"{1000 / per_image:.2f}", "-", "-"
-    metrics = average_precision(backend, dataset, evaluation)
+    metrics = evaluate_exported(backend, dataset, evaluation)
     print(f"{metrics.summary}{metrics.note()}", flush=True)
     return "-", f"{metrics.AP50:.3f}", f"{metrics.AP:.3f}"
 

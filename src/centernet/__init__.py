@@ -1,3 +1,59 @@
-"""CenterNet ("Objects as Points") on MindSpore: train on Ascend, deploy as MINDIR, test on CPU."""
+"""CenterNet ("Objects as Points") on MindSpore: train on Ascend, deploy as MINDIR, test on CPU.
+
+    import centernet
+    detector = centernet.load("last.ckpt", device_target="CPU")
+    result = detector("street.jpg")
+
+Importing this package imports neither MindSpore nor any other package: `load` does.
+"""
+from __future__ import annotations
+
+import typing
+
+from centernet.errors import UserError
+
+if typing.TYPE_CHECKING:
+    from centernet.detection.detector import Detector
 
 __version__ = "0.2.0"
+__all__ = ["UserError", "load"]
+
+
+def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backend: str = "auto",
+         score_thresh: float | None = None) -> Detector:
+    """Open a model to detect with; all that it needs to know comes from the model's own record.
+
+    Args:
+        path: a checkpoint (.ckpt), or an exported model (.mindir, .onnx) with its manifest (NAME.json,
+            NAME.onnx.json) beside it.
+        device_target: "Ascend" or "CPU".
+        device_id: number of the Ascend device.
+        backend: "mindspore", "mindir", "onnx", or "auto": the fastest. On a CPU that is onnxruntime for a
+            checkpoint, if onnx and onnxruntime are installed.
+        score_thresh: results leave out lower scores, 0..1; None: as the model was meant to be tested, mostly 0.3.
+
+    Returns:
+        A Detector: call it with a path, a uint8 array (h, w, 3) in BGR, a PIL image, or a list of them.
+
+    Raises:
+        UserError: the file is missing, damaged or no model, or the device or a package is not there.
+    """
+    import dataclasses
+
+    from centernet.config.load import load_config
+    from centernet.device import prepare_environment, set_up_device
+
+    flags = ["--device_target", device_target, "--device_id", str(device_id), "--backend", backend,
+             "--model_path", str(path)]
+    config = load_config("infer", flags, "")
+    prepare_environment()
+    set_up_device(device_target, device_id)
+
+    from centernet.open_model import open_recorded
+
+    detector = open_recorded(str(path), config)
+    if score_thresh is not None:
+        if not 0 <= score_thresh <= 1:
+            raise UserError(f"score_thresh must be between 0 and 1, found {score_thresh}")
+        detector.settings = dataclasses.replace(detector.settings, score_thresh=score_thresh)
+    return detector

@@ -6,21 +6,13 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 
 from centernet.config.load import Config
 from centernet.errors import UserError
+from centernet.group import Group
 
 LOG = logging.getLogger("centernet")
-
-
-@dataclass(frozen=True)
-class Group:
-    """This process among those that train together."""
-
-    rank: int = 0
-    size: int = 1
 
 
 def prepare_environment() -> None:
@@ -44,11 +36,10 @@ def prepare_environment() -> None:
         raise UserError(f"NumPy {version} does not work with MindSpore's binaries: pip install 'numpy<2'")
 
 
-def set_up_device(device_target: str, device_id: int, seed: int) -> None:
-    """Choose the device, graph mode and the seed of initial weights and shuffling."""
+def set_up_device(device_target: str, device_id: int, seed: int | None = None) -> None:
+    """Choose the device, graph mode and, unless it is None, the seed of initial weights and shuffling."""
     import cv2
     import mindspore as ms
-    import numpy as np
 
     if os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1":
         LOG.warning("MS_COMPILER_CACHE_ENABLE is set: MindSpore then runs the graph of an earlier run although the "
@@ -59,11 +50,19 @@ def set_up_device(device_target: str, device_id: int, seed: int) -> None:
         raise UserError(f"no device for --device_target {device_target} --device_id {device_id}; without one use "
                         f"--device_target CPU. MindSpore says: {str(error).splitlines()[0]}") from error
     ms.set_context(mode=ms.GRAPH_MODE)
+    if seed is not None:
+        _set_seed(seed)
+    # Images are decoded in the pipeline's threads; OpenCV's own would only compete with them.
+    cv2.setNumThreads(0)
+
+
+def _set_seed(seed: int) -> None:
+    import mindspore as ms
+    import numpy as np
+
     ms.set_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
-    # Images are decoded in the pipeline's threads; OpenCV's own would only compete with them.
-    cv2.setNumThreads(0)
 
 
 @contextmanager

@@ -17,15 +17,15 @@ def gaussian_radius(height: float | np.ndarray, width: float | np.ndarray, min_o
     total = height + width
     area = height * width
 
-    def root(a: float, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-        return (b + np.sqrt(b * b - 4 * a * c)) / 2
+    def root(a: float, b: float | np.ndarray, c: float | np.ndarray) -> np.ndarray:
+        return np.asarray(b + np.sqrt(b * b - 4 * a * c)) / 2
 
     return np.minimum(np.minimum(root(1, total, area * (1 - min_overlap) / (1 + min_overlap)),
                                  root(4, 2 * total, (1 - min_overlap) * area)),
                       root(4 * min_overlap, -2 * min_overlap * total, (min_overlap - 1) * area))
 
 
-def affine_matrix(center: np.ndarray, scale: float | np.ndarray, rotation: float,
+def affine_matrix(center: np.ndarray, scale: float | tuple[float, float] | np.ndarray, rotation: float,
                   output_size: tuple[int, int], inverse: bool = False) -> np.ndarray:
     """Map that takes a square (or rectangle) of an image onto an output of given size.
 
@@ -51,8 +51,8 @@ def affine_matrix(center: np.ndarray, scale: float | np.ndarray, rotation: float
 
 def _corner_triangle(center: np.ndarray, up: np.ndarray) -> np.ndarray:
     """A centre, a second point, and the point that makes a right angle with both; (3, 2) float32."""
-    first = np.float32(center)
-    second = np.float32(center + up)
+    first = np.asarray(center, np.float32)
+    second = np.asarray(center + up, np.float32)
     direction = first - second
     third = second + np.array([-direction[1], direction[0]], np.float32)
     return np.stack([first, second, third])

@@ -6,27 +6,40 @@ that share no folder, and nothing is unpickled.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
-import mindspore as ms
 import numpy as np
-from mindspore import ops
 
 from centernet.errors import UserError
 
 WORD = 4  # bytes of an int32, the type that AllGather takes on every device
 
 
-def gather(part: bytes, size: int) -> list[bytes]:
+@dataclass(frozen=True)
+class Group:
+    """This process among those that work together: rank 0..size-1."""
+
+    rank: int = 0
+    size: int = 1
+
+
+ALONE = Group()
+
+
+def gather(part: bytes, group: Group) -> list[bytes]:
     """The parts of all ranks, in their order; every rank of the group must call it, and gets the same.
 
     Args:
         part: this rank's bytes, of any length.
-        size: ranks in the group, which must have been joined; 1 needs no group.
+        group: it must have been joined, unless this process is alone.
     """
+    size = group.size
     if size == 1:
         return [part]
-    all_gather = ops.AllGather()
+    import mindspore as ms  # late, so that importing Group costs nothing
+
+    all_gather = ms.ops.AllGather()
     lengths = all_gather(ms.Tensor([len(part)], ms.int32)).asnumpy()
     words = -(-int(lengths.max()) // WORD)
     if not words:
@@ -36,14 +49,14 @@ def gather(part: bytes, size: int) -> list[bytes]:
     return [row.tobytes()[:length] for row, length in zip(rows, lengths)]
 
 
-def require_agreement(values: dict[str, Any], size: int) -> None:
+def require_agreement(values: dict[str, Any], group: Group) -> None:
     """Raise UserError on every rank unless all have the same values.
 
     Args:
         values: plain JSON values by the names that a user knows them by; the same names on every rank.
-        size: as for gather.
+        group: as for gather.
     """
-    first, *others = [json.loads(text) for text in gather(json.dumps(values).encode(), size)]
+    first, *others = [json.loads(text) for text in gather(json.dumps(values).encode(), group)]
     for name, value in first.items():
         for rank, theirs in enumerate(others, 1):
             if theirs[name] != value:

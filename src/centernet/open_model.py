@@ -1,6 +1,7 @@
-"""Run a checkpoint's network by what is fastest on the device: MindSpore, or on a CPU onnxruntime.
+"""Open a model of any kind, ready to detect: the one way from a file to a Detector.
 
-Converting costs some seconds, which a number of images must win back; see docs/performance.md.
+A checkpoint runs by what is fastest on the device: MindSpore, or on a CPU onnxruntime. Converting it costs some
+seconds, which a number of images must win back; see docs/performance.md.
 """
 from __future__ import annotations
 
@@ -8,69 +9,96 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from centernet.categories import Categories
-from centernet.config.schema import Config, DatasetConfig, NetConfig
+from centernet.categories import require_same
+from centernet.config.schema import Config, NetConfig
+from centernet.data.coco import CocoDataset
+from centernet.detection.detector import Backend, Detector
+from centernet.device import eager
 from centernet.errors import UserError
 from centernet.export.compare import TOLERANCE, largest_difference
 from centernet.export.onnx import exportable, to_onnx
-from centernet.models.centernet import build_centernet
-from centernet.runtimes.base import Backend, CheckpointBackend
+from centernet.runtimes.checkpoint import CheckpointBackend
+from centernet.runtimes.exported import is_exported, open_exported
 from centernet.runtimes.maps import MapsBackend
 from centernet.runtimes.onnx_session import PACKAGES, has_deform_conv, load_onnx, require_package
-from centernet.weights.checkpoint import Checkpoint, load_network
+from centernet.weights.load import LoadedModel, load_model, recorded_settings
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 WORTH_CONVERTING = 12  # runs of the network (images x scales) from which on converting takes less time than it saves
 
 Run = Callable[[np.ndarray], list[np.ndarray]]
-Eager = Callable[[], AbstractContextManager]
 
 
-def open_checkpoint(path: str, checkpoint: Checkpoint, net: NetConfig, data: DatasetConfig, categories: Categories,
-                    config: Config, images: int, eager: Eager) -> Backend:
-    """The backend of a checkpoint that --backend and --device_target ask for; a line of the log says which and why.
+def open_model(path: str, config: Config, images: int, dataset: CocoDataset | None = None) -> Detector:
+    """Open a checkpoint or an exported model to detect with.
+
+    Without a data set a checkpoint's own record says which network it is. With one, its network must be the
+    configured one, its categories the data set's, and it runs at the configured resolution.
 
     Args:
-        path: of the checkpoint, for messages.
-        checkpoint: its content.
-        net: the network.
-        data: how its input is normalised, unless the checkpoint's record says it.
-        categories: of hm's channels.
-        config: backend, device_target and eval_config.
+        path: a .ckpt, or a .mindir or .onnx with its manifest beside it.
+        config: backend, device_target and eval_config; the network of a checkpoint without a record.
         images: how many will be detected on.
-        eager: context manager of eager mode (runtime.device.eager).
+        dataset: what will be evaluated on.
 
     Raises:
-        UserError: the checkpoint does not fit the network, or --backend onnx cannot run it.
+        UserError: the file is missing, damaged or of another form, --backend cannot run it, or its network or
+            categories differ.
     """
-    network = build_centernet(net, len(categories))
-    load_network(network, checkpoint, path)
-    network.set_train(False)
-    if record := checkpoint.record:
-        data = dataclasses.replace(data, mean=record.mean, std=record.std, to_rgb=record.to_rgb)
-    evaluation = config.eval_config
-    forced = config.backend == "onnx"
-    reason = "" if forced else why_mindspore(config, net, images)
+    settings = config.eval_config
+    if is_exported(path, config.backend):
+        backend: Backend = open_exported(path, settings)
+        if dataset:
+            require_same(backend.spec.categories, dataset.categories, path, str(dataset.annotation_file),
+                         "Evaluate on a data set of the same categories, or export a model trained on this one")
+        return Detector(backend, settings)
+    model = load_model(path, config, own_network=dataset is None, categories=dataset.categories if dataset else None)
+    if dataset:
+        require_same(model.spec.categories, dataset.categories, path, str(dataset.annotation_file),
+                     "Evaluate on a data set of the same categories, or train on this one: train.py --fine_tune true")
+        model = model.at_size(config.dataset_config.input_res_test)
+    return Detector(run_checkpoint(path, model, config, images), settings)
+
+
+def open_recorded(path: str, config: Config) -> Detector:
+    """Open a model as open_model does, with the test settings that it records itself; config says the others."""
+    settings = dataclasses.replace(config.eval_config, multi_scales=(1.0,), flip_test=False, batch_size=1)
+    if is_exported(path, config.backend):
+        exported = open_exported(path, settings)
+        return Detector(exported, dataclasses.replace(settings, K=exported.K))
+    model = load_model(path, config, own_network=True)
+    settings = dataclasses.replace(recorded_settings(model.record, settings), batch_size=1)
+    config = dataclasses.replace(config, eval_config=settings)
+    return Detector(run_checkpoint(path, model, config, WORTH_CONVERTING), settings)
+
+
+def run_checkpoint(path: str, model: LoadedModel, config: Config, images: int) -> Backend:
+    """The backend of a checkpoint that --backend and --device_target ask for; a line of the log says which and why.
+
+    Raises:
+        UserError: --backend onnx cannot run it.
+    """
+    settings, forced = config.eval_config, config.backend == "onnx"
+    reason = "" if forced else why_mindspore(config, model.net, images)
     if not reason:
         try:
             start = time.perf_counter()
-            run = to_onnxruntime(network, net, eager)
-            log.info("onnxruntime runs %s (%s); converted in %.1f s", path,
+            run = to_onnxruntime(model.network, model.net)
+            LOG.info("onnxruntime runs %s (%s); converted in %.1f s", path,
                      "--backend onnx" if forced else "the fastest on a CPU", time.perf_counter() - start)
-            return MapsBackend(run, net, data, categories, evaluation.K, evaluation.flip_test)
+            return MapsBackend(run, model.net, model.spec, settings.K, settings.flip_test)
         except UserError as error:
             if forced:
                 raise
             reason = f"for onnxruntime it could not be converted: {error}"
-    log.info("MindSpore runs %s (%s)", path, reason)
-    return CheckpointBackend(network, net, data, categories, evaluation.K, evaluation.flip_test)
+    LOG.info("MindSpore runs %s (%s)", path, reason)
+    return CheckpointBackend(model.network, model.net, model.spec, settings.K, settings.flip_test)
 
 
 def why_mindspore(config: Config, net: NetConfig, images: int) -> str:
@@ -92,7 +120,7 @@ def why_mindspore(config: Config, net: NetConfig, images: int) -> str:
     return ""
 
 
-def to_onnxruntime(network: nn.Cell, net: NetConfig, eager: Eager) -> Run:
+def to_onnxruntime(network: nn.Cell, net: NetConfig) -> Run:
     """A network in evaluation mode, for batches of any number and size of images, under onnxruntime.
 
     Raises:

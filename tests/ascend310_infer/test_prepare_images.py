@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from centernet.categories import Categories
 from centernet.cli import preprocess
 from centernet.data.image_file import decode
 from centernet.detection.transform import prepare_image
+from centernet.spec import ModelSpec
 
 
 def python_planes(path, shape=(96, 128), to_rgb=False):
-    planes, meta = prepare_image(decode(path.read_bytes()), 1.0, False, 0, shape,
-                                 (0.40789654, 0.44719302, 0.47026115), (0.28863828, 0.27408164, 0.27809835), to_rgb)
-    return planes, meta
+    spec = ModelSpec(Categories(("disc",), (1,)), (0.40789654, 0.44719302, 0.47026115),
+                     (0.28863828, 0.27408164, 0.27809835), "RGB" if to_rgb else "BGR", 4, shape)
+    return prepare_image(decode(path.read_bytes()), spec)
 
 
 def prepared(program, model, folder, out):

@@ -8,9 +8,10 @@ from mindspore import Tensor
 from centernet.cli import convert_weights
 from centernet.config.load import PRESETS, load_config
 from centernet.models.centernet import build_centernet
-from centernet.weights.checkpoint import load_network, network_config, read_checkpoint
+from centernet.weights.checkpoint import read_checkpoint
 from centernet.weights.conversion import skeleton
 from centernet.weights.foreign_files import write_weights
+from centernet.weights.load import load_model
 from centernet.weights.transfer import load_backbone
 from tests.golden_weights import golden_network
 from tools.foreign_weights import mmdet_dcn_shapes, modelzoo_shapes, random_tensors, resnet_shapes
@@ -52,11 +53,8 @@ def test_a_pth_becomes_the_network_that_it_was(torch, capsys, tmp_path, golden, 
     save_as_trained(torch, tmp_path / "theirs.pth", formula_weights(arch))
     status, printed = run(capsys, source, preset, tmp_path / "theirs.pth", tmp_path / "ours.ckpt")
     assert status == 0, printed
-    checkpoint = read_checkpoint(tmp_path / "ours.ckpt")
     config = load_config("eval", ["--config_path", str(PRESETS / f"{preset}.yaml")], "")
-    network = build_centernet(network_config(checkpoint.record, config.net_config), len(checkpoint.record.categories))
-    load_network(network, checkpoint, "ours.ckpt")
-    network.set_train(False)
+    network = load_model(tmp_path / "ours.ckpt", config, own_network=True).network
     found = errors([ours.asnumpy() for ours in network(Tensor(golden(arch)["x"]))], golden(arch))
     assert [name for name in MAPS if not found[name] <= TOLERANCE[arch]] == [], found
 
@@ -65,8 +63,8 @@ def test_the_record_and_the_report(capsys, tmp_path):
     write_weights(tmp_path / "theirs.safetensors", formula_weights("mmdet_r18"), wrapped=False)
     status, printed = run(capsys, "mmdet", "mmdet_res18", tmp_path / "theirs.safetensors", tmp_path / "ours.ckpt")
     record = read_checkpoint(tmp_path / "ours.ckpt").record
-    assert status == 0 and record.preset == "mmdet_res18" and record.to_rgb and record.mean[0] == 0.485
-    assert record.input_res_test == (512, 512) and record.categories.ids[79] == 90
+    assert status == 0 and record.preset == "mmdet_res18" and record.spec.to_rgb and record.spec.mean[0] == 0.485
+    assert record.spec.input_size == (512, 512) and record.spec.categories.ids[79] == 90
     assert "   142 tensors converted (backbone.conv1.weight" in printed
     assert "ours.ckpt: detector of 80 categories, preset mmdet_res18, for RGB images, mean [0.485" in printed
 
@@ -163,7 +161,7 @@ def test_categories_come_from_a_file_or_by_name(capsys, tmp_path):
     for flags, names, ids in ((["--category_file", str(tmp_path / "train.json")], ("disc", "ring", "cross"), (1, 4, 9)),
                               (["--dataset_config.coco_classes", "a", "b", "c"], ("a", "b", "c"), (1, 2, 3))):
         assert run(capsys, "official", "official_res18", given, tmp_path / "o.ckpt", *flags)[0] == 0
-        categories = read_checkpoint(tmp_path / "o.ckpt").record.categories
+        categories = read_checkpoint(tmp_path / "o.ckpt").record.spec.categories
         assert categories.names == names and categories.ids == ids
     status, printed = run(capsys, "official", "official_res18", given, tmp_path / "new.ckpt")
     assert status == 2 and "detects 3 categories" in printed and not (tmp_path / "new.ckpt").exists()

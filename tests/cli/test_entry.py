@@ -9,8 +9,9 @@ import pytest
 
 from centernet.cli.entry import run_entry, set_up_log
 from centernet.config.load import load_config
-from centernet.device import Group, join_group, set_up_group
+from centernet.device import join_group, set_up_group
 from centernet.errors import UserError
+from centernet.group import Group
 
 ROOT = Path(__file__).parents[2]
 

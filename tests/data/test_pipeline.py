@@ -14,6 +14,7 @@ from centernet.data.mindrecord import shard_files
 from centernet.data.pipeline import COLUMNS, make_sample, open_training_data
 from centernet.data.targets import draw_heatmap
 from centernet.errors import UserError
+from centernet.group import Group
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_resume_gives_exactly_the_tail(shards, data, skip):
 
 def test_ranks_are_disjoint_and_make_up_the_batches_of_one_device(shards, data):
     alone = batches(shards, plain(data), batch_size=6)
-    ranks = [batches(shards, plain(data), batch_size=2, rank=rank, size=3) for rank in range(3)]
+    ranks = [batches(shards, plain(data), batch_size=2, group=Group(rank, 3)) for rank in range(3)]
     together = [tuple(np.concatenate(parts) for parts in zip(*step)) for step in zip(*ranks)]
     assert equal(together, alone)
     assert len(set(digests(alone))) == 18
@@ -158,7 +159,7 @@ def test_only_rank_0_reads_all_bytes(shards, data, monkeypatch):
     calls = []
     monkeypatch.setattr(pipeline, "open_shards", lambda *a, verify: calls.append(verify))
     for rank in (0, 1):
-        opened(shards, data, rank=rank, size=2)
+        opened(shards, data, group=Group(rank, 2))
     assert calls == [True, False]
 
 

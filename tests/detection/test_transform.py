@@ -3,15 +3,21 @@ import cv2
 import numpy as np
 import pytest
 
-from centernet.detection.transform import Meta, input_size, normalize, prepare_image
+from centernet.categories import Categories
+from centernet.detection.transform import Meta, input_size, prepare_image
 from centernet.errors import UserError
 from centernet.geometry import affine_matrix, transform_points
+from centernet.spec import ModelSpec
 
 MEAN, STD = (0.408, 0.447, 0.470), (0.289, 0.274, 0.278)
 
 
+def spec(to_rgb=False, size=(256, 256)):
+    return ModelSpec(Categories(("a",), (1,)), MEAN, STD, "RGB" if to_rgb else "BGR", 4, size)
+
+
 def prepare(image, scale=1.0, keep_res=True, pad=127, input_res=(256, 256), to_rgb=False):
-    return prepare_image(image, scale, keep_res, pad, input_res, MEAN, STD, to_rgb)
+    return prepare_image(image, spec(to_rgb, input_res), scale=scale, keep_res=keep_res, pad=pad)
 
 
 @pytest.mark.parametrize("case, scale, keep_res, pad", [(0, 1, False, 0), (1, 1, True, 127), (2, 1, True, 31),
@@ -61,8 +67,8 @@ def test_colour_order():
     image = np.zeros((4, 4, 3), np.uint8)
     image[..., 2] = 255
     red = np.array([0, 0, 255]) / 255
-    bgr = normalize(image, MEAN, STD, to_rgb=False)[:, 1, 1]
-    rgb = normalize(image, MEAN, STD, to_rgb=True)[:, 1, 1]
+    bgr = spec().normalize(image)[:, 1, 1]
+    rgb = spec(to_rgb=True).normalize(image)[:, 1, 1]
     np.testing.assert_allclose(bgr, (red - MEAN) / STD, atol=1e-6)
     np.testing.assert_allclose(rgb, (red[::-1] - MEAN) / STD, atol=1e-6)
 

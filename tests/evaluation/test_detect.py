@@ -11,24 +11,25 @@ from tiny_coco import CATEGORIES, edit, make_coco
 from centernet.categories import Categories
 from centernet.config.load import load_config
 from centernet.data.coco import locate, read_coco
+from centernet.data.image_file import read_image
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
+from centernet.detection.detector import Detector
 from centernet.detection.postprocess import to_coco_results
 from centernet.errors import UserError
-from centernet.evaluation.detect import (
-    detect_dataset,
-    detect_image,
-    detect_images,
-    draw_detections,
-    evaluate_network,
-    read_image,
-)
+from centernet.evaluation.dataset import detect_dataset, detect_images, evaluate_network
 from centernet.evaluation.metrics import evaluate_results
+from centernet.evaluation.report import draw_detections
 from centernet.geometry import affine_matrix
 from centernet.models.decode import Decode
-from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.checkpoint import CheckpointBackend
+from centernet.spec import ModelSpec
 
 CONFIG = load_config("eval", [], "")
 FIXED = replace(CONFIG.eval_config, keep_res=False, SOFT_NMS=False)
+
+
+def plain_spec(categories, size):
+    return ModelSpec(categories, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "BGR", 4, size)
 
 
 def perfect_maps(image, size, num_classes):
@@ -48,10 +49,9 @@ def perfect_maps(image, size, num_classes):
 class PerfectBackend:
     """Answers from the annotations; knows the images by the order in which they come."""
 
-    mean, std, to_rgb, down_ratio = (0, 0, 0), (1, 1, 1), False, 4
-
     def __init__(self, dataset, size, K=100, fixed_shape=None):
-        self.categories, self.K, self.fixed_shape = dataset.categories, K, fixed_shape
+        self.spec = plain_spec(dataset.categories, size)
+        self.K, self.fixed_shape = K, fixed_shape
         self._left, self._size, self._decode = list(dataset.images), size, Decode(K)
         self.batch_sizes = []
 
@@ -59,7 +59,7 @@ class PerfectBackend:
         self.batch_sizes.append(len(images))
         assert images.shape[1:] == (3, *self._size) and images.dtype == np.float32
         chosen, self._left = self._left[:len(images)], self._left[len(images):]
-        maps = [perfect_maps(image, self._size, len(self.categories)) for image in chosen]
+        maps = [perfect_maps(image, self._size, len(self.spec.categories)) for image in chosen]
         maps += [maps[-1]] * (len(images) - len(maps))
         return self._decode(*(Tensor(np.stack(part)) for part in zip(*maps))).asnumpy()
 
@@ -75,7 +75,7 @@ def test_a_perfect_detector_loses_almost_nothing(coco_mini, tmp_path):
     annotation_file, image_dir = locate(str(coco_mini), "val")
     dataset = read_coco(without_crowds(annotation_file, tmp_path / "val.json"), image_dir)
     evaluation = replace(FIXED, batch_size=4)
-    detections = detect_dataset(PerfectBackend(dataset, (512, 512)), dataset, evaluation, (512, 512))
+    detections = detect_dataset(Detector(PerfectBackend(dataset, (512, 512)), evaluation), dataset)
     results = [row for key, boxes in detections.items() for row in to_coco_results(key, boxes, dataset.categories)]
     metrics = evaluate_results(annotation_file, results, dataset.categories, detections)
     print(metrics.summary)
@@ -94,7 +94,7 @@ def test_the_last_batch_is_filled_up(tmp_path, fixed_shape, batch_size, expected
     backend = PerfectBackend(dataset, (128, 160), K=20, fixed_shape=fixed_shape)
     # A model of a fixed size is run at that size, whatever the settings say.
     evaluation = replace(FIXED, batch_size=batch_size, K=20, keep_res=fixed_shape is not None)
-    found = list(detect_images(backend, dataset.images, evaluation, (128, 160)))
+    found = list(detect_images(Detector(backend, evaluation), dataset.images))
     assert backend.batch_sizes == expected
     assert [image.id for image, _ in found] == [image.id for image in dataset.images]
     for image, boxes in found:
@@ -112,9 +112,10 @@ class BrightSpots(nn.Cell):
         return light * 20 - 10, size, ops.ones_like(size) * 0.5
 
 
-def spot_backend(flip):
-    data = replace(CONFIG.dataset_config, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    return CheckpointBackend(BrightSpots(), CONFIG.net_config, data, Categories(("spot",), (5,)), 10, flip)
+def spots(settings, size=(64, 64)):
+    """A detector of bright spots."""
+    spec = plain_spec(Categories(("spot",), (5,)), size)
+    return Detector(CheckpointBackend(BrightSpots(), CONFIG.net_config, spec, 10, settings.flip_test), settings)
 
 
 @pytest.mark.parametrize("keep_res", [True, False])
@@ -125,7 +126,7 @@ def test_every_scale_and_the_mirror_image_lead_back_to_the_image(keep_res, flip,
     x, y = 95, 28
     image[y - 8:y + 8, x - 8:x + 8] = 255
     evaluation = replace(FIXED, keep_res=keep_res, pad=31, multi_scales=scales, flip_test=flip, K=10)
-    boxes = detect_image(spot_backend(flip), image, evaluation, (160, 192))
+    boxes = spots(evaluation, (160, 192)).rows(image)
     assert boxes.shape[1] == 6 and len(boxes) <= 10 and (np.diff(boxes[:, 4]) <= 0).all()
     x1, y1, x2, y2, score, cls = boxes[0]
     assert score > 0.99 and cls == 0
@@ -138,7 +139,7 @@ def test_every_scale_and_the_mirror_image_lead_back_to_the_image(keep_res, flip,
 def test_several_scales_are_merged_by_soft_nms():
     image = np.zeros((64, 64, 3), np.uint8)
     image[24:40, 24:40] = 255
-    one, two = (detect_image(spot_backend(False), image, replace(FIXED, multi_scales=scales, K=10), (64, 64))
+    one, two = (spots(replace(FIXED, multi_scales=scales, K=10)).rows(image)
                 for scales in ((1.0,), (1.0, 1.0)))
     assert len(two) <= 10
     # Neighbouring peaks of the spot overlap: without soft-NMS they all keep their scores.
@@ -152,7 +153,7 @@ def test_grey_and_single_pixel_images(tmp_path):
         image = read_image(path)
         assert image.shape == (*size, 3)
         for keep_res in (True, False):
-            boxes = detect_image(spot_backend(False), image, replace(FIXED, keep_res=keep_res, pad=31), (64, 64))
+            boxes = spots(replace(FIXED, keep_res=keep_res, pad=31)).rows(image)
             assert np.isfinite(boxes).all()
 
 
@@ -161,7 +162,7 @@ def test_a_fixed_model_tells_that_keep_res_does_not_apply(tmp_path, caplog, keep
     dataset = tiny(tmp_path, num_images=1)
     backend = PerfectBackend(dataset, (128, 160), K=20, fixed_shape=(1, 128, 160))
     with caplog.at_level("INFO", logger="centernet"):
-        detect_dataset(backend, dataset, replace(FIXED, K=20, keep_res=keep_res), (64, 64))
+        detect_dataset(Detector(backend, replace(FIXED, K=20, keep_res=keep_res)), dataset)
     assert "1 images at fixed resolution 128 x 160" in caplog.text
     assert ("keep_res does not apply" in caplog.text) == keep_res
 
@@ -173,14 +174,14 @@ def test_unreadable_images_are_named(tmp_path):
     for data, message in ((whole[:-200], "cut off after"), (b"text", "is not an image file")):
         path.write_bytes(data)
         with pytest.raises(UserError, match=f"{path.name}.*{message}"):
-            detect_dataset(spot_backend(False), dataset, replace(FIXED, K=10), (64, 64))
+            detect_dataset(spots(replace(FIXED, K=10)), dataset)
     path.unlink()
     with pytest.raises(UserError, match=f"{path.name}: No such file"):
-        detect_dataset(spot_backend(False), dataset, replace(FIXED, K=10), (64, 64))
+        detect_dataset(spots(replace(FIXED, K=10)), dataset)
 
 
 class ConstantBackend:
-    mean, std, to_rgb, down_ratio, fixed_shape = (0, 0, 0), (1, 1, 1), False, 4, None
+    spec, fixed_shape = plain_spec(CATEGORIES, (64, 64)), None
 
     def __init__(self, value):
         self.value = value
@@ -191,7 +192,7 @@ class ConstantBackend:
 
 def test_weights_that_diverged_are_an_error():
     with pytest.raises(UserError, match="NaN or infinite"):
-        detect_image(ConstantBackend(np.nan), np.zeros((9, 9, 3), np.uint8), FIXED, (64, 64))
+        Detector(ConstantBackend(np.nan), FIXED).rows(np.zeros((9, 9, 3), np.uint8))
 
 
 def test_a_size_that_contradicts_the_annotations_is_warned_of(tmp_path, caplog):
@@ -199,7 +200,7 @@ def test_a_size_that_contradicts_the_annotations_is_warned_of(tmp_path, caplog):
     edit(path, lambda document: document["images"][0].update(width=96, height=128))
     dataset = read_coco(path, tmp_path / "val2017")
     with caplog.at_level("WARNING", "centernet"):
-        detect_dataset(spot_backend(False), dataset, replace(FIXED, K=10), (64, 64))
+        detect_dataset(spots(replace(FIXED, K=10)), dataset)
     assert sum("the annotation file says 96 x 128" in record.message for record in caplog.records) == 1
 
 

@@ -15,7 +15,7 @@ from centernet.export import mindir
 from centernet.export.compare import largest_difference, largest_difference_of_detections
 from centernet.export.describe import describe, target_path
 from centernet.export.publish import export_model, require_equal
-from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import read_manifest
 from centernet.weights.checkpoint import model_record
@@ -59,7 +59,7 @@ def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, f
     path = tmp_path / "model.mindir"
     assert export_model(network, manifest, path) <= 1e-3
     exported = ExportedBackend(path)
-    reference = CheckpointBackend(network, config.net_config, config.dataset_config, CATEGORIES, 20,
+    reference = CheckpointBackend(network, config.net_config, model_record(config, CATEGORIES).spec, 20,
                                   config.eval_config.flip_test)
     expected = reference(images)
     assert np.ptp(expected[..., 4]) > 0.05, "scores must differ for the comparison to mean something"
@@ -113,16 +113,17 @@ def test_gather_is_said_to_change_nothing_without_deformable_layers(tmp_path, ca
 
 def test_the_manifest_takes_normalisation_and_categories_from_the_checkpoint(tmp_path):
     config = read_config(tiny_config(tmp_path), "--input_res", "96", "64")
-    record = replace(model_record(config, CATEGORIES), to_rgb=True, mean=(0.1, 0.2, 0.3), preset="mine")
+    record = model_record(config, CATEGORIES)
+    record = replace(record, preset="mine", spec=replace(record.spec, color_order="RGB", mean=(0.1, 0.2, 0.3)))
     manifest = describe(config, record)
     assert manifest.input_shape == (1, 3, 96, 64)
-    assert (manifest.color_order, manifest.mean, manifest.preset) == ("RGB", (0.1, 0.2, 0.3), "mine")
-    assert manifest.categories == CATEGORIES
+    assert (manifest.spec.color_order, manifest.spec.mean, manifest.preset) == ("RGB", (0.1, 0.2, 0.3), "mine")
+    assert manifest.spec.categories == CATEGORIES
 
 
 def test_a_checkpoint_without_record_is_exported_with_a_warning(tmp_path, caplog):
     manifest = describe(read_config(tiny_config(tmp_path)), None)
-    assert len(manifest.categories) == 80
+    assert len(manifest.spec.categories) == 80
     assert "taking those of dataset_config" in caplog.text
 
 
@@ -132,7 +133,7 @@ def test_an_input_that_is_no_multiple_of_32_warns_and_detects_the_same(tmp_path,
     path = tmp_path / "odd.mindir"
     export_model(network, manifest, path)
     images = np.random.default_rng(0).standard_normal((1, 3, 68, 72)).astype(np.float32)
-    reference = CheckpointBackend(network, config.net_config, config.dataset_config, CATEGORIES, 20)
+    reference = CheckpointBackend(network, config.net_config, model_record(config, CATEGORIES).spec, 20)
     np.testing.assert_allclose(ExportedBackend(path)(images), reference(images), atol=1e-3)
     caplog.clear()
     ask(tmp_path)
@@ -254,5 +255,5 @@ def test_a_checkpoint_without_a_record_is_exported_with_the_configured_categorie
     assert export.main(["--config_path", str(tmp_path / "tiny.yaml"), "--export_load_ckpt",
                         str(tmp_path / "bare.ckpt"), "--export_name", str(tmp_path / "bare"),
                         "--dataset_config.coco_classes", "a", "b", "c", "--dataset_config.num_classes", "3"]) == 0
-    assert read_manifest(tmp_path / "bare.mindir").categories.names == ("a", "b", "c")
+    assert read_manifest(tmp_path / "bare.mindir").spec.categories.names == ("a", "b", "c")
     assert "replaced an older model" in capsys.readouterr().out

@@ -18,9 +18,9 @@ from centernet.export.compare import largest_difference_of_detections
 from centernet.export.describe import describe, target_path
 from centernet.export.publish import export_model
 from centernet.runtimes import onnx_session
-from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.exported import ExportedBackend
-from centernet.runtimes.manifest import file_sha256, manifest_path, read_manifest
+from centernet.runtimes.manifest import manifest_path, read_manifest, sha256
 from centernet.weights.checkpoint import model_record
 from tests.golden_weights import golden_network
 from tools.operators import operators as counted
@@ -114,7 +114,7 @@ def test_detections_are_the_checkpoint_s(tmp_path, images, flags, net):
     path = tmp_path / "model.onnx"
     export_model(network, manifest, path)
     exported = ExportedBackend(path)
-    reference = CheckpointBackend(network, config.net_config, config.dataset_config, CATEGORIES, 20,
+    reference = CheckpointBackend(network, config.net_config, model_record(config, CATEGORIES).spec, 20,
                                   config.eval_config.flip_test)
     expected = reference(images)
     assert np.ptp(expected[..., 4]) > 0.05
@@ -299,7 +299,7 @@ def test_a_damaged_file_is_refused(work, tmp_path):
         copy = tmp_path / "net.onnx"
         copy.write_bytes(change_bytes((work / "net.onnx").read_bytes()))
         values = json.loads(manifest_path(work / "net.onnx").read_text())
-        manifest_path(copy).write_text(json.dumps(values | ({"sha256": file_sha256(copy)} if seal else {})))
+        manifest_path(copy).write_text(json.dumps(values | ({"sha256": sha256(copy)} if seal else {})))
         with pytest.raises(UserError, match=words):
             ExportedBackend(copy)
 

@@ -11,9 +11,12 @@ from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 from centernet.errors import UserError
 from centernet.export.describe import describe
 from centernet.export.publish import export_model
-from centernet.runtimes.base import CheckpointBackend, map_size, require_cells, require_size, speed
+from centernet.files import sha256
+from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.exported import ExportedBackend
-from centernet.runtimes.manifest import file_sha256, manifest_path
+from centernet.runtimes.manifest import manifest_path
+from centernet.runtimes.sizes import map_size, require_cells, require_size, speed
+from centernet.spec import configured_spec
 from centernet.weights.checkpoint import model_record
 
 
@@ -34,7 +37,7 @@ def images():
 
 def checkpoint_backend(network, config, **change):
     net, data = config.net_config, replace(config.dataset_config, **change)
-    return CheckpointBackend(network, net, data, CATEGORIES, config.eval_config.K)
+    return CheckpointBackend(network, net, configured_spec(data, net, CATEGORIES), config.eval_config.K)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -79,8 +82,9 @@ def test_sizes_that_a_backbone_cannot_take_are_refused(exported, backbone, good,
 def test_preparation_follows_the_training(exported):
     network, config, path = exported
     backend = checkpoint_backend(network, config, to_rgb=True, mean=(0.1, 0.2, 0.3))
-    assert backend.to_rgb and backend.mean == (0.1, 0.2, 0.3) and backend.down_ratio == 4
-    assert not ExportedBackend(path).to_rgb and ExportedBackend(path).mean == config.dataset_config.mean
+    assert backend.spec.to_rgb and backend.spec.mean == (0.1, 0.2, 0.3) and backend.spec.down_ratio == 4
+    spec = ExportedBackend(path).spec
+    assert not spec.to_rgb and spec.mean == config.dataset_config.mean and spec.input_size == (64, 96)
 
 
 def test_a_network_in_training_is_evaluated_with_its_moving_statistics(exported, images):
@@ -132,7 +136,7 @@ def test_a_damaged_model_is_not_run(exported, tmp_path, change):
 def test_a_model_that_the_framework_cannot_load_is_an_error_with_its_version(exported, tmp_path):
     path = copy_of(exported[2], tmp_path, lambda data: b"something else")
     values = json.loads(manifest_path(path).read_text())
-    manifest_path(path).write_text(json.dumps({**values, "sha256": file_sha256(path)}))
+    manifest_path(path).write_text(json.dumps({**values, "sha256": sha256(path)}))
     with pytest.raises(UserError, match=r"is whole, but MindSpore .* cannot run it.*export the checkpoint again"):
         ExportedBackend(path)
 
@@ -140,7 +144,7 @@ def test_a_model_that_the_framework_cannot_load_is_an_error_with_its_version(exp
 def test_a_file_for_lite_2_0_is_told_to_be_one(exported, tmp_path):
     path = copy_of(exported[2], tmp_path, lambda data: b"something else")
     values = json.loads(manifest_path(path).read_text())
-    changed = {**values, "sha256": file_sha256(path), "versions": {"mindspore": "2.0.0"}}
+    changed = {**values, "sha256": sha256(path), "versions": {"mindspore": "2.0.0"}}
     manifest_path(path).write_text(json.dumps(changed))
     with pytest.raises(UserError, match=r"it is for MindSpore Lite 2\.0 and .* for Python use export\.py"):
         ExportedBackend(path)

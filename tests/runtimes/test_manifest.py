@@ -5,7 +5,9 @@ import pytest
 
 from centernet.categories import Categories
 from centernet.errors import UserError
-from centernet.runtimes.manifest import Manifest, file_sha256, manifest_path, read_manifest, write_manifest
+from centernet.files import sha256
+from centernet.runtimes.manifest import Manifest, manifest_path, read_manifest, write_manifest
+from centernet.spec import ModelSpec
 
 
 @pytest.fixture
@@ -18,9 +20,9 @@ def model(tmp_path):
 
 
 def make_manifest(path):
-    return Manifest("x", (2, 3, 64, 96), "float32", "BGR", (0.4, 0.45, 0.47), (0.3, 0.27, 0.28), 4, 50, True, False,
-                    False, (("detections", (2, 50, 6)),), Categories(("disc", "cross"), (3, 90)), "demo_cpu",
-                    file_sha256(path), {"mindspore": "2.10.0"}, "gather")
+    spec = ModelSpec(Categories(("disc", "cross"), (3, 90)), (0.4, 0.45, 0.47), (0.3, 0.27, 0.28), "BGR", 4, (64, 96))
+    return Manifest("x", (2, 3, 64, 96), "float32", spec, 50, True, False, False, (("detections", (2, 50, 6)),),
+                    "demo_cpu", sha256(path), {"mindspore": "2.10.0"}, "gather")
 
 
 def change(model, edit):
@@ -33,7 +35,7 @@ def change(model, edit):
 def test_what_is_written_is_read_back(model):
     assert manifest_path(model).name == "detector_v1.2.json"
     assert read_manifest(model) == make_manifest(model)
-    assert [path.name for path in model.parent.iterdir() if "partial" in path.name] == []
+    assert [path.name for path in model.parent.iterdir() if "unfinished" in path.name] == []
 
 
 def test_a_program_in_another_language_finds_plain_keys(model):

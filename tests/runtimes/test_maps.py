@@ -1,6 +1,4 @@
 """Maps of another runtime become the detections that MindSpore's graph gives of them."""
-from dataclasses import replace
-
 import mindspore as ms
 import numpy as np
 import pytest
@@ -8,8 +6,9 @@ from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 
 from centernet.errors import UserError
 from centernet.export.compare import largest_difference_of_detections
-from centernet.runtimes.base import CheckpointBackend
+from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.maps import MapsBackend
+from centernet.spec import configured_spec
 
 
 def backends(folder, flip, **net):
@@ -20,7 +19,7 @@ def backends(folder, flip, **net):
     def run(images):
         return [output.asnumpy() for output in network(ms.Tensor(np.ascontiguousarray(images)))]
 
-    rest = config.net_config, replace(config.dataset_config, to_rgb=True), CATEGORIES, 20, flip
+    rest = config.net_config, configured_spec(config.dataset_config, config.net_config, CATEGORIES), 20, flip
     return MapsBackend(run, *rest), CheckpointBackend(network, *rest)
 
 
@@ -32,7 +31,7 @@ def test_detections_are_those_of_the_graph(tmp_path, flip, net):
     expected = graph(images)
     assert np.ptp(expected[..., 4]) > 0.05
     assert largest_difference_of_detections(maps(images), expected) <= 1e-4
-    assert (maps.mean, maps.std, maps.to_rgb) == (graph.mean, graph.std, graph.to_rgb)
+    assert maps.spec == graph.spec
 
 
 def test_sizes_are_checked(tmp_path):

@@ -83,19 +83,22 @@ def loss_and_gradients(variant, rows, devices=1):
     return [float(loss) for loss in losses], [gradient.asnumpy() for gradient in gradients]
 
 
-def detect(folder, rank=0, size=1, count=None):
+def detect(folder, group=None, count=None):
     """Boxes by image id of the data set's first images, found by a network of fixed weights."""
     from centernet.data.coco import locate, read_coco
-    from centernet.evaluation.detect import detect_dataset
-    from centernet.runtimes.base import CheckpointBackend
+    from centernet.detection.detector import Detector
+    from centernet.evaluation.dataset import detect_dataset
+    from centernet.group import ALONE
+    from centernet.runtimes.checkpoint import CheckpointBackend
+    from centernet.spec import configured_spec
     from tests.tiny_model import tiny_network
     from tests.tiny_training import settings
 
     config = settings(*FLAGS)
     dataset = read_coco(*locate(str(folder), "val"))
-    backend = CheckpointBackend(tiny_network(config), config.net_config, config.dataset_config, dataset.categories, 20)
-    found = detect_dataset(backend, replace(dataset, images=dataset.images[:count]), config.eval_config, (64, 64), 1,
-                           rank, size)
+    spec = configured_spec(config.dataset_config, config.net_config, dataset.categories)
+    detector = Detector(CheckpointBackend(tiny_network(config), config.net_config, spec, 20), config.eval_config)
+    found = detect_dataset(detector, replace(dataset, images=dataset.images[:count]), 1, group or ALONE)
     return {str(key): boxes.tolist() for key, boxes in found.items()}
 
 
@@ -104,6 +107,7 @@ def different_starts(rank):
     import mindspore as ms
 
     from centernet.errors import UserError
+    from centernet.group import Group
     from centernet.training.setup import make_plan, start
     from tests.tiny_training import CATEGORIES, settings
 
@@ -112,7 +116,7 @@ def different_starts(rank):
         ms.set_seed(seed)
         config = settings(*FLAGS, "--seed", flag)
         try:
-            start(config, CATEGORIES, make_plan(config, 3, 12, 2), 2)
+            start(config, CATEGORIES, make_plan(config, 3, 12, 2), Group(rank, 2))
         except UserError as error:
             messages.append(str(error))
     return messages
@@ -123,14 +127,15 @@ def main(folder):
     out = folder / f"out{rank}"
     state = frozen_training(folder, "--save_checkpoint_path", str(out), "--device_num", "2", "--eval_interval", "2",
                             "--data_dir", str(folder))
-    from centernet.group import gather  # not before the device is chosen
+    from centernet.group import Group, gather  # not before the device is chosen
     half = slice(2 * rank, 2 * rank + 2)
     pairs = {variant: loss_and_gradients(variant, half, 2) for variant in VARIANTS}
     found = {"files": sorted(path.name for path in out.iterdir()), "tiny": tiny_steps(rank, 2),
              "variants": {variant: losses for variant, (losses, _) in pairs.items()},
-             "detections": [detect(folder, rank, 2), detect(folder, rank, 2, count=1)],
+             "detections": [detect(folder, Group(rank, 2)), detect(folder, Group(rank, 2), count=1)],
              "messages": different_starts(rank),
-             "gathered": [[list(part) for part in gather(part, 2)] for part in (bytes(range(5 * rank)), b"")]}
+             "gathered": [[list(part) for part in gather(part, Group(rank, 2))]
+                          for part in (bytes(range(5 * rank)), b"")]}
     arrays = {f"{variant} {index}": value for variant, pair in pairs.items() for index, value in enumerate(pair[1])}
     np.savez(folder / f"rank{rank}.npz", **arrays, **{f"state {name}": value for name, value in state.items()})
     (folder / f"rank{rank}.json").write_text(json.dumps(found))

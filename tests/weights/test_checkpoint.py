@@ -14,7 +14,7 @@ from mindspore import nn
 from centernet.errors import UserError
 from centernet.weights.checkpoint import (
     CRC_TAIL,
-    load_network,
+    load_parameters,
     model_record,
     network_config,
     read_checkpoint,
@@ -64,7 +64,7 @@ def test_a_record_rebuilds_its_network(saved):
 def test_the_network_of_a_training_loads_by_its_own_names(saved):
     step, path = saved
     network = tiny_step().loss_network
-    load_network(network, read_checkpoint(path), path)
+    load_parameters(network, read_checkpoint(path).parameters, path)
     for name, value in values(network).items():
         assert value.tobytes() == values(step)[name].tobytes()
 
@@ -131,7 +131,7 @@ def test_loading_lists_what_does_not_fit_and_loads_nothing(saved):
     network.update_parameters_name("backbone.")
     before = values(network)
     with pytest.raises(UserError, match=r"3 of 3 parameters differ(.|\n)*backbone.1.weight \(2, 2\) is missing"):
-        load_network(network, read_checkpoint(saved[1]), saved[1])
+        load_parameters(network, read_checkpoint(saved[1]).parameters, saved[1])
     assert all(np.array_equal(before[name], value) for name, value in values(network).items())
 
 
@@ -141,7 +141,7 @@ def test_a_backbone_instead_of_a_detector_is_told_where_it_belongs(tmp_path):
     detector = nn.SequentialCell(nn.Conv2d(3, 4, 3))
     detector.update_parameters_name("hm.")
     with pytest.raises(UserError, match=r"It holds a backbone alone: .*train.py --backbone_checkpoint\.$"):
-        load_network(detector, read_checkpoint(path), path)
+        load_parameters(detector, read_checkpoint(path).parameters, path)
 
 
 def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):

@@ -19,30 +19,25 @@ def run(config: Config) -> None:
     """Read the checkpoint, build its network, export it and compare the result with it."""
     from centernet.export.describe import describe, target_path
     from centernet.export.publish import export_model
-    from centernet.models.centernet import build_centernet
     from centernet.runtimes.manifest import manifest_path
-    from centernet.weights.checkpoint import load_network, read_checkpoint, require_preset
+    from centernet.weights.load import load_model
 
     log = logging.getLogger("centernet")
     if not config.export_load_ckpt:
         raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
     target = target_path(config.export_name, config.export_format)
     set_up_device(config.device_target, config.device_id, config.seed)
-    checkpoint = read_checkpoint(config.export_load_ckpt)
-    if checkpoint.record:
-        require_preset(checkpoint.record, config.net_config, config.export_load_ckpt)
-    manifest = describe(config, checkpoint.record)
-    network = build_centernet(config.net_config, len(manifest.categories))
-    load_network(network, checkpoint, config.export_load_ckpt)
+    model = load_model(config.export_load_ckpt, config)
+    manifest = describe(config, model.record)
     replaced = target.is_file()
     start = time.perf_counter()
     if config.precision == "fp32":
-        error = export_model(network, manifest, target)
+        error = export_model(model.network, manifest, target)
     else:
-        from centernet.export.quantization.low_precision import export_reduced
-        error = export_reduced(config, network, manifest, target)
+        from centernet.export.quantization.low_precision import export_low_precision
+        error = export_low_precision(config, model.network, manifest, target)
     log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
-             time.perf_counter() - start, list(manifest.input_shape), len(manifest.categories),
+             time.perf_counter() - start, list(manifest.input_shape), len(manifest.spec.categories),
              f"output (B, {manifest.K}, 6)" if manifest.decode else "outputs hm, wh, reg")
     if replaced:
         log.info("they replaced an older model of that name")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
-from centernet.detection.postprocess import merge, to_image_boxes, write_json, write_results
+from centernet.detection.postprocess import merge, to_image_boxes, write_results
 from centernet.errors import UserError
 from centernet.evaluation.metrics import evaluate_results
+from centernet.files import write_json
 from centernet.runtimes.manifest import read_manifest
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 HEADING = "=============coco2017 310 infer result========="
 
@@ -33,7 +34,7 @@ def run(config: Config) -> None:
     label_path = config.label_path or prepared.annotation_file
     require_same_labels(Path(label_path), manifest, config.model_path)
     if evaluation.multi_scales != (1.0,) or evaluation.flip_test != manifest.flip_test:
-        log.warning("warning: an exported model has one scale, and the flip test that it was exported with (%s); "
+        LOG.warning("warning: an exported model has one scale, and the flip test that it was exported with (%s); "
                     "eval_config.multi_scales and flip_test are without effect here", str(manifest.flip_test).lower())
     detections = {}
     for image_id in prepared.names:
@@ -41,11 +42,11 @@ def run(config: Config) -> None:
         boxes = to_image_boxes(rows, read_meta(prepared, image_id))
         detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
     folder = Path(config.save_path or "results_310")
-    results = write_results(folder, "val", detections, prepared.names, manifest.categories)
-    metrics = evaluate_results(label_path, results, manifest.categories, detections)
+    results = write_results(folder, "val", detections, prepared.names, manifest.spec.categories)
+    metrics = evaluate_results(label_path, results, manifest.spec.categories, detections)
     write_json(folder / "metrics.json", metrics.to_json())
-    log.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
-    log.info("results of %d images are in %s", len(detections), folder)
+    LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
+    LOG.info("results of %d images are in %s", len(detections), folder)
 
 
 def main(argv: list[str] | None = None) -> int:

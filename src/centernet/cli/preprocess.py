@@ -18,7 +18,7 @@ from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
 from centernet.runtimes.manifest import read_manifest
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 
 def run(config: Config) -> None:
@@ -26,7 +26,7 @@ def run(config: Config) -> None:
     from tqdm import tqdm
 
     from centernet.categories import require_same
-    from centernet.evaluation.detect import read_image
+    from centernet.data.image_file import read_image
     from centernet.evaluation.prepared_set import write_prepared
 
     for flag in ("model_path", "predict_dir"):
@@ -35,19 +35,17 @@ def run(config: Config) -> None:
     manifest = read_manifest(config.model_path)
     dataset = read_coco(*locate(config.val_data_dir, "val", config.annotation_file, config.image_dir))
     require_whole(dataset)
-    require_same(manifest.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
+    require_same(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
                  "Use a data set of the same categories, or a model trained on this one.")
 
     def prepared():
         for image in tqdm(dataset.images, unit="image", disable=None):
-            planes, meta = prepare_image(read_image(image.path), 1.0, False, 0, manifest.input_shape[2:],
-                                         manifest.mean, manifest.std, manifest.color_order == "RGB",
-                                         manifest.down_ratio)
+            planes, meta = prepare_image(read_image(image.path), manifest.spec)
             yield image.id, image.file_name, planes, meta
 
     count = write_prepared(Path(config.predict_dir), prepared(), manifest, dataset.annotation_file,
                            len(dataset.images))
-    log.info("prepared %d images of %s for an input of %d x %d in %s", count, dataset.annotation_file,
+    LOG.info("prepared %d images of %s for an input of %d x %d in %s", count, dataset.annotation_file,
              *manifest.input_shape[2:], config.predict_dir)
 
 

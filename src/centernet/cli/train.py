@@ -16,7 +16,7 @@ from centernet.jobs.signals import interruptible
 def run(config: Config) -> None:
     """Build data and training step, load what they start from, and train."""
     from centernet.data.pipeline import open_training_data
-    from centernet.evaluation.detect import evaluate_network
+    from centernet.evaluation.dataset import evaluate_network
     from centernet.training.loop import train
     from centernet.training.run_folder import open_output
     from centernet.training.setup import make_plan, start, validation_data
@@ -24,20 +24,21 @@ def run(config: Config) -> None:
     if not config.mindrecord_dir:
         raise UserError("--mindrecord_dir is not set: name the folder of the shards that src/dataset.py wrote")
     group = set_up_group(config)
-    rank, size = group.rank, group.size
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
-                              config.train_config.batch_size, config.seed, rank, size, config.num_workers,
-                              config.do_shuffle)
+                              config.train_config.batch_size, config.seed, group=group,
+                              num_workers=config.num_workers, shuffle=config.do_shuffle)
     validation = validation_data(config, data.categories)
-    plan = make_plan(config, data.steps_per_epoch(), data.num_images, size)
-    step, plan = start(config, data.categories, plan, size)
+    plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size)
+    step, plan = start(config, data.categories, plan, group)
 
-    def evaluate() -> float | None:
-        metrics = evaluate_network(step.loss_network.network, validation, config, rank, size)
+    def average_precision() -> float | None:
+        if validation is None:
+            return None
+        metrics = evaluate_network(step.loss_network.network, validation, config, group)
         return metrics.AP if metrics else None
 
-    with open_output(config, step, data.categories, plan, rank, size) as output, interruptible(size == 1):
-        train(step, data, plan, output.log, output.keeper, evaluate if validation else None, output.after_step)
+    with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):
+        train(step, data, plan, output.log, output.keeper, average_precision, output.after_step)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,6 +19,7 @@ import yaml
 from centernet.config.checks import find_problems
 from centernet.config.schema import Config
 from centernet.errors import UserError
+from centernet.files import write_text
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel has the settings inside the package; a checkout, a ModelArts code folder and an editable installation have
@@ -115,8 +116,8 @@ def write_config(config: Config, path: Path) -> None:
     """Write the effective values as YAML that --config_path reads back."""
     values = yaml.safe_load(yaml.safe_dump(_plain(dataclasses.asdict(config))))
     values.pop("preset")
-    path.write_text(f"# Effective configuration; preset: {config.preset or 'none'}\n"
-                    + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    write_text(path, f"# Effective configuration; preset: {config.preset or 'none'}\n"
+               + yaml.safe_dump(values, sort_keys=False))
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from centernet.categories import Categories, categories_from_json
 from centernet.errors import UserError
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 # The published layout first, then the user-defined one; "instance_" is a spelling that people were told to use.
 ANNOTATION_NAMES = {
@@ -156,7 +156,7 @@ def read_categories(annotation_file: Path) -> Categories:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    log.info("reading %s", path)
+    LOG.info("reading %s", path)
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file, object_hook=_used)

@@ -27,7 +27,7 @@ from centernet.data.jpeg import plain_size
 from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
 from centernet.errors import UserError
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 CHUNK = 64               # images of one write; twice as many are in memory at a time
 LARGEST_IMAGE = 1 << 27  # bytes; a page of MindRecord holds at most twice as much
@@ -177,7 +177,7 @@ def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[Coco
             bar.update(len(chunk))
             now, done = time.monotonic(), first + len(chunk)
             if bar.disable and now - last > LOG_SECONDS:
-                log.info("converted %d of %d images, %.0f images/s", done, len(images), done / (now - start))
+                LOG.info("converted %d of %d images, %.0f images/s", done, len(images), done / (now - start))
                 last = now
 
 

@@ -3,9 +3,13 @@ from __future__ import annotations
 
 import re
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
+
+from centernet.errors import UserError
+from centernet.files import user_errors
 
 # In compressed data 0xFF is followed by 0 (a plain 0xFF), a restart marker D0..D7 or another 0xFF (filling).
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -18,6 +22,20 @@ def decode(data: bytes | np.ndarray) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # no bytes at all, or more pixels than OpenCV accepts
         return None
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image file as (h, w, 3) uint8 BGR; raises UserError naming the file if it cannot be read whole."""
+    with user_errors(f"image {path}"):
+        data = path.read_bytes()
+    if is_cut(data):
+        raise UserError(f"image {path} is cut off after {len(data)} bytes: copy it again, or remove it from the "
+                        "data set")
+    image = decode(data)
+    if image is None:
+        raise UserError(f"image {path} ({len(data)} bytes) is not an image file that OpenCV can decode: replace it, "
+                        "or remove it from the data set")
+    return image
 
 
 def is_cut(data: bytes) -> bool:

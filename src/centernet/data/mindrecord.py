@@ -21,7 +21,7 @@ import mindspore.dataset as ds
 from centernet.categories import Categories, categories_from_json, categories_from_names
 from centernet.errors import UserError
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 # The layout that the model zoo's conversion writes, too.
 SCHEMA = {
@@ -96,7 +96,7 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     else:
         files = _files_without_info(folder, prefix)
         categories, image_ids = _named_categories(names, num_classes), None
-        log.warning("%s is missing: the shards are not checked, and the categories are dataset_config.coco_classes "
+        LOG.warning("%s is missing: the shards are not checked, and the categories are dataset_config.coco_classes "
                     "(%d names)", path, len(names))
     count = _count_rows(files)
     if image_ids is not None and len(image_ids) != count:
@@ -130,7 +130,7 @@ def _checked_files(folder: Path, info: dict[str, Any], path: Path, verify: bool)
             raise UserError(f"shard file {file} {found}; {path.name} lists it with {row['size']} bytes. Copy the "
                             f"whole folder again, or {CONVERT}")
     if verify:
-        log.info("checking the SHA-256 of %d shard files", len(listed))
+        LOG.info("checking the SHA-256 of %d shard files", len(listed))
         changed = [row["name"] for row, found in zip(info["files"], describe_files(listed)) if row != found]
         if changed:
             raise UserError(f"{folder}: shard file(s) {', '.join(changed)} changed after they were written (SHA-256 "

@@ -25,8 +25,9 @@ from centernet.data.image_file import decode
 from centernet.data.mindrecord import CONVERT, SCHEMA, Shards, first_message, open_shards
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
 from centernet.errors import UserError
+from centernet.group import ALONE, Group
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 # image uint8 (B,H,W,3) BGR; cls, radius, ind, reg_mask int32 (B,M); wh, reg float32 (B,M,2).
 # With heatmap_on_device false, hm float32 (B,C,H/4,W/4) follows.
@@ -35,21 +36,21 @@ PREFETCH = 2  # batches that wait at each stage; mindspore's 16 hold gigabytes o
 
 
 def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
-                       rank: int = 0, size: int = 1, num_workers: int = 1, shuffle: bool = True) -> TrainingData:
+                       *, group: Group = ALONE, num_workers: int = 1, shuffle: bool = True) -> TrainingData:
     """Open shards for training.
 
     Args:
         batch_size: images of one step on one device.
-        rank, size: this process among those that train together; rank 0 also verifies the shards' SHA-256.
+        group: the processes that train together; rank 0 also verifies the shards' SHA-256.
         num_workers: threads that decode and augment; at most as many as there are CPUs.
 
     Raises:
         UserError: as in mindrecord.open_shards.
     """
     shards = open_shards(Path(mindrecord_dir), mindrecord_prefix, data.coco_classes, data.num_classes,
-                         verify=rank == 0)
+                         verify=group.rank == 0)
     workers = min(num_workers, os.cpu_count() or 1)
-    return TrainingData(shards, data, batch_size, seed, rank, size, workers, shuffle)
+    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ class TrainingData:
     data: DatasetConfig
     batch_size: int
     seed: int
-    rank: int
-    size: int
+    group: Group
     num_workers: int
     shuffle: bool
 
@@ -77,12 +77,12 @@ class TrainingData:
 
     def steps_per_epoch(self) -> int:
         """Whole steps in an epoch; UserError if there are fewer images than one step needs."""
-        steps = self.num_images // (self.batch_size * self.size)
+        steps = self.num_images // (self.batch_size * self.group.size)
         if steps == 0:
-            devices = f" on each of {self.size} devices" if self.size > 1 else ""
+            devices = f" on each of {self.group.size} devices" if self.group.size > 1 else ""
             raise UserError(f"the data set has {self.num_images} images, fewer than one step needs: "
                             f"train_config.batch_size is {self.batch_size}{devices}. Use at most "
-                            f"--train_config.batch_size {max(1, self.num_images // self.size)}, or more images.")
+                            f"--train_config.batch_size {max(1, self.num_images // self.group.size)}, or more images.")
         return steps
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
@@ -136,8 +136,8 @@ class TrainingData:
         order = np.array(self.shards.rows)
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(order)
-        order = order[:steps * self.size * self.batch_size].reshape(steps, self.size, self.batch_size)
-        return order[skip:, self.rank].ravel().tolist()
+        order = order[:steps * self.group.size * self.batch_size].reshape(steps, self.group.size, self.batch_size)
+        return order[skip:, self.group.rank].ravel().tolist()
 
     def _sample_function(self, epoch: int, failures: list[UserError]) -> Callable[..., tuple[np.ndarray, ...]]:
         """The map's function: a row of SCHEMA in, one sample out.

@@ -54,8 +54,9 @@ def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], 
     kept = np.flatnonzero((sizes > 0).all(axis=1))
     centers = ((boxes[:, :2] + boxes[:, 2:]) / 2)[kept]
     cells = centers.astype(np.int32)
-    targets = Targets(*(np.zeros(max_objs, np.int32) for _ in range(3)), np.zeros((max_objs, 2), np.float32),
-                      np.zeros((max_objs, 2), np.float32), np.zeros(max_objs, np.int32))
+    cls, radius, ind, reg_mask = np.zeros((4, max_objs), np.int32)
+    wh, reg = np.zeros((2, max_objs, 2), np.float32)
+    targets = Targets(cls, radius, ind, wh, reg, reg_mask)
     targets.cls[kept] = classes[kept]
     targets.radius[kept] = np.maximum(0, gaussian_radius(*np.ceil(sizes[kept].T[::-1].astype(np.float64))))
     targets.ind[kept] = cells[:, 1] * output_res[1] + cells[:, 0]

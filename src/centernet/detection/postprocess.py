@@ -1,8 +1,6 @@
 """From decoded detections to boxes in the image, COCO results and their files."""
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 from centernet.categories import Categories
 from centernet.detection.soft_nms import soft_nms
 from centernet.detection.transform import Meta
-from centernet.errors import UserError
+from centernet.files import write_json
 from centernet.geometry import affine_matrix, transform_points
 
 
@@ -67,18 +65,6 @@ def to_readable(boxes: np.ndarray, categories: Categories) -> list[dict[str, Any
     return [{"category": categories.names[int(index)], "score": round(float(score), 4),
              "box": [round(float(value), 1) for value in corners]}
             for *corners, score, index in boxes]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all; UserError if the folder cannot be written."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(value), encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}. Choose another folder for the results."
-                        ) from error
 
 
 def write_results(folder: Path, mode: str, detections: Mapping[int, np.ndarray], names: Mapping[int, str],

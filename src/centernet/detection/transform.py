@@ -14,6 +14,7 @@ import numpy as np
 
 from centernet.errors import UserError
 from centernet.geometry import affine_matrix
+from centernet.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ class Meta:
         try:
             row = json.loads(text)
             center_x, center_y = map(float, row["c"])
-            s = tuple(map(float, row["s"])) if isinstance(row["s"], list) else float(row["s"])
+            sides = row["s"] if isinstance(row["s"], list) else [row["s"]]
+            if len(sides) > 2:
+                raise ValueError(f"s must be one or two numbers, found {sides!r}")
+            s = float(sides[0]) if len(sides) == 1 else (float(sides[0]), float(sides[1]))
             return cls((center_x, center_y), s, int(row["out_height"]), int(row["out_width"]),
                        float(row.get("scale", 1.0)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -62,31 +66,27 @@ def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
     return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def prepare_image(image: np.ndarray, scale: float, keep_res: bool, pad: int, input_res: tuple[int, int],
-                  mean: tuple[float, ...], std: tuple[float, ...], to_rgb: bool,
-                  down_ratio: int = 4) -> tuple[np.ndarray, Meta]:
+def prepare_image(image: np.ndarray, spec: ModelSpec, *, scale: float = 1.0, keep_res: bool = False, pad: int = 0,
+                  ) -> tuple[np.ndarray, Meta]:
     """Resize, centre and normalise one image for the network.
 
     Args:
         image: (h, w, 3) uint8 BGR.
+        spec: of the model; its input_size counts without keep_res.
         scale: one of eval_config.multi_scales. At fixed resolution the region is
             the longer side of the unscaled image, so that a scale below 1
             shrinks the image within the input and one above 1 cuts its borders,
             as the paper's code does.
         keep_res: keep the resolution and pad to the next multiple of pad + 1.
-        pad: a power of two less 1.
-        input_res: (height, width) of the input without keep_res.
-        mean: of the pixels / 255, in the network's colour order.
-        std: likewise.
-        to_rgb: feed RGB instead of BGR.
-        down_ratio: input pixels of one output cell.
+        pad: a power of two minus 1.
 
     Returns:
         float32 (3, H, W), and the Meta that leads back to the image.
     """
     height, width = image.shape[:2]
     new_height, new_width = _scaled(height, width, scale)
-    inp_height, inp_width = input_size(height, width, scale, keep_res, pad, input_res)
+    inp_height, inp_width = input_size(height, width, scale, keep_res, pad, spec.input_size)
+    s: float | tuple[float, float]
     if keep_res:
         c, s = (float(new_width // 2), float(new_height // 2)), (float(inp_width), float(inp_height))
     else:
@@ -95,16 +95,5 @@ def prepare_image(image: np.ndarray, scale: float, keep_res: bool, pad: int, inp
         image = cv2.resize(image, (new_width, new_height))
     matrix = affine_matrix(np.array(c), s, 0, (inp_width, inp_height))
     warped = cv2.warpAffine(image, matrix, (inp_width, inp_height), flags=cv2.INTER_LINEAR)
-    return (normalize(warped, mean, std, to_rgb),
-            Meta(c, s, inp_height // down_ratio, inp_width // down_ratio, float(scale)))
-
-
-def normalize(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], to_rgb: bool) -> np.ndarray:
-    """uint8 (H, W, 3) BGR -> float32 (3, H, W): pixels / 255, less mean, by std."""
-    factor = 1 / (255 * np.asarray(std, np.float32))
-    offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
-    planes = np.empty((3, *image.shape[:2]), np.float32)
-    for channel in range(3):
-        np.multiply(image[:, :, 2 - channel if to_rgb else channel], factor[channel], out=planes[channel])
-        planes[channel] -= offset[channel]
-    return planes
+    cells = inp_height // spec.down_ratio, inp_width // spec.down_ratio
+    return spec.normalize(warped), Meta(c, s, *cells, float(scale))

@@ -21,13 +21,14 @@ import numpy as np
 from tqdm import tqdm
 
 from centernet.categories import categories_from_json, require_same
-from centernet.detection.postprocess import write_json
 from centernet.detection.transform import Meta
 from centernet.errors import UserError
-from centernet.runtimes.base import Backend, speed
+from centernet.files import write_json
+from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
+from centernet.runtimes.sizes import speed
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 INPUTS, METAS, INDEX = "00_data", "meta", "index.json"
 
@@ -86,7 +87,7 @@ def _require_space(folder: Path, size: int) -> None:
 def _preparation(manifest: Manifest) -> dict[str, Any]:
     """What a model demands of its inputs; sets prepared alike serve for all models that demand the same."""
     return {"shape": list(manifest.input_shape[1:]), "dtype": "float32", "byte_order": "little", "layout": "CHW",
-            "color_order": manifest.color_order, "mean": list(manifest.mean), "std": list(manifest.std)}
+            "color_order": manifest.spec.color_order, "mean": list(manifest.spec.mean), "std": list(manifest.spec.std)}
 
 
 def read_index(meta_dir: Path, manifest: Manifest) -> PreparedSet:
@@ -124,10 +125,10 @@ def require_same_labels(annotation_file: Path, manifest: Manifest, model_path: s
         raise UserError(f"--label_path {annotation_file} is not a COCO annotation file ({error!r})") from error
     labels = categories_from_json(rows, str(annotation_file))
     remedy = "Evaluate with the annotations that the model was trained for."
-    require_same(manifest.categories, labels, model_path, str(annotation_file), remedy)
-    if manifest.categories.ids != labels.ids:
+    require_same(manifest.spec.categories, labels, model_path, str(annotation_file), remedy)
+    if manifest.spec.categories.ids != labels.ids:
         raise UserError(f"{model_path} and {annotation_file} number the same categories differently: "
-                        f"{manifest.categories.ids[:5]} and {labels.ids[:5]}, ... {remedy}")
+                        f"{manifest.spec.categories.ids[:5]} and {labels.ids[:5]}, ... {remedy}")
 
 
 def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
@@ -162,7 +163,7 @@ def read_detections(result_dir: Path, image_id: int, manifest: Manifest) -> np.n
     """
     path = result_file(result_dir, image_id)
     detections = _read_array(path, (manifest.K, 6), "run the model on all images again")
-    known = np.arange(len(manifest.categories))
+    known = np.arange(len(manifest.spec.categories))
     if not np.isfinite(detections).all() or not np.isin(detections[:, 5], known).all():
         raise UserError(f"{path} holds values that are not finite, or classes outside 0..{known[-1]}: it is not the "
                         "output of this model (float32, little-endian, rows of x1, y1, x2, y2, score, class). Run the "
@@ -181,14 +182,15 @@ def _read_array(path: Path, shape: tuple[int, ...], remedy: str) -> np.ndarray:
     return np.frombuffer(data, "<f4").astype(np.float32, copy=False).reshape(shape)
 
 
-def run_prepared(backend: Backend, manifest: Manifest, predict_dir: Path, result_dir: Path) -> None:
+def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) -> None:
     """Run an exported model on every image of a prepared set; result_dir gets one file an image.
 
-    A model without decoding in its graph is decoded by the backend, so that the files are the same.
+    A model without decoding in its graph is decoded after it, so that the files are the same.
 
     Raises:
         UserError: an input is missing or of a wrong size, or result_dir cannot be written.
     """
+    manifest = model.manifest
     names = read_index(predict_dir / METAS, manifest).names
     ids, batch, seconds = list(names), manifest.input_shape[0] or 1, []
     try:
@@ -199,11 +201,11 @@ def run_prepared(backend: Backend, manifest: Manifest, predict_dir: Path, result
             chosen = ids[first:first + batch]
             images = np.stack([read_input(predict_dir, image_id, manifest) for image_id in chosen])
             start = time.perf_counter()
-            found = backend(images)
+            found = model(images)
             seconds.append(time.perf_counter() - start)
             for image_id, detections in zip(chosen, found):
                 write_detections(result_dir, image_id, detections)
     except OSError as error:
         raise UserError(f"--result_path {result_dir}: cannot write: {error.strerror or error}") from error
-    log.info("ran the model on %d prepared images: %s", len(ids), result_dir)
-    log.info("%s", speed(seconds, batch))
+    LOG.info("ran the model on %d prepared images: %s", len(ids), result_dir)
+    LOG.info("%s", speed(seconds, batch))

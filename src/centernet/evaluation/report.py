@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from centernet.config.load import Config
+from centernet.config.schema import Config
 from centernet.data.coco import CocoDataset
-from centernet.detection.postprocess import write_json, write_results
-from centernet.errors import UserError
-from centernet.evaluation.detect import draw_detections
+from centernet.data.image_file import read_image
+from centernet.detection.postprocess import write_results
+from centernet.detection.visualize import draw_boxes, save_picture
 from centernet.evaluation.metrics import HEADING, evaluate_results
+from centernet.files import user_errors, write_json
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 
 def result_folder(config: Config) -> Path:
     """Make and return <save_result_dir>/<run_mode>; UserError if that is impossible."""
     folder = Path(config.save_result_dir or "results") / config.run_mode
-    try:
+    with user_errors(f"--save_result_dir {config.save_result_dir}"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--save_result_dir {config.save_result_dir}: {error.strerror or error}") from error
     return folder
 
 
@@ -36,13 +36,29 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
     """
     results = write_results(folder, config.run_mode, detections,
                             {image.id: image.file_name for image in dataset.images}, dataset.categories)
-    log.info("results of %d images are in %s", len(detections), folder)
+    LOG.info("results of %d images are in %s", len(detections), folder)
     if config.visual_image:
         draw_detections(folder, dataset, detections, config.eval_config.score_thresh)
     if config.run_mode == "test":
-        log.info("a test set has no annotations, so there is no AP here: upload %s to COCO's evaluation server",
+        LOG.info("a test set has no annotations, so there is no AP here: upload %s to COCO's evaluation server",
                  folder / "test_pred_eval.json")
     elif config.enable_eval:
         metrics = evaluate_results(dataset.annotation_file, results, dataset.categories, detections)
         write_json(folder / "metrics.json", metrics.to_json())
-        log.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
+        LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
+
+
+def draw_detections(folder: Path, dataset: CocoDataset, detections: Mapping[int, np.ndarray],
+                    score_thresh: float) -> None:
+    """Draw what was found (score_thresh or better) to folder/pred_image, what is annotated to folder/gt_image."""
+    names = dataset.categories.names
+    annotated = any(len(image.boxes) for image in dataset.images)
+    for image in tqdm(dataset.images, unit="picture", disable=None):
+        pixels, boxes = read_image(image.path), detections[image.id]
+        boxes = boxes[boxes[:, 4] >= score_thresh]
+        # Absolute names, and those with "..", must not lead out of the folder: the images themselves may be there.
+        name = Path(*[part for part in Path(image.file_name).parts if part not in ("..", Path(image.file_name).anchor)])
+        save_picture(folder / "pred_image" / name,
+                     draw_boxes(pixels, boxes[:, :4], boxes[:, 5].astype(int).tolist(), names, boxes[:, 4].tolist()))
+        if annotated:
+            save_picture(folder / "gt_image" / name, draw_boxes(pixels, image.boxes, image.classes.tolist(), names))

@@ -1,6 +1,7 @@
 """What the settings ask an export to make: the file's path and its manifest."""
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from pathlib import Path
@@ -10,12 +11,13 @@ import mindspore as ms
 from centernet.categories import categories_from_names
 from centernet.config.schema import Config
 from centernet.errors import UserError
-from centernet.runtimes.base import map_size, require_cells
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.onnx_session import package_versions
+from centernet.runtimes.sizes import map_size, require_cells
+from centernet.spec import configured_spec
 from centernet.weights.checkpoint import ModelRecord
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx"}
 
@@ -43,12 +45,13 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
     """
     data, net, evaluation = config.dataset_config, config.net_config, config.eval_config
     if record is None:
-        log.warning("warning: %s does not say which categories and normalisation it was trained with: "
+        LOG.warning("warning: %s does not say which categories and normalisation it was trained with: "
                     "taking those of dataset_config", config.export_load_ckpt)
     if config.export_deform == "gather" and net.neck != "deform":
-        log.info("--export_deform gather changes nothing: the network has no deformable layers (net_config.neck %s)",
+        LOG.info("--export_deform gather changes nothing: the network has no deformable layers (net_config.neck %s)",
                  net.neck)
-    source, onnx = record or data, config.export_format == "ONNX"
+    spec = record.spec if record else configured_spec(data, net, categories_from_names(data.coco_classes))
+    onnx = config.export_format == "ONNX"
     height, width = config.input_res or data.input_res_test
     require_cells(height, width, evaluation.K)
     deform = config.export_deform if net.neck == "deform" else "none"
@@ -58,15 +61,13 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
                         "--export_decode true")
     if height % 32 or width % 32:
         rows, columns = map_size(height, width)
-        log.warning("warning: input %d x %d is not a multiple of 32: the output map has %d x %d cells of %d pixels and "
+        LOG.warning("warning: input %d x %d is not a multiple of 32: the output map has %d x %d cells of %d pixels and "
                     "reaches past the image's right and bottom edge; coordinates stay right",
                     height, width, rows, columns, net.down_ratio)
     return Manifest(
         input_name="image" if onnx else "x", input_shape=(config.export_batch_size, 3, height, width),
-        input_dtype="float32", color_order="RGB" if source.to_rgb else "BGR", mean=tuple(source.mean),
-        std=tuple(source.std), down_ratio=net.down_ratio, K=evaluation.K, decode=config.export_decode,
-        cat_spec_wh=net.cat_spec_wh, flip_test=evaluation.flip_test, outputs=(),
-        categories=record.categories if record else categories_from_names(data.coco_classes),
+        input_dtype="float32", spec=dataclasses.replace(spec, input_size=(height, width)), K=evaluation.K,
+        decode=config.export_decode, cat_spec_wh=net.cat_spec_wh, flip_test=evaluation.flip_test, outputs=(),
         preset=record.preset if record else config.preset, sha256="",
         versions={"mindspore": ms.__version__, **(package_versions() if onnx else {})}, deform=deform)
 

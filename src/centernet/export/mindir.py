@@ -1,13 +1,14 @@
 """Write a network as a MINDIR."""
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import mindspore as ms
 from mindspore import nn
 
 from centernet.export.exportable import as_exported
-from centernet.export.plain_path import plain_path
 from centernet.models.deform_gather import with_gathers
 from centernet.runtimes.manifest import Manifest
 
@@ -15,5 +16,7 @@ from centernet.runtimes.manifest import Manifest
 def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
     """Write what a manifest describes of a network, raw maps or detections, to a .mindir."""
     cell = as_exported(with_gathers(network) if manifest.deform == "gather" else network, manifest)
-    with plain_path(path) as plain:
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        plain = Path(folder) / "model.mindir"  # the exporter refuses names with spaces and most other signs
         ms.export(cell, ms.ops.zeros(manifest.input_shape, ms.float32), file_name=str(plain), file_format="MINDIR")
+        shutil.move(plain, path)

@@ -73,7 +73,7 @@ def fold_batch_norms(graph: GraphProto) -> None:
         if conv.op_type == "Conv":
             weight = weight * scale[:, None, None, None]
         else:  # (Cin, Cout / groups, h, w): the outputs of a group belong to its inputs alone
-            groups = _attribute(conv, "group", 1)
+            groups = int(_attribute(conv, "group", 1))
             by_group = weight.reshape(groups, -1, *weight.shape[1:]) * scale.reshape(groups, 1, -1, 1, 1)
             weight = by_group.reshape(weight.shape)
         if len(conv.input) == 2:

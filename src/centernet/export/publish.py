@@ -14,8 +14,9 @@ from centernet.errors import UserError
 from centernet.export import mindir, onnx
 from centernet.export.compare import TOLERANCE, largest_difference, largest_difference_of_detections
 from centernet.export.exportable import as_exported
+from centernet.files import sha256
 from centernet.runtimes.exported import load_graph
-from centernet.runtimes.manifest import Manifest, file_sha256, manifest_path, write_manifest
+from centernet.runtimes.manifest import Manifest, manifest_path, write_manifest
 
 WRITERS = {".mindir": mindir.write, ".onnx": onnx.write}
 
@@ -64,7 +65,7 @@ def with_outputs(manifest: Manifest, outputs: list[np.ndarray]) -> Manifest:
 def publish(partial: Path, manifest: Manifest, target: Path) -> None:
     """Move a finished model file to its place, sealed by the SHA-256 in the manifest beside it."""
     partial.chmod(0o644)
-    sealed = dataclasses.replace(manifest, sha256=file_sha256(partial))
+    sealed = dataclasses.replace(manifest, sha256=sha256(partial))
     # A reader between the two steps sees a SHA-256 that does not fit, never a wrong manifest.
     os.replace(partial, target)
     layer_report(target).unlink(missing_ok=True)  # an earlier model's

@@ -32,7 +32,7 @@ def last_words(grace: float, speak: Callable[[], None]) -> Iterator[None]:
             return
         with claim:
             if not left.is_set():  # afterwards it could cut an upload short
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+                signal.pthread_kill(main_thread, signal.SIGTERM)
         # The lock decides who goes on when the block is left at the very moment that the grace ends.
         if not left.wait(grace / 2) and claim.acquire(blocking=False):
             try:
@@ -40,6 +40,7 @@ def last_words(grace: float, speak: Callable[[], None]) -> Iterator[None]:
             finally:
                 os._exit(128 + signal.SIGTERM)
 
+    main_thread = threading.main_thread().ident or 0
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     thread = threading.Thread(target=watch, name="last words", daemon=True)
     thread.start()

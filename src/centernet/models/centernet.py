@@ -51,7 +51,7 @@ class StackedCenterNet(nn.Cell):
 
     def of_each_stack(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
         """What is trained: the raw maps of all stacks, the first stack's first."""
-        maps = ()
+        maps = ()  # type: tuple[tuple[Tensor, ...], ...]
         features = self.backbone(x)
         for index, heads in enumerate(self.heads):
             maps += (heads(features[index]),)

@@ -112,7 +112,7 @@ class Aggregation(nn.Cell):
 
     def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """As many features as there were, all shaped as the first."""
-        results = (features[0],)
+        results = (features[0],)  # type: tuple[Tensor, ...]
         for index, merge in enumerate(self.merges):
             results += (merge(results[-1], features[index + 1]),)
         return results
@@ -133,8 +133,8 @@ class DLANeck(nn.Cell):
 
     def construct(self, levels: tuple[Tensor, ...]) -> Tensor:
         """Features at stride 4."""
-        coarser = (levels[3],)
-        results = ()
+        coarser = (levels[3],)  # type: tuple[Tensor, ...]
+        results = ()  # type: tuple[Tensor, ...]
         for index, ida in enumerate(self.ida):
             coarser = ida((levels[2 - index],) + coarser)
             results = (coarser[-1],) + results

@@ -63,7 +63,7 @@ class Hourglass104(nn.Cell):
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
         """Features, the first stack's first."""
         x = self.stem(x)
-        outputs = ()
+        outputs = ()  # type: tuple[Tensor, ...]
         for index in range(STACKS):
             out = self.after[index](self.stacks[index](x))
             outputs += (out,)

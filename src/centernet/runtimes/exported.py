@@ -67,9 +67,7 @@ class ExportedBackend:
         if not is_exported(str(path)):
             raise UserError(f"--model_path {path}: an exported model's name ends in .mindir or .onnx")
         self.manifest = manifest = read_manifest(path)
-        self.mean, self.std, self.to_rgb = manifest.mean, manifest.std, manifest.color_order == "RGB"
-        self.categories = manifest.categories
-        self.down_ratio = manifest.down_ratio
+        self.spec = manifest.spec
         self.K = manifest.K
         batch, _, height, width = manifest.input_shape
         self.fixed_shape = (batch, height, width)

@@ -5,15 +5,14 @@ constants of their own. A manifest belongs to its model by the SHA-256 of the mo
 """
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from centernet.categories import Categories, categories_from_json
+from centernet.categories import categories_from_json
 from centernet.errors import UserError
+from centernet.files import read_json, sha256, write_json
+from centernet.spec import ModelSpec
 
 FORMAT_VERSION = 1
 
@@ -26,16 +25,13 @@ class Manifest:
         input_name: name of the only input.
         input_shape: (B, 3, H, W), fixed in the graph; B is 0, here and in outputs, if any number of images goes.
         input_dtype: "float32".
-        color_order: "BGR" or "RGB"; channels of the input, of mean and of std.
-        mean, std: of pixels / 255; the input is (pixel / 255 - mean) / std.
-        down_ratio: input pixels per output-map cell.
+        spec: normalisation, colour order, categories; its input_size is input_shape's height and width.
         K: detections of an image.
         decode: whether the graph decodes. If so, output "detections" (B, K, 6) holds x1, y1, x2, y2 in
             output-map cells, score, class. If not, the outputs are the raw hm, wh and (mostly) reg.
         cat_spec_wh: whether wh has two channels for each category.
         flip_test: whether the graph averages with the mirrored image.
         outputs: name and shape of each output, in order.
-        categories: names and COCO ids; the class of a detection is a position in them.
         preset: configuration overlay that the network was built from; "" for the defaults.
         sha256: of the model file.
         versions: packages that wrote the model.
@@ -49,16 +45,12 @@ class Manifest:
     input_name: str
     input_shape: tuple[int, int, int, int]
     input_dtype: str
-    color_order: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    down_ratio: int
+    spec: ModelSpec
     K: int
     decode: bool
     cat_spec_wh: bool
     flip_test: bool
     outputs: tuple[tuple[str, tuple[int, ...]], ...]
-    categories: Categories
     preset: str
     sha256: str
     versions: dict[str, str]
@@ -75,31 +67,20 @@ def manifest_path(model_path: Path) -> Path:
     return model_path.with_name(f"{model_path.name}.json")
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest atomically: readers see the old file or the whole new one."""
-    values = {
+    """Write a manifest whole or not at all; raises UserError if it cannot be written."""
+    spec = manifest.spec
+    write_json(path, {
         "format_version": FORMAT_VERSION,
         "input": {"name": manifest.input_name, "shape": manifest.input_shape, "dtype": manifest.input_dtype,
-                  "layout": "NCHW", "color_order": manifest.color_order},
-        "mean": manifest.mean, "std": manifest.std, "down_ratio": manifest.down_ratio, "K": manifest.K,
+                  "layout": "NCHW", "color_order": spec.color_order},
+        "mean": spec.mean, "std": spec.std, "down_ratio": spec.down_ratio, "K": manifest.K,
         "decode": manifest.decode, "cat_spec_wh": manifest.cat_spec_wh, "flip_test": manifest.flip_test,
         "outputs": [{"name": name, "shape": shape} for name, shape in manifest.outputs],
-        "categories": manifest.categories.to_json(), "preset": manifest.preset, "sha256": manifest.sha256,
+        "categories": spec.categories.to_json(), "preset": manifest.preset, "sha256": manifest.sha256,
         "versions": manifest.versions, "deform": manifest.deform, "precision": manifest.precision,
         "calibration_method": manifest.calibration_method, "calibration_images": manifest.calibration_images,
-    }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    }, indent=1)
 
 
 def read_manifest(model_path: str | Path) -> Manifest:
@@ -117,32 +98,20 @@ def read_manifest(model_path: str | Path) -> Manifest:
     if model.suffix == ".ckpt":
         raise UserError(f"--model_path {model} is a checkpoint, an exported model is needed: export.py "
                         f"--export_load_ckpt {model} --export_name {model.with_suffix('')} makes one")
-    values = _read_json(path, model)
+    if not path.exists():
+        raise UserError(f"{path}: the manifest of {model.name} is missing; it is written beside the model by "
+                        "export.py: copy it too, or export again")
+    values = read_json(path, remedy="Export again")
     version = values.get("format_version")
     if version != FORMAT_VERSION:
         raise UserError(f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}: export the "
                         "checkpoint again with the export.py of this version")
     manifest = _from_json(values, path)
-    found = file_sha256(model)
+    found = sha256(model)
     if found != manifest.sha256:
         raise UserError(f"{model} is not the file that was exported: its SHA-256 is {found[:12]}..., {path} says "
                         f"{manifest.sha256[:12]}...: copy both files again, or export again")
     return manifest
-
-
-def _read_json(path: Path, model: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: the manifest of {model.name} is missing; it is written beside the model by "
-                        "export.py: copy it too, or export again") from error
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:  # includes UnicodeDecodeError and JSONDecodeError
-        raise UserError(f"{path} is not valid JSON ({error}): export again") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is not a manifest: a JSON object is expected. Export again")
-    return values
 
 
 def _from_json(values: dict[str, Any], path: Path) -> Manifest:
@@ -151,12 +120,14 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
         batch, channels, height, width = (int(size) for size in source["shape"])
         return Manifest(
             input_name=str(source["name"]), input_shape=(batch, channels, height, width),
-            input_dtype=str(source["dtype"]), color_order=_color_order(source["color_order"]),
-            mean=_three(values["mean"]), std=_three(values["std"]), down_ratio=int(values["down_ratio"]),
+            input_dtype=str(source["dtype"]),
+            spec=ModelSpec(categories_from_json(values["categories"], str(path)), _three(values["mean"]),
+                           _three(values["std"]), str(source["color_order"]), int(values["down_ratio"]),
+                           (height, width)),
             K=int(values["K"]), decode=_boolean(values["decode"]), cat_spec_wh=_boolean(values["cat_spec_wh"]),
             flip_test=_boolean(values["flip_test"]),
             outputs=tuple((str(row["name"]), tuple(int(size) for size in row["shape"])) for row in values["outputs"]),
-            categories=categories_from_json(values["categories"], str(path)), preset=str(values["preset"]),
+            preset=str(values["preset"]),
             sha256=str(values["sha256"]), versions={str(k): str(v) for k, v in values["versions"].items()},
             deform=str(values.get("deform", "")), precision=str(values.get("precision", "fp32")),
             calibration_method=str(values.get("calibration_method", "")),
@@ -165,12 +136,6 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
         raise UserError(f"{path}: the key {error} is missing: export again") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: a value is not of the expected form ({error}): export again") from error
-
-
-def _color_order(value: Any) -> str:
-    if value not in ("BGR", "RGB"):
-        raise ValueError(f"color_order must be BGR or RGB, found {value!r}")
-    return value
 
 
 def _boolean(value: Any) -> bool:

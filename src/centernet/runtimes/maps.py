@@ -5,19 +5,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from centernet.categories import Categories
-from centernet.config.schema import DatasetConfig, NetConfig
+from centernet.config.schema import NetConfig
 from centernet.detection.decode import decode, sigmoid
-from centernet.runtimes.base import require_cells, require_size
+from centernet.runtimes.sizes import require_cells, require_size
+from centernet.spec import ModelSpec
 
 
 class MapsBackend:
-    """A function from images to raw maps, at any input size; nothing is compiled. See backends.Backend.
+    """A function from images to raw maps, at any input size; nothing is compiled. See detection.detector.Backend.
 
     Args:
         run: normalised float32 (B,3,H,W) -> raw hm, wh and, with net.reg_offset, reg.
-        net, data: what the network is, and what it was trained on.
-        categories: of hm's channels.
+        net: what the network is.
+        spec: what it was trained on.
         K: detections of an image.
         flip_test: average the scores and wh with those of the mirrored image; reg is the plain image's.
     """
@@ -25,11 +25,9 @@ class MapsBackend:
     fixed_shape = None
     compiles = False
 
-    def __init__(self, run: Callable[[np.ndarray], Sequence[np.ndarray]], net: NetConfig, data: DatasetConfig,
-                 categories: Categories, K: int, flip_test: bool = False):
-        self.mean, self.std, self.to_rgb = data.mean, data.std, data.to_rgb
-        self.categories = categories
-        self.down_ratio = net.down_ratio
+    def __init__(self, run: Callable[[np.ndarray], Sequence[np.ndarray]], net: NetConfig, spec: ModelSpec,
+                 K: int, flip_test: bool = False):
+        self.spec = spec
         self.K = K
         self._net = net
         self._run = run

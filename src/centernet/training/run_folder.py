@@ -9,7 +9,8 @@ from pathlib import Path
 
 from centernet.categories import Categories
 from centernet.config.load import Config, write_config
-from centernet.errors import UserError
+from centernet.files import user_errors
+from centernet.group import Group
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.loop import Plan, profiler
 from centernet.training.optimizer import describe_optimizer
@@ -31,24 +32,24 @@ class Output:
 
 
 @contextmanager
-def open_output(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan, rank: int,
-                size: int) -> Iterator[Output]:
+def open_output(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan,
+                group: Group) -> Iterator[Output]:
     """Print the summary and open the outputs of a training; its end writes the plot, however it ends.
 
-    All ranks but the first (of size) are silent and write nothing.
+    All ranks but the first are silent and write nothing.
 
     Raises:
         UserError: a folder cannot be made.
     """
-    first, train = rank == 0, config.train_config
+    first, train = group.rank == 0, config.train_config
     checkpoints, results = prepare_folders(config)
     keeper = CheckpointKeeper(checkpoints if first and config.enable_save_ckpt else None, step_cell,
                               model_record(config, categories), config.save_checkpoint_steps,
                               config.save_checkpoint_num, plan.start_step, plan.steps_per_epoch)
-    log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.batch_size * size,
+    log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.batch_size * group.size,
                    plan.start_step)
     if first:
-        LOG.info("%s", summary(config, step_cell, categories, plan, size, (checkpoints, results)))
+        LOG.info("%s", summary(config, step_cell, categories, plan, group.size, (checkpoints, results)))
         write_config(config, results / "config.yaml")
     profile = config.profiler_path or str(results / "profile") if config.need_profiler and first else ""
     try:
@@ -65,10 +66,8 @@ def prepare_folders(config: Config) -> tuple[Path, Path]:
     checkpoints = Path(config.save_checkpoint_path or "checkpoints")
     results = Path(config.save_result_dir or checkpoints)
     for flag, folder in (("--save_checkpoint_path", checkpoints), ("--save_result_dir", results)):
-        try:
+        with user_errors(f"{flag} {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{flag} {folder}: {error.strerror or error}") from error
     return checkpoints, results
 
 

@@ -13,14 +13,14 @@ from centernet.categories import Categories, require_same
 from centernet.config.load import Config
 from centernet.data.coco import CocoDataset, locate, read_coco, require_whole
 from centernet.errors import UserError
-from centernet.group import require_agreement
+from centernet.group import Group, require_agreement
 from centernet.models.centernet import build_centernet
 from centernet.training.loop import Plan
 from centernet.training.loss_network import LossNetwork
 from centernet.training.optimizer import build_optimizer
 from centernet.training.schedule import build_schedule, rate_factor, scale_schedule, warmup_factor
 from centernet.training.step import TrainStep
-from centernet.weights.checkpoint import Checkpoint, load_network, load_parameters, read_checkpoint, require_preset
+from centernet.weights.checkpoint import Checkpoint, load_parameters, read_checkpoint, require_preset
 from centernet.weights.transfer import load_backbone, load_for_fine_tuning
 
 LOG = logging.getLogger("centernet")
@@ -63,17 +63,17 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
     return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions)
 
 
-def start(config: Config, categories: Categories, plan: Plan, size: int) -> tuple[TrainStep, Plan]:
+def start(config: Config, categories: Categories, plan: Plan, group: Group) -> tuple[TrainStep, Plan]:
     """The network in its training step, as the configuration lets it begin, and the plan from there on.
 
     Args:
         plan: of a new training.
-        size: processes that train together.
+        group: the processes that train together.
 
     Raises:
         UserError: what is to be loaded does not fit, or the ranks would not begin with the same.
     """
-    train = config.train_config
+    train, size = config.train_config, group.size
     network = build_centernet(config.net_config, len(categories))
     load_weights(config, network, categories)
     schedule = build_schedule(scale_schedule(train, train.batch_size * size), plan.steps_per_epoch, plan.total_steps)
@@ -82,7 +82,7 @@ def start(config: Config, categories: Categories, plan: Plan, size: int) -> tupl
     if config.resume:
         plan = resume(config, step_cell, categories, plan)
     if size > 1:
-        require_agreement(_premises(config, categories, plan, step_cell), size)
+        require_agreement(_premises(config, categories, plan, step_cell), group)
     return step_cell, plan
 
 
@@ -130,7 +130,7 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
         LOG.info("fine-tuning from %s\n%s", path, transfer.table())
         return
     _require_categories(checkpoint, categories, path)
-    load_network(network, checkpoint, path)
+    load_parameters(network, checkpoint.parameters, path)
     LOG.info("weights from %s; optimizer, schedule and step counter start anew", path)
 
 
@@ -164,5 +164,5 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
 
 def _require_categories(checkpoint: Checkpoint, categories: Categories, path: str) -> None:
     if checkpoint.record:
-        require_same(checkpoint.record.categories, categories, f"checkpoint {path}", "the training data",
+        require_same(checkpoint.record.spec.categories, categories, f"checkpoint {path}", "the training data",
                      "To keep all but the heatmap head and learn the new categories use --fine_tune true.")

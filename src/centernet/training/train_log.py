@@ -57,7 +57,7 @@ class TrainLog:
         self.clock = time.perf_counter()
         self.bar = tqdm(total=total_steps, initial=start_step, unit="step", file=sys.stderr,
                         disable=None if self.active else True)
-        if self.active:
+        if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / METRICS
             earlier = [row for row in read_metrics(path) if row["step"] <= start_step] if start_step else []

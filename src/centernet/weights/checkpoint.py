@@ -6,8 +6,7 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from centernet.categories import Categories, categories_from_json
 from centernet.config.load import Config
 from centernet.config.schema import NetConfig
 from centernet.errors import UserError
+from centernet.files import UNFINISHED, replacing
+from centernet.spec import ModelSpec, configured_spec
 
 LOG = logging.getLogger("centernet")
 
@@ -35,33 +36,39 @@ CRC_TAIL = len(CRC_WORD) + 10
 class ModelRecord:
     """What a network is and what it was trained on: all that is needed to run it again.
 
-    network holds the ARCHITECTURE keys of net_config as plain JSON values; mean and std are
-    of pixels / 255 in the network's colour order; input_res_test is (height, width).
+    Attributes:
+        preset: configuration overlay that the network was built from; "" for the defaults.
+        spec: normalisation, categories and the input size of tests.
+        network: the ARCHITECTURE keys of net_config as plain JSON values.
+        evaluation: eval_config as plain JSON values: how the model was meant to be tested; {} in checkpoints that
+            were written before there was such an entry.
     """
 
     preset: str
-    categories: Categories
+    spec: ModelSpec
     network: dict[str, Any]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    to_rgb: bool
-    input_res_test: tuple[int, ...]
+    evaluation: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for json.dumps."""
-        return {**vars(self), "categories": self.categories.to_json()}
+        spec = self.spec
+        return {"preset": self.preset, "categories": spec.categories.to_json(), "network": self.network,
+                "mean": spec.mean, "std": spec.std, "to_rgb": spec.to_rgb, "input_res_test": spec.input_size,
+                "evaluation": self.evaluation}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any], source: str) -> ModelRecord:
-        """Read to_json's form; raises UserError naming source if a field is missing."""
+        """Read to_json's form; raises UserError naming source if a field is missing or wrong."""
         try:
-            return cls(preset=str(fields["preset"]), categories=categories_from_json(fields["categories"], source),
-                       network={key: fields["network"][key] for key in ARCHITECTURE},
-                       mean=tuple(fields["mean"]), std=tuple(fields["std"]), to_rgb=bool(fields["to_rgb"]),
-                       input_res_test=tuple(fields["input_res_test"]))
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{source}: its record of the model lacks {error}; was it written by another "
-                            "version of this program?") from error
+            network = {key: fields["network"][key] for key in ARCHITECTURE}
+            height, width = fields["input_res_test"]
+            spec = ModelSpec(categories_from_json(fields["categories"], source), tuple(fields["mean"]),
+                             tuple(fields["std"]), "RGB" if fields["to_rgb"] else "BGR", network["down_ratio"],
+                             (height, width))
+            return cls(str(fields["preset"]), spec, network, _tuples(fields.get("evaluation", {})))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{source}: its record of the model lacks or misstates {error}; was it written by "
+                            "another version of this program?") from error
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,8 @@ class Checkpoint:
 
 def model_record(config: Config, categories: Categories) -> ModelRecord:
     """The record of the network that a configuration describes."""
-    data = config.dataset_config
-    return ModelRecord(preset=config.preset, categories=categories, network=_architecture(config.net_config),
-                       mean=data.mean, std=data.std, to_rgb=data.to_rgb, input_res_test=data.input_res_test)
+    spec = configured_spec(config.dataset_config, config.net_config, categories)
+    return ModelRecord(config.preset, spec, _architecture(config.net_config), dataclasses.asdict(config.eval_config))
 
 
 def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord | None, progress: dict[str, Any]) -> None:
@@ -93,19 +99,14 @@ def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord | None, progr
     content: dict[str, Any] = {RECORD_KEY: json.dumps(record.to_json())} if record else {}
     content[PROGRESS_KEY] = json.dumps(progress)
     content.update((parameter.name, parameter) for parameter in cell.get_parameters())
-    # One name per folder, so that what a killed process left behind is replaced, not added to.
-    unfinished = path.with_name(".unfinished.ckpt")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.touch()  # if this fails, the framework would log a message of its own, too
-        ms.save_checkpoint(content, str(unfinished), crc_check=True)
-        unfinished.chmod(0o644)
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
-        if not _crc_holds(unfinished):
-            raise OSError("what was read back is not what was written")
-        os.replace(unfinished, path)
-        _flush_folder(path.parent)
+        _remove_unfinished(path.parent)  # what a killed process left behind
+        with replacing(path) as unfinished:
+            unfinished.touch()  # if this fails, the framework would log a message of its own, too
+            ms.save_checkpoint(content, str(unfinished), crc_check=True)
+            unfinished.chmod(0o644)
+            if not _crc_holds(unfinished):
+                raise OSError("what was read back is not what was written")
     except (OSError, RuntimeError, ValueError) as error:
         _remove_unfinished(path.parent)
         raise UserError(f"the checkpoint {path} could not be written: {str(error).splitlines()[0]}. Is the folder "
@@ -152,8 +153,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def network_config(record: ModelRecord, base: NetConfig) -> NetConfig:
     """Base with the architecture of a record."""
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in record.network.items()}
-    return dataclasses.replace(base, **plain)
+    return dataclasses.replace(base, **_tuples(record.network))
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples that the configuration has."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def require_preset(record: ModelRecord, net: NetConfig, path: str | Path) -> None:
@@ -169,17 +174,12 @@ def require_preset(record: ModelRecord, net: NetConfig, path: str | Path) -> Non
                     f"Use {preset}{flags}.")
 
 
-def load_network(network: nn.Cell, checkpoint: Checkpoint, path: str | Path) -> None:
-    """Copy every parameter of network from a checkpoint; further ones in the file (the optimizer's) are left out.
+def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str | Path) -> None:
+    """Copy every parameter of cell from parameters by name; further ones (the optimizer's) are left out.
 
     Raises:
         UserError: parameters are missing or have another shape; nothing is loaded then.
     """
-    load_parameters(network, checkpoint.parameters, path)
-
-
-def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str | Path) -> None:
-    """Copy every parameter of cell from parameters (by name); raises UserError as load_network does."""
     own = {parameter.name: parameter for parameter in cell.get_parameters()}
     problems = [f"{name} {tuple(value.shape)} is missing" for name, value in own.items() if name not in parameters]
     problems += [f"{name} is {tuple(parameters[name].shape)}, the network's {tuple(value.shape)}"
@@ -227,19 +227,11 @@ def _crc_holds(path: Path) -> bool | None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Give a full disk its space back; MindSpore writes .unfinished.tmp first."""
-    for left in folder.glob(".unfinished.*"):
-        with contextlib.suppress(OSError):
-            left.unlink()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename in folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Give a full disk its space back; MindSpore writes a file with the suffix .tmp first."""
+    for left in folder.glob(f"{UNFINISHED}*"):
+        if left.suffix in (".ckpt", ".tmp"):
+            with contextlib.suppress(OSError):
+                left.unlink()
 
 
 def _neighbours(path: Path) -> str:

@@ -156,7 +156,7 @@ def _in_file(theirs: str, tensors: dict[str, np.ndarray]) -> str:
 
 def _num_classes(checkpoint: Checkpoint) -> int:
     if checkpoint.record:
-        return len(checkpoint.record.categories)
+        return len(checkpoint.record.spec.categories)
     biases = sorted(name for name in checkpoint.parameters if re.match(r"^heads\.(\d\.)?hm\.\d\.bias$", name))
     return checkpoint.parameters[biases[-1]].shape[0] if biases else 1
 

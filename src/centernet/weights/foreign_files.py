@@ -217,6 +217,6 @@ def _without_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Names without module. and its like; of several for one name the plainest is kept, and an average last."""
     def rank(name: str) -> tuple[bool, bool]:
         prefix = PREFIX.match(name)
-        return (bool(prefix) and "ema" in prefix[0], bool(prefix))
+        return (prefix is not None and "ema" in prefix[0], prefix is not None)
 
     return {PREFIX.sub("", name): tensors[name] for name in sorted(tensors, key=rank, reverse=True)}

@@ -80,8 +80,10 @@ def _last_reached(nodes: list[NodeProto], readers: dict[str, list[NodeProto]]) -
 
 def _descend(nodes: list[NodeProto], last: frozenset[str]) -> tuple[set[str], set[str]]:
     """Names of all nodes that follow a convolution, and of those that follow a last one."""
-    after_any, after_last = set(), set()
-    from_any, from_last = set(), set()  # tensors
+    after_any: set[str] = set()
+    after_last: set[str] = set()
+    from_any: set[str] = set()  # tensors
+    from_last: set[str] = set()
     for node in nodes:
         if from_any.intersection(node.input):
             after_any.add(node.name)
@@ -95,7 +97,8 @@ def _descend(nodes: list[NodeProto], last: frozenset[str]) -> tuple[set[str], se
 
 
 def _features(nodes: list[NodeProto]) -> set[str]:
-    names, maps = set(), set()
+    names: set[str] = set()
+    maps: set[str] = set()  # tensors
     for node in nodes:
         inputs = node.input[:CARRIERS[node.op_type]] if node.op_type in CARRIERS else []
         if node.op_type in CONVOLUTIONS or (inputs and maps.issuperset(inputs)):

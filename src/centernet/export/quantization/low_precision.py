@@ -14,27 +14,27 @@ from onnx import ModelProto
 
 from centernet.config.schema import Config
 from centernet.data.coco import CocoDataset, locate, read_coco
-from centernet.detection.postprocess import write_json
+from centernet.data.image_file import read_image
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
-from centernet.evaluation.detect import read_image
-from centernet.evaluation.pictures import SUFFIXES
+from centernet.evaluation.image_files import SUFFIXES
 from centernet.export.publish import export_model, layer_report, publish
 from centernet.export.quantization.calibration import Inputs
 from centernet.export.quantization.float16 import to_half
 from centernet.export.quantization.layer_error import LayerError, layer_errors, saturation_loss, table
 from centernet.export.quantization.quantize import Int8Options, quantize
-from centernet.export.quantization.side_by_side import average_precision
+from centernet.export.quantization.side_by_side import evaluate_exported
+from centernet.files import write_json
 from centernet.runtimes.exported import ExportedBackend, load_graph
 from centernet.runtimes.manifest import Manifest
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 REPORT_IMAGES = 8       # of the layer-error report
 SATURATION_LIMIT = 1.0  # dB that saturating sums may add to a layer's error without a warning
 
 
-def export_reduced(config: Config, network: nn.Cell, manifest: Manifest, target: Path) -> float:
+def export_low_precision(config: Config, network: nn.Cell, manifest: Manifest, target: Path) -> float:
     """Export in config.precision; for int8 with NAME.layers.json, the error of each layer, beside it.
 
     Args:
@@ -70,9 +70,9 @@ def export_reduced(config: Config, network: nn.Cell, manifest: Manifest, target:
         raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
     if errors:
         write_json(layer_report(target), [dataclasses.asdict(error) for error in errors])
-        log.info("error of the layers on %d images (SQNR of each output, with what it inherits), also in %s:\n%s",
+        LOG.info("error of the layers on %d images (SQNR of each output, with what it inherits), also in %s:\n%s",
                  min(REPORT_IMAGES, len(images)), layer_report(target).name, table(errors))
-    log.info("%s: %.1f MB, fp32 has %.1f MB", config.precision, after / 1e6, before / 1e6)
+    LOG.info("%s: %.1f MB, fp32 has %.1f MB", config.precision, after / 1e6, before / 1e6)
     return difference
 
 
@@ -80,14 +80,14 @@ def _reduce(config: Config, manifest: Manifest, model: ModelProto,
             images: list[Path]) -> tuple[ModelProto, list[LayerError]]:
     if config.precision == "fp16":
         return to_half(model), []
-    log.info("calibrating with %s on %d images of %s", config.calibration_method, len(images), config.calibration_data)
+    LOG.info("calibrating with %s on %d images of %s", config.calibration_method, len(images), config.calibration_data)
     options = Int8Options(config.calibration_method, config.calibration_percentile, config.quantize_first_layer,
                           config.quantize_heads, config.quantize_reduce_range)
     quantized = quantize(model, calibration_inputs(images, manifest), options)
     some = calibration_inputs(images[:REPORT_IMAGES], manifest)
     errors, without_saturation = (layer_errors(model, quantized, some, exact) for exact in (False, True))
     if (loss := saturation_loss(errors, without_saturation)) > SATURATION_LIMIT:
-        log.warning("warning: this processor has no VNNI, and sums of 8-bit products saturate on it: the error of a "
+        LOG.warning("warning: this processor has no VNNI, and sums of 8-bit products saturate on it: the error of a "
                     "layer is %.1f dB larger than with exact sums. Export with --quantize_reduce_range true", loss)
     return quantized, errors
 
@@ -103,7 +103,7 @@ def find_calibration_images(config: Config) -> list[Path]:
                         "one with some hundred images like those to come, such as train2017")
     count = min(config.calibration_images, len(found))
     if count < config.calibration_images:
-        log.warning("warning: --calibration_data %s has %d images, --calibration_images asks for %d", folder, count,
+        LOG.warning("warning: --calibration_data %s has %d images, --calibration_images asks for %d", folder, count,
                     config.calibration_images)
     return [found[position * len(found) // count] for position in range(count)]
 
@@ -114,12 +114,10 @@ def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
     Raises:
         UserError: when they are read, if a file is no whole image.
     """
-    batch, _, height, width = manifest.input_shape
-    size = batch or 1
+    size = manifest.input_shape[0] or 1
 
     def prepare(path: Path) -> np.ndarray:
-        return prepare_image(read_image(path), 1.0, False, 0, (height, width), manifest.mean, manifest.std,
-                             manifest.color_order == "RGB", manifest.down_ratio)[0]
+        return prepare_image(read_image(path), manifest.spec)[0]
 
     def batches() -> Iterator[tuple[np.ndarray, int]]:
         for first in range(0, len(paths), size):
@@ -137,9 +135,9 @@ def _gate_dataset(config: Config) -> CocoDataset | None:
 
 def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:
     """Log the AP of both models; UserError if the reduced one's is lower by more than config.max_ap_drop."""
-    before, after = (average_precision(ExportedBackend(path), dataset, config.eval_config, config.num_workers).AP
+    before, after = (evaluate_exported(ExportedBackend(path), dataset, config.eval_config, config.num_workers).AP
                      for path in (full, reduced))
-    log.info("AP of %s: %.4f, of fp32: %.4f (%+.4f; a drop of %g is allowed)", config.precision, after, before,
+    LOG.info("AP of %s: %.4f, of fp32: %.4f (%+.4f; a drop of %g is allowed)", config.precision, after, before,
              after - before, config.max_ap_drop)
     if before - after > config.max_ap_drop:
         raise UserError(f"--max_ap_drop {config.max_ap_drop:g}: AP falls by {before - after:.4f}, from {before:.4f} to "

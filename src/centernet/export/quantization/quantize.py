@@ -84,10 +84,10 @@ def quantized_nodes(model: ModelProto, roles: LayerRoles, options: Int8Options) 
 
     Deformable convolutions, the convolutions that give their sampling positions, and the decode always stay.
     """
-    chosen = roles.features - roles.positions
-    chosen -= set() if options.first_layer else roles.first
-    chosen -= set() if options.heads else roles.heads
-    chosen = {node.name for node in model.graph.node if node.name in chosen and node.op_type != "DeformConv"}
+    wanted = roles.features - roles.positions
+    wanted -= set() if options.first_layer else roles.first
+    wanted -= set() if options.heads else roles.heads
+    chosen = {node.name for node in model.graph.node if node.name in wanted and node.op_type != "DeformConv"}
     if not any(node.op_type == "Conv" for node in model.graph.node if node.name in chosen):
         raise UserError("--precision int8: the model has no convolution to quantise")
     return chosen

@@ -17,12 +17,14 @@ import numpy as np
 from centernet.config.load import load_config
 from centernet.config.schema import EvalConfig
 from centernet.data.coco import CocoDataset, locate, read_coco
-from centernet.detection.postprocess import to_coco_results, write_json
+from centernet.data.image_file import read_image
+from centernet.detection.detector import Detector
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
-from centernet.evaluation.detect import detect_dataset, read_image
-from centernet.evaluation.metrics import Metrics, evaluate_results
+from centernet.evaluation.dataset import detect_dataset, evaluate_detections
+from centernet.evaluation.metrics import Metrics
 from centernet.evaluation.prepared_set import require_same_labels
+from centernet.files import write_json
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.onnx_session import require_package, threads
@@ -43,14 +45,12 @@ class Row:
     AP50: float
 
 
-def average_precision(backend: ExportedBackend, dataset: CocoDataset, evaluation: EvalConfig,
+def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, settings: EvalConfig,
                       num_workers: int = 2) -> Metrics:
     """COCO's metrics of an exported model; UserError if the data set has other categories."""
     require_same_labels(dataset.annotation_file, backend.manifest, "the model")
-    detections = detect_dataset(backend, dataset, evaluation, backend.fixed_shape[1:], num_workers)
-    results = [row for image_id, boxes in detections.items()
-               for row in to_coco_results(image_id, boxes, backend.categories)]
-    return evaluate_results(dataset.annotation_file, results, backend.categories, detections)
+    detections = detect_dataset(Detector(backend, settings), dataset, num_workers)
+    return evaluate_detections(dataset, detections)
 
 
 def milliseconds(paths: Sequence[Path], batches: Sequence[np.ndarray], repeats: int) -> list[float]:
@@ -87,8 +87,7 @@ def _waiting_session(path: Path):
 def batch_of(backend: ExportedBackend, dataset: CocoDataset, batch_size: int) -> np.ndarray:
     """The first images of a data set, over again if they are too few: float32 (B,3,H,W) as the model wants them."""
     paths = [image.path for image in dataset.images[:batch_size]]
-    images = [prepare_image(read_image(path), 1.0, False, 0, backend.fixed_shape[1:], backend.mean, backend.std,
-                            backend.to_rgb, backend.down_ratio)[0] for path in paths]
+    images = [prepare_image(read_image(path), backend.spec)[0] for path in paths]
     return np.stack([images[position % len(images)] for position in range(batch_size)])
 
 
@@ -98,7 +97,7 @@ def compare(paths: Sequence[Path], dataset: CocoDataset, evaluation: EvalConfig,
     backends = [ExportedBackend(path) for path in paths]
     batches = [batch_of(backend, dataset, backend.fixed_shape[0] or batch_size) for backend in backends]
     times = milliseconds(paths, batches, repeats)
-    metrics = [average_precision(backend, dataset, evaluation) for backend in backends]
+    metrics = [evaluate_exported(backend, dataset, evaluation) for backend in backends]
     return [Row(path.name, backend.manifest.precision, calibration(backend.manifest), path.stat().st_size / 1e6, time_,
                 found.AP, found.AP50) for path, backend, time_, found in zip(paths, backends, times, metrics)]
 

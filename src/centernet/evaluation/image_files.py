@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from centernet.config.schema import EvalConfig
-from centernet.detection.postprocess import to_coco_results, to_readable, write_json
-from centernet.detection.visualize import draw_boxes, save_picture
+from centernet.data.image_file import read_image
+from centernet.detection.detector import Detector
+from centernet.detection.postprocess import to_readable
+from centernet.detection.result import Result
+from centernet.detection.visualize import save_picture
 from centernet.errors import UserError
-from centernet.evaluation.detect import detect_image, read_image
-from centernet.runtimes.base import Backend, speed
+from centernet.files import write_json
+from centernet.runtimes.sizes import speed
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -40,51 +42,48 @@ def find_images(pattern: str) -> list[Path]:
     return found
 
 
-def detect_pictures(backend: Backend, images: list[Path], evaluation: EvalConfig, input_res: tuple[int, int],
-                    folder: Path) -> None:
+def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
     """Write folder/detections.json and folder/pictures/; files that are no whole images are named and left out.
 
     Args:
-        backend: the model.
+        detector: its score_thresh decides: lower scores are neither listed nor drawn.
         images: files, from find_images.
-        evaluation: resolution, scales, soft-NMS, K, and score_thresh: lower scores are neither listed nor drawn.
-        input_res: (height, width) of the input without keep_res.
         folder: made if it is not there.
 
     Raises:
         UserError: no file could be read, or the folder cannot be written.
     """
-    rows, seconds = [], []
+    rows: list[dict[str, Any]] = []
+    seconds: list[float] = []
     if any((folder / "pictures").glob("*")):
-        log.warning("%s holds pictures of an earlier run: those of the same names are replaced, the others stay",
+        LOG.warning("%s holds pictures of an earlier run: those of the same names are replaced, the others stay",
                     folder / "pictures")
     root = Path(os.path.commonpath([image.parent.absolute() for image in images]))
     for path in tqdm(images, unit="image", disable=None):
         try:
             image = read_image(path)
         except UserError as error:
-            log.warning("left out: %s", error)
+            LOG.warning("left out: %s", error)
             continue
         start = time.perf_counter()
-        boxes = detect_image(backend, image, evaluation, input_res)
+        result = detector(image)
         seconds.append(time.perf_counter() - start)
-        boxes = boxes[boxes[:, 4] >= evaluation.score_thresh]
         rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0],
-                     "detections": _listed(boxes, backend)})
-        picture = draw_boxes(image, boxes[:, :4], boxes[:, 5].astype(int), backend.categories.names, boxes[:, 4])
-        save_picture(folder / "pictures" / _picture_name(path.absolute().relative_to(root)), picture)
+                     "detections": _listed(result)})
+        save_picture(folder / "pictures" / _picture_name(path.absolute().relative_to(root)), result.draw())
     if not rows:
         raise UserError(f"none of the {len(images)} files could be read; see above")
-    write_json(folder / "detections.json", {"score_thresh": evaluation.score_thresh, "images": rows})
-    log.info("%d boxes in %d of %d images: %s and pictures/", sum(len(row["detections"]) for row in rows), len(rows),
+    write_json(folder / "detections.json", {"score_thresh": detector.settings.score_thresh, "images": rows})
+    LOG.info("%d boxes in %d of %d images: %s and pictures/", sum(len(row["detections"]) for row in rows), len(rows),
              len(images), folder / "detections.json")
-    log.info("%s", speed(seconds, 1))
+    LOG.info("%s", speed(seconds, 1))
 
 
-def _listed(boxes: np.ndarray, backend: Backend) -> list[dict[str, Any]]:
+def _listed(result: Result) -> list[dict[str, Any]]:
     """One image's boxes with the category's name and COCO id, the score, and x1, y1, x2, y2 in pixels."""
-    return [{**readable, "category_id": result["category_id"]} for readable, result in
-            zip(to_readable(boxes, backend.categories), to_coco_results(0, boxes, backend.categories))]
+    rows = np.column_stack([result.boxes, result.scores, result.labels])
+    return [{**readable, "category_id": found["category_id"]} for readable, found in
+            zip(to_readable(rows, result.categories), result.to_coco(0))]
 
 
 def _picture_name(name: Path) -> Path:

@@ -1,0 +1,157 @@
+"""From an image to its detections: prepare, run a model, decode, post-process."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from centernet.config.schema import EvalConfig
+from centernet.data.image_file import read_image
+from centernet.detection.postprocess import merge, to_image_boxes
+from centernet.detection.result import result_of
+from centernet.detection.transform import Meta, prepare_image
+from centernet.errors import UserError
+from centernet.spec import ModelSpec
+
+Prepared = list[tuple[np.ndarray, Meta]]  # of one image, for each scale: float32 (3, H, W) and its Meta
+
+
+class Backend(Protocol):
+    """What a detector needs to know of, and ask from, a model; the rooms runtimes/ and tests/ have such classes.
+
+    Attributes:
+        spec: what the model expects.
+        K: detections of an image.
+        fixed_shape: (B, H, W) of a model whose input size is frozen (B is 0 if any number of images is allowed),
+            None if any size is allowed.
+        compiles: whether each new input size takes a compilation.
+    """
+
+    @property
+    def spec(self) -> ModelSpec:
+        """See the class."""
+        ...
+
+    @property
+    def K(self) -> int:
+        """See the class."""
+        ...
+
+    @property
+    def fixed_shape(self) -> tuple[int, int, int] | None:
+        """See the class."""
+        ...
+
+    @property
+    def compiles(self) -> bool:
+        """See the class."""
+        ...
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Detect: normalised float32 (B,3,H,W) -> float32 (B,K,6): x1,y1,x2,y2 in output-map cells, score, class."""
+        ...
+
+
+class Detector:
+    """A model with its test settings; call it with images to get Results.
+
+    Args:
+        backend: the model; one of a fixed input size runs at that size.
+        settings: resolution, scales, soft-NMS, K, and score_thresh: a call leaves out lower scores.
+    """
+
+    def __init__(self, backend: Backend, settings: EvalConfig):
+        self.backend = backend
+        self.settings = settings
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model expects, and its categories."""
+        return self.backend.spec
+
+    @property
+    def keeps_resolution(self) -> bool:
+        """Whether each image is padded at its own resolution, instead of resized to one input size."""
+        return self.settings.keep_res and self.backend.fixed_shape is None
+
+    @property
+    def batch_size(self) -> int:
+        """Images in one run of the model."""
+        fixed = self.backend.fixed_shape
+        size = fixed[0] if fixed else (1 if self.settings.keep_res else self.settings.batch_size)
+        return size or self.settings.batch_size  # an exported model that takes any number
+
+    def __call__(self, images: Any, color_order: str = "BGR") -> Any:
+        """Detect objects in an image, or in each image of a list or tuple.
+
+        Args:
+            images: a path (str or Path), a uint8 array (h, w, 3), a PIL image, or a list of them.
+            color_order: of arrays: "BGR" (as OpenCV reads them) or "RGB". Paths and PIL images need none.
+
+        Returns:
+            A Result, or a list of them for a list.
+
+        Raises:
+            UserError: a file is no whole image, or a value is no image.
+        """
+        if isinstance(images, (list, tuple)):
+            return [self(image, color_order) for image in images]
+        pixels = to_pixels(images, color_order)
+        return result_of(self.rows(pixels), pixels, self.spec.categories, self.settings.score_thresh)
+
+    def rows(self, image: np.ndarray) -> np.ndarray:
+        """Detect on one image, (h, w, 3) uint8 BGR; see `finish` for what is returned."""
+        return self.finish([self.prepare(image)], 1)[0]
+
+    def prepare(self, image: np.ndarray) -> Prepared:
+        """The network's inputs for one image, (h, w, 3) uint8 BGR, one for each scale."""
+        return [prepare_image(image, self.spec, scale=scale, keep_res=self.keeps_resolution, pad=self.settings.pad)
+                for scale in self.settings.multi_scales]
+
+    def finish(self, batch: Sequence[Prepared], size: int) -> list[np.ndarray]:
+        """Run the model on prepared images.
+
+        Args:
+            batch: prepared images whose inputs have the same sizes.
+            size: images in the run; the batch is filled up to it by its last image, so that nothing is compiled for
+                a shorter one.
+
+        Returns:
+            For each image (<=K, 6) float32 by descending score: x1, y1, x2, y2 in pixels of the image, score, class.
+
+        Raises:
+            UserError: the model's output is not finite.
+        """
+        filled = [*batch, *[batch[-1]] * (size - len(batch))]
+        per_image: list[list[np.ndarray]] = [[] for _ in batch]
+        for scale in range(len(self.settings.multi_scales)):
+            detections = self.backend(np.stack([prepared[scale][0] for prepared in filled]))
+            if not np.isfinite(detections).all():
+                raise UserError("the model's output holds NaN or infinite values: its weights diverged in training, "
+                                "or it was fed other mean and std than it was trained with; use an earlier checkpoint")
+            for boxes, prepared, rows in zip(per_image, batch, detections):
+                boxes.append(to_image_boxes(rows, prepared[scale][1]))
+        return [merge(boxes, self.settings.K, self.settings.SOFT_NMS) for boxes in per_image]
+
+
+def to_pixels(image: Any, color_order: str = "BGR") -> np.ndarray:
+    """An image in one of the forms that Detector takes -> (h, w, 3) uint8 BGR.
+
+    Raises:
+        UserError: the file cannot be read, or the value is no image.
+    """
+    if color_order not in ("BGR", "RGB"):
+        raise UserError(f"color_order must be 'BGR' or 'RGB', found {color_order!r}")
+    if isinstance(image, (str, Path)):
+        return read_image(Path(image))
+    if hasattr(image, "convert"):  # a PIL image, which knows its own colours
+        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        found = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise UserError(f"an image must be a path, a uint8 array of shape (height, width, 3), or a PIL image; found "
+                        f"{found}")
+    if not image.size:
+        raise UserError(f"an image must have pixels, found an array of shape {image.shape}")
+    return np.ascontiguousarray(image[:, :, ::-1]) if color_order == "RGB" else image

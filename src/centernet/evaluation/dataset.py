@@ -1,0 +1,161 @@
+"""Detect on a whole data set, with all processes of a group, and evaluate."""
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from mindspore import nn
+from tqdm import tqdm
+
+from centernet.config.schema import Config
+from centernet.data.coco import CocoDataset, CocoImage
+from centernet.data.image_file import read_image
+from centernet.detection.detector import Detector, Prepared
+from centernet.detection.postprocess import to_coco_results
+from centernet.detection.transform import input_size
+from centernet.errors import UserError
+from centernet.evaluation.metrics import Metrics, evaluate_results
+from centernet.group import ALONE, Group, gather, require_agreement
+from centernet.runtimes.checkpoint import CheckpointBackend
+from centernet.spec import configured_spec
+
+LOG = logging.getLogger("centernet")
+
+
+def evaluate(detector: Detector, dataset: CocoDataset, num_workers: int = 2, group: Group = ALONE) -> Metrics | None:
+    """Detect on all images of an annotated data set and compute COCO's metrics.
+
+    Args:
+        detector: a model whose categories are the data set's.
+        dataset: annotated images.
+        num_workers: threads that read and prepare images.
+        group: the processes that share the images.
+
+    Returns:
+        The metrics on the first rank, None on the others.
+    """
+    detections = detect_dataset(detector, dataset, num_workers, group)
+    return evaluate_detections(dataset, detections) if group.rank == 0 else None
+
+
+def evaluate_network(network: nn.Cell, dataset: CocoDataset, config: Config, group: Group = ALONE) -> Metrics | None:
+    """Evaluate a network in the middle of its training, with the configured test settings; see evaluate.
+
+    The network is in training mode afterwards if it was before.
+    """
+    settings, training = config.eval_config, network.training
+    spec = configured_spec(config.dataset_config, config.net_config, dataset.categories)
+    backend = CheckpointBackend(network, config.net_config, spec, settings.K, settings.flip_test)
+    try:
+        return evaluate(Detector(backend, settings), dataset, config.num_workers, group)
+    finally:
+        network.set_train(training)
+
+
+def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarray]) -> Metrics:
+    """COCO's metrics of detections: image id -> (N, 6), as detect_dataset returns them."""
+    results = [row for image_id, boxes in detections.items()
+               for row in to_coco_results(image_id, boxes, dataset.categories)]
+    return evaluate_results(dataset.annotation_file, results, dataset.categories, detections)
+
+
+def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 2,
+                   group: Group = ALONE) -> dict[int, np.ndarray]:
+    """Detect on all images of a data set, showing progress.
+
+    Args:
+        detector, dataset, num_workers: as for evaluate.
+        group: the processes that share the images: each takes every size-th one.
+
+    Returns:
+        Image id -> boxes as Detector.rows returns them, of all images and on every rank, in the data set's order.
+    """
+    if not dataset.images:
+        raise UserError(f"none of the images of {dataset.annotation_file} was found in {dataset.image_dir}")
+    require_agreement({"the number of images to evaluate on": len(dataset.images)}, group)
+    rank, size = group.rank, group.size
+    images = dataset.images[rank::size]
+    if rank == 0:
+        if size > 1:
+            LOG.info("%d processes share %d images; the lines below count those of the first process", size,
+                     len(dataset.images))
+        _log_plan(detector, images)
+    boxes, start, step = [], time.perf_counter(), max(1, len(images) // 10)
+    progress = tqdm(detect_images(detector, images, num_workers), total=len(images), unit="image",
+                    disable=None if rank == 0 else True)
+    for _, found in progress:
+        boxes.append(found)
+        if rank == 0 and len(boxes) % step == 0 and not sys.stderr.isatty():
+            LOG.info("detected on %d of %d images, %.1f images/s", len(boxes), len(images),
+                     len(boxes) / (time.perf_counter() - start))
+    parts = _exchange(boxes, group)
+    return {image.id: parts[position % size][position // size] for position, image in enumerate(dataset.images)}
+
+
+def detect_images(detector: Detector, images: Sequence[CocoImage],
+                  num_workers: int = 2) -> Iterator[tuple[CocoImage, np.ndarray]]:
+    """Detect on image files in their order; gives each with its boxes as Detector.rows returns them.
+
+    Threads read and prepare the next images while the model runs.
+    """
+    size = detector.batch_size
+
+    def work(image: CocoImage) -> Prepared:
+        pixels = read_image(image.path)
+        if pixels.shape[:2] != (image.height, image.width):
+            LOG.warning("%s is %d x %d pixels (width x height), the annotation file says %d x %d: its boxes will not "
+                        "match", image.path, pixels.shape[1], pixels.shape[0], image.width, image.height)
+        return detector.prepare(pixels)
+
+    batch: list[tuple[CocoImage, Prepared]] = []
+    for position, item in enumerate(_ahead(images, work, num_workers, num_workers + size), 1):
+        batch.append(item)
+        if len(batch) == size or position == len(images):
+            found = detector.finish([prepared for _, prepared in batch], size)
+            yield from zip([image for image, _ in batch], found)
+            batch = []
+
+
+def _ahead(images: Iterable[CocoImage], work: Callable[[CocoImage], Prepared], num_workers: int,
+           depth: int) -> Iterator[tuple[CocoImage, Prepared]]:
+    """Each image with work(image), in order, computed by threads at most depth images ahead."""
+    pool = ThreadPoolExecutor(num_workers)
+    pending: deque = deque()
+    try:
+        for image in images:
+            pending.append((image, pool.submit(work, image)))
+            if len(pending) > depth:
+                first, future = pending.popleft()
+                yield first, future.result()
+        for first, future in pending:
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _exchange(boxes: list[np.ndarray], group: Group) -> list[list[np.ndarray]]:
+    """What each rank found: for each of its images (N, 6) float32."""
+    if group.size == 1:
+        return [boxes]
+    counts = gather(np.array([len(rows) for rows in boxes], np.int32).tobytes(), group)
+    values = gather(np.concatenate([np.zeros((0, 6)), *boxes]).astype(np.float32).tobytes(), group)
+    return [np.split(np.frombuffer(rows, np.float32).reshape(-1, 6), np.cumsum(np.frombuffer(lengths, np.int32))[:-1])
+            for lengths, rows in zip(counts, values)]
+
+
+def _log_plan(detector: Detector, images: Sequence[CocoImage]) -> None:
+    settings, fixed, input_res = detector.settings, detector.backend.fixed_shape, detector.spec.input_size
+    if not detector.keeps_resolution:
+        overruled = ", the exported model's: keep_res does not apply" if fixed and settings.keep_res else ""
+        LOG.info("%d images at fixed resolution %d x %d%s", len(images), *input_res, overruled)
+        return
+    shapes = {input_size(image.height, image.width, scale, True, settings.pad, input_res)
+              for image in images for scale in settings.multi_scales}
+    many = "; a larger eval_config.pad or keep_res false makes them fewer" if len(shapes) > 30 else ""
+    LOG.info("%d images at their own resolution: %d input sizes%s", len(images), len(shapes),
+             f", each compiled once{many}" if detector.backend.compiles else "")

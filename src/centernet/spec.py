@@ -1,0 +1,56 @@
+"""What a model expects of its input, and what its classes mean: one value for every kind of model."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from centernet.categories import Categories
+from centernet.config.schema import DatasetConfig, NetConfig
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a checkpoint's record, an exported model's manifest and the configuration say alike.
+
+    Attributes:
+        categories: names and COCO ids; the class of a detection is a position in them.
+        mean, std: of pixels / 255, in color_order; the network's input is (pixel / 255 - mean) / std.
+        color_order: "BGR" or "RGB", of the network's input.
+        down_ratio: input pixels of one cell of the output map.
+        input_size: (height, width) in pixels, at fixed resolution.
+    """
+
+    categories: Categories
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    color_order: str
+    down_ratio: int
+    input_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if self.color_order not in ("BGR", "RGB"):
+            raise ValueError(f"color_order must be BGR or RGB, found {self.color_order!r}")
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError(f"mean and std must be three numbers each, found {self.mean!r} and {self.std!r}")
+
+    @property
+    def to_rgb(self) -> bool:
+        """Whether the colours of a BGR image must be reversed."""
+        return self.color_order == "RGB"
+
+    def normalize(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) BGR -> float32 (3, H, W) in color_order: (pixel / 255 - mean) / std."""
+        factor = 1 / (255 * np.asarray(self.std, np.float32))
+        offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        planes = np.empty((3, *image.shape[:2]), np.float32)
+        for channel in range(3):
+            np.multiply(image[:, :, 2 - channel if self.to_rgb else channel], factor[channel], out=planes[channel])
+            planes[channel] -= offset[channel]
+        return planes
+
+
+def configured_spec(data: DatasetConfig, net: NetConfig, categories: Categories) -> ModelSpec:
+    """The spec of a network that a configuration describes."""
+    return ModelSpec(categories, data.mean, data.std, "RGB" if data.to_rgb else "BGR", net.down_ratio,
+                     data.input_res_test)

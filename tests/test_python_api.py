@@ -1,0 +1,131 @@
+"""`import centernet`: from a file to detections without a configuration."""
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
+
+import centernet
+from centernet.cli import export, infer
+from centernet.files import read_json
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """last.ckpt, model.mindir and model.onnx of one network, and a picture."""
+    work = tmp_path_factory.mktemp("api")
+    config = tiny_config(work)
+    tiny_checkpoint(work / "last.ckpt", read_config(config))
+    forms = ["MINDIR"] + ["ONNX"] * (_has_onnx())
+    for form in forms:
+        assert export.main(["--config_path", str(config), "--export_load_ckpt", str(work / "last.ckpt"),
+                            "--export_name", str(work / "model"), "--export_format", form]) == 0
+    rng = np.random.default_rng(0)
+    cv2.imwrite(str(work / "street.png"), rng.integers(0, 255, (60, 90, 3), np.uint8))
+    return work
+
+
+def _has_onnx():
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def load(work, name="last.ckpt", **options):
+    return centernet.load(work / name, device_target="CPU", **{"backend": "auto", "score_thresh": 0.0, **options})
+
+
+def test_a_checkpoint_needs_no_configuration(work, tmp_path):
+    """The record says that the model is tested at 64 x 64 with K 20, unlike default_config.yaml."""
+    detector = load(work, backend="mindspore")
+    assert not detector.settings.keep_res and detector.settings.K == 20 and detector.spec.input_size == (64, 64)
+    result = detector(work / "street.png")
+    assert infer.main(["--config_path", str(work / "tiny.yaml"), "--image", str(work / "street.png"), "--model_path",
+                       str(work / "last.ckpt"), "--save_result_dir", str(tmp_path), "--eval_config.score_thresh",
+                       "0"]) == 0
+    rows = read_json(tmp_path / "detections.json")["images"][0]["detections"]
+    assert len(rows) == len(result) == 20
+    np.testing.assert_allclose(result.boxes, [row["box"] for row in rows], atol=0.051)
+    assert result.names == [row["category"] for row in rows]
+    assert [row["category_id"] for row in result.to_coco(7)] == [row["category_id"] for row in rows]
+
+
+@pytest.mark.parametrize("name", ["model.mindir", "model.onnx"])
+def test_an_exported_model_gives_the_same(work, name):
+    if not (work / name).exists():
+        pytest.skip("onnx and onnxruntime are not installed (requirements-onnx.txt)")
+    expected, found = (load(work, model, **options)(str(work / "street.png"))
+                       for model, options in (("last.ckpt", {"backend": "mindspore"}), (name, {})))
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    assert found.labels.tolist() == expected.labels.tolist() and found.categories == CATEGORIES
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05)
+
+
+def test_every_form_of_an_image_gives_the_same(work):
+    detector, path = load(work, backend="mindspore"), work / "street.png"
+    bgr = cv2.imread(str(path))
+    expected = detector(path)
+    results = [detector(str(path)), detector(bgr), detector(bgr[:, :, ::-1], color_order="RGB"),
+               detector(Image.open(path)), *detector([path, bgr])]
+    for result in results:
+        np.testing.assert_array_equal(result.boxes, expected.boxes)
+    assert not np.array_equal(detector(bgr, color_order="RGB").scores, expected.scores)
+    grey = detector(Image.open(path).convert("L"))
+    assert grey.image.shape == bgr.shape
+
+
+def test_a_result_is_drawn_and_written_as_coco(work):
+    result = load(work, backend="mindspore")(work / "street.png")
+    assert result.boxes.shape == (20, 4) and result.scores.shape == result.labels.shape == (20,)
+    assert (np.diff(result.scores) <= 0).all()
+    picture = result.draw()
+    assert picture.shape == result.image.shape and (picture != result.image).any()
+    row = result.to_coco(42)[0]
+    x1, y1, x2, y2 = result.boxes[0]
+    assert row["image_id"] == 42 and row["category_id"] in CATEGORIES.ids
+    np.testing.assert_allclose(row["bbox"], [x1, y1, x2 - x1, y2 - y1], atol=0.011)
+
+
+def test_low_scores_are_left_out(work):
+    scores = load(work, backend="mindspore")(work / "street.png").scores
+    threshold = float(scores[4])
+    assert len(load(work, backend="mindspore", score_thresh=threshold)(work / "street.png")) == 5
+    assert load(work, score_thresh=None, backend="mindspore").settings.score_thresh == 0.3
+
+
+@pytest.mark.parametrize(("image", "options", "message"), [
+    ("nowhere.jpg", {}, "image nowhere.jpg: No such file"), (3, {}, "found int"),
+    (np.zeros((4, 4), np.uint8), {}, r"found uint8 of shape \(4, 4\)"),
+    (np.zeros((4, 4, 3)), {}, r"found float64 of shape \(4, 4, 3\)"),
+    (np.zeros((0, 4, 3), np.uint8), {}, "must have pixels"),
+    (np.zeros((4, 4, 3), np.uint8), {"color_order": "rgb"}, "must be 'BGR' or 'RGB', found 'rgb'")])
+def test_what_is_no_image_is_an_error(work, image, options, message):
+    with pytest.raises(centernet.UserError, match=message):
+        load(work, backend="mindspore")(image, **options)
+
+
+@pytest.mark.parametrize(("path", "options", "message"), [
+    ("no.ckpt", {}, "there is no such file"), ("last.ckpt", {"device_target": "GPU"}, "device_target must be one of"),
+    ("last.ckpt", {"score_thresh": 2}, "score_thresh must be between 0 and 1, found 2"),
+    ("street.png", {}, "expected a MindSpore checkpoint")])
+def test_what_is_no_model_is_an_error(work, path, options, message):
+    with pytest.raises(centernet.UserError, match=message):
+        centernet.load(work / path, **{"device_target": "CPU", "backend": "mindspore", **options})
+
+
+def test_the_lines_of_the_readme_run(work, tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks, "the README shows how to use the package from Python"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "last.ckpt").write_bytes((work / "last.ckpt").read_bytes())
+    cv2.imwrite(str(tmp_path / "street.jpg"), cv2.imread(str(work / "street.png")))
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})  # noqa: S102 (our own document)
