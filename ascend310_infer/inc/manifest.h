@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <string>
 
-#include "json.h"
+#include "json_file.h"
 
 namespace centernet {
 
@@ -33,10 +33,10 @@ struct Manifest {
 Manifest ReadManifest(const std::string& model_path);
 
 // UserError unless a prepared set's index (meta/index.json) says that it was prepared for such a model.
-void RequirePreparedFor(const Manifest& manifest, const Json& index, const std::string& index_path);
+void RequirePreparedFor(const Manifest& manifest, const JsonValue& index, const std::string& index_path);
 
-// The same description of the inputs for an index of our own: JSON members without braces.
-std::string DescribePreparation(const Manifest& manifest);
+// The same description of the inputs for an index of our own: a JSON object.
+nlohmann::ordered_json DescribePreparation(const Manifest& manifest);
 
 }  // namespace centernet
 

@@ -95,6 +95,19 @@ def _categories(labels):
     return categories_from_json(labels["categories"], "labels")
 
 
+def test_the_index_has_exactly_the_numbers_of_the_manifest(program, fake_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in/1.jpg"), picture(41, 40))
+    mean, std = [0.1 + 0.2, 1 / 3, 2.3e-308], [1 / 7, 2.5e-8, 123456789.123456789]
+    prepared(program, fake_model(mean=mean, std=std), tmp_path / "in", tmp_path / "out")
+    text = (tmp_path / "out/meta/index.json").read_text()
+    assert json.loads(text) == {
+        "count": 1, "annotation_file": "", "shape": [3, 96, 128], "dtype": "float32", "byte_order": "little",
+        "layout": "CHW", "color_order": "BGR", "mean": mean, "std": std,
+        "images": [{"image_id": 1, "file_name": "1.jpg"}]}
+    assert text == json.dumps(json.loads(text)) + "\n"
+
+
 def test_names_that_are_no_image_ids_are_numbered(program, fake_model, tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("street.jpg", "12.jpg", 'a "b" ü.jpg'):
