@@ -50,6 +50,9 @@ JsonValue ReadJson(const std::string& path, size_t max_bytes);
 // A JSON text in one line, in the form of Python's json.dumps; numbers read back as exactly the same doubles.
 std::string OneLine(const nlohmann::ordered_json& value);
 
+// Whether a text may be written as a JSON string.
+bool IsUtf8(const std::string& text);
+
 }  // namespace centernet
 
 #endif  // CENTERNET_JSON_FILE_H_

@@ -57,7 +57,10 @@ int IdOf(const std::string& stem) {
 
 InputSet JpegSet(const std::string& folder, const std::vector<std::string>& names) {
   std::set<int> ids;
-  for (const auto& name : names) ids.insert(IdOf(FileStem(name)));
+  for (const auto& name : names) {
+    if (!IsUtf8(name)) throw UserError(JoinPath(folder, name) + ": the name is not UTF-8, which JSON needs: rename it");
+    ids.insert(IdOf(FileStem(name)));
+  }
   const bool named_by_id = ids.size() == names.size() && ids.count(-1) == 0;
   InputSet set;
   set.jpeg = true;

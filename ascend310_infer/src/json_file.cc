@@ -143,4 +143,13 @@ std::string OneLine(const nlohmann::ordered_json& value) {
   return line;
 }
 
+bool IsUtf8(const std::string& text) {
+  try {
+    json(text).dump();
+  } catch (const json::type_error&) {
+    return false;
+  }
+  return true;
+}
+
 }  // namespace centernet

@@ -28,7 +28,7 @@ class Program:
     def __call__(self, *words, **flags):
         flags = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
         return subprocess.run([self.path, *map(str, words), *flags], capture_output=True, encoding="utf-8",
-                              env={**os.environ, "GLOG_v": "3"})
+                              errors="backslashreplace", env={**os.environ, "GLOG_v": "3"})
 
     def fails(self, status, *words, **flags):
         """Its message; the status must be this one, and nothing else may be printed."""
