@@ -5,10 +5,12 @@ set -euo pipefail
 usage() {
     cat <<'TEXT'
 usage: MS_LITE_HOME=DIR bash ascend310_infer/build.sh [BUILD_DIR]
-  BUILD_DIR      where the program centernet_infer is built (default: ascend310_infer/build)
-  MS_LITE_HOME   MindSpore Lite: an unpacked archive of it (LITE_HOME in its documents; taken if MS_LITE_HOME is not
-                 set), or what scripts/get_mindspore_lite.sh fetched
-  CXX            the C++17 compiler (default: the one that CMake finds)
+  BUILD_DIR            where the program centernet_infer is built (default: ascend310_infer/build)
+  MS_LITE_HOME         MindSpore Lite: an unpacked archive of it (LITE_HOME in its documents; taken if MS_LITE_HOME is
+                       not set), or what scripts/get_mindspore_lite.sh fetched
+  NLOHMANN_JSON_HOME   the folder that has nlohmann/json.hpp or include/nlohmann/json.hpp (default: the package
+                       nlohmann-json of PYTHON, python or python3; if there is none, where CMake looks for headers)
+  CXX                  the C++17 compiler (default: the one that CMake finds)
 TEXT
 }
 
@@ -40,11 +42,27 @@ else
         || fail "there is no C++ compiler: apt-get install g++, or yum install gcc-c++"
 fi
 
+# The folder of the header in the Python package nlohmann-json; nothing if no Python has it. The package is not
+# imported, because its code needs a further package.
+find_json() {
+    local python
+    for python in ${PYTHON:+"$PYTHON"} python python3; do
+        "$python" -c 'import importlib.util, sys
+spec = importlib.util.find_spec("nlohmann_json")
+print(spec.submodule_search_locations[0] + "/include" if spec else sys.exit(1))' 2>/dev/null && return
+    done
+    return 0
+}
+
+json=${NLOHMANN_JSON_HOME:-$(find_json)}
+[[ -z $json || -d $json ]] || fail "NLOHMANN_JSON_HOME $json is not a folder"
 lite=$(cd "$lite" && pwd)
+[[ -z $json ]] || json=$(cd "$json" && pwd)
 mkdir -p "$build_dir"
 log=$build_dir/build.log
-# A changed MS_LITE_HOME must not meet the libraries that an earlier configuration found.
-if ! { cmake -S "$source_dir" -B "$build_dir" -U 'LITE_*' -DMS_LITE_HOME="$lite" && cmake --build "$build_dir" -- -j2
+# Changed folders must not meet what an earlier configuration found.
+if ! { cmake -S "$source_dir" -B "$build_dir" -U 'LITE_*' -U 'NLOHMANN_JSON_*' -DMS_LITE_HOME="$lite" \
+         -DNLOHMANN_JSON_HOME="$json" && cmake --build "$build_dir" -- -j2
      } >"$log" 2>&1; then
     grep -iE -A8 'error|fatal' "$log" >&2 || tail -20 "$log" >&2
     echo "error: the build failed; the whole log is $log" >&2

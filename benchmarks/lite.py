@@ -40,7 +40,8 @@ class LiteProgram:
         run_or_fail([sys.executable, "-m", "tools.export_mindir_lite20", *export_flags, "--export_deform", "gather",
                      "--device_target", "CPU", "--export_name", str(folder / "model")],
                     MINDSPORE20_PYTHON=str(lite / "mindspore20/bin/python"), PYTHONPATH=str(ROOT))
-        run_or_fail(["bash", str(ROOT / "ascend310_infer/build.sh"), str(self.program.parent)], MS_LITE_HOME=str(lite))
+        run_or_fail(["bash", str(ROOT / "ascend310_infer/build.sh"), str(self.program.parent)], MS_LITE_HOME=str(lite),
+                    PYTHON=sys.executable)
         (folder / "input").mkdir()
         for number in range(RUNS):
             x.tofile(folder / f"input/{number}.bin")

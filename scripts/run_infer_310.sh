@@ -15,6 +15,7 @@ Writes to the current folder: result_Files/ (detections), time_Result/test_perfo
 results_310/ (COCO results), and the log of each step.
 environment variables:
   MS_LITE_HOME        MindSpore Lite, see ascend310_infer/build.sh
+  NLOHMANN_JSON_HOME  the library nlohmann/json, if ascend310_infer/build.sh does not find it
   BUILD_DIR           where the program is built (default: ascend310_infer/build)
   PYTHON              Python with this project's packages (default: python)
   INFER_FLAGS         more flags of the C++ program, e.g. "--precision_mode enforce_origin"

@@ -3,6 +3,7 @@
 #define CENTERNET_FILES_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,8 @@ std::vector<std::string> ListFiles(const std::string& folder, const std::vector<
 // Bytes of a file; UserError naming it if it is not there or not a file.
 size_t FileSize(const std::string& path);
 
-// All bytes of a file; UserError naming it if it cannot be read.
-std::string ReadFile(const std::string& path);
+// All bytes of a file; UserError naming it if it cannot be read or has more than max_bytes.
+std::string ReadFile(const std::string& path, size_t max_bytes = SIZE_MAX);
 
 // Make a folder and its parents; UserError if that fails.
 void MakeFolders(const std::string& folder);

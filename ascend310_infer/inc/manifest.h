@@ -1,4 +1,5 @@
-// The JSON file beside an exported model (src/centernet/runtimes/manifest.py writes it): sizes, normalisation, categories.
+// The JSON file beside an exported model, which src/centernet/runtimes/manifest.py writes: sizes, normalisation,
+// categories.
 #ifndef CENTERNET_MANIFEST_H_
 #define CENTERNET_MANIFEST_H_
 
@@ -6,7 +7,7 @@
 #include <cstddef>
 #include <string>
 
-#include "json.h"
+#include "json_file.h"
 
 namespace centernet {
 
@@ -33,10 +34,10 @@ struct Manifest {
 Manifest ReadManifest(const std::string& model_path);
 
 // UserError unless a prepared set's index (meta/index.json) says that it was prepared for such a model.
-void RequirePreparedFor(const Manifest& manifest, const Json& index, const std::string& index_path);
+void RequirePreparedFor(const Manifest& manifest, const JsonValue& index, const std::string& index_path);
 
-// The same description of the inputs for an index of our own: JSON members without braces.
-std::string DescribePreparation(const Manifest& manifest);
+// The same description of the inputs for an index of our own: a JSON object.
+nlohmann::ordered_json DescribePreparation(const Manifest& manifest);
 
 }  // namespace centernet
 

@@ -100,12 +100,17 @@ size_t FileSize(const std::string& path) {
   return static_cast<size_t>(status.st_size);
 }
 
-std::string ReadFile(const std::string& path) {
+std::string ReadFile(const std::string& path, size_t max_bytes) {
   Descriptor file(path, O_RDONLY);
   struct stat status{};
   if (file.value() < 0 || fstat(file.value(), &status) != 0) throw UserError(path + ": " + Reason());
   if (!S_ISREG(status.st_mode)) throw UserError(path + " is not a file");
-  std::string content(static_cast<size_t>(status.st_size), '\0');
+  const size_t size = static_cast<size_t>(status.st_size);
+  if (size > max_bytes) {
+    throw UserError(path + " has " + std::to_string(size) + " bytes, at most " + std::to_string(max_bytes) +
+                    " are allowed");
+  }
+  std::string content(size, '\0');
   size_t have = 0;
   while (have < content.size()) {
     const ssize_t count = read(file.value(), &content[have], content.size() - have);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "errors.h"
@@ -13,7 +14,8 @@
 namespace centernet {
 namespace {
 
-constexpr int64_t kMaxId = int64_t{1} << 53;  // JSON numbers are exact up to here
+constexpr int64_t kMaxId = int64_t{1} << 53;        // JSON numbers are exact up to here
+constexpr size_t kMaxIndexBytes = size_t{1} << 25;  // half a million images
 
 void RequireSize(const std::string& path, size_t size, const Manifest& manifest) {
   const size_t wanted = manifest.ImageValues() * sizeof(float);
@@ -35,10 +37,10 @@ InputSet PreparedSet(const std::string& folder, const Manifest& manifest) {
     throw UserError(path + " is not there: preprocess.py writes it last, so " + folder +
                     " is an incomplete set. Run preprocess.py again");
   }
-  const Json index = Json::Parse(ReadFile(path), path);
+  const JsonValue index = ReadJson(path, kMaxIndexBytes);
   RequirePreparedFor(manifest, index, path);
   InputSet set;
-  for (const Json& image : index["images"].Array()) {
+  for (const JsonValue& image : index["images"].Array()) {
     const std::string name = std::to_string(image["image_id"].Integer(-kMaxId, kMaxId));
     AddPrepared(name, JoinPath(folder, "00_data/" + name + ".bin"), manifest, &set);
   }
@@ -55,7 +57,10 @@ int IdOf(const std::string& stem) {
 
 InputSet JpegSet(const std::string& folder, const std::vector<std::string>& names) {
   std::set<int> ids;
-  for (const auto& name : names) ids.insert(IdOf(FileStem(name)));
+  for (const auto& name : names) {
+    if (!IsUtf8(name)) throw UserError(JoinPath(folder, name) + ": the name is not UTF-8, which JSON needs: rename it");
+    ids.insert(IdOf(FileStem(name)));
+  }
   const bool named_by_id = ids.size() == names.size() && ids.count(-1) == 0;
   InputSet set;
   set.jpeg = true;
@@ -88,13 +93,13 @@ InputSet FindInputs(const std::string& folder, const Manifest& manifest) {
 }
 
 std::string DescribeSet(const InputSet& set, const Manifest& manifest) {
-  std::string images;
+  nlohmann::ordered_json index = {{"count", set.inputs.size()}, {"annotation_file", ""}};
+  index.update(DescribePreparation(manifest));
+  index["images"] = nlohmann::ordered_json::array();
   for (const auto& input : set.inputs) {
-    images += std::string(images.empty() ? "" : ", ") + "{\"image_id\": " + std::to_string(input.image_id) +
-              ", \"file_name\": " + JsonQuote(FileName(input.path)) + "}";
+    index["images"].push_back({{"image_id", input.image_id}, {"file_name", FileName(input.path)}});
   }
-  return "{\"count\": " + std::to_string(set.inputs.size()) + ", \"annotation_file\": \"\", " +
-         DescribePreparation(manifest) + ", \"images\": [" + images + "]}\n";
+  return OneLine(index) + "\n";
 }
 
 void ReadPrepared(const std::string& path, const Manifest& manifest, float* planes) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 namespace centernet {
@@ -135,11 +136,13 @@ void PrepareImage(const Image& image, const Manifest& manifest, float* planes) {
 
 std::string DescribeTransform(const Image& image, const Manifest& manifest, int image_id,
                               const std::string& file_name) {
-  return "{\"image_id\": " + std::to_string(image_id) + ", \"file_name\": " + JsonQuote(file_name) + ", \"c\": [" +
-         JsonNumber(image.width / 2.0) + ", " + JsonNumber(image.height / 2.0) +
-         "], \"s\": " + JsonNumber(std::max(image.height, image.width)) +
-         ", \"out_height\": " + std::to_string(manifest.height / manifest.down_ratio) +
-         ", \"out_width\": " + std::to_string(manifest.width / manifest.down_ratio) + ", \"scale\": 1.0}";
+  return OneLine({{"image_id", image_id},
+                  {"file_name", file_name},
+                  {"c", {image.width / 2.0, image.height / 2.0}},
+                  {"s", static_cast<double>(std::max(image.height, image.width))},
+                  {"out_height", manifest.height / manifest.down_ratio},
+                  {"out_width", manifest.width / manifest.down_ratio},
+                  {"scale", 1.0}});
 }
 
 }  // namespace centernet

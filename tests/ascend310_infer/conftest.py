@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ class Program:
     def __call__(self, *words, **flags):
         flags = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
         return subprocess.run([self.path, *map(str, words), *flags], capture_output=True, encoding="utf-8",
-                              env={**os.environ, "GLOG_v": "3"})
+                              errors="backslashreplace", env={**os.environ, "GLOG_v": "3"})
 
     def fails(self, status, *words, **flags):
         """Its message; the status must be this one, and nothing else may be printed."""
@@ -50,10 +51,16 @@ def lite_home():
 
 
 @pytest.fixture(scope="session")
+def json_home():
+    """The package nlohmann-json of requirements-test.txt: a folder with include/nlohmann/json.hpp."""
+    return Path(find_spec("nlohmann_json").submodule_search_locations[0])
+
+
+@pytest.fixture(scope="session")
 def build_dir(lite_home, tmp_path_factory):
     folder = tmp_path_factory.mktemp("C++ program") / "build"
     done = subprocess.run(["bash", ROOT / "ascend310_infer/build.sh", folder], capture_output=True, text=True,
-                          env={**os.environ, "MS_LITE_HOME": str(lite_home)})
+                          env={**os.environ, "MS_LITE_HOME": str(lite_home), "PYTHON": sys.executable})
     assert done.returncode == 0, done.stderr
     return folder
 

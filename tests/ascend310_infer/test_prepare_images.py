@@ -1,5 +1,6 @@
 """The C++ preparation of JPEG files against the Python one: every bit."""
 import json
+import os
 
 import cv2
 import numpy as np
@@ -97,6 +98,19 @@ def _categories(labels):
     return categories_from_json(labels["categories"], "labels")
 
 
+def test_the_index_has_exactly_the_numbers_of_the_manifest(program, fake_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in/1.jpg"), picture(41, 40))
+    mean, std = [0.1 + 0.2, 1 / 3, 2.3e-308], [1 / 7, 2.5e-8, 123456789.123456789]
+    prepared(program, fake_model(mean=mean, std=std), tmp_path / "in", tmp_path / "out")
+    text = (tmp_path / "out/meta/index.json").read_text()
+    assert json.loads(text) == {
+        "count": 1, "annotation_file": "", "shape": [3, 96, 128], "dtype": "float32", "byte_order": "little",
+        "layout": "CHW", "color_order": "BGR", "mean": mean, "std": std,
+        "images": [{"image_id": 1, "file_name": "1.jpg"}]}
+    assert text == json.dumps(json.loads(text)) + "\n"
+
+
 def test_names_that_are_no_image_ids_are_numbered(program, fake_model, tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("street.jpg", "12.jpg", 'a "b" ü.jpg'):
@@ -105,6 +119,15 @@ def test_names_that_are_no_image_ids_are_numbered(program, fake_model, tmp_path)
     index = json.loads((tmp_path / "out/meta/index.json").read_text())
     assert {row["file_name"]: row["image_id"] for row in index["images"]} == {
         "12.jpg": 1, 'a "b" ü.jpg': 2, "street.jpg": 3}
+
+
+def test_a_name_that_json_cannot_hold_is_refused_before_the_work(program, fake_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in/1.jpg"), picture(40, 40))
+    os.rename(tmp_path / "in/1.jpg", os.fsencode(tmp_path / "in") + b"/caf\xe9.jpg")
+    message = program.fails(2, "--prepare_only", model_path=fake_model(), input_path=tmp_path / "in",
+                            output_path=tmp_path / "out")
+    assert "/in/caf\\xe9.jpg: the name is not UTF-8" in message and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("content, message", [

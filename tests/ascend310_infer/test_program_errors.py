@@ -1,11 +1,18 @@
 """What the C++ program says to wrong flags and files, before any model runs."""
 import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 BYTES = 3 * 96 * 128 * 4
+# In a process of its own: what a child may be charged with is also the memory of the process that started it.
+PEAK_OF = """import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)"""
 
 
 @pytest.fixture
@@ -84,6 +91,70 @@ def test_what_is_no_manifest_is_refused(program, fake_model, inputs, text):
     model = fake_model()
     model.with_suffix(".json").write_text(text)
     assert "fake.json" in program.fails(2, model_path=model, input_path=inputs)
+
+
+@pytest.mark.parametrize("value, message", [
+    (b"[" * 1_000_000, "nested too deeply"), (b'{"a":' * 200_000, "nested too deeply"),
+    (b"[" * 65 + b"]" * 65, "nested too deeply"),
+    (b"NaN", "not valid JSON: parse error at line 1, column"), (b"-Infinity", "invalid number"), (b"1e999", "1e999"),
+    (b"-1e999", "-1e999"), (b"0x1", "not valid JSON"), (b"1 /* one */", "not valid JSON"),
+    (b'"\xff"', "UTF-8"), (b'"\xc0\x80"', "UTF-8"), (b'"\xed\xa0\x80"', "UTF-8"), (b'"\\udc00"', "surrogate"),
+    (b'"\\ud800\\ud800"', "surrogate"), (b'"' + b"x" * 1_000_000, "missing closing quote"), (b'"\0"', "a byte 0"),
+])
+def test_one_bad_value_is_enough(program, fake_model, tmp_path, value, message):
+    model = fake_model()
+    path = model.with_suffix(".json")
+    path.write_bytes(path.read_bytes().rstrip()[:-1].replace(b"\n", b"") + b', "more": ' + value + b"}")
+    found = program.fails(2, model_path=model, input_path=tmp_path / "none")
+    assert f"error: {path} is " in found and message in found and "Export again" in found and len(found) < 500
+
+
+def test_what_is_around_the_document_counts(program, fake_model, tmp_path):
+    model = fake_model()
+    path = model.with_suffix(".json")
+    good = path.read_bytes().strip()
+    for content, message in ((b"\xef\xbb\xbf" + good, "byte order mark"), (good + b"\0 and more", "a byte 0"),
+                             (good + b"{}", "expected end of input"), (good + b",", "expected end of input"),
+                             (b'{"format_version": 2, ' + good[1:], "no such folder"),  # of equal keys the last counts
+                             (good[:-1] + b', "format_version": 2}', "format_version is 2")):
+        path.write_bytes(content)
+        assert message in program.fails(2, model_path=model, input_path=tmp_path / "none")
+
+
+def test_files_that_are_too_large_are_not_read(program, fake_model, tmp_path):
+    model = fake_model()
+    (tmp_path / "set/00_data").mkdir(parents=True)
+    (tmp_path / "set/meta").mkdir()
+    with (tmp_path / "set/meta/index.json").open("wb") as file:
+        file.truncate((1 << 25) + 1)
+    message = program.fails(2, model_path=model, input_path=tmp_path / "set")
+    assert "index.json has 33554433 bytes, at most 33554432 are allowed" in message
+    with model.with_suffix(".json").open("ab") as file:
+        file.truncate((1 << 22) + 1)
+    message = program.fails(2, model_path=model, input_path=tmp_path / "set")
+    assert "fake.json has 4194305 bytes, at most 4194304 are allowed" in message
+
+
+def test_hostile_documents_take_little_memory(program, fake_model, tmp_path):
+    """Documents of 220 kB: what their reading adds to the memory of the program must be in proportion."""
+    model = fake_model()
+    good = model.with_suffix(".json").read_text()
+    documents = {
+        "lists in lists": "[" * 220_000, "objects in objects": '{"a":' * 44_000, "values": f"[{'1,' * 110_000}1]",
+        "lists": f"[{'[],' * 73_000}1]", "objects": f"[{'{},' * 73_000}1]", "members": "[" + '{"a":1},' * 27_000 + "1]",
+        "values below a long key": '{"' + "k" * 110_000 + '": [' + "1," * 55_000 + "1]}",
+        "many keys": "{" + ",".join(f'"{i}":1' for i in range(25_000)) + "}"}
+
+    def peak(text):
+        model.with_suffix(".json").write_text(text)
+        done = subprocess.run([sys.executable, "-c", PEAK_OF, program.path, "--model_path", model, "--input_path",
+                               tmp_path / "none"], capture_output=True, text=True)
+        assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
+        return int(done.stdout) / 1024
+
+    plain = peak(good)
+    added = {name: peak(text) - plain for name, text in documents.items()}
+    assert max(added.values()) < 50, added
 
 
 def test_every_form_of_json_is_read(program, fake_model, tmp_path):

@@ -12,7 +12,7 @@ HEADING = "=============coco2017 310 infer result========="
 
 
 def bash(script, *words, cwd=None, **environment):
-    foreign = ("MS_LITE_HOME", "LITE_HOME", "DEVICE_TARGET")
+    foreign = ("MS_LITE_HOME", "LITE_HOME", "NLOHMANN_JSON_HOME", "DEVICE_TARGET")
     kept = {key: value for key, value in os.environ.items() if key not in foreign}
     given = {key: str(value) for key, value in environment.items()}
     return subprocess.run(["bash", ROOT / script, *map(str, words)], cwd=cwd, capture_output=True, text=True,
@@ -79,6 +79,8 @@ def test_build_says_what_is_missing(tmp_path):
     assert done.returncode == 2 and "none is not a folder" in done.stderr
     done = bash("ascend310_infer/build.sh", tmp_path / "b", MS_LITE_HOME=tmp_path, CXX="no-such-compiler")
     assert done.returncode == 2 and "there is no such compiler" in done.stderr
+    done = bash("ascend310_infer/build.sh", tmp_path / "b", MS_LITE_HOME=tmp_path, NLOHMANN_JSON_HOME=tmp_path / "no")
+    assert done.returncode == 2 and "NLOHMANN_JSON_HOME" in done.stderr and "no is not a folder" in done.stderr
     (tmp_path / "bin").mkdir()
     for tool in ("bash", "dirname"):
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
@@ -92,14 +94,30 @@ def test_build_names_what_a_folder_without_the_runtime_lacks(lite_home, tmp_path
     assert done.returncode == 1 and "include/api/model.h" in done.stderr and "libmindspore-lite.so" in done.stderr
 
 
-def test_all_layouts_of_the_runtime_are_found(lite_home, tmp_path):
+def test_build_says_how_to_get_the_json_library(lite_home, tmp_path):
+    done = bash("ascend310_infer/build.sh", tmp_path / "b", MS_LITE_HOME=lite_home, NLOHMANN_JSON_HOME=tmp_path)
+    message = " ".join(done.stderr.split())
+    assert done.returncode == 1 and f"no nlohmann/json.hpp in NLOHMANN_JSON_HOME '{tmp_path}'" in message
+    assert "apt-get install nlohmann-json3-dev" in message and "pip install nlohmann-json" in message
+
+
+def test_both_layouts_of_the_json_library_are_found(lite_home, json_home, tmp_path):
+    for home in (json_home, json_home / "include"):
+        done = subprocess.run(["cmake", "-S", ROOT / "ascend310_infer", "-B", tmp_path / home.name,
+                               f"-DMS_LITE_HOME={lite_home}", f"-DNLOHMANN_JSON_HOME={home}"],
+                              capture_output=True, text=True)
+        assert done.returncode == 0 and f"nlohmann/json: {json_home}/include\n" in done.stdout, done.stderr
+
+
+def test_all_layouts_of_the_runtime_are_found(lite_home, json_home, tmp_path):
     """The archive for servers has runtime/include and runtime/lib, a wheel's inner folder include and lib."""
     inner = lite_home / "mindspore_lite"
     (tmp_path / "server").mkdir()
     (tmp_path / "server/runtime").symlink_to(inner)
     for home, library in ((inner, inner / "lib"), (tmp_path / "server", tmp_path / "server/runtime/lib")):
         done = subprocess.run(["cmake", "-S", ROOT / "ascend310_infer", "-B", tmp_path / home.name,
-                               f"-DMS_LITE_HOME={home}"], capture_output=True, text=True)
+                               f"-DMS_LITE_HOME={home}", f"-DNLOHMANN_JSON_HOME={json_home}"],
+                              capture_output=True, text=True)
         assert done.returncode == 0 and f"MindSpore Lite: {library}/" in done.stdout, done.stderr
 
 

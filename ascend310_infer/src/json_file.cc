@@ -1,0 +1,155 @@
+#include "json_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "errors.h"
+#include "files.h"
+
+#if NLOHMANN_JSON_VERSION_MAJOR * 1000 + NLOHMANN_JSON_VERSION_MINOR < 3010
+#error "nlohmann/json is too old: 3.10 or newer is needed"
+#endif
+
+namespace centernet {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMaxDepth = 64;  // nesting that none of our files has, and that the search for a place can follow
+
+// The way from one value to another inside it, as ".input.shape[0]". It is searched when an error is reported: a place
+// kept with each value costs far more memory than the values.
+std::optional<std::string> WayTo(const json& from, const json* value) {
+  if (&from == value) return "";
+  if (!from.is_structured()) return std::nullopt;
+  for (const auto& item : from.items()) {
+    const std::optional<std::string> rest = WayTo(item.value(), value);
+    if (rest) return (from.is_array() ? "[" + item.key() + "]" : "." + item.key()) + *rest;
+  }
+  return std::nullopt;
+}
+
+// The library's message without the class in front, and without what it read last, which may be the whole file.
+std::string Reason(const json::exception& error) {
+  constexpr size_t kMaxLength = 200;
+  const std::string message = error.what();
+  const size_t start = message.find(' ') + 1;
+  return message.substr(start, std::min(message.find("; last read") - start, kMaxLength));
+}
+
+// How many lists and objects are open at once. The library takes any number of them, and its callback, which could stop
+// that, looks at all elements of a list after each of them.
+size_t Depth(const std::string& text) {
+  size_t depth = 0, deepest = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '"') {
+      in_string = !in_string;
+    } else if (!in_string && (text[i] == '[' || text[i] == '{')) {
+      deepest = std::max(deepest, ++depth);
+    } else if (!in_string && depth > 0 && (text[i] == ']' || text[i] == '}')) {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+json Parse(const std::string& text, const std::string& path) {
+  const std::string invalid = path + " is not valid JSON: ";
+  // The library takes a NUL byte for the end of the text, and skips a byte order mark; Python refuses both.
+  if (text.find('\0') != std::string::npos) throw UserError(invalid + "it holds a byte 0");
+  if (text.rfind("\xef\xbb\xbf", 0) == 0) throw UserError(invalid + "it begins with a byte order mark");
+  if (Depth(text) > kMaxDepth) {
+    throw UserError(path + " is nested too deeply: more than " + std::to_string(kMaxDepth) + " lists and objects");
+  }
+  try {
+    return json::parse(text);
+  } catch (const json::exception& error) {
+    throw UserError(invalid + Reason(error));
+  }
+}
+
+}  // namespace
+
+struct JsonValue::Document {
+  std::string path;
+  json root;
+};
+
+JsonValue ReadJson(const std::string& path, size_t max_bytes) {
+  const auto document =
+      std::make_shared<const JsonValue::Document>(JsonValue::Document{path, Parse(ReadFile(path, max_bytes), path)});
+  return JsonValue(document, &document->root);
+}
+
+void JsonValue::Fail(const std::string& what) const {
+  const std::string way = WayTo(document_->root, value_).value_or("");
+  const std::string place = way.empty() ? "the document" : way[0] == '.' ? way.substr(1) : way;
+  throw UserError(document_->path + ": " + place + " " + what);
+}
+
+const json& JsonValue::Require(bool fits, const char* kind) const {
+  if (!fits) Fail(std::string("must be ") + kind + ", found " + value_->type_name());
+  return *value_;
+}
+
+bool JsonValue::Boolean() const { return Require(value_->is_boolean(), "true or false").get<bool>(); }
+
+double JsonValue::Number() const { return Require(value_->is_number(), "a number").get<double>(); }
+
+std::string JsonValue::String() const { return Require(value_->is_string(), "a string").get<std::string>(); }
+
+int64_t JsonValue::Integer(int64_t lowest, int64_t highest) const {
+  const double number = Require(value_->is_number(), "a whole number").get<double>();
+  if (number != std::floor(number) || number < static_cast<double>(lowest) || number > static_cast<double>(highest)) {
+    Fail("must be a whole number from " + std::to_string(lowest) + " to " + std::to_string(highest) + ", found " +
+         value_->dump());
+  }
+  return static_cast<int64_t>(number);
+}
+
+std::vector<JsonValue> JsonValue::Array() const {
+  std::vector<JsonValue> values;
+  for (const json& value : Require(value_->is_array(), "a list")) values.push_back(JsonValue(document_, &value));
+  return values;
+}
+
+std::vector<JsonValue> JsonValue::Array(size_t count) const {
+  std::vector<JsonValue> values = Array();
+  if (values.size() != count) {
+    Fail("must have " + std::to_string(count) + " values, found " + std::to_string(values.size()));
+  }
+  return values;
+}
+
+bool JsonValue::Has(const char* key) const { return Require(value_->is_object(), "an object").contains(key); }
+
+JsonValue JsonValue::operator[](const char* key) const {
+  if (!Has(key)) Fail(std::string("is incomplete: the key '") + key + "' is missing");
+  return JsonValue(document_, &value_->at(key));
+}
+
+std::string OneLine(const nlohmann::ordered_json& value) {
+  std::string line;
+  // A newline in the library's text is never part of a string: there it is written as \n.
+  for (const char letter : value.dump(0)) {
+    if (letter != '\n') line.push_back(letter);
+    if (letter == '\n' && line.back() == ',') line.push_back(' ');
+  }
+  return line;
+}
+
+bool IsUtf8(const std::string& text) {
+  try {
+    json(text).dump();
+  } catch (const json::type_error&) {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace centernet
