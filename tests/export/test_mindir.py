@@ -65,7 +65,7 @@ def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, f
     assert np.ptp(expected[..., 4]) > 0.05, "scores must differ for the comparison to mean something"
     assert largest_difference_of_detections(exported(images), expected) <= 1e-3
     assert exported.fixed_shape == (config.export_batch_size, 64, 64)
-    assert exported.categories == CATEGORIES and exported.K == 20 and exported.down_ratio == 4
+    assert exported.spec.categories == CATEGORIES and exported.K == 20 and exported.spec.down_ratio == 4
     page = (Path(__file__).parents[2] / "docs/ascend.md").read_text()
     assert set(operators(path)) <= set(re.findall(r"^\| (\w+) \|", page, re.MULTILINE)), "its table lacks some"
 

@@ -119,7 +119,7 @@ def test_detections_are_the_checkpoint_s(tmp_path, images, flags, net):
     expected = reference(images)
     assert np.ptp(expected[..., 4]) > 0.05
     assert largest_difference_of_detections(exported(images), expected) <= 1e-3
-    assert exported.fixed_shape == (config.export_batch_size, 64, 64) and exported.categories == CATEGORIES
+    assert exported.fixed_shape == (config.export_batch_size, 64, 64) and exported.spec.categories == CATEGORIES
     if manifest.decode:
         assert sizes(kinds(path)[0].graph.output) == {"detections": [config.export_batch_size, 20, 6]}
 

@@ -100,7 +100,7 @@ def test_a_value_of_a_wrong_form_is_refused(model, edit):
 @pytest.mark.parametrize("text", ["", "{", "[]", "\udcff"])
 def test_a_file_that_is_not_a_manifest_is_refused(model, text):
     manifest_path(model).write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError, match="not valid JSON|not a manifest"):
+    with pytest.raises(UserError, match="not valid JSON|must hold a JSON object, found list"):
         read_manifest(model)
 
 

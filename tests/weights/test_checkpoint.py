@@ -194,7 +194,7 @@ while True:
 
 
 def test_kill_while_writing_leaves_a_whole_file(tmp_path):
-    path, unfinished = tmp_path / "centernet-1_1.ckpt", tmp_path / ".unfinished.tmp"
+    path, unfinished = tmp_path / "centernet-1_1.ckpt", tmp_path / ".unfinished.centernet-1_1.tmp"
     root = Path(__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=root,
                                env=os.environ)
