@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # usage: . scripts/set_up_environment.sh      then "$PYTHON" train.py ...
 # Makes the virtual environment that run_demo_cpu.sh and run_tests.sh use and names its Python in PYTHON; source it.
-# Idempotent: packages are installed only when requirements.lock changed since the last time.
+# Idempotent: packages are installed only when requirements.lock changed since the last time. The package centernet
+# itself is installed from this checkout (pip install -e), with its command `centernet`.
 #   CENTERNET_VENV  where the environment is (default: .venv in the repository)
 #   PYTHON          the Python 3.10, 3.11 or 3.12 to make it with (default: the first one found)
 
@@ -37,6 +38,17 @@ make_environment() {
     cp "$repository/requirements.lock" "$stamp"
 }
 
+install_package() {
+    local stamp=$venv/installed.package
+    if [ "$(cat "$stamp" 2>/dev/null)" == "$repository" ] && [ "$stamp" -nt "$repository/pyproject.toml" ]; then
+        return
+    fi
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+        --editable "$repository" \
+        || { echo "error: installing $repository failed; the message above says why" >&2; return 1; }
+    echo "$repository" >"$stamp"
+}
+
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then  # when it is sourced, the words are the other script's
     # shellcheck source=scripts/common.sh
     . "$(dirname "$0")/common.sh"
@@ -44,5 +56,6 @@ if [[ ${BASH_SOURCE[0]} == "$0" ]]; then  # when it is sourced, the words are th
 fi
 
 make_environment || exit 1
+install_package || exit 1
 PYTHON=$venv/bin/python
 export PYTHON
