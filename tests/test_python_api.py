@@ -40,7 +40,7 @@ def _has_onnx():
 
 
 def load(work, name="last.ckpt", **options):
-    return centernet.load(work / name, device_target="CPU", **{"backend": "auto", "score_thresh": 0.0, **options})
+    return centernet.load(work / name, device_target="CPU", **{"backend": "auto", "score_thresh": 0.001, **options})
 
 
 def test_a_checkpoint_needs_no_configuration(work, tmp_path):
@@ -50,9 +50,9 @@ def test_a_checkpoint_needs_no_configuration(work, tmp_path):
     result = detector(work / "street.png")
     assert infer.main(["--config_path", str(work / "tiny.yaml"), "--image", str(work / "street.png"), "--model_path",
                        str(work / "last.ckpt"), "--save_result_dir", str(tmp_path), "--eval_config.score_thresh",
-                       "0"]) == 0
+                       "0.001"]) == 0
     rows = read_json(tmp_path / "detections.json")["images"][0]["detections"]
-    assert len(rows) == len(result) == 20
+    assert len(rows) == len(result) > 8
     np.testing.assert_allclose(result.boxes, [row["box"] for row in rows], atol=0.051)
     assert result.names == [row["category"] for row in rows]
     assert [row["category_id"] for row in result.to_coco(7)] == [row["category_id"] for row in rows]
@@ -84,7 +84,8 @@ def test_every_form_of_an_image_gives_the_same(work):
 
 def test_a_result_is_drawn_and_written_as_coco(work):
     result = load(work, backend="mindspore")(work / "street.png")
-    assert result.boxes.shape == (20, 4) and result.scores.shape == result.labels.shape == (20,)
+    count = len(result)
+    assert result.boxes.shape == (count, 4) and result.scores.shape == result.labels.shape == (count,) and count > 8
     assert (np.diff(result.scores) <= 0).all()
     picture = result.draw()
     assert picture.shape == result.image.shape and (picture != result.image).any()
@@ -115,7 +116,8 @@ def test_what_is_no_image_is_an_error(work, image, options, message):
 @pytest.mark.parametrize(("path", "options", "message"), [
     ("no.ckpt", {}, "there is no such file"), ("last.ckpt", {"device_target": "GPU"}, "device_target must be one of"),
     ("last.ckpt", {"score_thresh": 2}, "score_thresh must be between 0 and 1, found 2"),
-    ("street.png", {}, "expected a MindSpore checkpoint")])
+    ("street.png", {}, "--backend mindspore runs .ckpt files"),
+    ("street.png", {"backend": "auto"}, "expected a MindSpore checkpoint")])
 def test_what_is_no_model_is_an_error(work, path, options, message):
     with pytest.raises(centernet.UserError, match=message):
         centernet.load(work / path, **{"device_target": "CPU", "backend": "mindspore", **options})
