@@ -35,7 +35,9 @@ def render(text: str) -> str:
 
 def _comments(lines: Iterable[str]) -> dict[str, tuple[list[str], str]]:
     """Comments of a document by dotted name: the lines above the key (blank ones too), and the end of its line."""
-    found, above, sections = {}, [], []
+    found: dict[str, tuple[list[str], str]] = {}
+    above: list[str] = []
+    sections: list[str] = []
     for line in lines:
         key = re.match(r"( *)(\w+):(.*)", line)
         if key:

@@ -1,7 +1,7 @@
 """Rules between settings; what a setting's value must obey by itself is in its declaration (schema.py)."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from centernet.config.declared import SETTINGS, read
 from centernet.config.schema import Config, DatasetConfig, EvalConfig, NetConfig, TrainConfig
@@ -73,11 +73,13 @@ def _resnet(net: NetConfig) -> list[str]:
 
 def _layout(net: NetConfig) -> list[str]:
     stacks, necks, filters, why = LAYOUTS[net.backbone]
-    rules = (("num_stacks", net.num_stacks == stacks, stacks, why),
-             ("neck", net.neck in necks, " or ".join(necks), why),
-             ("neck_filters", net.neck_filters == filters, list(filters), why),
-             ("block_class", not net.block_class, [], "it sizes ResNets"),
-             ("stem_pool", net.stem_pool == "pad", "pad", "the other is for ResNets of the model zoo"))
+    rules: list[tuple[str, bool, Any, str]] = [
+        ("num_stacks", net.num_stacks == stacks, stacks, why),
+        ("neck", net.neck in necks, " or ".join(necks), why),
+        ("neck_filters", net.neck_filters == filters, list(filters), why),
+        ("block_class", not net.block_class, [], "it sizes ResNets"),
+        ("stem_pool", net.stem_pool == "pad", "pad", "the other is for ResNets of the model zoo"),
+    ]
     return [f"net_config.{name} must be {wanted} for {net.backbone}, found {plain(getattr(net, name))}: {reason}"
             for name, holds, wanted, reason in rules if not holds]
 

@@ -32,7 +32,7 @@ def _walk(kind: type, prefix: str = "", uses: Mapping[str, Use] | None = None) -
         if said is None:
             continue  # Config.preset, which is worked out
         if dataclasses.is_dataclass(hint):
-            yield from _walk(hint, f"{name}.", uses or said.uses)
+            yield from _walk(typing.cast(type, hint), f"{name}.", uses or said.uses)
         else:
             yield Declared(said.help, uses or said.uses, said.choices, said.limits, name, hint, field.default)
 

@@ -35,8 +35,8 @@ def without_aliases(entry: str, words: Sequence[str]) -> list[str]:
             raise UserError(f"--{alias} and --{name} are the same flag of {entry}.py: give only one of them")
     for word in words:
         flag, equals, value = word.partition("=")
-        name = known.get(flag[2:]) if flag.startswith("--") else None
-        found.append(f"--{name}{equals}{value}" if name else word)
+        stands_for = known.get(flag[2:]) if flag.startswith("--") else None
+        found.append(f"--{stands_for}{equals}{value}" if stands_for else word)
     return found
 
 

@@ -28,6 +28,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 HOME = PACKAGE if (PACKAGE / "default_config.yaml").is_file() else PACKAGE.parents[1]
 DEFAULT_CONFIG = HOME / "default_config.yaml"
 PRESETS = HOME / "configs"
+# The same in C where PyYAML has it: eight times as fast, a tenth of a second for each command.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_config(entry: str, argv: list[str], description: str) -> Config:
@@ -104,7 +106,8 @@ def _add(values: dict[str, Any], given: Mapping[str, Any]) -> None:
 def _read_values(path: Path) -> dict[str, Any]:
     """The first document of a YAML file, by dotted name."""
     try:
-        documents = [document or {} for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
+        text = path.read_text(encoding="utf-8")
+        documents = [document or {} for document in yaml.load_all(text, LOADER)]
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
