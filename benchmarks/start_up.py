@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.measure import Options, Row, median, paired
-from centernet.config.load import DEFAULT_CONFIG, ENTRY_FLAGS, PRESETS
+from centernet.config.load import DEFAULT_CONFIG, PRESETS
+from centernet.config.setting import ENTRIES
 
 ROOT = DEFAULT_CONFIG.parent
 LIMIT = 1.0  # seconds
@@ -34,7 +35,7 @@ def measure(options: Options) -> list[Row]:
 
 
 def _help_rows(repeats: int) -> list[Row]:
-    commands = {f"{name}.py --help": [str(entry_file(name)), "--help"] for name in ENTRY_FLAGS}
+    commands = {f"{name}.py --help": [str(entry_file(name)), "--help"] for name in ENTRIES}
     commands["eval.py with a wrong flag"] = [str(entry_file("eval")), "--no_such_flag", "1"]
     seconds = paired({name: lambda words=words: subprocess.run([sys.executable, *words], capture_output=True)
                       for name, words in commands.items()}, repeats)

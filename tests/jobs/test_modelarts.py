@@ -46,6 +46,12 @@ def test_paths_of_each_entry(entry, flags, paths):
     assert not config.enable_modelarts
 
 
+def test_short_names_and_presets():
+    job = planned("train", "--data=shards", "--out=run", "--config_path=official_res18")
+    assert job.config.mindrecord_dir == "/cache/data/shards" and job.config.preset == "official_res18"
+    assert job.config.save_checkpoint_path == "/cache/train/run"
+
+
 def test_mounted_inputs_and_outputs_are_used_where_they_are(tmp_path):
     for name in ("in", "models"):
         (tmp_path / name).mkdir()

@@ -1,219 +1,174 @@
-"""The settings as types; keys, values, help and choices are in default_config.yaml."""
+"""All settings: one declaration each, here or in sections.py.
+
+To add one, write its field and run `python -m tools.default_config`, which writes it into default_config.yaml.
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from centernet.config.sections import DatasetConfig, EvalConfig, NetConfig, TrainConfig
+from centernet.config.setting import (
+    ENTRIES,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Limits,
+    Use,
+    each,
+    loads,
+    reads,
+    section,
+    setting,
+    writes,
+)
 
-@dataclass(frozen=True)
-class DatasetConfig:
-    """Images, augmentation and normalisation; sizes are (height, width) in pixels."""
-
-    num_classes: int
-    max_objs: int
-    input_res_train: tuple[int, int]
-    output_res: tuple[int, int]
-    input_res_test: tuple[int, int]
-    rand_crop: bool
-    shift: float
-    scale: float
-    aug_rot: float
-    rotate: float
-    flip_prop: float
-    color_aug: bool
-    heatmap_on_device: bool
-    to_rgb: bool
-    coco_classes: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    eig_val: tuple[float, float, float]
-    eig_vec: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True)
-class NetConfig:
-    """The network and the weights of its losses."""
-
-    backbone: str
-    block_class: tuple[int, ...]
-    num_stacks: int
-    down_ratio: int
-    neck: str
-    neck_filters: tuple[int, ...]
-    head_conv: int
-    stem_pool: str
-    dense_hp: bool
-    dense_wh: bool
-    norm_wh: bool
-    cat_spec_wh: bool
-    reg_offset: bool
-    hm_weight: float
-    off_weight: float
-    wh_weight: float
-    mse_loss: bool
-    reg_loss: str
-
-    @property
-    def size_unit(self) -> int:
-        """Pixels that heights and widths of inputs must be multiples of; ResNets round up by themselves."""
-        return {"dla34": 32, "dlav0_34": 32, "hourglass104": 128}.get(self.backbone, self.down_ratio)
-
-
-@dataclass(frozen=True)
-class AdamConfig:
-    """nn.Adam beside its learning rate; the decay is L2."""
-
-    weight_decay: float
-    decay_filter: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class SGDConfig:
-    """nn.SGD beside its learning rate; the decay is L2."""
-
-    momentum: float
-    weight_decay: float
-    nesterov: bool
-    decay_filter: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PolyDecayConfig:
-    """Polynomial decay after a linear warm-up."""
-
-    learning_rate: float
-    end_learning_rate: float
-    power: float
-    eps: float
-    warmup_steps: int
-
-
-@dataclass(frozen=True)
-class MultiDecayConfig:
-    """Division by a factor after given epochs, after a linear warm-up."""
-
-    learning_rate: float
-    eps: float
-    warmup_steps: int
-    multi_epochs: tuple[int, ...]
-    factor: float
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Batch, loss scale, optimizer and schedule."""
-
-    batch_size: int
-    loss_scale_value: float
-    loss_scale_mode: str
-    loss_scale_window: int
-    max_skipped_steps: int
-    grad_clip: float
-    optimizer: str
-    lr_schedule: str
-    lr_scale: str
-    reference_batch: int
-    warmup_scale: bool
-    Adam: AdamConfig
-    SGD: SGDConfig
-    PolyDecay: PolyDecayConfig
-    MultiDecay: MultiDecayConfig
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """Test-time resolution, scales, flip, and what follows the decode."""
-
-    SOFT_NMS: bool
-    keep_res: bool
-    pad: int
-    multi_scales: tuple[float, ...]
-    flip_test: bool
-    K: int
-    score_thresh: float
-    batch_size: int
+__all__ = ["Config", "DatasetConfig", "EvalConfig", "NetConfig", "TrainConfig"]
 
 
 @dataclass(frozen=True)
 class Config:
-    """All settings; the keys and their meaning are those of default_config.yaml."""
+    """The settings of all entries; default_config.yaml explains them where one line is not enough."""
 
-    enable_modelarts: bool
-    data_url: str
-    train_url: str
-    checkpoint_url: str
-    data_path: str
-    output_path: str
-    load_path: str
-    download_timeout: int
-    device_target: str
-    device_id: int
-    seed: int
-    log_file: str
-    coco_data_dir: str
-    mindrecord_dir: str
-    mindrecord_prefix: str
-    annotation_file: str
-    image_dir: str
-    shard_num: int
-    keep_empty: bool
-    strict: bool
-    distribute: bool
-    device_num: int
-    need_profiler: bool
-    profiler_path: str
-    epoch_size: int
-    train_steps: int
-    do_shuffle: bool
-    enable_lossscale: bool
-    enable_data_sink: bool
-    data_sink_steps: int
-    enable_save_ckpt: bool
-    save_checkpoint_path: str
-    load_checkpoint_path: str
-    resume: bool
-    fine_tune: bool
-    backbone_checkpoint: str
-    save_checkpoint_steps: int
-    save_checkpoint_num: int
-    save_result_dir: str
-    num_workers: int
-    eval_interval: int
-    data_dir: str
-    run_mode: str
-    visual_image: bool
-    enable_eval: bool
-    export_load_ckpt: str
-    export_format: str
-    export_name: str
-    export_decode: bool
-    export_deform: str
-    export_batch_size: int
-    input_res: tuple[int, ...]
-    precision: str
-    calibration_data: str
-    calibration_images: int
-    calibration_method: str
-    calibration_percentile: float
-    quantize_first_layer: bool
-    quantize_heads: bool
-    quantize_reduce_range: bool
-    max_ap_drop: float
-    source: str
-    input: str
-    output: str
-    reverse: bool
-    category_file: str
-    model_path: str
-    backend: str
-    image: str
-    val_data_dir: str
-    predict_dir: str
-    result_path: str
-    meta_path: str
-    label_path: str
-    save_path: str
-    dataset_config: DatasetConfig
-    net_config: NetConfig
-    train_config: TrainConfig
-    eval_config: EvalConfig
-    preset: str  # name of the overlay file without suffix; "" for the defaults
+    enable_modelarts: bool = setting(False, "run inside a ModelArts job: copy the data in and the results out", ENTRIES)
+    data_url: str = setting("", "ModelArts: the data set's location in the object store", ENTRIES)
+    train_url: str = setting("", "ModelArts: where results go in the object store", ENTRIES)
+    checkpoint_url: str = setting("", "ModelArts: the checkpoint's location in the object store", ENTRIES)
+    data_path: str = setting("/cache/data", "ModelArts: local folder that data_url is copied to", ENTRIES)
+    output_path: str = setting("/cache/train", "ModelArts: local folder that is copied to train_url", ENTRIES)
+    load_path: str = setting("/cache/checkpoint_path", "ModelArts: local folder that checkpoint_url is copied to",
+                             ENTRIES)
+    download_timeout: int = setting(3600, "ModelArts: seconds to wait for another process of this server that copies "
+                                    "the inputs", ENTRIES, limits=POSITIVE)
+
+    # Every entry.
+    device_target: str = setting("Ascend", "device that the code runs on", ENTRIES, choices=("Ascend", "CPU"))
+    device_id: int = setting(0, "device id", ENTRIES, limits=NOT_NEGATIVE)
+    seed: int = setting(317, "seed of initial weights, shuffling and augmentation", ENTRIES, limits=NOT_NEGATIVE)
+    log_file: str = setting("", "also write the log's lines to this file", ENTRIES)
+
+    # Conversion of a data set, and what others share with it.
+    coco_data_dir: str = setting("", "COCO data set: annotations/instances_train2017.json and train2017/",
+                                 {"dataset": reads("", alias="data")})
+    mindrecord_dir: str = setting("", "folder of the MindRecord shards",
+                                  {"dataset": writes("", alias="out"), "train": reads("", alias="data")})
+    mindrecord_prefix: str = setting("coco_det.train.mind", "prefix of the shards' file names", ["dataset", "train"])
+    annotation_file: str = setting(
+        "", "COCO-format annotation file of a data set in your own layout (with --image_dir)",
+        {**each(reads(), "dataset", "train", "eval", "preprocess"), "export": Use()})
+    image_dir: str = setting("", "folder that the annotation file's image names are below (with --annotation_file)",
+                             {**each(reads(), "dataset", "train", "eval", "preprocess"), "export": Use()})
+    shard_num: int = setting(8, "number of MindRecord shards", ["dataset"], limits=POSITIVE)
+    keep_empty: bool = setting(False, "keep images without boxes as background examples", ["dataset"])
+    strict: bool = setting(False, "treat every defect of the data set as an error", ["dataset"])
+
+    # Training, and what others share with it.
+    distribute: bool = setting(True, "train or evaluate on all devices of the group that a launcher made",
+                               ["train", "eval"])
+    device_num: int = setting(1, "number of devices", ["train", "eval"], limits=POSITIVE)
+    need_profiler: bool = setting(False, "write a profile of a few training steps", ["train"])
+    profiler_path: str = setting("", "folder of the profile", {"train": writes()})
+    epoch_size: int = setting(1, "number of epochs", ["train"], limits=POSITIVE)
+    train_steps: int = setting(-1, "stop after this many steps; -1: epoch_size decides", ["train"], limits=Limits(
+        "be -1 (epoch_size decides) or greater than 0", lambda value: value == -1 or value > 0))
+    do_shuffle: bool = setting(True, "shuffle the images, anew in each epoch", ["train"])
+    enable_lossscale: bool = setting(True, "scale the loss, and skip steps whose gradients overflow", ["train"])
+    enable_data_sink: bool = setting(True, "without effect: batches are prefetched and fed step by step", ["train"])
+    data_sink_steps: int = setting(1, "without effect, as enable_data_sink", ["train"], limits=POSITIVE)
+    enable_save_ckpt: bool = setting(True, "save checkpoints", ["train"])
+    save_checkpoint_path: str = setting("", "folder of the checkpoints",
+                                        {"train": writes("checkpoints", alias="out")})
+    load_checkpoint_path: str = setting(
+        "", "checkpoint to start from (train.py); checkpoint or exported model to evaluate (eval.py)",
+        each(loads(".ckpt", alias="model"), "train", "eval"))
+    resume: bool = setting(False, "resume the training exactly where load_checkpoint_path stopped", ["train"])
+    fine_tune: bool = setting(False, "load_checkpoint_path has other categories: drop its hm head, keep the rest",
+                              ["train"])
+    backbone_checkpoint: str = setting("", "checkpoint with ImageNet weights of the backbone",
+                                       {"train": loads(".ckpt")})
+    save_checkpoint_steps: int = setting(1000, "save a checkpoint every N steps", ["train"], limits=POSITIVE)
+    save_checkpoint_num: int = setting(1, "how many checkpoints to keep", ["train"], limits=POSITIVE)
+    save_result_dir: str = setting(
+        "", "folder of results: predictions, metrics, pictures, plots",
+        {"train": writes(), **each(writes("results", alias="out"), "eval", "infer")})
+    num_workers: int = setting(2, "threads of the input pipeline", ["train", "eval", "export"], limits=POSITIVE)
+    eval_interval: int = setting(0, "evaluate on data_dir every N epochs and keep the best checkpoint; 0: never",
+                                 ["train"], limits=NOT_NEGATIVE)
+
+    # Evaluation.
+    data_dir: str = setting("", "COCO data set to evaluate: annotations/ and val2017/ (or test2017/)",
+                            {"train": reads(), "eval": reads("", alias="data"), "export": Use()})
+    run_mode: str = setting("val", "val: AP of instances_val2017.json; test: results file of "
+                            "image_info_test-dev2017.json for upload", ["eval"], choices=("val", "test"))
+    visual_image: bool = setting(False, "draw predictions and ground truth", ["eval"])
+    enable_eval: bool = setting(True, "compute AP after prediction", ["eval"])
+
+    # Export.
+    export_load_ckpt: str = setting("", "checkpoint to export", {"export": loads(".ckpt", alias="model")})
+    export_format: str = setting("MINDIR", "format of the exported model", ["export"], choices=("MINDIR", "ONNX"))
+    export_name: str = setting("centernet_resnet50", "path of the exported model without suffix",
+                               {"export": writes("centernet", alias="out")})
+    export_decode: bool = setting(True, "output detections (B, K, 6); false: the maps hm, wh, reg", ["export"])
+    export_deform: str = setting("native", "deformable layers as the framework's operator, or as portable gathers "
+                                 "that every runtime has", ["export"], choices=("native", "gather"))
+    export_batch_size: int = setting(1, "fixed batch size of the exported model; 0: open (ONNX without decoding)",
+                                     ["export"], limits=NOT_NEGATIVE)
+    input_res: tuple[int, ...] = setting((), "fixed height and width of the exported model", ["export"], limits=Limits(
+        "be a height and a width", lambda size: len(size) in (0, 2)))
+    precision: str = setting("fp32", "precision of an ONNX model's weights and feature maps; heads' last layers and "
+                             "decoding stay fp32", ["export"], choices=("fp32", "fp16", "int8"))
+    calibration_data: str = setting("", "int8: folder of images like those that the model will see; needs no "
+                                    "annotations", ["export"])
+    calibration_images: int = setting(64, "int8: how many of them to look at, evenly picked", ["export"],
+                                      limits=POSITIVE)
+    calibration_method: str = setting(
+        "minmax", "int8: where to cut off the range of activations: KL divergence, nowhere, a percentile", ["export"],
+        choices=("kl", "minmax", "percentile"))
+    calibration_percentile: float = setting(
+        99.99, "int8: for that method, the percentage of non-zero absolute values to keep", ["export"],
+        limits=Limits("be greater than 0 and at most 100", lambda value: 0 < value <= 100))
+    quantize_first_layer: bool = setting(False, "int8: quantise the convolution of the image too", ["export"])
+    quantize_heads: bool = setting(False, "int8: quantise the heads' convolutions too", ["export"])
+    quantize_reduce_range: bool = setting(False, "int8: weights of 7 bits, whose sums do not saturate on x86 "
+                                          "processors without VNNI", ["export"])
+    max_ap_drop: float = setting(
+        -1.0, "fp16, int8: write no model whose AP on data_dir is lower than fp32's by more; -1: do not measure",
+        ["export"], limits=Limits("be between 0 and 1 (0.005 is half a point of AP), or -1 (off)",
+                                  lambda value: value == -1 or 0 <= value <= 1))
+
+    # Conversion of weights.
+    source: str = setting(
+        "official", "whose weights: the paper's code, mmdetection, ImageNet's of torchvision (ResNets) or the DLA "
+        "repository, ExtremeNet's (Hourglass), the model zoo's centernet_resnet50_v1", ["convert_weights"],
+        choices=("official", "mmdet", "torchvision", "dla", "extremenet", "modelzoo"))
+    input: str = setting("", "weights to convert: .pth, .safetensors or .ckpt",
+                         {"convert_weights": loads(".pth", ".pt", ".safetensors", ".ckpt", alias="model")})
+    output: str = setting("", "file to write: a checkpoint (.ckpt), or with --reverse the source's format",
+                          {"convert_weights": writes("centernet.ckpt", alias="out")})
+    reverse: bool = setting(False, "write the source's format (.pth, .safetensors; modelzoo: .ckpt) from a checkpoint "
+                            "of this program", ["convert_weights"])
+    category_file: str = setting("", "COCO-format annotation file of the weights' categories, if they are not "
+                                 "dataset_config.coco_classes", {"convert_weights": reads()})
+
+    # Preparation, inference and its evaluation; eval.py shares backend.
+    model_path: str = setting(
+        "", "model to run: .ckpt, or .mindir or .onnx with its manifest (NAME.json, NAME.onnx.json) beside it",
+        {**each(loads(".mindir", alias="model"), "preprocess", "postprocess"),
+         "infer": loads(".mindir", ".ckpt", alias="model")})
+    backend: str = setting("auto", "what runs the model: mindspore a .ckpt, mindir a .mindir, onnx a .onnx or .ckpt; "
+                           "auto: the fastest (docs/onnx.md)", ["eval", "infer"],
+                           choices=("auto", "mindspore", "mindir", "onnx"))
+    image: str = setting("", "an image, a folder of images, or a glob in quotes", {"infer": reads(alias="data")})
+    val_data_dir: str = setting("", "COCO data set to preprocess", {"preprocess": reads("", alias="data")})
+    predict_dir: str = setting("", "folder of preprocessed inputs: written by preprocess.py, read by infer.py",
+                               {"preprocess": writes("prepared", alias="out"), "infer": reads()})
+    result_path: str = setting("", "folder of the model's raw output, one file per image",
+                               {"infer": writes("result_Files"), "postprocess": reads("result_Files", alias="data")})
+    meta_path: str = setting("", "folder of the sidecars that preprocess.py wrote", {"postprocess": reads("meta")})
+    label_path: str = setting("", "annotation file to evaluate with", {"postprocess": reads()})
+    save_path: str = setting("", "folder of the final results", {"postprocess": writes("", alias="out")})
+
+    dataset_config: DatasetConfig = section(DatasetConfig, ["train", "eval", "export", "convert_weights"])
+    net_config: NetConfig = section(NetConfig, ["train", "eval", "export", "convert_weights"])
+    train_config: TrainConfig = section(TrainConfig, ["train"])
+    eval_config: EvalConfig = section(EvalConfig, ["train", "eval", "export", "infer", "postprocess"])
+
+    preset: str = ""  # no setting: the name of the overlay file without suffix; "" for the defaults

@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from centernet.config.load import Config
+from centernet.config.declared import paths
+from centernet.config.schema import Config
+from centernet.config.setting import Use
 from centernet.errors import UserError
 from centernet.jobs.last_words import last_words
 from centernet.jobs.object_store import fetch_once, is_remote, require_writable, resolve, upload
@@ -32,39 +34,6 @@ PLATFORM_FLAGS = ("num_gpus", "init_method", "rank", "world_size")
 # Seconds that an orderly end may take after SIGTERM before results are uploaded from beside it.
 GRACE = 10.0
 
-# Path settings of each entry: what they are relative to, and their value where none is given ("" is the folder
-# itself, None stays unset). Absolute paths stay, but for those below data_path and load_path of a mounted input.
-_DATA: dict[str, dict[str, str | None]] = {
-    "dataset": {"coco_data_dir": "", "annotation_file": None, "image_dir": None},
-    "train": {"mindrecord_dir": "", "data_dir": None, "annotation_file": None, "image_dir": None},
-    "eval": {"data_dir": "", "annotation_file": None, "image_dir": None},
-    "export": {},
-    "convert_weights": {"category_file": None},
-    "preprocess": {"val_data_dir": "", "annotation_file": None, "image_dir": None},
-    "infer": {"image": None, "predict_dir": None},
-    "postprocess": {"result_path": "result_Files", "meta_path": "meta", "label_path": None},
-}
-_OUTPUT: dict[str, dict[str, str | None]] = {
-    "dataset": {"mindrecord_dir": ""},
-    "train": {"save_checkpoint_path": "checkpoints", "save_result_dir": None, "profiler_path": None},
-    "eval": {"save_result_dir": "results"},
-    "export": {"export_name": "centernet"},
-    "convert_weights": {"output": "centernet.ckpt"},
-    "preprocess": {"predict_dir": "prepared"},
-    "infer": {"save_result_dir": "results", "result_path": "result_Files"},
-    "postprocess": {"save_path": ""},
-}
-# Settings that name model files, the main one first, and the suffixes of such files.
-_MODEL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "dataset": ((), ()),
-    "train": (("load_checkpoint_path", "backbone_checkpoint"), (".ckpt",)),
-    "eval": (("load_checkpoint_path",), (".ckpt",)),
-    "export": (("export_load_ckpt",), (".ckpt",)),
-    "convert_weights": (("input",), (".pth", ".pt", ".safetensors", ".ckpt")),
-    "preprocess": (("model_path",), (".mindir",)),
-    "infer": (("model_path",), (".mindir", ".ckpt")),
-    "postprocess": (("model_path",), (".mindir",)),
-}
 _SEVERAL_RANKS = ("train", "eval")
 
 
@@ -99,22 +68,22 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> Job:
     Raises:
         UserError: data_url or train_url is missing or no address.
     """
-    config = _unquoted(config)
+    config, inputs = _unquoted(config), paths(entry, "data")
     if not config.train_url:
         raise UserError("--train_url is empty: set the job's output path, without it all results would be lost")
-    data_url, data = _source(config.data_url if _DATA[entry] else "", "data_url", config.data_path)
+    data_url, data = _source(config.data_url if inputs else "", "data_url", config.data_path)
     models_url, models = _source(config.checkpoint_url, "checkpoint_url", config.load_path)
     rank = int(environment.get("RANK_ID") or 0)
     train_url, output, own = _destination(config, rank)
     if environment.get("MS_ROLE") == "MS_SCHED":  # msrun's scheduler, which runs the boot file beside the ranks
         train_url, config = "", dataclasses.replace(config, log_file="")
-    read = _below(config, _DATA[entry], data, config.data_path)
+    read = _below(config, inputs, data, config.data_path)
     if not data_url and any(path.is_relative_to(data) for path in map(Path, read.values())):
         raise UserError(f"--data_url is empty, but {entry}.py reads from it: set the job's data set path, or name "
-                        f"mounted folders with --{' or --'.join(_DATA[entry])}")
+                        f"mounted folders with --{' or --'.join(inputs)}")
     device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or 0
     config = dataclasses.replace(
-        config, **read, **_below(config, _OUTPUT[entry], output), enable_modelarts=False,
+        config, **read, **_below(config, paths(entry, "output"), output), enable_modelarts=False,
         device_id=config.device_id or int(device), log_file=str(own / config.log_file) if config.log_file else "")
     name = environment.get("MA_VJ_NAME", "")
     return Job(entry, config, name, rank, data_url, data, models_url, models, train_url, own)
@@ -196,20 +165,20 @@ def _destination(config: Config, rank: int) -> tuple[str, Path, Path]:
     return url, output, output / f"rank_{rank}"
 
 
-def _below(config: Config, settings: Mapping[str, str | None], root: Path, documented: str = "") -> dict[str, str]:
-    """The settings' values as paths below root; unset ones without a default are left out.
+def _below(config: Config, settings: Mapping[str, Use], root: Path, documented: str = "") -> dict[str, str]:
+    """The settings' values as paths below root; unset ones without a default are left out, absolute ones stay.
 
     documented: the folder that the user may have written for root, although the input is mounted elsewhere.
     """
-    paths = {}
-    for name, default in settings.items():
-        value = getattr(config, name) or default
+    found = {}
+    for name, use in settings.items():
+        value = getattr(config, name) or use.default
         if value is not None:
             path = Path(value)
             if documented and path.is_relative_to(documented):
                 path = path.relative_to(documented)
-            paths[name] = str(root / path)
-    return paths
+            found[name] = str(root / path)
+    return found
 
 
 def _with_models(job: Job) -> Config:
@@ -218,11 +187,11 @@ def _with_models(job: Job) -> Config:
     Raises:
         UserError: a name or pattern fits no file, or several.
     """
-    names, suffixes = _MODEL[job.entry]
-    given = {name: getattr(job.config, name) for name in names if getattr(job.config, name)}
+    models = paths(job.entry, "model")
+    given = {name: getattr(job.config, name) for name in models if getattr(job.config, name)}
     if not given and job.checkpoint_url:
-        given = dict.fromkeys(names[:1], "")
-    found = {name: _find_model(job, name, value, suffixes) for name, value in given.items()}
+        given = {name: "" for name, use in models.items() if use.alias}  # the main one
+    found = {name: _find_model(job, name, value, models[name].suffixes) for name, value in given.items()}
     for name, path in found.items():
         LOG.info("%s: %s", name, path)
     return dataclasses.replace(job.config, **found)

@@ -103,3 +103,16 @@ def test_broken_hyper_parameter_files(tmp_path, text, message):
     (tmp_path / "h.ini").write_text(text)
     with pytest.raises(UserError, match=message):
         read_hyper_parameters(str(tmp_path / "h.ini"))
+
+
+def test_short_names_and_presets_as_in_the_commands(tmp_path):
+    environment = {"LOAD_CHECKPOINT_PATH": "other.ckpt"}
+    given = read_arguments("train", ["0", "--data", "shards", "--model=a.ckpt", "--config_path", "official_res18"],
+                           environment)
+    assert given.flags == ("--device_id", "0", "--mindrecord_dir", "shards", "--load_checkpoint_path=a.ckpt",
+                           "--config_path", "official_res18")
+    assert given.config.preset == "official_res18"
+    with pytest.raises(UserError, match="MINDRECORD_DIR is given twice"):
+        read_arguments("train", ["0", "shards", "--data", "x"], {})
+    (tmp_path / "h.ini").write_text("[config]\nmodel=a.ckpt\n")
+    assert read_hyper_parameters(str(tmp_path / "h.ini")) == ["--load_checkpoint_path", "a.ckpt"]

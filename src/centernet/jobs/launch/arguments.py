@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from centernet.config.declared import SETTINGS
+from centernet.config.flags import without_aliases
 from centernet.config.load import load_config
 from centernet.config.schema import Config
 from centernet.errors import UserError
@@ -33,6 +35,7 @@ class Argument:
         return self.key.upper()
 
 
+MODES, TARGETS = SETTINGS["run_mode"].choices, SETTINGS["device_target"].choices
 FILES = "default_config.yaml or the file of --config_path"
 OWN_LAYOUT = ("annotation_file", "image_dir")
 DEVICE = Argument("DEVICE_ID", "device_id", "the device's number")
@@ -56,7 +59,7 @@ KINDS = {
     "train": Kind("train", (DEVICE, SHARDS, START)),
     "distribute": Kind("train", (SHARDS, TABLE, START)),
     "eval": Kind("eval", (
-        DEVICE, Argument("RUN_MODE", "run_mode", "val or test"),
+        DEVICE, Argument("RUN_MODE", "run_mode", " or ".join(MODES)),
         Argument("DATA_DIR", "data_dir", "the folder of the COCO-format data set", instead=OWN_LAYOUT),
         Argument("LOAD_CHECKPOINT_PATH", "load_checkpoint_path", "the checkpoint to evaluate"))),
 }
@@ -92,12 +95,13 @@ def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) 
     options, foreground, words = _split_options(words, environment, OPTIONS | GROUP_OPTIONS if name == "distribute"
                                                 else OPTIONS)
     placed, flags = _split_places(kind, words)
+    flags = without_aliases(kind.entry, flags)
     if TABLE.key in placed and TABLE in kind.arguments:
         options[TABLE.key] = placed.pop(TABLE.key)
     if "hyper_parameter_config_dir" in options:
         flags = [*read_hyper_parameters(str(options.pop("hyper_parameter_config_dir"))), *flags]
     leading = []
-    for argument in (*kind.arguments, Argument("DEVICE_TARGET", "device_target", "Ascend or CPU")):
+    for argument in (*kind.arguments, Argument("DEVICE_TARGET", "device_target", " or ".join(TARGETS))):
         if argument == TABLE:
             continue
         value = placed.get(argument.key, "")
@@ -140,6 +144,7 @@ def read_hyper_parameters(path: str) -> list[str]:
         if value and key != "distribute":
             flags += [f"--{key}", *value.split()]
     try:
+        flags = without_aliases("train", flags)
         load_config("train", flags, "")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -173,7 +178,7 @@ def _split_places(kind: Kind, words: list[str]) -> tuple[dict[str, str], list[st
     """Values by key of the words before the first flag, and the flags; "" stands for what is not given."""
     count = next((number for number, word in enumerate(words) if word.startswith("--")), len(words))
     values, places = words[:count], list(kind.arguments)
-    if values and values[0] in ("val", "test") and places[0] == DEVICE:
+    if values and values[0] in MODES and places[0] == DEVICE:
         places = places[1:]  # the short form: the mode without the device
     if len(values) > len(places):
         raise UserError(f"too many arguments, {' '.join(values[len(places):])!r} is one more than "
@@ -183,8 +188,8 @@ def _split_places(kind: Kind, words: list[str]) -> tuple[dict[str, str], list[st
     if not device.isdecimal():
         raise UserError(f"DEVICE_ID must be a number, found {device!r}; the arguments are "
                         f"{' '.join(argument.name for argument in kind.arguments)}")
-    if mode not in ("val", "test"):
-        raise UserError(f"RUN_MODE must be val or test, found {mode!r}; the arguments are "
+    if mode not in MODES:
+        raise UserError(f"RUN_MODE must be {' or '.join(MODES)}, found {mode!r}; the arguments are "
                         f"{' '.join(argument.name for argument in kind.arguments)}")
     return placed, words[count:]
 

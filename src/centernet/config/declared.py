@@ -1,0 +1,64 @@
+"""What the declarations of schema.py say, by the settings' dotted names (train_config.batch_size)."""
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from centernet.config.schema import Config
+from centernet.config.setting import ENTRIES, Setting, Use
+
+
+@dataclass(frozen=True)
+class Declared(Setting):
+    """A setting with its dotted name, its type, its default and all the entries that take it."""
+
+    name: str = ""
+    kind: Any = None
+    default: Any = None
+
+    @property
+    def section(self) -> str:
+        """Name of the top-level section that holds it, or ""."""
+        return self.name.partition(".")[0] if "." in self.name else ""
+
+
+def _walk(kind: type, prefix: str = "", uses: Mapping[str, Use] | None = None) -> Iterator[Declared]:
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        said, hint, name = field.metadata.get("setting"), hints[field.name], prefix + field.name
+        if said is None:
+            continue  # Config.preset, which is worked out
+        if dataclasses.is_dataclass(hint):
+            yield from _walk(typing.cast(type, hint), f"{name}.", uses or said.uses)
+        else:
+            yield Declared(said.help, uses or said.uses, said.choices, said.limits, name, hint, field.default)
+
+
+SETTINGS = {declared.name: declared for declared in _walk(Config)}
+
+
+def flags_of(entry: str) -> list[Declared]:
+    """The settings that are flags of an entry: its own, the main ones first, those of every entry, the sections'."""
+    taken = [declared for declared in SETTINGS.values() if entry in declared.uses]
+    return sorted(taken, key=lambda declared: (bool(declared.section), len(declared.uses) == len(ENTRIES),
+                                               not declared.uses[entry].alias))
+
+
+def aliases(entry: str) -> dict[str, str]:
+    """The flags --model, --data and --out of an entry: alias -> name of the setting."""
+    return {declared.uses[entry].alias: declared.name for declared in flags_of(entry) if declared.uses[entry].alias}
+
+
+def paths(entry: str, role: str) -> dict[str, Use]:
+    """An entry's settings that are paths of one role in a ModelArts job ("data", "output", "model")."""
+    return {declared.name: declared.uses[entry] for declared in flags_of(entry) if declared.uses[entry].role == role}
+
+
+def read(config: Any, name: str) -> Any:
+    """The value of a setting by its dotted name."""
+    for key in name.split("."):
+        config = getattr(config, key)
+    return config

@@ -1,0 +1,116 @@
+"""The flags of an entry: derived from the declarations, with --help, aliases and messages for what is mistyped."""
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from centernet.config.declared import SETTINGS, Declared, aliases, flags_of
+from centernet.config.setting import ENTRIES
+from centernet.config.values import is_list, plain
+from centernet.errors import UserError
+
+
+def split_config_path(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The value of --config_path ("" without it) and the other words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config_path", default="")
+    try:
+        known, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}") from error
+    return known.config_path, rest
+
+
+def without_aliases(entry: str, words: Sequence[str]) -> list[str]:
+    """The words of a command line, with the documented flags in the place of --model, --data and --out.
+
+    Raises:
+        UserError: an alias and the flag that it stands for are both given.
+    """
+    known, found, given = aliases(entry), [], {word.partition("=")[0] for word in words}
+    for alias, name in known.items():
+        if {f"--{alias}", f"--{name}"} <= given:
+            raise UserError(f"--{alias} and --{name} are the same flag of {entry}.py: give only one of them")
+    for word in words:
+        flag, equals, value = word.partition("=")
+        stands_for = known.get(flag[2:]) if flag.startswith("--") else None
+        found.append(f"--{stands_for}{equals}{value}" if stands_for else word)
+    return found
+
+
+def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags given in argv, by the settings' names, as raw strings or lists of strings.
+
+    Args:
+        entry: one of ENTRIES.
+        argv: the command line without --config_path.
+        description: shown by --help.
+        defaults: the values that hold without flags, for --help.
+
+    Raises:
+        UserError: a flag is unknown, or has no value.
+    """
+    parser = _parser(entry, description, defaults)
+    try:
+        given, unknown = parser.parse_known_args(without_aliases(entry, argv))
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}. `{entry}.py --help` lists the flags.") from error
+    if unknown:
+        flag = next((word for word in unknown if word.startswith("-")), unknown[0])
+        raise UserError(f"{entry}.py: unknown argument '{flag}'{_nearest_flag(flag.lstrip('-').split('=')[0], entry)} "
+                        f"`{entry}.py --help` lists all.")
+    return vars(given)
+
+
+def _parser(entry: str, description: str, defaults: Mapping[str, Any]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"{entry}.py", usage="%(prog)s [flags]", description=description,
+                                     allow_abbrev=False, exit_on_error=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config_path", metavar="FILE",
+                        help="a preset's name (configs/), or a YAML file with the keys that differ")
+    groups = {}
+    for declared in flags_of(entry):
+        common = len(declared.uses) == len(ENTRIES)
+        title = declared.section or ("flags of every command" if common else f"flags of {entry}.py")
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        alias = declared.uses[entry].alias
+        groups[title].add_argument(f"--{declared.name}", *[f"--{alias}"] * bool(alias), default=argparse.SUPPRESS,
+                                   metavar="PATH" if alias else declared.name.split(".")[-1].upper(),
+                                   nargs="+" if is_list(declared) else None,
+                                   help=_help(declared, defaults[declared.name]).replace("%", "%%"))
+    return parser
+
+
+def _help(declared: Declared, default: Any) -> str:
+    allowed = declared.choices or (("true", "false") if declared.kind is bool else ())
+    listed = f"; choices: {', '.join(allowed)}" if allowed else ""
+    return f"{declared.help} (default: {_shown(plain(default))}{listed})"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    text = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+    return (text if len(text) <= 60 else text[:57] + "...") or "none"
+
+
+def _nearest_flag(name: str, entry: str) -> str:
+    known, own = [declared.name for declared in flags_of(entry)], aliases(entry)
+    uses = [(declared.name, use.alias) for declared in SETTINGS.values() for use in declared.uses.values()]
+    if name in {alias for _, alias in uses}:
+        return f": there is no {name} for {entry}.py."
+    if (name, "model") in uses and "model" in own:  # another entry's name of the model
+        return f"; did you mean --{own['model']}?"
+    return nearest(name, [*known, *own], "--")
+
+
+def nearest(name: str, known: Sequence[str], dashes: str = "") -> str:
+    """A sentence that names the closest valid name, also by the last part of a dotted one; "." without one."""
+    by_tail = [full for full in known if full.split(".")[-1] == name]
+    close = by_tail or difflib.get_close_matches(name, known, 1, 0.5)
+    tails = {full.split(".")[-1]: full for full in known}
+    close = close or [tails[tail] for tail in difflib.get_close_matches(name, list(tails), 1, 0.6)]
+    return f"; did you mean {dashes}{close[0]}?" if close else "."

@@ -1,0 +1,96 @@
+"""From what a user wrote (values of YAML, words of a command line) to typed values."""
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from centernet.config.declared import SETTINGS, Declared
+
+CANNOT = (ValueError, TypeError, yaml.YAMLError)  # what convert() raises
+
+
+def build(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """A dataclass of settings from typed values by dotted name; fields without a value keep their default."""
+    given = {}
+    for key, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            given[key] = build(typing.cast(type, hint), values, f"{prefix}{key}.")
+        elif prefix + key in values:
+            given[key] = values[prefix + key]
+    return kind(**given)
+
+
+def typed_values(raw: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Convert every setting; what is missing, of another type or no choice is added to problems."""
+    values = {}
+    for name, declared in SETTINGS.items():
+        if name not in raw:
+            problems.append(f"{name} is missing")
+            continue
+        try:
+            values[name] = convert(declared.kind, raw[name])
+        except CANNOT:
+            problems.append(f"{name} must be {type_name(declared.kind)}, found {raw[name]!r}")
+            continue
+        if declared.choices and values[name] not in declared.choices:
+            problems.append(f"{name} must be one of {', '.join(declared.choices)}; found {values[name]!r}")
+    return values
+
+
+def convert(kind: Any, raw: Any) -> Any:
+    """The value of a type that raw stands for; raises one of CANNOT if it stands for none."""
+    if kind is bool:
+        words = {"true": True, "false": False}
+        if isinstance(raw, bool):
+            return raw
+        if str(raw).lower() not in words:
+            raise ValueError(raw)
+        return words[str(raw).lower()]
+    if typing.get_origin(kind) is tuple:
+        return _convert_tuple(typing.get_args(kind), raw)
+    if kind is str:
+        if isinstance(raw, (dict, list)):
+            raise ValueError(raw)
+        return "" if raw is None else str(raw)
+    if isinstance(raw, (bool, list, dict)) or raw is None or (kind is int and isinstance(raw, float)):
+        raise ValueError(raw)
+    return kind(raw)
+
+
+def _convert_tuple(items: tuple[Any, ...], raw: Any) -> tuple[Any, ...]:
+    if isinstance(raw, str):
+        raw = [raw]
+    if isinstance(raw, list) and len(raw) == 1 and isinstance(raw[0], str) and raw[0].lstrip().startswith("["):
+        raw = yaml.safe_load(raw[0])  # ModelArts passes a list as one word: --flag=[512,512]
+    if not isinstance(raw, (list, tuple)):
+        raise ValueError(raw)
+    open_ended = len(items) == 2 and items[1] is Ellipsis
+    if not open_ended and len(raw) != len(items):
+        raise ValueError(raw)
+    return tuple(convert(items[0] if open_ended else kind, item) for kind, item in
+                 zip([items[0]] * len(raw) if open_ended else items, raw))
+
+
+def is_list(declared: Declared) -> bool:
+    """Whether a setting is a list of values."""
+    return typing.get_origin(declared.kind) is tuple
+
+
+def type_name(kind: Any) -> str:
+    """What a user is told that a value must be."""
+    if typing.get_origin(kind) is tuple:
+        items = typing.get_args(kind)
+        count = "" if items[-1] is Ellipsis else f"{len(items)} "
+        return f"a list of {count}{type_name(items[0]).removeprefix('a ').removeprefix('an ')}s"
+    return {bool: "true or false", int: "an integer", float: "a number", str: "a string"}[kind]
+
+
+def plain(value: Any) -> Any:
+    """The value as YAML and JSON have it: tuples become lists."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
