@@ -18,7 +18,7 @@ from centernet.jobs.launch import preflight
 from centernet.jobs.launch.arguments import KINDS, Arguments, is_given, read_arguments
 from centernet.jobs.launch.background import detach, keep_old, take_folder
 from centernet.jobs.launch.plan import (
-    Job,
+    LaunchJob,
     Nodes,
     RankPlan,
     msrun_command,
@@ -57,7 +57,7 @@ def prepare(name: str, arguments: Arguments) -> Ready:
                         command, log_name="convert_dataset.log")
         return Ready((plan,), partial(run_plans, (plan,), ORDERLY))
     if name == "distribute":
-        job = Job(command, config.device_target, log_root, not config.save_checkpoint_path)
+        job = LaunchJob(command, config.device_target, log_root, not config.save_checkpoint_path)
         return prepare_group(arguments, job)
     problems = [*preflight.environment_problems(), *preflight.checkpoint_problems(config),
                 *preflight.device_problems(config.device_target, [config.device_id])]
@@ -66,17 +66,17 @@ def prepare(name: str, arguments: Arguments) -> Ready:
                         "scripts/run_distributed_train_ascend.sh starts several")
     if name == "eval":
         stop_at(problems + layout_problems(config, config.data_dir, config.run_mode))
-        job = Job(command, config.device_target, log_root, own_checkpoints=False)
+        job = LaunchJob(command, config.device_target, log_root, own_checkpoints=False)
         plan = plan_standalone("the evaluation", config.device_id, job, "eval_log.txt")
     else:
         stop_at(problems + data_problems(arguments, log_root))
-        job = Job((*command, "--distribute", "false", "--device_num", "1"), config.device_target, log_root,
+        job = LaunchJob((*command, "--distribute", "false", "--device_num", "1"), config.device_target, log_root,
                         not config.save_checkpoint_path)
         plan = plan_standalone("the training", config.device_id, job, "training_log.txt")
     return Ready((plan,), partial(run_plans, (plan,), ORDERLY))
 
 
-def prepare_group(arguments: Arguments, job: Job) -> Ready:
+def prepare_group(arguments: Arguments, job: LaunchJob) -> Ready:
     """Check and plan a training of several processes."""
     for flag in ("distribute", "device_id"):
         if is_given(arguments.flags, flag):
@@ -91,7 +91,7 @@ def prepare_group(arguments: Arguments, job: Job) -> Ready:
     return ready
 
 
-def plan_group(arguments: Arguments, job: Job) -> tuple[Ready, list[str]]:
+def plan_group(arguments: Arguments, job: LaunchJob) -> tuple[Ready, list[str]]:
     """A group by a rank table, or by msrun without one and on CPU; and the problems with its ports and devices."""
     options, target = arguments.options, job.target
     cpus = sorted(os.sched_getaffinity(0))

@@ -1,7 +1,7 @@
 import pytest
 
 from centernet.jobs.launch.plan import (
-    Job,
+    LaunchJob,
     Nodes,
     core_shares,
     msrun_command,
@@ -12,7 +12,7 @@ from centernet.jobs.launch.plan import (
 from centernet.jobs.launch.rank_table import read_rank_table
 from tests.jobs.launch.rank_tables import write_table
 
-JOB = Job(("python", "train.py", "--mindrecord_dir", "/data/my shards"), "Ascend")
+JOB = LaunchJob(("python", "train.py", "--mindrecord_dir", "/data/my shards"), "Ascend")
 
 
 def plans(tmp_path, *servers, job=JOB, server="10.0.0.1", cpus=range(192), environment=None):
@@ -53,7 +53,7 @@ def test_some_devices_of_a_server(tmp_path):
 
 
 def test_a_path_of_ones_own_for_checkpoints_is_kept(tmp_path):
-    (rank,) = plans(tmp_path, [0], job=Job(("python", "train.py"), "Ascend", own_checkpoints=False))
+    (rank,) = plans(tmp_path, [0], job=LaunchJob(("python", "train.py"), "Ascend", own_checkpoints=False))
     assert "--save_checkpoint_path" not in rank.command
 
 
@@ -65,7 +65,7 @@ def test_core_shares(cpus, ranks, shares):
 
 
 def test_msrun_on_the_first_server_also_starts_the_scheduler():
-    rank, scheduler = plan_msrun(Nodes(2, 1), Job(JOB.command, "CPU", "/logs"), range(4))
+    rank, scheduler = plan_msrun(Nodes(2, 1), LaunchJob(JOB.command, "CPU", "/logs"), range(4))
     assert (rank.name, rank.log_file, rank.cores) == ("rank 0", "/logs/LOG0/training_log.txt", (0, 1, 2, 3))
     assert (scheduler.name, scheduler.folder, scheduler.cores) == ("scheduler", "/logs/LOG_scheduler", ())
     assert scheduler.command == (*JOB.command, "--distribute", "true", "--device_num", "2")

@@ -19,7 +19,7 @@ TIME_OUT = 1200  # seconds that ranks wait for each other, e.g. while one still 
 
 
 @dataclass(frozen=True)
-class Job:
+class LaunchJob:
     """What all ranks have in common."""
 
     command: tuple[str, ...]  # Python, the program, and flags that are the same for all
@@ -62,7 +62,7 @@ class RankPlan:
         return str(PurePath(self.folder, self.log_name))
 
 
-def plan_rank_table(table: RankTable, server: str, job: Job, cpus: Sequence[int],
+def plan_rank_table(table: RankTable, server: str, job: LaunchJob, cpus: Sequence[int],
                     environment: Mapping[str, str]) -> tuple[RankPlan, ...]:
     """The ranks of one server of a rank table.
 
@@ -81,7 +81,7 @@ def plan_rank_table(table: RankTable, server: str, job: Job, cpus: Sequence[int]
                  for rank, cores in zip(ranks, core_shares(cpus, len(ranks))))
 
 
-def plan_msrun(nodes: Nodes, job: Job, cpus: Sequence[int]) -> tuple[RankPlan, ...]:
+def plan_msrun(nodes: Nodes, job: LaunchJob, cpus: Sequence[int]) -> tuple[RankPlan, ...]:
     """The ranks that msrun shall start on this server, and its scheduler, last, on the first server.
 
     msrun adds the variables of its cluster.
@@ -100,7 +100,7 @@ def msrun_command(nodes: Nodes, python: str, log_dir: str, worker: Sequence[str]
             f"--cluster_time_out={TIME_OUT}", "--join=True", "--tail_worker_log=-1", *worker)
 
 
-def plan_standalone(name: str, device: int, job: Job, log_name: str) -> RankPlan:
+def plan_standalone(name: str, device: int, job: LaunchJob, log_name: str) -> RankPlan:
     """A process that belongs to no group."""
     folder = str(PurePath(job.log_root, f"LOG{device}"))
     flags = ("--save_checkpoint_path", str(PurePath(folder, "ckpt_0"))) if job.own_checkpoints else ()
@@ -113,7 +113,7 @@ def core_shares(cpus: Sequence[int], ranks: int) -> list[tuple[int, ...]]:
     return [tuple(cpus[number * each:(number + 1) * each]) for number in range(ranks)]
 
 
-def _rank_plan(rank: Rank, size: int, job: Job, cores: tuple[int, ...], variables: Mapping[str, str]) -> RankPlan:
+def _rank_plan(rank: Rank, size: int, job: LaunchJob, cores: tuple[int, ...], variables: Mapping[str, str]) -> RankPlan:
     folder = str(PurePath(job.log_root, f"LOG{rank.device}"))
     flags = ["--distribute", "true", "--device_num", str(size), "--device_id", str(rank.device)]
     if job.own_checkpoints:
@@ -123,7 +123,7 @@ def _rank_plan(rank: Rank, size: int, job: Job, cores: tuple[int, ...], variable
     return RankPlan(f"rank {rank.rank}", rank.device, folder, environment, (*job.command, *flags), cores)
 
 
-def _scheduler_plan(nodes: Nodes, job: Job) -> RankPlan:
+def _scheduler_plan(nodes: Nodes, job: LaunchJob) -> RankPlan:
     """The scheduler runs the same program as the ranks, and stays in its init() until the ranks have ended."""
     folder = str(PurePath(job.log_root, "LOG_scheduler"))
     command = (*job.command, "--distribute", "true", "--device_num", str(nodes.worker_num))
