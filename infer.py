@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-from centernet.cli import run_command
+from centernet.cli import run_command, run_process
 
 if __name__ == "__main__":
-    sys.exit(run_command("infer"))
+    run_process(run_command, "infer")

@@ -23,7 +23,7 @@ GROUP, without a rank table:
 What is left out comes from the environment (the same names in capitals, DEVICE_TARGET, PYTHON), else from
 default_config.yaml or the file of --config_path.
 Written for each rank: LOG<device>/training_log.txt, LOG<device>/ms_log/, LOG<device>/ckpt_<rank>/ (rank 0 saves).
-DEVICE_TARGET=CPU runs it without Ascend devices, by msrun or by a rank table.
+DEVICE_TARGET=CPU runs it without Ascend devices, always by msrun: a rank table then tells only the number of ranks.
 TEXT
 }
 

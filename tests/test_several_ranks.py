@@ -1,5 +1,6 @@
 """Several processes of the entries: they share an evaluation, and none stays when one fails or vanishes."""
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from tests.tiny_coco import make_coco
-from tests.tiny_group import ROOT, started, wait_for
+from tests.tiny_group import CRASH_AT_EXIT, CRASH_OF_LIBRARIES, ROOT, started, wait_for
 from tests.tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
 from tests.tiny_training import TINY
 
@@ -18,6 +19,13 @@ LONGEST = 60  # seconds until a job without a supervisor has ended
 def wait_for_end(processes, seconds):
     wait_for(lambda: all(process.poll() is not None for process in processes.values()), seconds, "the end of all")
     return {name: process.returncode for name, process in processes.items()}
+
+
+def let_ranks_crash(monkeypatch, folder, stand_in):
+    """Every rank of this test runs stand_in when it starts; not the scheduler, whose end is MindSpore's own."""
+    (folder / "sitecustomize.py").write_text("import os\nif os.environ.get('MS_ROLE') != 'MS_SCHED':\n"
+                                             + "".join(f"    {line}\n" for line in stand_in.splitlines()))
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{os.environ['PYTHONPATH']}")
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +39,10 @@ def evaluation(tmp_path_factory):
                     folder]
 
 
-def test_two_ranks_evaluate_to_the_files_of_one(evaluation, tmp_path):
+def test_two_ranks_evaluate_to_the_files_of_one(evaluation, tmp_path, monkeypatch):
+    """And end with 0, the scheduler too, although their libraries cannot be unloaded."""
     _, words = evaluation
+    let_ranks_crash(monkeypatch, tmp_path, CRASH_OF_LIBRARIES)
     results = {}
     for name, size in (("alone", 1), ("shared", 2)):
         flags = [*words, "--save_result_dir", tmp_path / name]
@@ -48,8 +58,9 @@ def test_two_ranks_evaluate_to_the_files_of_one(evaluation, tmp_path):
     assert "Average Precision" not in (tmp_path / "rank1.log").read_text()
 
 
-def test_a_rank_that_cannot_read_its_image_ends_at_once(evaluation, tmp_path):
+def test_a_rank_that_cannot_read_its_image_ends_at_once(evaluation, tmp_path, monkeypatch):
     folder, words = evaluation
+    let_ranks_crash(monkeypatch, tmp_path, CRASH_AT_EXIT)
     path = folder / "val2017" / "000001.jpg"  # rank 1's first
     whole = path.read_bytes()
     path.write_bytes(whole[:900])

@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# Python texts that stand in for a framework that dies when it is unloaded: by Python's exit handlers, or later, when
+# the process's libraries are.
+CRASH_AT_EXIT = "import atexit, os, signal\natexit.register(os.kill, os.getpid(), signal.SIGSEGV)"
+CRASH_OF_LIBRARIES = "import atexit, ctypes; C = ctypes.CDLL(None)\nC.__cxa_atexit(C.abort, None, None)"
 
 
 def free_port():

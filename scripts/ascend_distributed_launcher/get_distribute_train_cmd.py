@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 from centernet.config.load import load_config
 from centernet.errors import UserError
 from centernet.jobs.launch.arguments import read_hyper_parameters
-from centernet.jobs.launch.plan import TIME_OUT, Job, RankPlan, plan_rank_table
+from centernet.jobs.launch.plan import TIME_OUT, LaunchJob, RankPlan, plan_rank_table
 from centernet.jobs.launch.rank_table import find_server, read_rank_table
 
 HERE = Path(__file__).resolve().parent
@@ -67,7 +67,7 @@ def write_commands(options: argparse.Namespace) -> str:
     config = load_config("train", flags, "")
     table = read_rank_table(options.hccl_config_dir)
     server = find_server(table, options.server_id)
-    job = Job(("python", str(script), *flags), "Ascend", own_checkpoints=not config.save_checkpoint_path)
+    job = LaunchJob(("python", str(script), *flags), "Ascend", own_checkpoints=not config.save_checkpoint_path)
     plans = plan_rank_table(table, server, job, range(options.cpu_count),
                             {"HCCL_CONNECT_TIMEOUT": str(options.hccl_time_out)})
     heading = f"{len(plans)} of {len(table.ranks)} ranks: server {server} of {table.path}"

@@ -1,7 +1,5 @@
 """`python -m centernet COMMAND [flags]`: the same as the command centernet."""
-import sys
-
-from centernet.cli import main
+from centernet.cli import console
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

@@ -280,7 +280,7 @@ def test_entry_errors(coco, tmp_path, capsys):
     logging.getLogger().handlers.clear()
 
 
-@pytest.mark.parametrize("command", [[str(ROOT / "src/dataset.py")], ["-m", "centernet.cli.convert_dataset"]])
+@pytest.mark.parametrize("command", [[str(ROOT / "src/dataset.py")], ["-m", "centernet", "convert-dataset"]])
 def test_both_ways_to_start_the_entry(command, tmp_path):
     cwd = tmp_path if command[0] != "-m" else ROOT
     done = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, cwd=cwd, timeout=60)

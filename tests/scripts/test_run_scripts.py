@@ -12,7 +12,7 @@ import pytest
 from tiny_coco import make_coco
 
 from centernet.jobs.launch.processes import is_running
-from tests.jobs.launch.rank_tables import table, write_table
+from tests.jobs.launch.rank_tables import write_table
 from tests.tiny_training import TINY
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -77,7 +77,9 @@ def test_help_and_unknown_flags(tmp_path, script):
     ("run_distributed_train_ascend", ["no shards", "two.json", "no.ckpt"],
      ["2 problems", "MINDRECORD_DIR no shards is not a folder", "LOAD_CHECKPOINT_PATH no.ckpt is not a file"]),
     ("run_distributed_train_ascend", ["s", "two.json", "--device_num", "8"], ["device_num is 8", "has 2 ranks"]),
-    ("run_distributed_train_ascend", ["s", "servers.json"], ["has the servers 10.0.0.1, 10.0.0.2"])])
+    ("run_distributed_train_ascend", ["s", "servers.json"],
+     ["has the servers 10.0.0.1, 10.0.0.2. With device_target CPU it may have only one"]),
+    ("run_distributed_train_ascend", ["s", "two.json", "--server_id", "b"], ["--server_id b: ", "has the servers 10"])])
 def test_mistakes_show_before_anything_starts(tmp_path, script, words, messages):
     write_table(tmp_path / "two.json", [0, 1])
     write_table(tmp_path / "servers.json", [0], [0])
@@ -129,6 +131,7 @@ def test_two_ranks_train(tmp_path, data, way):
     code, output, errors = run("run_distributed_train_ascend", *words, "--foreground", *TRAIN, cwd=tmp_path,
                                MASTER_PORT=str(free_port()))
     assert code == 0, output + errors
+    assert (f"msrun starts the 2 ranks of rank table {tmp_path}/my hccl.json" in output) == (way == "rank table")
     assert STEP.findall(output) == ["1", "2"] and output.endswith("exit status: 0\n")
     assert STEP.findall((tmp_path / "LOG0/training_log.txt").read_text()) == ["1", "2"]
     assert (tmp_path / "LOG1/training_log.txt").is_file() and (tmp_path / "LOG1/ms_log").is_dir()
@@ -137,12 +140,9 @@ def test_two_ranks_train(tmp_path, data, way):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["msrun", "rank table"])
-def test_the_loss_of_a_rank_ends_the_training_soon_and_wholly(tmp_path, data, way):
-    (tmp_path / "hccl.json").write_text(json.dumps(table([0, 1])))
-    words = [data / "my shards", *(["hccl.json"] if way == "rank table" else ["--device_num", "2"])]
-    code, output, errors = run("run_distributed_train_ascend", *words, *TRAIN, "--train_steps", 10**6, cwd=tmp_path,
-                               MASTER_PORT=str(free_port()))
+def test_the_loss_of_a_rank_ends_the_training_soon_and_wholly(tmp_path, data):
+    code, output, errors = run("run_distributed_train_ascend", data / "my shards", "--device_num", "2", *TRAIN,
+                               "--train_steps", 10**6, cwd=tmp_path, MASTER_PORT=str(free_port()))
     assert code == 0, errors
     launcher = int(re.search(r"PID (\d+)", output)[1])
     log = tmp_path / "LOG0/training_log.txt"

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import NoReturn
+
+from centernet.cli.process import run_process
 
 # Command -> its module in this folder, and what it does.
 COMMANDS = {
@@ -18,6 +21,11 @@ COMMANDS = {
     "preprocess": ("preprocess", "prepare a COCO validation set as raw input files for an exported model"),
     "postprocess": ("postprocess", "evaluate the raw output of an exported model"),
 }
+
+
+def console() -> NoReturn:
+    """The console script `centernet`: all that its process does."""
+    run_process(main)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,7 +3,6 @@
 python src/dataset.py --coco_data_dir DATASET --mindrecord_dir SHARDS
 python src/dataset.py --annotation_file boxes.json --image_dir images --mindrecord_dir SHARDS
 """
-import sys
 from pathlib import Path
 
 from centernet.cli.entry import run_entry
@@ -30,7 +29,3 @@ def run(config: Config) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after a user's error."""
     return run_entry("dataset", "Convert a COCO-format data set to MindRecord shards.", run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 from centernet.cli.entry import run_entry
@@ -74,7 +73,3 @@ def export_weights(config: Config, path: Path, target: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, convert, return the exit status."""
     return run_entry("convert_weights", "Turn weights of other programs into a checkpoint, or back.", run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

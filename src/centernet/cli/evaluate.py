@@ -5,8 +5,6 @@
 """
 from __future__ import annotations
 
-import sys
-
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up_group
@@ -35,7 +33,3 @@ def run(config: Config) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, evaluate, return the exit status."""
     return run_entry("eval", "Evaluate a checkpoint or an exported model on a data set.", run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

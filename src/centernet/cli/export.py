@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 
 from centernet.cli.entry import run_entry
@@ -48,7 +47,3 @@ def run(config: Config) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, export, return the exit status."""
     return run_entry("export", "Export a checkpoint as MINDIR or ONNX, with a manifest beside it.", run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,6 @@
 """
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from centernet.cli.entry import run_entry
@@ -44,7 +43,3 @@ def run(config: Config) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, infer, return the exit status."""
     return run_entry("infer", "Detect on pictures, or run an exported model on prepared inputs.", run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

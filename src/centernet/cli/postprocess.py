@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 from centernet.cli.entry import run_entry
@@ -52,7 +51,3 @@ def run(config: Config) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, postprocess, return the exit status."""
     return run_entry("postprocess", "Evaluate the raw output of an exported model.", run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,7 +8,6 @@ prepared/meta/<image_id>.json (how the image was transformed); prepared/meta/ind
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 from centernet.cli.entry import run_entry
@@ -52,7 +51,3 @@ def run(config: Config) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, preprocess, return the exit status."""
     return run_entry("preprocess", "Prepare a COCO validation set as raw input files for an exported model.", run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,8 +4,6 @@
 """
 from __future__ import annotations
 
-import sys
-
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up_group
@@ -44,7 +42,3 @@ def run(config: Config) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, train, return the exit status."""
     return run_entry("train", "Train a detector on MindRecord shards.", run, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

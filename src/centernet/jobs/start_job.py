@@ -18,14 +18,13 @@ from centernet.jobs.launch import preflight
 from centernet.jobs.launch.arguments import KINDS, Arguments, is_given, read_arguments
 from centernet.jobs.launch.background import detach, keep_old, take_folder
 from centernet.jobs.launch.plan import (
-    Job,
+    LaunchJob,
     Nodes,
     RankPlan,
     msrun_command,
     plan_msrun,
     plan_rank_table,
     plan_standalone,
-    scheduler_plan,
 )
 from centernet.jobs.launch.rank_process import write_plans
 from centernet.jobs.launch.rank_table import RankTable, find_server, read_rank_table
@@ -58,7 +57,8 @@ def prepare(name: str, arguments: Arguments) -> Ready:
                         command, log_name="convert_dataset.log")
         return Ready((plan,), partial(run_plans, (plan,), ORDERLY))
     if name == "distribute":
-        return prepare_group(arguments, Job(command, config.device_target, log_root, not config.save_checkpoint_path))
+        job = LaunchJob(command, config.device_target, log_root, not config.save_checkpoint_path)
+        return prepare_group(arguments, job)
     problems = [*preflight.environment_problems(), *preflight.checkpoint_problems(config),
                 *preflight.device_problems(config.device_target, [config.device_id])]
     if config.device_num > 1:
@@ -66,17 +66,17 @@ def prepare(name: str, arguments: Arguments) -> Ready:
                         "scripts/run_distributed_train_ascend.sh starts several")
     if name == "eval":
         stop_at(problems + layout_problems(config, config.data_dir, config.run_mode))
-        job = Job(command, config.device_target, log_root, own_checkpoints=False)
+        job = LaunchJob(command, config.device_target, log_root, own_checkpoints=False)
         plan = plan_standalone("the evaluation", config.device_id, job, "eval_log.txt")
     else:
         stop_at(problems + data_problems(arguments, log_root))
-        job = Job((*command, "--distribute", "false", "--device_num", "1"), config.device_target, log_root,
-                  not config.save_checkpoint_path)
+        job = LaunchJob((*command, "--distribute", "false", "--device_num", "1"), config.device_target, log_root,
+                        not config.save_checkpoint_path)
         plan = plan_standalone("the training", config.device_id, job, "training_log.txt")
     return Ready((plan,), partial(run_plans, (plan,), ORDERLY))
 
 
-def prepare_group(arguments: Arguments, job: Job) -> Ready:
+def prepare_group(arguments: Arguments, job: LaunchJob) -> Ready:
     """Check and plan a training of several processes."""
     for flag in ("distribute", "device_id"):
         if is_given(arguments.flags, flag):
@@ -91,31 +91,30 @@ def prepare_group(arguments: Arguments, job: Job) -> Ready:
     return ready
 
 
-def plan_group(arguments: Arguments, job: Job) -> tuple[Ready, list[str]]:
-    """A group by a rank table, or by msrun without one; and the problems with its ports and devices."""
-    options, config = arguments.options, arguments.config
+def plan_group(arguments: Arguments, job: LaunchJob) -> tuple[Ready, list[str]]:
+    """A group by a rank table, or by msrun without one and on CPU; and the problems with its ports and devices."""
+    options, target = arguments.options, job.target
     cpus = sorted(os.sched_getaffinity(0))
     port = int(options.get("master_port", 8118))
-    if "rank_table_file" in options:
-        table = read_rank_table(os.path.abspath(str(options["rank_table_file"])))
-        require_size(table, options, config.device_num)
-        server = find_server(table, str(options.get("server_id", "")))
-        plans = plan_rank_table(table, server, job, cpus, os.environ, str(options.get("master_addr", "")), port)
+    table = read_table(options, arguments.config.device_num) if "rank_table_file" in options else None
+    if table and target != "CPU":
+        plans = plan_rank_table(table, find_server(table, str(options.get("server_id", ""))), job, cpus, os.environ)
         run = partial(run_plans, plans, GROUP)
-        ports = preflight.HCCL_PORTS if job.target != "CPU" else [port] * (plans[-1].name == "scheduler")
-        size, advice = len(table.ranks), "another training may still run on this server"
+        size, ports, advice = len(table.ranks), preflight.HCCL_PORTS, "another training may still run on this server"
     else:
-        nodes = count_nodes(arguments, port)
-        ranks = plan_msrun(nodes, job, cpus)
-        plans = (*ranks, scheduler_plan(nodes, job)) if nodes.has_scheduler else ranks
-        folder = Path(job.log_root or ".", "LOG_msrun")
-        run = partial(start_msrun, nodes, plans, folder)
+        nodes = nodes_on_cpu(table, options, port) if table else count_nodes(arguments, port)
+        plans = plan_msrun(nodes, job, cpus)
+        run = partial(start_msrun, nodes, plans, Path(job.log_root or ".", "LOG_msrun"))
         size, ports, advice = nodes.worker_num, [port] * nodes.has_scheduler, "choose another one with --master_port"
     devices = [plan.device for plan in plans if plan.name != "scheduler"]
-    problems = [*preflight.port_problems(ports, advice), *preflight.device_problems(job.target, devices),
-                *preflight.crowd_problems(job.target, len(devices), len(cpus))]
-    hint = f"hint: {size} devices; HCCL's collectives are built for powers of two" if size & (size - 1) else ""
-    return Ready(plans, run, (hint,) if hint and job.target != "CPU" else ()), problems
+    problems = [*preflight.port_problems(ports, advice), *preflight.device_problems(target, devices),
+                *preflight.crowd_problems(target, len(devices), len(cpus))]
+    hints = []
+    if table and target == "CPU":
+        hints.append(f"hint: CPUs have no HCCL, so msrun starts the {size} ranks of rank table {table.path}")
+    elif target != "CPU" and size & (size - 1):
+        hints.append(f"hint: {size} devices; HCCL's collectives are built for powers of two")
+    return Ready(plans, run, tuple(hints)), problems
 
 
 def data_problems(arguments: Arguments, log_root: str) -> list[str]:
@@ -134,12 +133,24 @@ def layout_problems(config: Config, folder: str, split: str) -> list[str]:
     return []
 
 
-def require_size(table: RankTable, options: dict[str, str | int], configured: int) -> None:
-    """UserError if a number of devices was asked for that is not the rank table's."""
+def read_table(options: dict[str, str | int], configured: int) -> RankTable:
+    """The rank table; UserError if a number of devices was asked for that is not the table's."""
+    table = read_rank_table(os.path.abspath(str(options["rank_table_file"])))
     wanted = int(options.get("device_num", configured))
     if wanted not in (1, len(table.ranks)):
         raise UserError(f"device_num is {wanted}, but rank table {table.path} has {len(table.ranks)} ranks: leave "
                         "--device_num (DEVICE_NUM) out, or leave the rank table out")
+    return table
+
+
+def nodes_on_cpu(table: RankTable, options: dict[str, str | int], port: int) -> Nodes:
+    """The ranks of a rank table as msrun counts them; UserError if they are on several servers."""
+    if len(table.servers) > 1:
+        raise UserError(f"rank table {table.path} has the servers {', '.join(table.servers)}. With device_target CPU "
+                        "it may have only one: it is for HCCL, which CPUs do not have. Leave it out, and give "
+                        "--worker_num, --local_worker_num, --node_rank and --master_addr on each server")
+    find_server(table, str(options.get("server_id", "")))
+    return Nodes(len(table.ranks), len(table.ranks), master_port=port)
 
 
 def count_nodes(arguments: Arguments, port: int) -> Nodes:

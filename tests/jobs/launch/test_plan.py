@@ -1,7 +1,7 @@
 import pytest
 
 from centernet.jobs.launch.plan import (
-    Job,
+    LaunchJob,
     Nodes,
     core_shares,
     msrun_command,
@@ -12,13 +12,12 @@ from centernet.jobs.launch.plan import (
 from centernet.jobs.launch.rank_table import read_rank_table
 from tests.jobs.launch.rank_tables import write_table
 
-JOB = Job(("python", "train.py", "--mindrecord_dir", "/data/my shards"), "Ascend")
-ON_CPU = Job(JOB.command, "CPU", "/logs")
+JOB = LaunchJob(("python", "train.py", "--mindrecord_dir", "/data/my shards"), "Ascend")
 
 
-def plans(tmp_path, *servers, job=JOB, server="10.0.0.1", cpus=range(192), environment=None, **scheduler):
+def plans(tmp_path, *servers, job=JOB, server="10.0.0.1", cpus=range(192), environment=None):
     table = read_rank_table(write_table(tmp_path / "hccl.json", *servers))
-    return plan_rank_table(table, server, job, cpus, environment or {}, **scheduler)
+    return plan_rank_table(table, server, job, cpus, environment or {})
 
 
 def test_one_server_with_eight_devices(tmp_path):
@@ -54,7 +53,7 @@ def test_some_devices_of_a_server(tmp_path):
 
 
 def test_a_path_of_ones_own_for_checkpoints_is_kept(tmp_path):
-    (rank,) = plans(tmp_path, [0], job=Job(("python", "train.py"), "Ascend", own_checkpoints=False))
+    (rank,) = plans(tmp_path, [0], job=LaunchJob(("python", "train.py"), "Ascend", own_checkpoints=False))
     assert "--save_checkpoint_path" not in rank.command
 
 
@@ -65,24 +64,12 @@ def test_core_shares(cpus, ranks, shares):
     assert core_shares(cpus, ranks) == shares
 
 
-def test_a_rank_table_on_cpu_becomes_a_cluster_with_a_scheduler(tmp_path):
-    first, second, scheduler = plans(tmp_path, [0, 1], job=ON_CPU, port=9000)
-    cluster = {"MS_WORKER_NUM": "2", "MS_SCHED_HOST": "127.0.0.1", "MS_SCHED_PORT": "9000", "MS_TOPO_TIMEOUT": "1200"}
-    assert cluster.items() <= second.environment.items() and cluster.items() <= scheduler.environment.items()
-    assert [second.environment[key] for key in ("MS_ROLE", "MS_NODE_ID", "RANK_ID")] == ["MS_WORKER", "1", "1"]
-    assert scheduler.environment["MS_ROLE"] == "MS_SCHED" and "MS_NODE_ID" not in scheduler.environment
-    assert "RANK_TABLE_FILE" not in first.environment
-    assert (first.log_file, scheduler.folder) == ("/logs/LOG0/training_log.txt", "/logs/LOG_scheduler")
-
-
-def test_one_scheduler_for_several_servers(tmp_path):
-    here = plans(tmp_path, [0], [0], job=ON_CPU)
-    there = plans(tmp_path, [0], [0], job=ON_CPU, server="10.0.0.2")
-    assert [plan.name for plan in here] == ["rank 0", "scheduler"]
-    assert [plan.name for plan in there] == ["rank 1"]
-    assert there[0].environment["MS_SCHED_HOST"] == "10.0.0.1"
-    other = plans(tmp_path, [0], [0], job=ON_CPU, master_addr="172.16.0.1")
-    assert other[0].environment["MS_SCHED_HOST"] == "172.16.0.1"
+def test_msrun_on_the_first_server_also_starts_the_scheduler():
+    rank, scheduler = plan_msrun(Nodes(2, 1), LaunchJob(JOB.command, "CPU", "/logs"), range(4))
+    assert (rank.name, rank.log_file, rank.cores) == ("rank 0", "/logs/LOG0/training_log.txt", (0, 1, 2, 3))
+    assert (scheduler.name, scheduler.folder, scheduler.cores) == ("scheduler", "/logs/LOG_scheduler", ())
+    assert scheduler.command == (*JOB.command, "--distribute", "true", "--device_num", "2")
+    assert not scheduler.environment.keys() & {"MS_ROLE", "RANK_ID", "RANK_SIZE"}  # msrun sets them
 
 
 def test_msrun_on_the_second_server():

@@ -95,9 +95,14 @@ def ending(name, code, after, log_file="none"):
     return Watched(name, log_file, lambda: next(looks, code))
 
 
-def test_a_scheduler_may_end_a_little_before_the_ranks_and_after_them():
-    assert watch([ending("rank 0", 0, 9)], [ending("scheduler", 0, 0)], False) == 0
-    assert watch([ending("rank 0", 0, 0)], [ending("scheduler", 0, 9)], False) == 0
+@pytest.mark.parametrize("code, after", [(0, 9), (-11, 9), (-11, 0)])
+def test_msrun_may_end_after_the_ranks_in_any_way(code, after):
+    """It loads the framework, which may crash while it is unloaded."""
+    assert watch([ending("rank 0", 0, 0)], [ending("msrun", code, after)], False) == 0
+
+
+def test_msrun_may_end_a_little_before_the_ranks():
+    assert watch([ending("rank 0", 0, 9)], [ending("msrun", 0, 0)], False) == 0
 
 
 def test_ranks_that_msrun_left_alone_or_that_fail_with_it(monkeypatch, capsys):

@@ -1,9 +1,8 @@
 """The plan of a distributed training: each rank's environment, command, cores and folder. Pure: nothing is started.
 
-Three ways to form the group, by what is known:
-- a rank table and Ascend: HCCL reads the table, each rank only needs its own number;
-- a rank table and CPU, where there is no HCCL: MindSpore's dynamic cluster, formed through a scheduler process;
-- no rank table: the same cluster, started by MindSpore's own launcher, msrun.
+Two ways to form the group:
+- by a rank table, on Ascend: HCCL reads the table, each rank only needs its own number;
+- by msrun, MindSpore's own launcher: its scheduler process brings the ranks together.
 """
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ TIME_OUT = 1200  # seconds that ranks wait for each other, e.g. while one still 
 
 
 @dataclass(frozen=True)
-class Job:
+class LaunchJob:
     """What all ranks have in common."""
 
     command: tuple[str, ...]  # Python, the program, and flags that are the same for all
@@ -63,37 +62,34 @@ class RankPlan:
         return str(PurePath(self.folder, self.log_name))
 
 
-def plan_rank_table(table: RankTable, server: str, job: Job, cpus: Sequence[int], environment: Mapping[str, str],
-                    master_addr: str = "", port: int = 8118) -> tuple[RankPlan, ...]:
-    """The ranks of one server of a rank table, and the scheduler where one is needed.
+def plan_rank_table(table: RankTable, server: str, job: LaunchJob, cpus: Sequence[int],
+                    environment: Mapping[str, str]) -> tuple[RankPlan, ...]:
+    """The ranks of one server of a rank table.
 
     Args:
         table, server: the table and which of its servers this one is.
         job: what all ranks run.
         cpus: this server's CPUs; each rank gets an equal share.
         environment: the caller's; values that a user may set there are kept.
-        master_addr, port: of the scheduler, for CPU only; by default the first server, or this one if it is alone.
     """
-    ranks, size = table.on_server(server), len(table.ranks)
-    if job.target == "CPU":
-        master = master_addr or ("127.0.0.1" if len(table.servers) == 1 else table.servers[0])
-        nodes = Nodes(size, len(ranks), table.servers.index(server), master, port)
-        plans = [_rank_plan(rank, size, job, cores, _cluster(nodes, rank.rank))
-                 for rank, cores in zip(ranks, core_shares(cpus, len(ranks)))]
-        return (*plans, scheduler_plan(nodes, job)) if nodes.has_scheduler else tuple(plans)
+    ranks = table.on_server(server)
     shared = {"RANK_TABLE_FILE": table.path,
               "HCCL_CONNECT_TIMEOUT": environment.get("HCCL_CONNECT_TIMEOUT", str(TIME_OUT))}
     if len(table.servers) > 1:
         shared["SERVER_ID"] = str(table.servers.index(server))
-    return tuple(_rank_plan(rank, size, job, cores, shared)
+    return tuple(_rank_plan(rank, len(table.ranks), job, cores, shared)
                  for rank, cores in zip(ranks, core_shares(cpus, len(ranks))))
 
 
-def plan_msrun(nodes: Nodes, job: Job, cpus: Sequence[int]) -> tuple[RankPlan, ...]:
-    """The ranks that msrun shall start on this server; msrun adds the variables of its cluster."""
+def plan_msrun(nodes: Nodes, job: LaunchJob, cpus: Sequence[int]) -> tuple[RankPlan, ...]:
+    """The ranks that msrun shall start on this server, and its scheduler, last, on the first server.
+
+    msrun adds the variables of its cluster.
+    """
     first = nodes.node_rank * nodes.local_worker_num
-    return tuple(_rank_plan(Rank(first + local, local, "", ""), nodes.worker_num, job, cores, {})
-                 for local, cores in enumerate(core_shares(cpus, nodes.local_worker_num)))
+    ranks = tuple(_rank_plan(Rank(first + local, local, "", ""), nodes.worker_num, job, cores, {})
+                  for local, cores in enumerate(core_shares(cpus, nodes.local_worker_num)))
+    return (*ranks, _scheduler_plan(nodes, job)) if nodes.has_scheduler else ranks
 
 
 def msrun_command(nodes: Nodes, python: str, log_dir: str, worker: Sequence[str]) -> tuple[str, ...]:
@@ -104,17 +100,7 @@ def msrun_command(nodes: Nodes, python: str, log_dir: str, worker: Sequence[str]
             f"--cluster_time_out={TIME_OUT}", "--join=True", "--tail_worker_log=-1", *worker)
 
 
-def scheduler_plan(nodes: Nodes, job: Job) -> RankPlan:
-    """The process that forms the cluster; it runs the same program, which stays within init()."""
-    folder = str(PurePath(job.log_root, "LOG_scheduler"))
-    variables = {**_cluster(nodes, 0), "MS_ROLE": "MS_SCHED", "RANK_ID": "0", "RANK_SIZE": str(nodes.worker_num),
-                 **_logging(folder)}
-    del variables["MS_NODE_ID"]
-    command = (*job.command, "--distribute", "true", "--device_num", str(nodes.worker_num))
-    return RankPlan("scheduler", 0, folder, variables, command)
-
-
-def plan_standalone(name: str, device: int, job: Job, log_name: str) -> RankPlan:
+def plan_standalone(name: str, device: int, job: LaunchJob, log_name: str) -> RankPlan:
     """A process that belongs to no group."""
     folder = str(PurePath(job.log_root, f"LOG{device}"))
     flags = ("--save_checkpoint_path", str(PurePath(folder, "ckpt_0"))) if job.own_checkpoints else ()
@@ -127,7 +113,7 @@ def core_shares(cpus: Sequence[int], ranks: int) -> list[tuple[int, ...]]:
     return [tuple(cpus[number * each:(number + 1) * each]) for number in range(ranks)]
 
 
-def _rank_plan(rank: Rank, size: int, job: Job, cores: tuple[int, ...], variables: Mapping[str, str]) -> RankPlan:
+def _rank_plan(rank: Rank, size: int, job: LaunchJob, cores: tuple[int, ...], variables: Mapping[str, str]) -> RankPlan:
     folder = str(PurePath(job.log_root, f"LOG{rank.device}"))
     flags = ["--distribute", "true", "--device_num", str(size), "--device_id", str(rank.device)]
     if job.own_checkpoints:
@@ -137,11 +123,11 @@ def _rank_plan(rank: Rank, size: int, job: Job, cores: tuple[int, ...], variable
     return RankPlan(f"rank {rank.rank}", rank.device, folder, environment, (*job.command, *flags), cores)
 
 
-def _cluster(nodes: Nodes, rank: int) -> dict[str, str]:
-    """Variables of MindSpore's dynamic cluster, as msrun sets them."""
-    return {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": str(rank), "MS_WORKER_NUM": str(nodes.worker_num),
-            "MS_SCHED_HOST": nodes.master_addr, "MS_SCHED_PORT": str(nodes.master_port),
-            "MS_TOPO_TIMEOUT": str(TIME_OUT)}
+def _scheduler_plan(nodes: Nodes, job: LaunchJob) -> RankPlan:
+    """The scheduler runs the same program as the ranks, and stays in its init() until the ranks have ended."""
+    folder = str(PurePath(job.log_root, "LOG_scheduler"))
+    command = (*job.command, "--distribute", "true", "--device_num", str(nodes.worker_num))
+    return RankPlan("scheduler", 0, folder, _logging(folder), command)
 
 
 def _logging(folder: str) -> dict[str, str]:

@@ -45,13 +45,12 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_plans(plans: tuple[RankPlan, ...], patience: float, echo: bool) -> int:
-    """Start ranks (and a scheduler) as planned and watch them; see watch()."""
+    """Start ranks as planned and watch them; see watch()."""
     with _in_charge(patience):
         environment = clean_environment(os.environ)
-        processes = {plan.name: start(plan, environment) for plan in reversed(plans)}  # the scheduler first
-        watched = [Watched(plan.name, plan.log_file, processes[plan.name].poll) for plan in plans]
-        return watch([one for one in watched if one.name != "scheduler"],
-                     [one for one in watched if one.name == "scheduler"], echo)
+        processes = [start(plan, environment) for plan in plans]
+        return watch([Watched(plan.name, plan.log_file, process.poll) for plan, process in zip(plans, processes)], [],
+                     echo)
 
 
 def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: str, echo: bool) -> int:
@@ -81,7 +80,8 @@ def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
         echo: copy the first rank's log to standard output.
 
     Returns:
-        0, or the status of the first process that failed (128 + signal for one that was killed).
+        0 if all ranks succeeded, else the status of the first process that failed (128 + signal for one that was
+        killed).
     """
     follow = _Follower(ranks[0].log_file) if echo else None
     deadline = math.inf
@@ -90,10 +90,11 @@ def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
         codes = {one: one.status() for one in (*helpers, *ranks)}
         if follow:
             follow.copy()
+        if all(codes[rank] == 0 for rank in ranks):
+            _give_time(helpers)
+            return 0
         if failed := _first_failure(codes, ranks):
             return _explain(failed, codes[failed], ranks[0].log_file)
-        if all(codes[rank] == 0 for rank in ranks):
-            return _wait_for(helpers, ranks[0].log_file)
         if early := next((helper for helper in helpers if codes[helper] == 0), None):
             deadline = min(deadline, time.monotonic() + FAREWELL)
             if time.monotonic() > deadline:
@@ -107,14 +108,11 @@ def _first_failure(codes: dict[Watched, int | None], ranks: list[Watched]) -> Wa
     return min(failed, key=lambda one: (codes[one] < 0, one not in ranks), default=None)
 
 
-def _wait_for(helpers: list[Watched], main_log: str) -> int:
+def _give_time(helpers: list[Watched]) -> None:
+    """Let helpers end by themselves. Their status does not count: the work is done, and msrun loads MindSpore too."""
     deadline = time.monotonic() + FAREWELL
-    for helper in helpers:
-        while helper.status() is None and time.monotonic() < deadline:
-            time.sleep(POLL)
-        if helper.status():
-            return _explain(helper, helper.status(), main_log)
-    return 0
+    while any(helper.status() is None for helper in helpers) and time.monotonic() < deadline:
+        time.sleep(POLL)
 
 
 def _explain(failed: Watched, code: int, main_log: str) -> int:
