@@ -21,7 +21,7 @@ from mindspore.mindrecord.common.exceptions import MindRecordException
 from tqdm import tqdm
 
 from centernet.categories import Categories
-from centernet.data.coco import CocoDataset, CocoImage, Report
+from centernet.data.coco import CocoDataset, CocoImage, Defects
 from centernet.data.image_file import decode, is_cut
 from centernet.data.jpeg import plain_size
 from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
@@ -45,14 +45,14 @@ class Summary:
     images: tuple[int, ...]     # with that class
     empty: int                  # images left out because they have no boxes
     categories: Categories
-    report: Report
+    defects: Defects
 
     def lines(self) -> list[str]:
         """The table that a user reads at the end."""
         widest = max(map(len, (*self.categories.names, "category")))
         return [f"{len(self.image_ids):8d}  images written", f"{sum(self.boxes):8d}  boxes written",
                 f"{self.empty:8d}  images without boxes left out (--keep_empty true keeps them)",
-                *(self.report.lines() or ["       0  defects"]),
+                *(self.defects.lines() or ["       0  defects"]),
                 f"{'category':{widest}s} {'boxes':>8s} {'images':>8s}",
                 *(f"{name:{widest}s} {boxes:8d} {images:8d}"
                   for name, boxes, images in zip(self.categories.names, self.boxes, self.images))]
@@ -69,14 +69,14 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
         UserError: nothing to write, a defect with strict, or a folder that cannot be written to.
     """
     _check_arguments(prefix, shard_num)
-    report = copy.deepcopy(dataset.report)
-    _refuse_defects(report, strict, dataset)
+    defects = copy.deepcopy(dataset.defects)
+    _refuse_defects(defects, strict, dataset)
     part = folder / f".{prefix}.unfinished"
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, report)
-        _refuse_defects(report, strict, dataset)
+        summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, defects)
+        _refuse_defects(defects, strict, dataset)
         rows = _verify_rows(part, prefix, summary)
         _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
     except (OSError, RuntimeError, MindRecordException) as error:  # mindspore raises the latter two
@@ -94,10 +94,10 @@ def _check_arguments(prefix: str, shard_num: int) -> None:
         raise UserError(f"--shard_num {shard_num}: allowed are 1 to 1000")
 
 
-def _refuse_defects(report: Report, strict: bool, dataset: CocoDataset) -> None:
-    if strict and report.counts:
-        listed = "\n".join(report.lines())
-        raise UserError(f"{dataset.annotation_file}: {sum(report.counts.values())} defect(s), nothing was written; "
+def _refuse_defects(defects: Defects, strict: bool, dataset: CocoDataset) -> None:
+    if strict and defects.counts:
+        listed = "\n".join(defects.lines())
+        raise UserError(f"{dataset.annotation_file}: {sum(defects.counts.values())} defect(s), nothing was written; "
                         f"mend them, or use --strict false to leave them out:\n{listed}")
 
 
@@ -141,26 +141,26 @@ class _Writer:
         self.writer.commit()
 
 
-def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Report) -> Summary:
+def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, defects: Defects) -> Summary:
     counts = np.zeros((2, len(dataset.categories)), np.int64)
     image_ids: list[int] = []
     wanted = [image for image in dataset.images if keep_empty or len(image.boxes)]
-    for image, data in _read_images(wanted, report):
+    for image, data in _read_images(wanted, defects):
         target.add(image, data)
         image_ids.append(image.id)
         np.add.at(counts[0], image.classes, 1)
         counts[1][np.unique(image.classes)] += 1
     if not image_ids or not counts.any():
-        lines = "\n".join(report.lines())
+        lines = "\n".join(defects.lines())
         raise UserError(f"{dataset.annotation_file} with images in {dataset.image_dir}: no image with a box is left to "
                         f"write ({len(dataset.images)} images found, {len(dataset.images) - len(wanted)} without boxes)"
                         f"{f'. Defects:{chr(10)}{lines}' if lines else '.'}")
     target.finish()
     return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()),
-                   len(dataset.images) - len(wanted), dataset.categories, report)
+                   len(dataset.images) - len(wanted), dataset.categories, defects)
 
 
-def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[CocoImage, bytes]]:
+def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[CocoImage, bytes]]:
     """Images whose files are whole, with the files' bytes; threads read and check a chunk while one is written."""
     start = last = time.monotonic()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, tqdm(total=len(images), unit="img",
@@ -171,7 +171,7 @@ def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[Coco
             coming = pool.map(_read_image, images[first + CHUNK:first + 2 * CHUNK])
             for image, (data, defect) in zip(chunk, read):
                 if defect:
-                    report.add(defect, f"id {image.id}: {image.file_name}")
+                    defects.add(defect, f"id {image.id}: {image.file_name}")
                 else:
                     yield image, data
             bar.update(len(chunk))
@@ -227,7 +227,7 @@ def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows:
             "objects": sum(summary.boxes), "files": describe_files(files),
             "source": {"annotation_file": str(dataset.annotation_file.resolve()),
                        "image_dir": str(dataset.image_dir.resolve())},
-            "defects": summary.report.counts, "image_ids": rows}
+            "defects": summary.defects.counts, "image_ids": rows}
 
 
 def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> None:

@@ -203,7 +203,7 @@ def evaluate_network(network: nn.Cell, dataset: CocoDataset, config: Config, ran
         return None
     results = [row for image_id, boxes in detections.items()
                for row in to_coco_results(image_id, boxes, dataset.categories)]
-    return evaluate_results(dataset.annotation_file, results, dataset.categories, detections)
+    return evaluate_results(dataset.annotations, results, dataset.categories, detections)
 
 
 def draw_detections(folder: Path, dataset: CocoDataset, detections: Mapping[int, np.ndarray],

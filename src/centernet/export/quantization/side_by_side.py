@@ -46,11 +46,11 @@ class Row:
 def average_precision(backend: ExportedBackend, dataset: CocoDataset, evaluation: EvalConfig,
                       num_workers: int = 2) -> Metrics:
     """COCO's metrics of an exported model; UserError if the data set has other categories."""
-    require_same_labels(dataset.annotation_file, backend.manifest, "the model")
+    require_same_labels(dataset.annotations, backend.manifest, "the model")
     detections = detect_dataset(backend, dataset, evaluation, backend.fixed_shape[1:], num_workers)
     results = [row for image_id, boxes in detections.items()
                for row in to_coco_results(image_id, boxes, backend.categories)]
-    return evaluate_results(dataset.annotation_file, results, backend.categories, detections)
+    return evaluate_results(dataset.annotations, results, backend.categories, detections)
 
 
 def milliseconds(paths: Sequence[Path], batches: Sequence[np.ndarray], repeats: int) -> list[float]:
