@@ -11,7 +11,6 @@ LEVELS = {
     "centernet.errors": 0, "centernet.categories": 0, "centernet.geometry": 0, "centernet.config": 0,
     "centernet.data.annotations": 0,
     "centernet.data.coco": 1, "centernet.data.augment": 1, "centernet.data.targets": 1, "centernet.data.image_file": 1,
-    "centernet.data.jpeg": 1,
     "centernet.detection": 1, "centernet.evaluation.metrics": 1, "centernet.runtimes.manifest": 1,
     "centernet.runtimes.onnx_session": 1,
     "centernet.jobs": 2, "centernet.device": 2, "centernet.data": 2, "centernet.models": 2, "centernet.group": 2,

@@ -7,9 +7,11 @@ import logging
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +25,17 @@ from tqdm import tqdm
 from centernet.categories import Categories
 from centernet.data.coco import CocoDataset, CocoImage, Defects
 from centernet.data.image_file import decode, is_cut
-from centernet.data.jpeg import plain_size
 from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
 from centernet.errors import UserError
 
-log = logging.getLogger("centernet")
+LOG = logging.getLogger("centernet")
 
-CHUNK = 64               # images of one write; twice as many are in memory at a time
+CHUNK = 64               # images that are read together, and written together; so many are in memory at a time
 LARGEST_IMAGE = 1 << 27  # bytes; a page of MindRecord holds at most twice as much
 USUAL_PAGE = 1 << 23     # bytes; the last pages of a shard are empty for the most part, and yet hashed and copied
 SMALL_SHARD = 1 << 32    # bytes; the pages of smaller ones need no header of 16 MB
 LOG_SECONDS = 10
+STDERR_LOCK = threading.Lock()  # of two conversions at once, the second must not restore what the first replaced
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
             strict: bool = False) -> Summary:
     """Write a data set as shards PREFIX0.. with PREFIX.info.json into `folder`.
 
-    Everything is written and checked in a hidden folder inside `folder` first; a former data set of
-    the same prefix stays valid until then. Training accepts no state in between.
+    Everything is written and checked in a hidden folder inside `folder` first; an earlier data set of
+    the same prefix stays valid until then. Training refuses every state in between.
 
     Raises:
         UserError: nothing to write, a defect with strict, or a folder that cannot be written to.
@@ -108,7 +110,7 @@ def _page_size(sizes: list[int], shard_num: int) -> int:
 
 
 class _Writer:
-    """A FileWriter of fitting page size with shards numbered from 0, which get equal shares of the rows."""
+    """A FileWriter with a page size that fits the images, and shards numbered from 0 that hold equally many rows."""
 
     def __init__(self, folder: Path, prefix: str, shard_num: int, dataset: CocoDataset):
         # A single shard's name gets no number from FileWriter.
@@ -118,7 +120,7 @@ class _Writer:
         if sum(sizes) < shard_num * SMALL_SHARD:
             self.writer.set_header_size(1 << 20)
         self.writer.add_schema(SCHEMA, "images and boxes of a detection data set")
-        # FileWriter splits the rows of each call; those that are left over go to random shards.
+        # FileWriter distributes the rows of each call evenly; what is left over goes to random shards.
         self.chunk = shard_num * max(1, CHUNK // shard_num)
         self.rows: list[dict[str, Any]] = []
 
@@ -161,14 +163,14 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, defects: Def
 
 
 def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[CocoImage, bytes]]:
-    """Images whose files are whole, with the files' bytes; threads read and check a chunk while one is written."""
+    """Images whose files decode, in their order, with the files' bytes; threads read and decode a chunk of them."""
     start = last = time.monotonic()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, tqdm(total=len(images), unit="img",
-                                                                      disable=None) as bar:
-        coming = pool.map(_read_image, images[:CHUNK])
+    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(images), unit="img", disable=None) as bar:
         for first in range(0, len(images), CHUNK):
-            chunk, read = images[first:first + CHUNK], coming
-            coming = pool.map(_read_image, images[first + CHUNK:first + 2 * CHUNK])
+            chunk = images[first:first + CHUNK]
+            # Not while the chunk before is written: FileWriter holds Python's lock, so that would gain nothing.
+            with _without_stderr():
+                read = list(pool.map(_read_image, chunk))
             for image, (data, defect) in zip(chunk, read):
                 if defect:
                     defects.add(defect, f"id {image.id}: {image.file_name}")
@@ -177,27 +179,37 @@ def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[Co
             bar.update(len(chunk))
             now, done = time.monotonic(), first + len(chunk)
             if bar.disable and now - last > LOG_SECONDS:
-                log.info("converted %d of %d images, %.0f images/s", done, len(images), done / (now - start))
+                LOG.info("converted %d of %d images, %.0f images/s", done, len(images), done / (now - start))
                 last = now
 
 
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what the process writes to stderr: libjpeg and libpng print warnings there that name no file."""
+    with STDERR_LOCK, open(os.devnull, "wb") as nowhere:
+        stderr = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
 def _read_image(image: CocoImage) -> tuple[bytes, str]:
-    """The file's bytes and what is wrong with them; "" if nothing is."""
+    """The file's bytes, and what is wrong with them or "". The decoder of training decides what an image is."""
     try:
         data = image.path.read_bytes()
     except OSError as error:
         return b"", f"image file not readable ({error.strerror})"
     if len(data) > LARGEST_IMAGE:
         return b"", f"image file of more than {LARGEST_IMAGE >> 20} MB"
-    size = plain_size(data)
-    if size is None:  # not a JPEG as most are: only decoding tells
-        if is_cut(data):
-            return b"", "image file cut off or damaged"
-        pixels = decode(data)
-        if pixels is None:
-            return b"", "image file that is not an image, or damaged"
-        size = pixels.shape[:2]
-    if size != (image.height, image.width):
+    if is_cut(data):
+        return b"", "image file cut off or damaged"
+    pixels = decode(data)
+    if pixels is None:
+        return b"", "image file that is not an image, or damaged"
+    if pixels.shape[:2] != (image.height, image.width):
         return b"", "image of another size than its entry says (rotated by EXIF?)"
     return data, ""
 
