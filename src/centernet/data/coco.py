@@ -20,7 +20,7 @@ from centernet.data.annotations import (
 )
 from centernet.errors import UserError
 
-# The published layout first, then the user-defined one; "instance_" is a spelling that people were told to use.
+# COCO's own names first, then those for own data sets. The model zoo's README spells "instance_".
 ANNOTATION_NAMES = {
     "train": ("instances_train2017.json", "instance_train2017.json", "train.json"),
     "val": ("instances_val2017.json", "instance_val2017.json", "val.json"),

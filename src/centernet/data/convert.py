@@ -32,8 +32,8 @@ LOG = logging.getLogger("centernet")
 
 CHUNK = 64               # images that are read together, and written together; so many are in memory at a time
 LARGEST_IMAGE = 1 << 27  # bytes; a page of MindRecord holds at most twice as much
-USUAL_PAGE = 1 << 23     # bytes; the last pages of a shard are empty for the most part, and yet hashed and copied
-SMALL_SHARD = 1 << 32    # bytes; the pages of smaller ones need no header of 16 MB
+USUAL_PAGE = 1 << 23     # bytes; larger ones waste time: a shard's last pages are mostly empty, but hashed and copied
+SMALL_SHARD = 1 << 32    # bytes; smaller shards do not need the default header of 16 MB
 LOG_SECONDS = 10
 STDERR_LOCK = threading.Lock()  # of two conversions at once, the second must not restore what the first replaced
 
@@ -50,7 +50,7 @@ class Summary:
     defects: Defects
 
     def lines(self) -> list[str]:
-        """The table that a user reads at the end."""
+        """The table that is printed at the end."""
         widest = max(map(len, (*self.categories.names, "category")))
         return [f"{len(self.image_ids):8d}  images written", f"{sum(self.boxes):8d}  boxes written",
                 f"{self.empty:8d}  images without boxes left out (--keep_empty true keeps them)",
@@ -100,11 +100,11 @@ def _refuse_defects(defects: Defects, strict: bool, dataset: CocoDataset) -> Non
     if strict and defects.counts:
         listed = "\n".join(defects.lines())
         raise UserError(f"{dataset.annotation_file}: {sum(defects.counts.values())} defect(s), nothing was written; "
-                        f"mend them, or use --strict false to leave them out:\n{listed}")
+                        f"correct them, or use --strict false to leave them out:\n{listed}")
 
 
 def _page_size(sizes: list[int], shard_num: int) -> int:
-    """A power of two that holds the largest image, and no more than the data of a shard or the usual page."""
+    """In bytes, a power of two: the data of a shard, at most the usual page, but at least twice the largest image."""
     wanted = max(2 * min(max(sizes, default=0), LARGEST_IMAGE), min(sum(sizes) // shard_num, USUAL_PAGE), 1 << 18)
     return 1 << (wanted - 1).bit_length()
 
@@ -132,13 +132,13 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Write the rows that wait."""
+        """Write the rows that were added since the last write."""
         if self.rows:
             self.writer.write_raw_data(self.rows)
         self.rows = []
 
     def finish(self) -> None:
-        """Write what is left, and the index files."""
+        """Write the remaining rows and the index files."""
         self.flush()
         self.writer.commit()
 
@@ -215,7 +215,7 @@ def _read_image(image: CocoImage) -> tuple[bytes, str]:
 
 
 def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:
-    """Read the shards back: FileWriter drops rows that it does not like with no more than a warning.
+    """Read the shards back: FileWriter leaves out rows that it does not accept, and only logs a warning.
 
     Returns the image ids in the order of the rows.
     """
@@ -245,12 +245,12 @@ def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows:
 def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> None:
     """Move the shards to their place; an info file says that they are incomplete until all are there."""
     _write_json(part, info_path(folder, prefix), {"complete": False})
-    # Removed first, also those that have a successor: some file systems write a file out before it replaces another.
+    # Removed first, although replacing would do: some file systems write a file to disk before it replaces another.
     for old in shard_files(folder, prefix):
         for file in (old, old.with_name(old.name + ".db")):
             file.unlink(missing_ok=True)
     names = {row["name"] for row in info["files"]}
-    mode = info_path(folder, prefix).stat().st_mode  # FileWriter lets only the owner read, whatever the umask says
+    mode = info_path(folder, prefix).stat().st_mode  # FileWriter ignores the umask: only the owner may read
     for name in sorted(names):
         os.chmod(part / name, mode)
         os.replace(part / name, folder / name)
@@ -261,7 +261,7 @@ def _write_json(part: Path, path: Path, document: dict[str, Any]) -> None:
     """Write a file so that it is there whole or not at all."""
     draft = part / path.name
     with open(draft, "w", encoding="utf-8") as file:
-        # One line for each key: indented, the list of ids would take one for each image.
+        # One line for each key. With json's indent the list of ids would take a line for each image.
         lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
         file.write("{" + ",\n ".join(lines) + "}\n")
         file.flush()

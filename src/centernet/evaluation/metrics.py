@@ -80,7 +80,7 @@ class Metrics:
                  f"{self.highest_score:.3f}") if self.detected else f"no box was detected in {self.images} images"
         return (f"\n\nAP is 0: {found}. Scores below 0.1 mean that the network has hardly learnt yet (train longer, or "
                 "check that the loss falls). High scores mean that the boxes are in wrong places or of wrong "
-                "categories: look at the pictures of --visual_image true, and check that the categories, mean, "
+                "categories: look at the images that --visual_image true writes, and check that the categories, mean, "
                 "std and to_rgb are those of the training.")
 
 
