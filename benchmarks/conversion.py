@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,15 +49,17 @@ def _speed(options: Options) -> list[Row]:
     seconds = paired({"cp": lambda: subprocess.run(copy, check=True),
                       "convert": lambda: convert(read_coco(*source), out, "mind", SHARDS),
                       "images": lambda: convert(dataset, out, "mind", SHARDS),
+                      "decode": lambda: _decode_only(contents),
                       "writer": lambda: _write_only(contents, out)},
                      options.repeats, before=lambda: _clear(out))
     rows = []
     for name, what, note in (
             ("cp", "copying the image files with cp", f"{count} images, {mib:.0f} MiB, all in the page cache; all its "
              "time is the kernel's, for memory, which virtual machines give at very different speeds"),
-            ("convert", "conversion", "reads annotations with outlines, checks every image, writes shards and index, "
+            ("convert", "conversion", "reads annotations with outlines, decodes every image, writes shards and index, "
                                       "reads rows back, SHA-256 of all"),
             ("images", "conversion without reading annotations", ""),
+            ("decode", "decoding the images alone", f"images in memory, {os.cpu_count()} threads"),
             ("writer", "MindSpore's FileWriter alone", "images in memory: the bound of any conversion")):
         target = ">= 0.8 of cp" if name == "convert" else ""
         ratio = 1 / median_ratio(seconds, name, "cp")
@@ -89,6 +91,14 @@ def _multiply(annotation_file: Path, image_dir: Path, folder: Path) -> tuple[Pat
     path = folder / "annotations.json"
     path.write_text(json.dumps({**document, "images": images, "annotations": annotations}), encoding="utf-8")
     return path, folder / "images"
+
+
+def _decode_only(contents: list[tuple[str, bytes]]) -> None:
+    from centernet.data.image_file import decode
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(lambda content: decode(content[1]) is None, contents):
+            pass
 
 
 def _write_only(contents: list[tuple[str, bytes]], out: Path) -> None:

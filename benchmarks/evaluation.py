@@ -98,7 +98,7 @@ def evaluate(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, opt
     detections = detect_dataset(Detector(backend, evaluation), dataset)
     names = {image.id: image.file_name for image in dataset.images}
     results = write_results(options.work, "val", detections, names, dataset.categories)
-    evaluate_results(dataset.annotation_file, results, dataset.categories, detections)
+    evaluate_results(dataset.annotations, results, dataset.categories, detections)
 
 
 def stage_rows(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, options: Options) -> list[Row]:
@@ -116,7 +116,7 @@ def stage_rows(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, o
         "boxes in the image": lambda: [to_image_boxes(*pair) for pair in found],
         "soft-NMS and the best K": lambda: [merge([rows], evaluation.K, True) for rows in boxes],
         "COCO results": lambda: [to_coco_results(key, rows, dataset.categories) for key, rows in kept.items()],
-        "COCOeval": lambda: evaluate_results(dataset.annotation_file, results, dataset.categories, kept)}
+        "COCOeval": lambda: evaluate_results(dataset.annotations, results, dataset.categories, kept)}
     seconds = paired(stages, max(options.repeats, 3))
     spent = {name: 1000 * median(values) / len(images) for name, values in seconds.items()}
     total = spent["boxes in the image"] + spent["soft-NMS and the best K"]

@@ -142,7 +142,7 @@ def test_a_damaged_result_is_named(copy, capsys, damage, message):
 @pytest.mark.parametrize("change, message", [
     (lambda labels: labels["categories"].pop(), "3 categories"),
     (lambda labels: labels["categories"][1].update(id=8), "number the same categories differently"),
-    (lambda labels: labels.pop("categories"), "not a COCO annotation file"),
+    (lambda labels: labels.pop("categories"), "not in COCO's format"),
 ])
 def test_labels_of_other_categories_are_refused(copy, capsys, change, message):
     edit(copy / "coco/annotations/instances_val2017.json", change)

@@ -17,7 +17,7 @@ def test_boxes_classes_and_sizes(tmp_path):
     path = make_coco(tmp_path, num_images=3, empty=(1,))
     dataset = read(tmp_path, path)
     document = json.loads(path.read_text())
-    assert dataset.report.counts == {}
+    assert dataset.defects.counts == {}
     assert dataset.categories.ids == (1, 7, 90)
     assert [image.id for image in dataset.images] == [100, 101, 102]
     assert (dataset.images[0].height, dataset.images[0].width) == (96, 128)
@@ -62,15 +62,15 @@ def test_defective_boxes_are_left_out_and_reported(tmp_path, change, words):
     edit(path, change)
     dataset = read(tmp_path, path)
     assert sum(len(image.boxes) for image in dataset.images) == 6
-    assert list(dataset.report.counts.values()) == [1]
-    assert words in dataset.report.lines()[0]
+    assert list(dataset.defects.counts.values()) == [1]
+    assert words in dataset.defects.lines()[0]
 
 
 def test_repeated_ids(tmp_path):
     path = make_coco(tmp_path, num_images=2)
     edit(path, lambda d: (add_box(d, id=1, bbox=[5, 5, 9, 9]), d["images"].append(dict(d["images"][0]))))
     dataset = read(tmp_path, path)
-    assert dataset.report.counts == {"image id used twice, later entry left out": 1,
+    assert dataset.defects.counts == {"image id used twice, later entry left out": 1,
                                      "annotation id used twice, boxes kept": 1}
     assert len(dataset.images) == 2
     assert len(dataset.images[0].boxes) == 4
@@ -83,8 +83,8 @@ def test_unusable_image_entries(tmp_path, changes):
     edit(path, lambda d: d["images"][0].update(changes))
     dataset = read(tmp_path, path)
     assert len(dataset.images) == 2
-    assert dataset.report.lines()[0].split()[1:3] == ["image", "entry"]
-    assert dataset.report.counts["annotation of an unknown image"] == 3
+    assert dataset.defects.lines()[0].split()[1:3] == ["image", "entry"]
+    assert dataset.defects.counts["annotation of an unknown image"] == 3
 
 
 def test_missing_and_empty_files_and_many_examples(tmp_path):
@@ -94,15 +94,15 @@ def test_missing_and_empty_files_and_many_examples(tmp_path):
         (tmp_path / f"train2017/00000{number}.jpg").unlink()
     dataset = read(tmp_path, path)
     assert [image.id for image in dataset.images] == [106, 107]
-    assert dataset.report.counts == {"image file of 0 bytes": 1, "image file missing": 5}
-    assert dataset.report.lines()[1].endswith("id 103: 000003.jpg; ...)")
+    assert dataset.defects.counts == {"image file of 0 bytes": 1, "image file missing": 5}
+    assert dataset.defects.lines()[1].endswith("id 103: 000003.jpg; ...)")
 
 
 def test_boxes_reaching_past_the_border_and_crowds_stay_as_annotated(tmp_path):
     path = make_coco(tmp_path, num_images=1)
     edit(path, lambda d: add_box(d, bbox=[120.5, 90, 50, 50], iscrowd=1))
     dataset = read(tmp_path, path)
-    assert dataset.report.counts == {}
+    assert dataset.defects.counts == {}
     assert dataset.images[0].boxes[-1].tolist() == [120.5, 90, 170.5, 140]
 
 
@@ -197,7 +197,7 @@ def test_names_in_nested_folders(tmp_path):
     dataset = read(tmp_path, path)
     found = {image.id: str(image.path.relative_to(images)) for image in dataset.images}
     assert found == {100: "images/cats/000000.jpg", 101: "images/dogs/000001.jpg", 103: "000003.jpg"}
-    assert dataset.report.counts == {"image file missing": 1}
+    assert dataset.defects.counts == {"image file missing": 1}
 
 
 def test_ambiguous_names_are_reported(tmp_path):
@@ -209,11 +209,11 @@ def test_ambiguous_names_are_reported(tmp_path):
     (images / "000000.jpg").unlink()
     dataset = read(tmp_path, path)
     assert [image.id for image in dataset.images] == [101]
-    assert dataset.report.counts == {"image name in several folders": 1}
+    assert dataset.defects.counts == {"image name in several folders": 1}
 
 
 def test_real_annotations(coco_mini):
     dataset = read_coco(*locate(str(coco_mini), "val"))
     assert len(dataset.categories) == 80
     assert len(dataset.images) == 79
-    assert dataset.report.counts == {}
+    assert dataset.defects.counts == {}

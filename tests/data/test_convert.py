@@ -1,20 +1,24 @@
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import cv2
 import mindspore.dataset as ds
 import numpy as np
 import pytest
 from mindspore.mindrecord import FileWriter
+from PIL import Image
 from tiny_coco import CATEGORIES, edit, make_coco
 
 from centernet.cli.convert_dataset import main
 from centernet.data.coco import locate, read_coco
 from centernet.data.convert import _page_size, convert
+from centernet.data.image_file import decode
 from centernet.data.mindrecord import open_shards, shard_files
 from centernet.errors import UserError
 
@@ -164,6 +168,68 @@ def test_strict_finds_defects_of_pixels_and_keeps_the_old_set(coco, tmp_path):
     assert run(coco, tmp_path / "out").image_ids == (100, 101, 103, 105)
 
 
+def rewrite(path, change):
+    path.write_bytes(change(path.read_bytes()))
+
+
+def zeros_in_the_scan(data):
+    middle = data.index(b"\xff\xda") + 500
+    return data[:middle] + bytes(300) + data[middle + 300:]
+
+
+def test_damaged_and_unusual_files_are_judged_by_the_decoder_of_training(tmp_path):
+    make_coco(tmp_path / "coco", num_images=9, size=(128, 96))
+    files = sorted((tmp_path / "coco/train2017").iterdir())
+    turned = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    rewrite(files[0], lambda data: data[:-1])
+    rewrite(files[1], lambda data: data.replace(b"\xff\xdb", b"\xff\xe5"))  # no quantization tables
+    rewrite(files[2], lambda data: data[:2] + turned + data[2:])
+    rewrite(files[3], lambda data: data[:300] + data[-300:])  # without most of its header
+    rewrite(files[4], lambda data: data[:len(data) // 2] + b"\xff\xd9")  # cut, and ended again: nobody can tell
+    rewrite(files[5], lambda data: data + b"garbage")
+    kinds = (files[6], cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (files[7], cv2.IMWRITE_JPEG_RST_INTERVAL, 3)
+    for path, option, value in kinds:
+        cv2.imwrite(str(path), cv2.imread(str(path)), [option, value])
+    Image.open(files[8]).convert("CMYK").save(files[8])
+    summary = run(tmp_path / "coco", tmp_path / "out")
+    assert summary.image_ids == (104, 105, 106, 107, 108)
+    assert summary.defects.counts == {"image file cut off or damaged": 1,
+                                      "image file that is not an image, or damaged": 2,
+                                      "image of another size than its entry says (rotated by EXIF?)": 1}
+
+
+def test_warnings_of_the_decoder_do_not_reach_the_terminal(coco, tmp_path, capfd):
+    path = coco / "train2017/000001.jpg"
+    rewrite(path, zeros_in_the_scan)
+    decode(path.read_bytes())
+    assert "Corrupt JPEG data" in capfd.readouterr().err  # else this test shows nothing
+    assert len(run(coco, tmp_path / "out").image_ids) == 5  # such damage is below what a decoder refuses
+    assert "JPEG" not in capfd.readouterr().err
+    os.write(2, b"as before")
+    assert "as before" in capfd.readouterr().err
+
+
+def test_interruption_leaves_nothing(coco, tmp_path, monkeypatch, capfd):
+    def interrupt(data):
+        raise KeyboardInterrupt
+    monkeypatch.setattr("centernet.data.convert.decode", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(coco, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    os.write(2, b"as before")
+    assert "as before" in capfd.readouterr().err
+
+
+def test_order_and_contents_over_several_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr("centernet.data.convert.CHUNK", 4)
+    make_coco(tmp_path / "coco", num_images=23, size=(32, 32))
+    summary = run(tmp_path / "coco", tmp_path / "out", shard_num=3)
+    assert summary.image_ids == tuple(range(100, 123))
+    contents = {int(row["img_id"][0]): row["image"].tobytes() for row in rows(tmp_path / "out")}
+    assert contents == {100 + number: path.read_bytes() for number, path in
+                        enumerate(sorted((tmp_path / "coco/train2017").iterdir()))}
+
+
 def test_strict_accepts_a_clean_set(coco, tmp_path):
     assert len(run(coco, tmp_path / "out", strict=True).image_ids) == 5
 
@@ -237,7 +303,7 @@ def killed_conversion(coco, out, target, calls):
 
 
 # While rows are written; before the move (2 shards are done and indexed); at the 1st, 3rd and last move.
-@pytest.mark.parametrize("target, calls", [("module.plain_size", 3), ("module._verify_rows", 0),
+@pytest.mark.parametrize("target, calls", [("module.decode", 3), ("module._verify_rows", 0),
                                            *(("module.os.replace", calls) for calls in (1, 3, 5))])
 def test_killed_first_conversion_is_refused_and_rerun_works(coco, tmp_path, target, calls):
     out = tmp_path / "out"

@@ -10,6 +10,7 @@ from tiny_coco import CATEGORIES, edit, make_coco
 
 from centernet.categories import Categories
 from centernet.config.load import load_config
+from centernet.data.annotations import read_annotations
 from centernet.data.coco import locate, read_coco
 from centernet.data.image_file import read_image
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
@@ -77,7 +78,7 @@ def test_a_perfect_detector_loses_almost_nothing(coco_mini, tmp_path):
     evaluation = replace(FIXED, batch_size=4)
     detections = detect_dataset(Detector(PerfectBackend(dataset, (512, 512)), evaluation), dataset)
     results = [row for key, boxes in detections.items() for row in to_coco_results(key, boxes, dataset.categories)]
-    metrics = evaluate_results(annotation_file, results, dataset.categories, detections)
+    metrics = evaluate_results(read_annotations(annotation_file), results, dataset.categories, detections)
     print(metrics.summary)
     assert len(detections) == 79
     assert metrics.AP >= 0.95

@@ -36,7 +36,7 @@ def run(config: Config) -> None:
 def import_weights(config: Config, path: Path, target: Path) -> None:
     """Write a checkpoint from another program's weights."""
     from centernet.categories import categories_from_names
-    from centernet.data.coco import read_categories
+    from centernet.data.annotations import read_annotations
     from centernet.weights.checkpoint import model_record, save_checkpoint
     from centernet.weights.conversion import convert, part_for, skeleton
     from centernet.weights.foreign_files import read_weights
@@ -44,7 +44,7 @@ def import_weights(config: Config, path: Path, target: Path) -> None:
 
     tensors, notes = read_weights(path)
     data, knows = config.dataset_config, SOURCES[config.source].backbone_knows
-    categories = (read_categories(Path(config.category_file)) if config.category_file
+    categories = (read_annotations(Path(config.category_file), "--category_file").categories if config.category_file
                   else categories_from_names(data.coco_classes))
     cell = part_for(config.source, skeleton(config.net_config, len(categories)))
     found = convert(tensors, config.source, config, cell, path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
+from centernet.data.annotations import read_annotations
 from centernet.detection.postprocess import merge, to_image_boxes, write_results
 from centernet.errors import UserError
 from centernet.evaluation.metrics import evaluate_results
@@ -30,8 +31,8 @@ def run(config: Config) -> None:
             raise UserError(f"--{flag} is not set; `postprocess.py --help` explains it")
     evaluation, manifest = config.eval_config, read_manifest(config.model_path)
     prepared = read_index(Path(config.meta_path), manifest)
-    label_path = config.label_path or prepared.annotation_file
-    require_same_labels(Path(label_path), manifest, config.model_path)
+    labels = read_annotations(Path(config.label_path or prepared.annotation_file), "--label_path")
+    require_same_labels(labels, manifest, config.model_path)
     if evaluation.multi_scales != (1.0,) or evaluation.flip_test != manifest.flip_test:
         LOG.warning("warning: an exported model has one scale, and the flip test that it was exported with (%s); "
                     "eval_config.multi_scales and flip_test are without effect here", str(manifest.flip_test).lower())
@@ -42,7 +43,7 @@ def run(config: Config) -> None:
         detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
     folder = Path(config.save_path or "results_310")
     results = write_results(folder, "val", detections, prepared.names, manifest.spec.categories)
-    metrics = evaluate_results(label_path, results, manifest.spec.categories, detections)
+    metrics = evaluate_results(labels, results, manifest.spec.categories, detections)
     write_json(folder / "metrics.json", metrics.to_json())
     LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
     LOG.info("results of %d images are in %s", len(detections), folder)

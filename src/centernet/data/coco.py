@@ -1,9 +1,6 @@
-"""Reading data sets in COCO's annotation format: files found, defects reported, ids made dense."""
+"""Data sets in COCO's format: finding their files, and the images that can be used with their boxes."""
 from __future__ import annotations
 
-import json
-import logging
-import math
 import os
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -12,21 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from centernet.categories import Categories, categories_from_json
+from centernet.categories import Categories
+from centernet.data.annotations import (
+    Annotation,
+    Annotations,
+    box_defect,
+    is_image_id,
+    make_annotations,
+    parse_annotation_file,
+)
 from centernet.errors import UserError
 
-LOG = logging.getLogger("centernet")
-
-# The published layout first, then the user-defined one; "instance_" is a spelling that people were told to use.
+# COCO's own names first, then those for own data sets. The model zoo's README spells "instance_".
 ANNOTATION_NAMES = {
     "train": ("instances_train2017.json", "instance_train2017.json", "train.json"),
     "val": ("instances_val2017.json", "instance_val2017.json", "val.json"),
     "test": ("image_info_test-dev2017.json", "image_info_test2017.json", "test.json"),
 }
 IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}")
-# Outlines take nine tenths of an annotation file; without them and the addresses it needs a quarter of the memory.
-UNUSED = frozenset({"segmentation", "keypoints", "area", "license", "coco_url", "flickr_url", "date_captured"})
-EXAMPLES = 3  # places that the report keeps of each kind of defect
+EXAMPLES = 3  # places that are kept of each kind of defect
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class CocoImage:
 
 
 @dataclass
-class Report:
+class Defects:
     """Defects of a data set by kind: how many, and where the first few are."""
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -64,18 +65,28 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class CocoDataset:
-    """The usable images of an annotation file, and a report on what is not usable."""
+    """The usable images of an annotation file, the file's annotations, and the defects that were found."""
 
     images: tuple[CocoImage, ...]
-    categories: Categories
-    annotation_file: Path
+    annotations: Annotations
     image_dir: Path
-    report: Report
+    defects: Defects
+
+    @property
+    def categories(self) -> Categories:
+        """The annotation file's categories."""
+        return self.annotations.categories
+
+    @property
+    def annotation_file(self) -> Path:
+        """Where the annotations were read from."""
+        return self.annotations.path
 
 
 def require_whole(dataset: CocoDataset) -> None:
     """Raise UserError if images of the annotation file are unusable: an AP over fewer compares with nothing."""
-    lost = [line.strip() for line in dataset.report.lines() if line.split()[1] == "image"]  # the other kinds lose boxes
+    defects = dataset.defects
+    lost = [line.strip() for kind, line in zip(defects.counts, defects.lines()) if kind.startswith("image ")]
     if lost:
         raise UserError(f"not all images of {dataset.annotation_file} can be evaluated: {'; '.join(lost)}. Complete "
                         f"{dataset.image_dir}, or use an annotation file of the images that are there")
@@ -126,73 +137,38 @@ def _existing_pair(annotation_file: str, image_dir: str) -> tuple[Path, Path]:
 def read_coco(annotation_file: Path, image_dir: Path) -> CocoDataset:
     """Read an annotation file and find its images; images are not decoded.
 
-    Images whose entry or file is unusable are left out, likewise boxes; the report counts both.
+    Images whose entry or file is unusable are left out, likewise boxes; `defects` counts both.
     Crowd boxes are kept. Images without boxes are kept. A file without the key "annotations" (a test
     set) has no boxes.
 
     Raises:
         UserError: the file is not COCO-format JSON, or has no images, categories or annotations.
     """
-    document = _load(annotation_file)
-    categories = categories_from_json(document["categories"], str(annotation_file))
-    report = Report()
-    entries = _read_entries(document["images"], report)
-    boxes = _read_boxes(document.get("annotations", []), entries, categories.class_of(), report)
+    document = parse_annotation_file(annotation_file)
+    defects = Defects()
+    entries = _read_entries(document.images, defects)
+    boxes = _read_boxes(document.annotations, entries, document.categories.class_of(), defects)
     finder = _ImageFinder(image_dir)
     images = []
     for image_id, entry in entries.items():
-        path = finder.find(entry["file_name"], image_id, report)
+        path = finder.find(entry["file_name"], image_id, defects)
         if path is not None:
             rows = boxes.get(image_id, [])
             images.append(CocoImage(image_id, path, entry["file_name"], entry["width"], entry["height"],
                                     np.array([row[:4] for row in rows], np.float32).reshape(-1, 4),
                                     np.array([row[4] for row in rows], np.int32)))
-    return CocoDataset(tuple(images), categories, annotation_file, image_dir, report)
+    return CocoDataset(tuple(images), make_annotations(annotation_file, document), image_dir, defects)
 
 
-def read_categories(annotation_file: Path) -> Categories:
-    """The categories of an annotation file; raises UserError as read_coco does."""
-    return categories_from_json(_load(annotation_file)["categories"], str(annotation_file))
-
-
-def _load(path: Path) -> dict[str, Any]:
-    LOG.info("reading %s", path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file, object_hook=_used)
-    except OSError as error:
-        raise UserError(f"annotation file {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"annotation file {path} is not UTF-8 text: {error}") from error
-    except ValueError as error:
-        raise UserError(f"annotation file {path} is not valid JSON ({error}); it may be truncated: copy it again, or "
-                        "compare its size with the original's") from error
-    for key in ("images", "categories"):
-        if not isinstance(document, dict) or not isinstance(document.get(key), list):
-            raise UserError(f"annotation file {path} is not in COCO's format: it needs an object with the lists "
-                            f"'images', 'annotations' and 'categories'; '{key}' is missing or not a list")
-    if not document["images"]:
-        raise UserError(f"annotation file {path}: the list 'images' is empty")
-    annotations = document.get("annotations")
-    if "annotations" in document and (not isinstance(annotations, list) or not annotations):
-        raise UserError(f"annotation file {path}: 'annotations' is empty or not a list, so there are no boxes. For a "
-                        "test set without annotations leave the key out.")
-    return document
-
-
-def _used(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in UNUSED}
-
-
-def _read_entries(rows: list[Any], report: Report) -> dict[int, dict[str, Any]]:
+def _read_entries(rows: list[Any], defects: Defects) -> dict[int, dict[str, Any]]:
     """Usable image entries by id, in the file's order."""
     entries: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows):
         if not _is_entry(row):
-            report.add("image entry without id (0 to 2147483647), file_name, width and height",
-                       f"entry {number}: {str(row)[:60]}")
+            defects.add("image entry without id (0 to 2147483647), file_name, width and height",
+                        f"entry {number}: {str(row)[:60]}")
         elif row["id"] in entries:
-            report.add("image id used twice, later entry left out", f"id {row['id']}: {row['file_name']}")
+            defects.add("image id used twice, later entry left out", f"id {row['id']}: {row['file_name']}")
         else:
             entries[row["id"]] = row
     return entries
@@ -201,34 +177,37 @@ def _read_entries(rows: list[Any], report: Report) -> dict[int, dict[str, Any]]:
 def _is_entry(row: Any) -> bool:
     if not isinstance(row, dict) or not isinstance(row.get("file_name"), str) or not row["file_name"]:
         return False
-    image_id, width, height = (_whole(row.get(key)) for key in ("id", "width", "height"))
-    return None not in (image_id, width, height) and 0 <= image_id < 2**31 and width > 0 and height > 0
+    sizes = [_whole(row.get(key)) for key in ("width", "height")]
+    return is_image_id(row.get("id")) and all(size is not None and size > 0 for size in sizes)
 
 
-def _read_boxes(rows: list[Any], entries: dict[int, dict[str, Any]], class_of: dict[int, int],
-                report: Report) -> dict[int, list[tuple[float, ...]]]:
+def _read_boxes(rows: list[Annotation], entries: dict[int, dict[str, Any]], class_of: dict[int, int],
+                defects: Defects) -> dict[int, list[tuple[float, ...]]]:
     """(x1, y1, x2, y2, class) of the usable annotations, by image id, in the file's order."""
     boxes = defaultdict(list)
     seen = set()
     for row in rows:
-        row = row if isinstance(row, dict) else {}
-        number, image_id, category_id = (_whole(row.get(key)) for key in ("id", "image_id", "category_id"))
-        place = f"annotation {row.get('id')} of image {row.get('image_id')}"
+        number, image_id, category_id = _whole(row.id), _whole(row.image_id), _whole(row.category_id)
         if number is not None and number in seen:
-            report.add("annotation id used twice, boxes kept", place)
+            defects.add("annotation id used twice, boxes kept", _place(row))
         seen.add(number)
         if image_id not in entries:
-            report.add("annotation of an unknown image", place)
+            defects.add("annotation of an unknown image", _place(row))
         elif category_id not in class_of:
-            report.add("annotation of an unknown category", f"{place}: category_id {row.get('category_id')}")
+            defects.add("annotation of an unknown category", f"{_place(row)}: category_id {row.category_id}")
         else:
-            defect = _box_defect(row.get("bbox"), entries[image_id]["width"], entries[image_id]["height"])
+            entry = entries[image_id]
+            defect = box_defect(row.bbox) or _outside_defect(row.bbox, entry["width"], entry["height"])
             if defect:
-                report.add(defect, f"{place}: {row.get('bbox')}")
+                defects.add(defect, f"{_place(row)}: {row.bbox}")
             else:
-                x, y, w, h = row["bbox"]
+                x, y, w, h = row.bbox
                 boxes[image_id].append((x, y, x + w, y + h, class_of[category_id]))
     return boxes
+
+
+def _place(row: Annotation) -> str:
+    return f"annotation {row.id} of image {row.image_id}"
 
 
 def _whole(value: Any) -> int | None:
@@ -236,17 +215,11 @@ def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _box_defect(bbox: Any, width: int, height: int) -> str:
-    """What is wrong with a COCO box x, y, w, h in an image of the given size; "" if nothing is."""
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(
-            isinstance(number, (int, float)) and not isinstance(number, bool) for number in bbox):
-        return "annotation without a bbox of 4 numbers"
-    if not all(map(math.isfinite, bbox)):
-        return "box with NaN or infinite numbers"
+def _outside_defect(bbox: list[float], width: int, height: int) -> str:
+    """What is wrong with a box x, y, w, h in an image of the given size; "" if nothing is."""
     x, y, w, h = bbox
-    if min(x + w, width) <= max(x, 0) or min(y + h, height) <= max(y, 0):
-        return "box without area inside the image"
-    return ""
+    inside = min(x + w, width) > max(x, 0) and min(y + h, height) > max(y, 0)
+    return "" if inside else "box without area inside the image"
 
 
 class _ImageFinder:
@@ -256,18 +229,18 @@ class _ImageFinder:
         self.image_dir = image_dir
         self.by_name: dict[str, list[str]] | None = None
 
-    def find(self, file_name: str, image_id: int, report: Report) -> Path | None:
-        """The file, or None after reporting why there is none."""
+    def find(self, file_name: str, image_id: int, defects: Defects) -> Path | None:
+        """The file, or None; `defects` then says why there is none."""
         path = self.image_dir / file_name
         if not path.is_file():
             places = self._search(file_name)
             if len(places) != 1:
                 kind = "image name in several folders" if places else "image file missing"
-                report.add(kind, f"id {image_id}: {', '.join(places[:2]) or file_name}")
+                defects.add(kind, f"id {image_id}: {', '.join(places[:2]) or file_name}")
                 return None
             path = Path(places[0])
         if path.stat().st_size == 0:
-            report.add("image file of 0 bytes", f"id {image_id}: {file_name}")
+            defects.add("image file of 0 bytes", f"id {image_id}: {file_name}")
             return None
         return path
 

@@ -7,9 +7,11 @@ import logging
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +23,19 @@ from mindspore.mindrecord.common.exceptions import MindRecordException
 from tqdm import tqdm
 
 from centernet.categories import Categories
-from centernet.data.coco import CocoDataset, CocoImage, Report
+from centernet.data.coco import CocoDataset, CocoImage, Defects
 from centernet.data.image_file import decode, is_cut
-from centernet.data.jpeg import plain_size
 from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
 from centernet.errors import UserError
 
 LOG = logging.getLogger("centernet")
 
-CHUNK = 64               # images of one write; twice as many are in memory at a time
+CHUNK = 64               # images that are read together, and written together; so many are in memory at a time
 LARGEST_IMAGE = 1 << 27  # bytes; a page of MindRecord holds at most twice as much
-USUAL_PAGE = 1 << 23     # bytes; the last pages of a shard are empty for the most part, and yet hashed and copied
-SMALL_SHARD = 1 << 32    # bytes; the pages of smaller ones need no header of 16 MB
+USUAL_PAGE = 1 << 23     # bytes; larger ones waste time: a shard's last pages are mostly empty, but hashed and copied
+SMALL_SHARD = 1 << 32    # bytes; smaller shards do not need the default header of 16 MB
 LOG_SECONDS = 10
+STDERR_LOCK = threading.Lock()  # of two conversions at once, the second must not restore what the first replaced
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,14 @@ class Summary:
     images: tuple[int, ...]     # with that class
     empty: int                  # images left out because they have no boxes
     categories: Categories
-    report: Report
+    defects: Defects
 
     def lines(self) -> list[str]:
-        """The table that a user reads at the end."""
+        """The table that is printed at the end."""
         widest = max(map(len, (*self.categories.names, "category")))
         return [f"{len(self.image_ids):8d}  images written", f"{sum(self.boxes):8d}  boxes written",
                 f"{self.empty:8d}  images without boxes left out (--keep_empty true keeps them)",
-                *(self.report.lines() or ["       0  defects"]),
+                *(self.defects.lines() or ["       0  defects"]),
                 f"{'category':{widest}s} {'boxes':>8s} {'images':>8s}",
                 *(f"{name:{widest}s} {boxes:8d} {images:8d}"
                   for name, boxes, images in zip(self.categories.names, self.boxes, self.images))]
@@ -62,21 +64,21 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
             strict: bool = False) -> Summary:
     """Write a data set as shards PREFIX0.. with PREFIX.info.json into `folder`.
 
-    Everything is written and checked in a hidden folder inside `folder` first; a former data set of
-    the same prefix stays valid until then. Training accepts no state in between.
+    Everything is written and checked in a hidden folder inside `folder` first; an earlier data set of
+    the same prefix stays valid until then. Training refuses every state in between.
 
     Raises:
         UserError: nothing to write, a defect with strict, or a folder that cannot be written to.
     """
     _check_arguments(prefix, shard_num)
-    report = copy.deepcopy(dataset.report)
-    _refuse_defects(report, strict, dataset)
+    defects = copy.deepcopy(dataset.defects)
+    _refuse_defects(defects, strict, dataset)
     part = folder / f".{prefix}.unfinished"
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, report)
-        _refuse_defects(report, strict, dataset)
+        summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, defects)
+        _refuse_defects(defects, strict, dataset)
         rows = _verify_rows(part, prefix, summary)
         _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
     except (OSError, RuntimeError, MindRecordException) as error:  # mindspore raises the latter two
@@ -94,21 +96,21 @@ def _check_arguments(prefix: str, shard_num: int) -> None:
         raise UserError(f"--shard_num {shard_num}: allowed are 1 to 1000")
 
 
-def _refuse_defects(report: Report, strict: bool, dataset: CocoDataset) -> None:
-    if strict and report.counts:
-        listed = "\n".join(report.lines())
-        raise UserError(f"{dataset.annotation_file}: {sum(report.counts.values())} defect(s), nothing was written; "
-                        f"mend them, or use --strict false to leave them out:\n{listed}")
+def _refuse_defects(defects: Defects, strict: bool, dataset: CocoDataset) -> None:
+    if strict and defects.counts:
+        listed = "\n".join(defects.lines())
+        raise UserError(f"{dataset.annotation_file}: {sum(defects.counts.values())} defect(s), nothing was written; "
+                        f"correct them, or use --strict false to leave them out:\n{listed}")
 
 
 def _page_size(sizes: list[int], shard_num: int) -> int:
-    """A power of two that holds the largest image, and no more than the data of a shard or the usual page."""
+    """In bytes, a power of two: the data of a shard, at most the usual page, but at least twice the largest image."""
     wanted = max(2 * min(max(sizes, default=0), LARGEST_IMAGE), min(sum(sizes) // shard_num, USUAL_PAGE), 1 << 18)
     return 1 << (wanted - 1).bit_length()
 
 
 class _Writer:
-    """A FileWriter of fitting page size with shards numbered from 0, which get equal shares of the rows."""
+    """A FileWriter with a page size that fits the images, and shards numbered from 0 that hold equally many rows."""
 
     def __init__(self, folder: Path, prefix: str, shard_num: int, dataset: CocoDataset):
         # A single shard's name gets no number from FileWriter.
@@ -118,7 +120,7 @@ class _Writer:
         if sum(sizes) < shard_num * SMALL_SHARD:
             self.writer.set_header_size(1 << 20)
         self.writer.add_schema(SCHEMA, "images and boxes of a detection data set")
-        # FileWriter splits the rows of each call; those that are left over go to random shards.
+        # FileWriter distributes the rows of each call evenly; what is left over goes to random shards.
         self.chunk = shard_num * max(1, CHUNK // shard_num)
         self.rows: list[dict[str, Any]] = []
 
@@ -130,48 +132,48 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Write the rows that wait."""
+        """Write the rows that were added since the last write."""
         if self.rows:
             self.writer.write_raw_data(self.rows)
         self.rows = []
 
     def finish(self) -> None:
-        """Write what is left, and the index files."""
+        """Write the remaining rows and the index files."""
         self.flush()
         self.writer.commit()
 
 
-def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Report) -> Summary:
+def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, defects: Defects) -> Summary:
     counts = np.zeros((2, len(dataset.categories)), np.int64)
     image_ids: list[int] = []
     wanted = [image for image in dataset.images if keep_empty or len(image.boxes)]
-    for image, data in _read_images(wanted, report):
+    for image, data in _read_images(wanted, defects):
         target.add(image, data)
         image_ids.append(image.id)
         np.add.at(counts[0], image.classes, 1)
         counts[1][np.unique(image.classes)] += 1
     if not image_ids or not counts.any():
-        lines = "\n".join(report.lines())
+        lines = "\n".join(defects.lines())
         raise UserError(f"{dataset.annotation_file} with images in {dataset.image_dir}: no image with a box is left to "
                         f"write ({len(dataset.images)} images found, {len(dataset.images) - len(wanted)} without boxes)"
                         f"{f'. Defects:{chr(10)}{lines}' if lines else '.'}")
     target.finish()
     return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()),
-                   len(dataset.images) - len(wanted), dataset.categories, report)
+                   len(dataset.images) - len(wanted), dataset.categories, defects)
 
 
-def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[CocoImage, bytes]]:
-    """Images whose files are whole, with the files' bytes; threads read and check a chunk while one is written."""
+def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[CocoImage, bytes]]:
+    """Images whose files decode, in their order, with the files' bytes; threads read and decode a chunk of them."""
     start = last = time.monotonic()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, tqdm(total=len(images), unit="img",
-                                                                      disable=None) as bar:
-        coming = pool.map(_read_image, images[:CHUNK])
+    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(images), unit="img", disable=None) as bar:
         for first in range(0, len(images), CHUNK):
-            chunk, read = images[first:first + CHUNK], coming
-            coming = pool.map(_read_image, images[first + CHUNK:first + 2 * CHUNK])
+            chunk = images[first:first + CHUNK]
+            # Not while the chunk before is written: FileWriter holds Python's lock, so that would gain nothing.
+            with _without_stderr():
+                read = list(pool.map(_read_image, chunk))
             for image, (data, defect) in zip(chunk, read):
                 if defect:
-                    report.add(defect, f"id {image.id}: {image.file_name}")
+                    defects.add(defect, f"id {image.id}: {image.file_name}")
                 else:
                     yield image, data
             bar.update(len(chunk))
@@ -181,29 +183,39 @@ def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[Coco
                 last = now
 
 
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what the process writes to stderr: libjpeg and libpng print warnings there that name no file."""
+    with STDERR_LOCK, open(os.devnull, "wb") as nowhere:
+        stderr = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
 def _read_image(image: CocoImage) -> tuple[bytes, str]:
-    """The file's bytes and what is wrong with them; "" if nothing is."""
+    """The file's bytes, and what is wrong with them or "". The decoder of training decides what an image is."""
     try:
         data = image.path.read_bytes()
     except OSError as error:
         return b"", f"image file not readable ({error.strerror})"
     if len(data) > LARGEST_IMAGE:
         return b"", f"image file of more than {LARGEST_IMAGE >> 20} MB"
-    size = plain_size(data)
-    if size is None:  # not a JPEG as most are: only decoding tells
-        if is_cut(data):
-            return b"", "image file cut off or damaged"
-        pixels = decode(data)
-        if pixels is None:
-            return b"", "image file that is not an image, or damaged"
-        size = pixels.shape[:2]
-    if size != (image.height, image.width):
+    if is_cut(data):
+        return b"", "image file cut off or damaged"
+    pixels = decode(data)
+    if pixels is None:
+        return b"", "image file that is not an image, or damaged"
+    if pixels.shape[:2] != (image.height, image.width):
         return b"", "image of another size than its entry says (rotated by EXIF?)"
     return data, ""
 
 
 def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:
-    """Read the shards back: FileWriter drops rows that it does not like with no more than a warning.
+    """Read the shards back: FileWriter leaves out rows that it does not accept, and only logs a warning.
 
     Returns the image ids in the order of the rows.
     """
@@ -227,18 +239,18 @@ def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows:
             "objects": sum(summary.boxes), "files": describe_files(files),
             "source": {"annotation_file": str(dataset.annotation_file.resolve()),
                        "image_dir": str(dataset.image_dir.resolve())},
-            "defects": summary.report.counts, "image_ids": rows}
+            "defects": summary.defects.counts, "image_ids": rows}
 
 
 def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> None:
     """Move the shards to their place; an info file says that they are incomplete until all are there."""
     _write_json(part, info_path(folder, prefix), {"complete": False})
-    # Removed first, also those that have a successor: some file systems write a file out before it replaces another.
+    # Removed first, although replacing would do: some file systems write a file to disk before it replaces another.
     for old in shard_files(folder, prefix):
         for file in (old, old.with_name(old.name + ".db")):
             file.unlink(missing_ok=True)
     names = {row["name"] for row in info["files"]}
-    mode = info_path(folder, prefix).stat().st_mode  # FileWriter lets only the owner read, whatever the umask says
+    mode = info_path(folder, prefix).stat().st_mode  # FileWriter ignores the umask: only the owner may read
     for name in sorted(names):
         os.chmod(part / name, mode)
         os.replace(part / name, folder / name)
@@ -249,7 +261,7 @@ def _write_json(part: Path, path: Path, document: dict[str, Any]) -> None:
     """Write a file so that it is there whole or not at all."""
     draft = part / path.name
     with open(draft, "w", encoding="utf-8") as file:
-        # One line for each key: indented, the list of ids would take one for each image.
+        # One line for each key. With json's indent the list of ids would take a line for each image.
         lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
         file.write("{" + ",\n ".join(lines) + "}\n")
         file.flush()

@@ -26,7 +26,7 @@ LOG = logging.getLogger("centernet")
 # The layout that the model zoo's conversion writes, too.
 SCHEMA = {
     "img_id": {"type": "int32", "shape": [1]},
-    "image": {"type": "bytes"},                            # the image file, untouched
+    "image": {"type": "bytes"},                            # the image file, unchanged
     "num_objects": {"type": "int32"},                      # an empty (0, 4) array reads back with shape ()
     "bboxes": {"type": "float32", "shape": [-1, 4]},       # x1, y1, x2, y2 in pixels
     "category_id": {"type": "int32", "shape": [-1]},       # class + 1; 0 is the background
@@ -40,7 +40,7 @@ class Shards:
 
     files: tuple[str, ...]
     categories: Categories
-    rows: tuple[int, ...]  # row numbers in the order of their image ids (without an info file: as they come)
+    rows: tuple[int, ...]  # row numbers in the order of their image ids (without an info file: in the shards' order)
 
     @property
     def num_images(self) -> int:
@@ -80,7 +80,7 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     Args:
         folder, prefix: where they are.
         names, num_classes: the categories' names for shards without an info file (the model zoo's).
-        verify: also compare every file's SHA-256, which reads all of them once; sizes are compared always.
+        verify: also compare every file's SHA-256, for which all are read once. Sizes are always compared.
 
     Raises:
         UserError: no shards, an interrupted conversion, files missing or changed.
@@ -101,7 +101,7 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     count = _count_rows(files)
     if image_ids is not None and len(image_ids) != count:
         raise UserError(f"{folder}: the shards hold {count} images, {path.name} says {len(image_ids)}; {CONVERT}")
-    # MindSpore spreads rows over the shards with some chance; by image id the order is the data set's own.
+    # FileWriter distributes rows over the shards partly at random. Sorted by image id they are always in one order.
     rows = range(count) if image_ids is None else sorted(range(count), key=image_ids.__getitem__)
     return Shards(tuple(map(str, files)), categories, tuple(rows))
 
@@ -169,6 +169,6 @@ def _count_rows(files: list[Path]) -> int:
 
 
 def first_message(error: Exception) -> str:
-    """The sentence that matters of a mindspore.dataset error, which comes as a page of text."""
+    """The one useful sentence of a mindspore.dataset error, which is a page of text."""
     marked = re.search(r"\[ERROR\] *(.+)", str(error))
     return (marked[1] if marked else str(error).strip().partition("\n")[0])[:300]

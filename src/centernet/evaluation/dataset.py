@@ -61,7 +61,7 @@ def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarra
     """COCO's metrics of detections: image id -> (N, 6), as detect_dataset returns them."""
     results = [row for image_id, boxes in detections.items()
                for row in to_coco_results(image_id, boxes, dataset.categories)]
-    return evaluate_results(dataset.annotation_file, results, dataset.categories, detections)
+    return evaluate_results(dataset.annotations, results, dataset.categories, detections)
 
 
 def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 2,

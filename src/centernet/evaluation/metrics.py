@@ -3,12 +3,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from centernet.categories import Categories
+from centernet.data.annotations import Annotations
 from centernet.errors import UserError
 
 HEADING = "overall performance on coco2017 validation dataset"
@@ -82,7 +80,7 @@ class Metrics:
                  f"{self.highest_score:.3f}") if self.detected else f"no box was detected in {self.images} images"
         return (f"\n\nAP is 0: {found}. Scores below 0.1 mean that the network has hardly learnt yet (train longer, or "
                 "check that the loss falls). High scores mean that the boxes are in wrong places or of wrong "
-                "categories: look at the pictures of --visual_image true, and check that the categories, mean, "
+                "categories: look at the images that --visual_image true writes, and check that the categories, mean, "
                 "std and to_rgb are those of the training.")
 
 
@@ -90,25 +88,23 @@ def _number(value: float) -> str:
     return f"{value:6.3f}" if value >= 0 else "     -"
 
 
-def evaluate_results(annotation_file: str | Path, results: Sequence[dict[str, Any]], categories: Categories,
+def evaluate_results(annotations: Annotations, results: Sequence[dict[str, Any]], categories: Categories,
                      image_ids: Iterable[int] | None = None) -> Metrics:
     """Compute COCO's box metrics.
 
     Args:
-        annotation_file: COCO-format file; `info`, `area`, `iscrowd` and annotation ids may be missing.
+        annotations: the ground truth.
         results: rows as postprocess.to_coco_results makes them.
         categories: those to evaluate, by the annotation file's ids.
-        image_ids: images that were looked at; None takes all of the file.
+        image_ids: images that were looked at; None takes all of the annotation file.
 
     Raises:
-        UserError: the file cannot be read, or results name images or categories outside it.
+        UserError: results name images or categories that the annotation file does not have.
     """
-    document = _read(Path(annotation_file))
-    known = [image["id"] for image in document.get("images", [])]
-    wanted = list(dict.fromkeys(known if image_ids is None else image_ids))
-    _require_known(wanted, results, set(known), categories, annotation_file)
+    wanted = list(dict.fromkeys(annotations.image_ids if image_ids is None else image_ids))
+    _require_known(wanted, results, annotations, categories)
     chosen = set(wanted)
-    boxes = _ground_truth(document.get("annotations", []), chosen, categories)
+    boxes = _ground_truth(annotations, wanted, categories)
     found = [row for row in results if row["image_id"] in chosen]
     evaluation, summary = _run(boxes, _detections(found), wanted, categories)
     return Metrics(**{name: float(value) for name, value in zip(STATS, evaluation.stats)}, images=len(wanted),
@@ -117,47 +113,27 @@ def evaluate_results(annotation_file: str | Path, results: Sequence[dict[str, An
                    classes=_class_metrics(evaluation, boxes, found, categories), summary=summary)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"annotation file {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(f"annotation file {path} is not JSON: {error}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("images"), list):
-        raise UserError(f"annotation file {path} is not in COCO's format: it has no list 'images'")
-    return document
-
-
-def _require_known(wanted: list[int], results: Sequence[dict[str, Any]], known: set[int], categories: Categories,
-                   annotation_file: str | Path) -> None:
-    strange = sorted({row["image_id"] for row in results}.union(wanted) - known)
+def _require_known(wanted: list[int], results: Sequence[dict[str, Any]], annotations: Annotations,
+                   categories: Categories) -> None:
+    strange = sorted({row["image_id"] for row in results}.union(wanted).difference(annotations.image_ids))
     if strange:
-        raise UserError(f"{len(strange)} evaluated images are not in {annotation_file} (ids {strange[:5]}): "
+        raise UserError(f"{len(strange)} evaluated images are not in {annotations.path} (ids {strange[:5]}): "
                         "the results belong to another data set")
     strange = sorted({row["category_id"] for row in results}.difference(categories.ids))
     if strange:
-        raise UserError(f"the results have category ids {strange[:5]} that {annotation_file} does not have")
+        raise UserError(f"the results have category ids {strange[:5]} that {annotations.path} does not have")
 
 
-def _ground_truth(annotations: list[dict[str, Any]], images: set[int],
-                  categories: Categories) -> list[dict[str, Any]]:
-    """The annotations as COCOeval needs them: complete, of finite boxes, with ids from 1 (0 would never match)."""
-    rows, category_ids = [], set(categories.ids)
-    for annotation in annotations:
-        box = annotation.get("bbox")
-        if annotation.get("image_id") not in images or annotation.get("category_id") not in category_ids:
-            continue
-        if not isinstance(box, list) or len(box) != 4 or not all(_finite(value) for value in box):
-            continue
-        rows.append({"id": len(rows) + 1, "image_id": annotation["image_id"], "bbox": box,
-                     "category_id": annotation["category_id"], "iscrowd": int(annotation.get("iscrowd") or 0),
-                     "area": annotation.get("area", box[2] * box[3])})
-    return rows
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def _ground_truth(annotations: Annotations, image_ids: list[int], categories: Categories) -> list[dict[str, Any]]:
+    """The boxes of the given images as COCOeval needs them, with ids from 1: one of id 0 would never match."""
+    ids = annotations.categories.ids
+    classes = [index for index, category_id in enumerate(ids) if category_id in categories.ids]
+    kept = np.isin(annotations.box_images, image_ids) & np.isin(annotations.box_classes, classes)
+    columns = (annotations.box_images, annotations.boxes, annotations.box_classes, annotations.crowds,
+               annotations.areas)
+    rows = zip(*(column[kept].tolist() for column in columns))
+    return [{"id": number, "image_id": image_id, "bbox": box, "category_id": ids[index], "iscrowd": int(crowd),
+             "area": area} for number, (image_id, box, index, crowd, area) in enumerate(rows, 1)]
 
 
 def _detections(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from centernet.categories import categories_from_json, require_same
+from centernet.categories import require_same
+from centernet.data.annotations import Annotations
 from centernet.detection.transform import Meta
 from centernet.errors import UserError
 from centernet.files import write_json
@@ -115,20 +116,14 @@ def read_index(meta_dir: Path, manifest: Manifest) -> PreparedSet:
     return PreparedSet(meta_dir, names, annotation_file)
 
 
-def require_same_labels(annotation_file: Path, manifest: Manifest, model_path: str) -> None:
+def require_same_labels(annotations: Annotations, manifest: Manifest, model_path: str) -> None:
     """Raise UserError unless an annotation file has the model's categories, by name and COCO id."""
-    try:
-        rows = json.loads(annotation_file.read_text(encoding="utf-8"))["categories"]
-    except OSError as error:
-        raise UserError(f"--label_path {annotation_file}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--label_path {annotation_file} is not a COCO annotation file ({error!r})") from error
-    labels = categories_from_json(rows, str(annotation_file))
-    remedy = "Evaluate with the annotations that the model was trained for."
-    require_same(manifest.spec.categories, labels, model_path, str(annotation_file), remedy)
-    if manifest.spec.categories.ids != labels.ids:
-        raise UserError(f"{model_path} and {annotation_file} number the same categories differently: "
-                        f"{manifest.spec.categories.ids[:5]} and {labels.ids[:5]}, ... {remedy}")
+    labels, remedy = annotations.categories, "Evaluate with the annotations that the model was trained for."
+    categories = manifest.spec.categories
+    require_same(categories, labels, model_path, str(annotations.path), remedy)
+    if categories.ids != labels.ids:
+        raise UserError(f"{model_path} and {annotations.path} number the same categories differently: "
+                        f"{categories.ids[:5]} and {labels.ids[:5]}, ... {remedy}")
 
 
 def read_meta(prepared: PreparedSet, image_id: int) -> Meta:

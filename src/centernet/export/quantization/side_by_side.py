@@ -48,7 +48,7 @@ class Row:
 def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, settings: EvalConfig,
                       num_workers: int = 2) -> Metrics:
     """COCO's metrics of an exported model; UserError if the data set has other categories."""
-    require_same_labels(dataset.annotation_file, backend.manifest, "the model")
+    require_same_labels(dataset.annotations, backend.manifest, "the model")
     detections = detect_dataset(Detector(backend, settings), dataset, num_workers)
     return evaluate_detections(dataset, detections)
 
