@@ -91,6 +91,12 @@ def build_config(values: Mapping[str, Any], preset: str = "") -> Config:
     return config
 
 
+def replace_texts(config: Config, texts: Mapping[str, str]) -> Config:
+    """config with other values of settings that are texts: name -> value."""
+    changes: dict[str, Any] = dict(texts)
+    return dataclasses.replace(config, **changes)
+
+
 def write_config(config: Config, path: Path) -> None:
     """Write the effective values as YAML that --config_path reads back."""
     values = yaml.safe_load(yaml.safe_dump(plain(dataclasses.asdict(config))))

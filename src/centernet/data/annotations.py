@@ -117,7 +117,7 @@ def _annotation(row: Any) -> Annotation:
 def make_annotations(path: Path, document: Document) -> Annotations:
     """The annotations of a parsed file in arrays."""
     entries = (row.get("id") if isinstance(row, dict) else None for row in document.images)
-    image_ids = dict.fromkeys(filter(is_image_id, entries))
+    image_ids: dict[int, None] = dict.fromkeys(entry for entry in entries if entry is not None and is_image_id(entry))
     class_of = document.categories.class_of()
     rows = [row for row in document.annotations if _is_in(row.image_id, image_ids)
             and _is_in(row.category_id, class_of) and not box_defect(row.bbox)]

@@ -116,11 +116,11 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
     folders = [root / pattern.format(split) for pattern in IMAGE_DIRS]
     found_file = next((path for path in files if path.is_file()), None)
     found_dir = next((path for path in folders if path.is_dir()), None)
-    for found, tried, what in ((found_file, files, "annotation file"), (found_dir, folders, "folder of images")):
-        if found is None:
-            listed = ", ".join(str(path.relative_to(root)) for path in tried)
-            raise UserError(f"{root}: no {what} of the {split} split; looked for {listed}. For another layout use "
-                            "--annotation_file and --image_dir.")
+    if found_file is None or found_dir is None:
+        what, tried = ("annotation file", files) if found_file is None else ("folder of images", folders)
+        listed = ", ".join(str(path.relative_to(root)) for path in tried)
+        raise UserError(f"{root}: no {what} of the {split} split; looked for {listed}. For another layout use "
+                        "--annotation_file and --image_dir.")
     return found_file, found_dir
 
 
@@ -184,7 +184,7 @@ def _is_entry(row: Any) -> bool:
 def _read_boxes(rows: list[Annotation], entries: dict[int, dict[str, Any]], class_of: dict[int, int],
                 defects: Defects) -> dict[int, list[tuple[float, ...]]]:
     """(x1, y1, x2, y2, class) of the usable annotations, by image id, in the file's order."""
-    boxes = defaultdict(list)
+    boxes: dict[int, list[tuple[float, ...]]] = defaultdict(list)
     seen = set()
     for row in rows:
         number, image_id, category_id = _whole(row.id), _whole(row.image_id), _whole(row.category_id)

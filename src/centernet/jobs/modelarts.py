@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from centernet.config.declared import paths
+from centernet.config.load import replace_texts
 from centernet.config.schema import Config
 from centernet.config.setting import Use
 from centernet.errors import UserError
@@ -82,8 +83,9 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> Job:
         raise UserError(f"--data_url is empty, but {entry}.py reads from it: set the job's data set path, or name "
                         f"mounted folders with --{' or --'.join(inputs)}")
     device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or 0
+    config = replace_texts(config, {**read, **_below(config, paths(entry, "output"), output)})
     config = dataclasses.replace(
-        config, **read, **_below(config, paths(entry, "output"), output), enable_modelarts=False,
+        config, enable_modelarts=False,
         device_id=config.device_id or int(device), log_file=str(own / config.log_file) if config.log_file else "")
     name = environment.get("MA_VJ_NAME", "")
     return Job(entry, config, name, rank, data_url, data, models_url, models, train_url, own)
@@ -140,8 +142,8 @@ def _results_kept(job: Job) -> Iterator[None]:
 def _unquoted(config: Config) -> Config:
     """Without the quotes around values that the console passes on as they were typed."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return dataclasses.replace(config, **{name: value.strip().strip("'\"") for name, value in values.items()
-                                          if isinstance(value, str)})
+    return replace_texts(config, {name: value.strip().strip("'\"") for name, value in values.items()
+                                  if isinstance(value, str)})
 
 
 def _source(url: str, flag: str, folder: str) -> tuple[str, Path]:
@@ -194,7 +196,7 @@ def _with_models(job: Job) -> Config:
     found = {name: _find_model(job, name, value, models[name].suffixes) for name, value in given.items()}
     for name, path in found.items():
         LOG.info("%s: %s", name, path)
-    return dataclasses.replace(job.config, **found)
+    return replace_texts(job.config, found)
 
 
 def _find_model(job: Job, name: str, value: str, suffixes: tuple[str, ...]) -> str:
@@ -204,9 +206,9 @@ def _find_model(job: Job, name: str, value: str, suffixes: tuple[str, ...]) -> s
     if value and job.checkpoint_url and Path(value).is_relative_to(job.config.load_path):
         value = str(Path(value).relative_to(job.config.load_path))
     roots = [job.models] * bool(job.checkpoint_url) + [CODE] * bool(value)
-    brought = job.models.rglob("*") if job.checkpoint_url else ()
-    brought = sorted(str(path) for path in brought if path.suffix in suffixes)
-    matches = [] if value else brought
+    files = job.models.rglob("*") if job.checkpoint_url else ()
+    brought = sorted(str(path) for path in files if path.suffix in suffixes)
+    matches: list[str] = [] if value else brought
     for root in roots if value else ():
         path, pattern = root / value, os.path.join(glob.escape(str(root)), value)  # an absolute value stays as it is
         matches = matches or [str(path)] * path.is_file() or sorted(str(Path(match)) for match in glob.glob(pattern))

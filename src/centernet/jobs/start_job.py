@@ -100,7 +100,8 @@ def plan_group(arguments: Arguments, job: LaunchJob) -> tuple[Ready, list[str]]:
     if table and target != "CPU":
         plans = plan_rank_table(table, find_server(table, str(options.get("server_id", ""))), job, cpus, os.environ)
         run = partial(run_plans, plans, GROUP)
-        size, ports, advice = len(table.ranks), preflight.HCCL_PORTS, "another training may still run on this server"
+        ports = list(preflight.HCCL_PORTS)
+        size, advice = len(table.ranks), "another training may still run on this server"
     else:
         nodes = nodes_on_cpu(table, options, port) if table else count_nodes(arguments, port)
         plans = plan_msrun(nodes, job, cpus)

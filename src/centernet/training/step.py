@@ -120,7 +120,7 @@ class TrainStep(nn.Cell):
         flat = [gradient.reshape((-1,)) for gradient in gradients]
         means = self.sum(ops.concat((heads, *statistics, *flat)) / self.devices)
         start = 5 + (self.ends[-1][1] if self.ends else 0)
-        averages = ()
+        averages = ()  # type: tuple[Tensor, ...]
         for gradient in gradients:
             averages += (means[start:start + gradient.size].reshape(gradient.shape),)
             start += gradient.size

@@ -64,8 +64,8 @@ KINDS = {
         Argument("LOAD_CHECKPOINT_PATH", "load_checkpoint_path", "the checkpoint to evaluate"))),
 }
 # The launcher's own flags, all optional: name -> type.
-OPTIONS = {"log_root": str}
-GROUP_OPTIONS = {"rank_table_file": str, "server_id": str, "device_num": int, "worker_num": int,
+OPTIONS: dict[str, type] = {"log_root": str}
+GROUP_OPTIONS: dict[str, type] = {"rank_table_file": str, "server_id": str, "device_num": int, "worker_num": int,
                  "local_worker_num": int, "node_rank": int, "master_addr": str, "master_port": int,
                  "hyper_parameter_config_dir": str}
 
@@ -120,14 +120,21 @@ def is_given(flags: list[str] | tuple[str, ...], key: str) -> bool:
     return any(word == f"--{key}" or word.startswith(f"--{key}=") for word in flags)
 
 
+class _CaseSensitive(configparser.ConfigParser):
+    """Keys keep their case, as in train_config.Adam.weight_decay."""
+
+    def optionxform(self, optionstr: str) -> str:
+        """The key as it is."""
+        return optionstr
+
+
 def read_hyper_parameters(path: str) -> list[str]:
     """Flags of train.py from the section [config] of an .ini file; quotes around values and empty values fall away.
 
     Raises:
         UserError: it is unreadable, has no such section, or names what train.py does not know.
     """
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # keys are case-sensitive: train_config.Adam.weight_decay
+    parser = _CaseSensitive(interpolation=None)
     try:
         parser.read_string(Path(path).read_text(encoding="utf-8"), path)
         values = dict(parser["config"])

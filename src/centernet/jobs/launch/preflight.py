@@ -17,7 +17,7 @@ CONVERT = "scripts/convert_dataset_to_mindrecord.sh"
 # Megabytes of a checkpoint: weights and both moments of Adam, 12 bytes a parameter.
 CHECKPOINT_MB = {"resnet18": 200, "resnet34": 320, "resnet50": 420, "resnet101": 650, "resnet152": 850,
                  "dla34": 250, "dlav0_34": 230, "hourglass104": 2400}
-HCCL_PORTS = range(60000, 60016)
+HCCL_PORTS = tuple(range(60000, 60016))
 
 
 def environment_problems() -> list[str]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -64,7 +65,7 @@ def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: s
             msrun = subprocess.Popen(command, env={**clean_environment(os.environ), "PATH": path}, stdout=log,
                                      stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
                                      preexec_fn=die_with_parent)
-        ranks = [Watched(plan.name, plan.log_file, lambda plan=plan: read_status(plan))
+        ranks = [Watched(plan.name, plan.log_file, partial(read_status, plan))
                  for plan in plans if plan.name != "scheduler"]
         return watch(ranks, [Watched("msrun", log_file, msrun.poll)], echo)
 
@@ -87,14 +88,14 @@ def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
     deadline = math.inf
     while True:
         # Read before the logs: what a process wrote before its end is then shown.
-        codes = {one: one.status() for one in (*helpers, *ranks)}
+        codes = {one: one.status() for one in (*helpers, *ranks)}  # None: still running
         if follow:
             follow.copy()
         if all(codes[rank] == 0 for rank in ranks):
             _give_time(helpers)
             return 0
         if failed := _first_failure(codes, ranks):
-            return _explain(failed, codes[failed], ranks[0].log_file)
+            return _explain(failed, codes[failed] or 0, ranks[0].log_file)
         if early := next((helper for helper in helpers if codes[helper] == 0), None):
             deadline = min(deadline, time.monotonic() + FAREWELL)
             if time.monotonic() > deadline:
@@ -105,7 +106,7 @@ def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
 def _first_failure(codes: dict[Watched, int | None], ranks: list[Watched]) -> Watched | None:
     """The process to blame: one that ended by itself rather than one that was killed, a rank rather than a helper."""
     failed = [one for one, code in codes.items() if code]
-    return min(failed, key=lambda one: (codes[one] < 0, one not in ranks), default=None)
+    return min(failed, key=lambda one: ((codes[one] or 0) < 0, one not in ranks), default=None)
 
 
 def _give_time(helpers: list[Watched]) -> None:
