@@ -69,13 +69,13 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
         raise UserError(f"{error}. `{program(entry)} --help` lists the flags.") from error
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), unknown[0])
-        raise UserError(f"{program(entry)}: unknown argument '{flag}'{_nearest_flag(flag.lstrip('-').split('=')[0], entry)} "
-                        f"`{program(entry)} --help` lists all.")
+        hint = _nearest_flag(flag.lstrip("-").split("=")[0], entry)
+        raise UserError(f"{program(entry)}: unknown argument '{flag}'{hint} `{program(entry)} --help` lists all.")
     return vars(given)
 
 
 def _parser(entry: str, description: str, defaults: Mapping[str, Any]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"{program(entry)}", usage="%(prog)s [flags]", description=description,
+    parser = argparse.ArgumentParser(prog=program(entry), usage="%(prog)s [flags]", description=description,
                                      allow_abbrev=False, exit_on_error=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config_path", metavar="FILE",
