@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # usage: bash scripts/run_tests.sh [pytest arguments]     e.g.  bash scripts/run_tests.sh -m slow
-# Set up everything, then run the linter and the tests.
+# Set up everything, then run the linters and the tests.
 #   WITHOUT_LITE=1   do not fetch MindSpore Lite and MindSpore 2.0; tests of the C++ program on them are skipped
 set -euo pipefail
 
@@ -21,7 +21,7 @@ if [[ -z ${WITHOUT_LITE:-} ]]; then
 fi
 cd "$scripts/.."
 
-"$PYTHON" -m ruff check .
+"$PYTHON" -m tools.lint
 if [[ " $* " != *" -m "* ]]; then
     set -- -m "not slow" "$@"
 fi

@@ -1,4 +1,5 @@
-// The JSON file beside an exported model (src/centernet/runtimes/manifest.py writes it): sizes, normalisation, categories.
+// The JSON file beside an exported model, which src/centernet/runtimes/manifest.py writes: sizes, normalisation,
+// categories.
 #ifndef CENTERNET_MANIFEST_H_
 #define CENTERNET_MANIFEST_H_
 
