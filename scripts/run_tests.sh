@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # usage: bash scripts/run_tests.sh [pytest arguments]     e.g.  bash scripts/run_tests.sh -m slow
-# Set up everything, then run the linter and the tests.
+# Set up everything, then run the linters and the tests.
+#   TEST_WORKERS=2   processes that share the tests (default: 2; with pytest arguments 1)
 #   WITHOUT_LITE=1   do not fetch MindSpore Lite and MindSpore 2.0; tests of the C++ program on them are skipped
 set -euo pipefail
 
@@ -11,18 +12,30 @@ help_if_asked "$@"
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/set_up_environment.sh
 . "$scripts/set_up_environment.sh"
+if [[ -z ${WITHOUT_LITE:-} ]]; then
+    # Beside everything else, since it downloads 1.2 GB. The tests that need it wait for the last line of this log.
+    export LITE_SET_UP_LOG=$venv/set_up_lite.log
+    : >"$LITE_SET_UP_LOG"
+    { bash "$scripts/set_up_lite.sh" && status=0 || status=$?; echo "exit status: $status"; } \
+        >>"$LITE_SET_UP_LOG" 2>&1 </dev/null &
+fi
 if ! "$PYTHON" -c 'import torch' 2>/dev/null; then
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --retries 1 \
         --requirement "$scripts/../requirements-convert.txt" \
         || echo "note: PyTorch was not installed (requirements-convert.txt): the tests of .pth files will be skipped" >&2
 fi
-if [[ -z ${WITHOUT_LITE:-} ]]; then
-    bash "$scripts/set_up_lite.sh"
-fi
 cd "$scripts/.."
 
-"$PYTHON" -m ruff check .
+"$PYTHON" -m tools.lint
+workers=${TEST_WORKERS:-$(($# ? 1 : 2))}
+if ((workers > 1)); then
+    # tests/conftest.py says which tests share what they build, and what comes first.
+    set -- --numprocesses "$workers" --dist loadgroup --no-loadscope-reorder "$@"
+fi
 if [[ " $* " != *" -m "* ]]; then
     set -- -m "not slow" "$@"
 fi
-exec "$PYTHON" -m pytest "$@"
+status=0
+"$PYTHON" -m pytest "$@" || status=$?
+wait # for the set-up, if none of the tests did
+exit "$status"

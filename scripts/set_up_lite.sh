@@ -13,6 +13,12 @@ help_if_asked "$@"
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-python3}
 folder=${CENTERNET_LITE:-$("$python" -c 'import sys; print(sys.prefix)')-lite}
+mkdir -p "$folder"
+exec 9>"$folder/set_up.lock" # held until this script ends
+if command -v flock >/dev/null && ! flock --nonblock 9; then
+    echo "note: another set-up of $folder is under way: waiting for its end"
+    flock 9
+fi
 PYTHON=$python bash "$scripts/get_mindspore_lite.sh" "$folder" \
     || echo "note: the tests that build the C++ program will be skipped"
 bash "$scripts/set_up_mindspore20.sh" "$folder/mindspore20" \

@@ -1,6 +1,7 @@
-"""Set-up shared by the tests: quiet CPU device, golden numbers, real COCO images."""
+"""Set-up shared by the tests: quiet CPU device, golden numbers, real COCO images, and the split among processes."""
 import logging
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,52 @@ import pytest
 from centernet.device import eager, prepare_environment, set_up_device
 from tools.golden_archive import GOLDEN
 
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("CENTERNET_SHARED", ROOT.parent / "shared"))
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # gw0, gw1, ... in one of several processes (pytest -n)
+SEED = 1
+LONGEST_SET_UP = 900  # seconds that a test waits for scripts/set_up_lite.sh
+# With several processes, files are handed out in this order: the ones that take longest first, so that all processes
+# end at about the same time; then the C++ program, whose MindSpore Lite is fetched meanwhile; then the others.
+FIRST = ()
+CPP = "ascend310_infer"
+
+if WORKER:  # more threads than cores only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 prepare_environment()
 # Processes that a test starts find this checkout, whatever is installed.
-ROOT = Path(__file__).parents[1]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
 
-SHARED = Path(os.environ.get("CENTERNET_SHARED", Path(__file__).parents[2] / "shared"))
+
+def shared_by(item):
+    """Name of what the tests of one process share: their file's fixtures, or the C++ program."""
+    name = item.nodeid.split("::")[0].removeprefix("tests/")
+    return CPP if name.startswith(f"{CPP}/") else name
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks afterwards
+def pytest_collection_modifyitems(items):
+    """For --dist loadgroup: a file's tests stay together and in order, long files come first."""
+    order = {name: place for place, name in enumerate((*FIRST, CPP))}
+    if WORKER:
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(shared_by(item)))
+        items.sort(key=lambda item: order.get(shared_by(item), len(order)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Random numbers of a test do not depend on the tests before it: they differ between processes and selections."""
+    import mindspore as ms
+    ms.set_seed(SEED)
+    np.random.seed(SEED)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cpu_device():
-    set_up_device("CPU", 0, seed=1)
+def cpu_device(tmp_path_factory):
+    set_up_device("CPU", 0, seed=SEED)
+    # Where MindSpore writes a graph that does not compile; by default rank_0/ in the current folder, for all processes.
+    os.environ["MS_OM_PATH"] = str(tmp_path_factory.mktemp("graphs"))
 
 
 @pytest.fixture
@@ -51,3 +87,17 @@ def coco_mini():
     if not path.is_dir():
         pytest.skip(f"real COCO images are not at {path}; set CENTERNET_SHARED to the folder that holds data/coco_mini")
     return path
+
+
+@pytest.fixture(scope="session")
+def lite_set_up():
+    """The last lines of scripts/set_up_lite.sh, which run_tests.sh starts beside the tests: this waits for its end."""
+    if "LITE_SET_UP_LOG" not in os.environ:
+        return ""
+    log, end = Path(os.environ["LITE_SET_UP_LOG"]), time.monotonic() + LONGEST_SET_UP
+    while "exit status: " not in (text := log.read_text(encoding="utf-8", errors="replace")):
+        if time.monotonic() > end:
+            text += f"waited {LONGEST_SET_UP} s for its end"
+            break
+        time.sleep(0.5)
+    return "It said: " + " / ".join(text.splitlines()[-6:])

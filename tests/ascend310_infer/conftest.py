@@ -41,12 +41,12 @@ class Program:
 
 
 @pytest.fixture(scope="session")
-def lite_home():
+def lite_home(lite_set_up):
     for tool in ("cmake", "c++"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     if not (LITE / "mindspore_lite").is_dir():
-        pytest.skip(f"MindSpore Lite is not there: {SET_UP}")
+        pytest.skip(f"MindSpore Lite is not there: {SET_UP}. {lite_set_up}")
     return LITE
 
 
@@ -71,10 +71,11 @@ def program(build_dir):
 
 
 @pytest.fixture(scope="session")
-def python20():
+def python20(lite_set_up):
     python = LITE / "mindspore20/bin/python"
-    if not python.exists():
-        pytest.skip(f"no Python 3.7 to 3.9 with MindSpore 2.0 to write a model for MindSpore Lite 2.0: {SET_UP}")
+    if not list(LITE.glob("mindspore20/lib/*/site-packages/mindspore-2.0.0.dist-info")):
+        pytest.skip(f"no Python 3.7 to 3.9 with MindSpore 2.0 to write a model for MindSpore Lite 2.0: {SET_UP}. "
+                    f"{lite_set_up}")
     return python
 
 

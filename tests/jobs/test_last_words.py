@@ -40,7 +40,7 @@ def told_to_end(block):
     try:
         assert process.stdout.readline() == "busy\n"
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=50)
     finally:
         process.kill()
     return process.returncode, output, errors

@@ -182,7 +182,7 @@ def test_results_are_uploaded_from_beside_a_call_that_blocks(tmp_path):
         assert job.stdout.readline() == "blocked\n"
         time.sleep(0.2)
         job.send_signal(signal.SIGTERM)
-        assert job.wait(timeout=20) == 143
+        assert job.wait(timeout=120) == 143
     finally:
         job.kill()
     assert (tmp_path / "obs" / "b" / "out" / "model").read_text() == "kept"

@@ -31,7 +31,7 @@ def start(entry, disk, store, *flags, **environment):
 def finish(process, status=0):
     """The printed text of a job, which must end with this status."""
     try:
-        text = process.communicate(timeout=120)[0]
+        text = process.communicate(timeout=600)[0]
     finally:
         process.kill()
     assert process.returncode == status, text
@@ -132,7 +132,7 @@ def test_sigterm_uploads_what_there_is(store, tmp_path, steps_seen):
                 FAKE_MOXING_SLEEP="0.2")
     log, wanted = tmp_path / "train" / "train.log", "step: 1, outputs" if steps_seen else "steps: 0 done"
     for line in (wanted, "uploading"):
-        wait_for(lambda text=line: log.exists() and text in log.read_text(), 60, line)
+        wait_for(lambda text=line: log.exists() and text in log.read_text(), 300, line)
         job.send_signal(signal.SIGTERM)
     text = finish(job, 130)
     assert "uploaded" in text
@@ -171,11 +171,11 @@ def test_two_cards_copy_once_and_the_first_uploads_although_the_second_hangs(sto
              f"--data_path={tmp_path}/data", f"--output_path={tmp_path}/train", "--train_steps=100000", *SMALL)
     log = tmp_path / "train" / "train.log"
     with started(["-c", program, *flags], tmp_path) as processes:
-        wait_for(lambda: log.exists() and "step: 1, outputs" in log.read_text(), 120, "the first step")
+        wait_for(lambda: log.exists() and "step: 1, outputs" in log.read_text(), 300, "the first step")
         processes["rank1"].send_signal(signal.SIGSTOP)
         time.sleep(1)  # until rank 0 has nothing left to do without it
         processes["rank0"].send_signal(signal.SIGTERM)
-        assert processes["rank0"].wait(timeout=30) == 143
+        assert processes["rank0"].wait(timeout=120) == 143
     printed = "".join((tmp_path / f"{name}.log").read_text() for name in processes)
     assert printed.count("downloaded obs://b/shards/") == 1
     assert "step: 1, outputs" in (store / "b" / "hang" / "train.log").read_text()

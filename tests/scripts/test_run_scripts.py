@@ -22,7 +22,7 @@ STEP = re.compile(r"epoch: 0, current epoch percent: .*step: (\d+), outputs are 
 
 
 def run(script, *words, cwd, **variables):
-    done = subprocess.run(["bash", str(SCRIPTS / f"{script}.sh"), *map(str, words)], cwd=cwd, text=True, timeout=240,
+    done = subprocess.run(["bash", str(SCRIPTS / f"{script}.sh"), *map(str, words)], cwd=cwd, text=True, timeout=600,
                           capture_output=True,
                           env={**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", **variables})
     return done.returncode, done.stdout, done.stderr
@@ -34,7 +34,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(path, text, seconds=120):
+def wait_for(path, text, seconds=600):
     end = time.monotonic() + seconds
     while not path.exists() or text not in path.read_text():
         assert time.monotonic() < end, path.read_text() if path.exists() else f"{path} was not written"

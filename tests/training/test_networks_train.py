@@ -1,4 +1,5 @@
 """Every kind of network takes a real training step that reaches all its weights."""
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from centernet.config.load import load_config
 from centernet.data.pipeline import COLUMNS
+from centernet.device import eager
 from centernet.models.centernet import build_centernet
 from centernet.training.loss_network import LossNetwork
 from centernet.training.optimizer import build_optimizer
@@ -25,7 +27,7 @@ def objects(size):
             "reg_mask": np.ones((2, 2), np.int32)}
 
 
-# Hourglass-104 has 191 million weights, each with two moments.
+# The DLA network with more kinds of layers is compiled. Hourglass-104 has 191 million weights, each with two moments.
 @pytest.mark.parametrize(("preset", "size"), [("official_dlav0_34", 64), ("official_dla34", 64),
                                               pytest.param("official_hourglass", 128, marks=pytest.mark.slow)])
 def test_a_step_moves_every_weight(preset, size):
@@ -36,7 +38,12 @@ def test_a_step_moves_every_weight(preset, size):
                      config.train_config)
     before = values(network)
     batch = objects(size)
-    loss, hm_loss, wh_loss, off_loss, overflow, *_ = run(step, [batch[name] for name in COLUMNS])
+    with eager() if preset == "official_dlav0_34" else nullcontext():
+        loss, hm_loss, wh_loss, off_loss, overflow, *_ = run(step, [batch[name] for name in COLUMNS])
     assert not overflow and np.isfinite(loss)
     assert loss == pytest.approx(hm_loss + 0.1 * wh_loss + off_loss, rel=1e-3)
-    assert changed(before, values(network)) == set(before)
+    after = values(step)
+    left = set(before) - changed(before, after)
+    # A gradient may be too small to move a weight of 1.0 in the last bit; Adam's first moment shows that it came.
+    assert not left or preset == "official_hourglass", left
+    assert all(after[f"moment1.{name}"].any() for name in left)

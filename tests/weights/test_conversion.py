@@ -1,5 +1,6 @@
 """Conversion of arrays: nothing is lost on the way and back, and what does not fit is explained."""
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import mindspore as ms
@@ -9,6 +10,7 @@ from mindspore import Parameter, Tensor
 
 from centernet.config.load import PRESETS, load_config
 from centernet.errors import UserError
+from centernet.weights import conversion
 from centernet.weights.checkpoint import Checkpoint, model_record
 from centernet.weights.conversion import convert, convert_back, part_for, skeleton
 from tests.tiny_model import CATEGORIES
@@ -122,6 +124,18 @@ def test_an_optimizers_state_is_left_behind():
     assert identical(convert_back(own, "modelzoo", config_of("modelzoo_res50"), FILE), theirs)
 
 
+@pytest.fixture(scope="module")
+def kept_skeletons():
+    """Keeps the networks of all presets, in whose shapes the advice looks for the right one."""
+    return cache(conversion.skeleton)
+
+
+@pytest.fixture
+def quick_advice(kept_skeletons, monkeypatch):
+    monkeypatch.setattr(conversion, "skeleton", kept_skeletons)
+
+
+@pytest.mark.usefixtures("quick_advice")
 @pytest.mark.parametrize("source, preset, make, words", [
     ("mmdet", "mmdet_res18", lambda: formula_weights("res_18"),
      " fits --source official --config_path configs/official_res18.yaml"),
@@ -147,6 +161,7 @@ def test_a_wrong_source_or_preset_is_told_the_right_one(source, preset, make, wo
     assert words in str(caught.value)
 
 
+@pytest.mark.usefixtures("quick_advice")
 def test_a_deeper_network_is_not_taken_for_a_shallow_one():
     # All that ResNet-50 has is in ResNet-101 too, in the same shapes.
     with pytest.raises(UserError, match="255 in the file that the network has no place for: layer3.6.conv1.weight"
@@ -166,6 +181,7 @@ def test_a_tensor_that_is_not_finite_is_refused():
         converted(theirs, "official", "official_res18")
 
 
+@pytest.mark.usefixtures("quick_advice")
 def test_a_network_that_the_source_has_not_got_is_refused():
     with pytest.raises(UserError) as caught:
         converted(random_tensors(modelzoo_shapes()), "modelzoo", "resnet50_plain")

@@ -28,7 +28,7 @@ def supervise(folder, *scripts):
                             stdout=subprocess.PIPE, text=True)
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=50):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -42,7 +42,7 @@ def pid_in(path):
 
 def test_all_ranks_end_well(tmp_path):
     job = supervise(tmp_path / "my logs", "print('epoch: 1')", "print('other')")
-    output, _ = job.communicate(timeout=20)
+    output, _ = job.communicate(timeout=50)
     assert (job.returncode, output) == (0, "epoch: 1\n")
     assert (tmp_path / "my logs/LOG1/training_log.txt").read_text() == "other\n"
 
@@ -51,8 +51,8 @@ def test_a_dead_rank_ends_the_job_with_its_last_lines(tmp_path):
     start = time.monotonic()
     job = supervise(tmp_path, LONG, "import sys; [print('line', n, flush=True) for n in range(99)]; "
                     "sys.exit('out of memory')")
-    output, _ = job.communicate(timeout=20)
-    assert job.returncode == 1 and time.monotonic() - start < 10
+    output, _ = job.communicate(timeout=50)
+    assert job.returncode == 1 and time.monotonic() - start < 40
     assert f"error: rank 1 ended with status 1; its log is {tmp_path}/LOG1/training_log.txt" in output
     assert "  | line 98\n  | out of memory\n" in output and "line 50\n" not in output
 
@@ -61,7 +61,7 @@ def test_a_killed_rank_ends_the_job_and_what_it_left_alone(tmp_path):
     orphan = tmp_path / "orphan"
     kill = "time.sleep(0.5); os.kill(os.getpid(), 9)"
     job = supervise(tmp_path, LONG, ORPHAN.format(path=str(orphan)) + kill)
-    output, _ = job.communicate(timeout=20)
+    output, _ = job.communicate(timeout=50)
     assert job.returncode == 137 and "rank 1 was ended by SIGKILL" in output
     assert not is_running(pid_in(orphan))
 
@@ -76,7 +76,7 @@ def test_a_signal_leaves_nothing_behind(tmp_path, number):
                               text=True).stdout.split()
     assert len(children) == 2
     job.send_signal(number)
-    assert job.wait(timeout=9) == 128 + number  # 2 s of patience, then SIGKILL
+    assert job.wait(timeout=40) == 128 + number  # 2 s of patience, then SIGKILL: before LONG ends by itself
     assert not [child for child in (*map(int, children), pid) if is_running(child)]
 
 
@@ -85,7 +85,7 @@ def test_even_sigkill_of_the_supervisor_ends_the_ranks(tmp_path):
     job = supervise(tmp_path, write.format(path=str(tmp_path / "pid")))
     pid = pid_in(tmp_path / "pid")
     job.kill()
-    wait_for(lambda: not is_running(pid), 5)
+    wait_for(lambda: not is_running(pid), 40)
     job.wait()
 
 

@@ -1,0 +1,65 @@
+"""The checks without running the code: each finds what it is there for."""
+import subprocess
+import sys
+
+import pytest
+
+from tools import lint
+
+GOOD = {"a.py": "print(1)\n", "run.sh": "#!/usr/bin/env bash\nset -euo pipefail\necho 1\n",
+        "part.sh": "#!/usr/bin/env bash\n# Functions of other scripts; source it.\necho 1\n",
+        "inc/a.h": "#ifndef CENTERNET_A_H_\n#define CENTERNET_A_H_\nint a();\n#endif  // CENTERNET_A_H_\n",
+        "src/a.cc": "int a() { return 1; }\n", "docs/a.md": "[b](../README.md#top) [c](https://example.org) [d](#e)\n",
+        "README.md": "`bash scripts/a.sh`, [docs](docs)\n", "scripts/a.sh": "#!/bin/bash\nset -euo pipefail\n",
+        ".clang-format": "BasedOnStyle: Google\n"}
+BAD = {"a.py": ("import os\n", "F401"), "run.sh": ("#!/usr/bin/env bash\nset -euo pipefail\necho $1\n", "SC2086"),
+       "part.sh": ("#!/usr/bin/env bash\necho 1\n", "part.sh: it has neither 'set -euo pipefail' nor"),
+       ".ci/run": ("#!/usr/bin/env bash\necho 1\n", ".ci/run: it has neither"),
+       "inc/a.h": ("int a();\n", "a.h: the line '#ifndef CENTERNET_A_H_' is missing"),
+       "src/a.cc": ("int a() {return 1;}\n", "clang-format (status 1)"),
+       "src/b.cc": ("\n" * 301, "b.cc: 301 lines, at most 300 are allowed"),
+       "docs/a.md": ("[b](../no.md)\n", "docs/a.md: the link to ../no.md leads nowhere"),
+       "docs/b.md": ("[b](../../b.md)\n", "docs/b.md: the link to ../../b.md leads nowhere"),
+       "README.md": ("`python src/no.py`\n", "README.md: there is no src/no.py")}
+
+
+def written(folder, files):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_nothing_is_found_where_nothing_is_wrong(tmp_path):
+    assert list(lint.problems(written(tmp_path, GOOD))) == []
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_check_can_fail(tmp_path, name):
+    text, words = BAD[name]
+    found = "\n".join(lint.problems(written(tmp_path, {**GOOD, name: text})))
+    assert words in found and name in found
+
+
+def test_files_that_are_not_committed_do_not_count(tmp_path):
+    written(tmp_path, GOOD)
+    for words in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    written(tmp_path, {"new.md": "[b](no.md)\n"})
+    assert list(lint.problems(tmp_path)) == []
+    written(tmp_path, {"README.md": "[new](new.md)\n"})
+    assert "the link to new.md leads nowhere, or to a file that is not committed" in "".join(lint.problems(tmp_path))
+
+
+def test_a_missing_tool_is_a_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    found = list(lint.problems(written(tmp_path, GOOD)))
+    assert [text.split(" ")[0] for text in found] == ["ruff", "shellcheck", "clang-format"]
+    assert all("is not installed: pip install -r requirements-test.txt" in text for text in found)
+
+
+def test_the_exit_status_tells(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lint, "problems", lambda: iter(()))
+    assert lint.main() == 0 and "no problem" in capsys.readouterr().out
+    monkeypatch.setattr(lint, "problems", lambda: iter(["one", "two"]))
+    assert lint.main() == 1 and capsys.readouterr().out == "one\ntwo\n"

@@ -1,0 +1,103 @@
+"""Checks without running the code: style of Python, shell and C++, types, and the links of the documents.
+
+    python -m tools.lint        prints every problem; the exit status is 1 if there is one
+"""
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LONGEST_SOURCE = 300  # lines of a C++ file
+# (?!...): links to other sites and within the page are not looked at.
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+SCRIPT = re.compile(r"(?:bash|python) ((?:scripts|src)/[\w/]+\.(?:sh|py))")
+
+
+def tracked(root: Path) -> list[Path]:
+    """The files that git knows, relative to root; where git knows none, all files."""
+    git = shutil.which("git") or "git"
+    listed = run_tool([git, "ls-files", "-z"], root)
+    if listed.returncode == 0 and listed.stdout:
+        found = map(Path, listed.stdout.rstrip("\0").split("\0"))
+    else:
+        found = (path.relative_to(root) for path in root.rglob("*"))
+    return sorted(path for path in found if (root / path).is_file() and not path.parts[0].startswith(".venv"))
+
+
+def commands(shell: Sequence[Path], cpp: Sequence[Path]) -> Iterator[list[str]]:
+    """One process for each tool, however many files it reads."""
+    tools = Path(sys.executable).parent
+    yield [str(tools / "ruff"), "check", "."]
+    yield [str(tools / "mypy")]  # the types of src, as pyproject.toml says
+    if shell:
+        yield [str(tools / "shellcheck"), "--external-sources", "--source-path", ".", *map(str, shell)]
+    if cpp:
+        yield [str(tools / "clang-format"), "--dry-run", "-Werror", *map(str, cpp)]
+
+
+def run_tool(command: Sequence[str], root: Path) -> subprocess.CompletedProcess[str]:
+    """The finished process; a program that is not installed counts as one that ended with status 127."""
+    try:
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", "is not installed: pip install -r requirements-test.txt\n")
+
+
+def shell_problems(path: Path, text: str) -> Iterator[str]:
+    """A script stops at its first error, unless another one sources it."""
+    if "set -euo pipefail" not in text and not re.search(r"^# .*\bsource it\b", text, re.MULTILINE):
+        yield f"{path}: it has neither 'set -euo pipefail' nor a comment that says to source it"
+
+
+def cpp_problems(path: Path, text: str) -> Iterator[str]:
+    """C++ files are short, and headers are guarded by their name."""
+    lines = text.splitlines()
+    if len(lines) > LONGEST_SOURCE:
+        yield f"{path}: {len(lines)} lines, at most {LONGEST_SOURCE} are allowed"
+    guard = f"#ifndef CENTERNET_{path.stem.upper()}_H_"
+    if path.suffix == ".h" and guard not in lines:
+        yield f"{path}: the line '{guard}' is missing"
+
+
+def link_problems(path: Path, text: str, root: Path, files: Sequence[Path]) -> Iterator[str]:
+    """Relative links lead to a folder or a committed file, and the README names scripts that exist."""
+    for target in LINK.findall(text):
+        place = (root / path).parent.joinpath(target).resolve()
+        if not place.is_dir() and not (place.is_relative_to(root) and place.relative_to(root) in files):
+            yield f"{path}: the link to {target} leads nowhere, or to a file that is not committed"
+    if path.name == "README.md":
+        yield from (f"{path}: there is no {script}" for script in SCRIPT.findall(text) if Path(script) not in files)
+
+
+def problems(root: Path = ROOT) -> Iterator[str]:
+    """Everything that is wrong below root, one text for each finding."""
+    files = tracked(root)
+    shell = [path for path in files if path.suffix == ".sh" or path == Path(".ci/run")]
+    cpp = [path for path in files if path.suffix in (".h", ".cc")]
+    for command in commands(shell, cpp):
+        done = run_tool(command, root)
+        if done.returncode:
+            yield f"{Path(command[0]).name} (status {done.returncode}): {done.stdout}{done.stderr}"
+    for path in files:
+        if path in shell:
+            yield from shell_problems(path, (root / path).read_text(encoding="utf-8"))
+        elif path in cpp:
+            yield from cpp_problems(path, (root / path).read_text(encoding="utf-8"))
+        elif path.suffix == ".md":
+            yield from link_problems(path, (root / path).read_text(encoding="utf-8"), root, files)
+
+
+def main() -> int:
+    """Print all problems; the number of the exit status."""
+    found = list(problems())
+    print("\n".join(found) or "ruff, mypy, shellcheck, clang-format and the documents' links: no problem")
+    return min(len(found), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
