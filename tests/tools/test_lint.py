@@ -11,8 +11,8 @@ GOOD = {"a.py": "print(1)\n", "run.sh": "#!/usr/bin/env bash\nset -euo pipefail\
         "inc/a.h": "#ifndef CENTERNET_A_H_\n#define CENTERNET_A_H_\nint a();\n#endif  // CENTERNET_A_H_\n",
         "src/a.cc": "int a() { return 1; }\n", "docs/a.md": "[b](../README.md#top) [c](https://example.org) [d](#e)\n",
         "README.md": "`bash scripts/a.sh`, [docs](docs)\n", "scripts/a.sh": "#!/bin/bash\nset -euo pipefail\n",
-        ".clang-format": "BasedOnStyle: Google\n"}
-BAD = {"a.py": ("import os\n", "F401"), "run.sh": ("#!/usr/bin/env bash\nset -euo pipefail\necho $1\n", "SC2086"),
+        ".clang-format": "BasedOnStyle: Google\n", "pyproject.toml": "[tool.mypy]\nfiles = ['.']\n"}
+BAD = {"a.py": ("import os\n", "F401"), "b.py": ("number: int = 'a'\n", "mypy (status 1)"), "run.sh": ("#!/usr/bin/env bash\nset -euo pipefail\necho $1\n", "SC2086"),
        "part.sh": ("#!/usr/bin/env bash\necho 1\n", "part.sh: it has neither 'set -euo pipefail' nor"),
        ".ci/run": ("#!/usr/bin/env bash\necho 1\n", ".ci/run: it has neither"),
        "inc/a.h": ("int a();\n", "a.h: the line '#ifndef CENTERNET_A_H_' is missing"),
@@ -54,7 +54,7 @@ def test_files_that_are_not_committed_do_not_count(tmp_path):
 def test_a_missing_tool_is_a_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
     found = list(lint.problems(written(tmp_path, GOOD)))
-    assert [text.split(" ")[0] for text in found] == ["ruff", "shellcheck", "clang-format"]
+    assert [text.split(" ")[0] for text in found] == ["ruff", "mypy", "shellcheck", "clang-format"]
     assert all("is not installed: pip install -r requirements-test.txt" in text for text in found)
 
 
