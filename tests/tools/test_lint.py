@@ -12,7 +12,8 @@ GOOD = {"a.py": "print(1)\n", "run.sh": "#!/usr/bin/env bash\nset -euo pipefail\
         "src/a.cc": "int a() { return 1; }\n", "docs/a.md": "[b](../README.md#top) [c](https://example.org) [d](#e)\n",
         "README.md": "`bash scripts/a.sh`, [docs](docs)\n", "scripts/a.sh": "#!/bin/bash\nset -euo pipefail\n",
         ".clang-format": "BasedOnStyle: Google\n", "pyproject.toml": "[tool.mypy]\nfiles = ['.']\n"}
-BAD = {"a.py": ("import os\n", "F401"), "b.py": ("number: int = 'a'\n", "mypy (status 1)"), "run.sh": ("#!/usr/bin/env bash\nset -euo pipefail\necho $1\n", "SC2086"),
+BAD = {"a.py": ("import os\n", "F401"), "b.py": ("number: int = 'a'\n", "mypy (status 1)"),
+       "run.sh": ("#!/usr/bin/env bash\nset -euo pipefail\necho $1\n", "SC2086"),
        "part.sh": ("#!/usr/bin/env bash\necho 1\n", "part.sh: it has neither 'set -euo pipefail' nor"),
        ".ci/run": ("#!/usr/bin/env bash\necho 1\n", ".ci/run: it has neither"),
        "inc/a.h": ("int a();\n", "a.h: the line '#ifndef CENTERNET_A_H_' is missing"),
