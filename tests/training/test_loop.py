@@ -37,9 +37,10 @@ def fit(folder, step, total, start=0, bad=(), every=100, keep=10, skips=20, eval
     """Train in folder; returns the objects of metrics.jsonl."""
     plan = Plan(start, total, 3, interval if evaluate else 0, skips, {"seed": 5})
     log = TrainLog(folder, 3, total, 2, start)
-    keeper = CheckpointKeeper(folder, step, model_record(settings(), CATEGORIES), every, keep, start, 3)
+    keeper = CheckpointKeeper(folder, step, model_record(settings(), CATEGORIES), every=every, keep=keep,
+                              start_step=start, steps_per_epoch=3)
     try:
-        train(step, Batches(bad), plan, log, keeper, evaluate)
+        train(step, Batches(bad), plan, log, keeper, evaluate=evaluate)
     finally:
         log.close()
     return read_metrics(folder / "metrics.jsonl")
@@ -120,7 +121,8 @@ def test_the_newest_checkpoints_are_kept(tmp_path):
 
 def test_an_old_checkpoint_stays_if_the_new_one_fails(tmp_path, monkeypatch):
     step = tiny_step()
-    keeper = CheckpointKeeper(tmp_path, step, model_record(settings(), CATEGORIES), 1, 1, 0, 3)
+    keeper = CheckpointKeeper(tmp_path, step, model_record(settings(), CATEGORIES), every=1, keep=1, start_step=0,
+                              steps_per_epoch=3)
     keeper.after_step({"step": 1}, last=False)
 
     def fail(*_):
@@ -146,7 +148,8 @@ def test_the_best_checkpoint_is_that_of_the_highest_precision(tmp_path):
     assert [(row["epoch"], row["AP"], row["best"]) for row in rows if row["kind"] == "evaluation"] == [
         (0, 0.1, True), (1, 0.3, True), (2, 0.2, False)]
     assert step.training and step.loss_network.network.training
-    resumed = CheckpointKeeper(tmp_path, step, model_record(settings(), CATEGORIES), 1, 1, 9, 3)
+    resumed = CheckpointKeeper(tmp_path, step, model_record(settings(), CATEGORIES), every=1, keep=1, start_step=9,
+                              steps_per_epoch=3)
     assert resumed.best_precision == 0.3
 
 
@@ -172,7 +175,8 @@ def test_the_diagnosis_tells_losses_from_gradients():
 def test_a_silent_log_writes_nothing(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     step = tiny_step()
-    keeper = CheckpointKeeper(None, step, model_record(settings(), CATEGORIES), 1, 1, 0, 3)
+    keeper = CheckpointKeeper(None, step, model_record(settings(), CATEGORIES), every=1, keep=1, start_step=0,
+                              steps_per_epoch=3)
     train(step, Batches(), Plan(0, 3, 3, 0, 1, {}), TrainLog(None, 3, 3, 2), keeper)
     assert not list(tmp_path.iterdir()) and not caplog.records
 
@@ -189,7 +193,8 @@ def test_the_plot_is_drawn_from_metrics(tmp_path):
 
 def test_the_profiler_writes_its_folder(tmp_path):
     step = tiny_step()
-    keeper = CheckpointKeeper(None, step, model_record(settings(), CATEGORIES), 1, 1, 0, 3)
+    keeper = CheckpointKeeper(None, step, model_record(settings(), CATEGORIES), every=1, keep=1, start_step=0,
+                              steps_per_epoch=3)
     with profiler(str(tmp_path / "profile")) as after_step:
-        train(step, Batches(), Plan(0, 6, 3, 0, 1, {}), TrainLog(None, 3, 6, 2), keeper, None, after_step)
+        train(step, Batches(), Plan(0, 6, 3, 0, 1, {}), TrainLog(None, 3, 6, 2), keeper, profile=after_step)
     assert list((tmp_path / "profile").rglob("*.csv"))

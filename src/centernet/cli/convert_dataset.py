@@ -21,7 +21,7 @@ def run(config: Config) -> None:
         raise UserError("--mindrecord_dir is empty: name the folder that the shards shall be written to")
     files = locate(config.coco_data_dir, "train", config.annotation_file, config.image_dir)
     summary = convert(read_coco(*files), Path(config.mindrecord_dir), config.mindrecord_prefix, config.shard_num,
-                      config.keep_empty, config.strict)
+                      keep_empty=config.keep_empty, strict=config.strict)
     logging.getLogger("centernet").info("%s\nshards: %s*, %d of them", "\n".join(summary.lines()),
                                         Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)
 

@@ -36,7 +36,8 @@ def run(config: Config) -> None:
         return metrics.AP if metrics else None
 
     with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):
-        train(step, data, plan, output.log, output.keeper, average_precision, output.after_step)
+        train(step, data, plan, output.log, output.keeper, evaluate=average_precision,
+              profile=output.after_step)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -60,7 +60,7 @@ class Summary:
                   for name, boxes, images in zip(self.categories.names, self.boxes, self.images))]
 
 
-def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8, keep_empty: bool = False,
+def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8, *, keep_empty: bool = False,
             strict: bool = False) -> Summary:
     """Write a data set as shards PREFIX0.. with PREFIX.info.json into `folder`.
 

@@ -32,8 +32,8 @@ class CheckpointKeeper:
         steps_per_epoch: steps of an epoch.
     """
 
-    def __init__(self, folder: Path | None, step_cell: nn.Cell, record: ModelRecord, every: int, keep: int,
-                 start_step: int, steps_per_epoch: int):
+    def __init__(self, folder: Path | None, step_cell: nn.Cell, record: ModelRecord, *, every: int,
+                 keep: int, start_step: int, steps_per_epoch: int):
         self.folder = folder
         self.step_cell = step_cell
         self.record = record

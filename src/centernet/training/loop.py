@@ -49,7 +49,7 @@ class Plan:
                 "steps_per_epoch": self.steps_per_epoch}
 
 
-def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper: CheckpointKeeper,
+def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper: CheckpointKeeper, *,
           evaluate: Callable[[], float | None] | None = None, profile: Callable[[], None] | None = None) -> None:
     """Train from plan.start_step to plan.total_steps.
 

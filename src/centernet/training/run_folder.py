@@ -44,8 +44,9 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
     first, train = group.rank == 0, config.train_config
     checkpoints, results = prepare_folders(config)
     keeper = CheckpointKeeper(checkpoints if first and config.enable_save_ckpt else None, step_cell,
-                              model_record(config, categories), config.save_checkpoint_steps,
-                              config.save_checkpoint_num, plan.start_step, plan.steps_per_epoch)
+                              model_record(config, categories), every=config.save_checkpoint_steps,
+                              keep=config.save_checkpoint_num, start_step=plan.start_step,
+                              steps_per_epoch=plan.steps_per_epoch)
     log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.batch_size * group.size,
                    plan.start_step)
     if first:
