@@ -1,4 +1,7 @@
-"""Deformable layers in portable operators give what the framework's operator gives."""
+"""Deformable layers in portable operators give what the framework's operator gives.
+
+Layer by layer: test_mindir.py compiles both forms.
+"""
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +12,8 @@ from centernet.models.centernet import build_centernet
 from centernet.models.deform_conv import DeformConv
 from centernet.models.deform_gather import GatherDeformConv, corners, with_gathers
 from tests.golden_weights import golden_network, net_config
+
+pytestmark = pytest.mark.usefixtures("layer_by_layer")
 
 
 def layers(sigma, in_channels=8, out_channels=6):

@@ -7,6 +7,7 @@ from mindspore import Tensor
 from centernet.models.centernet import build_centernet
 from centernet.models.deform_gather import with_gathers
 from centernet.models.dla import DLA34, enlarge
+from centernet.weights.conversion import skeleton
 from tests.golden_weights import PLAIN
 
 NET = replace(PLAIN, backbone="dla34", neck="deform", neck_filters=(256, 128, 64), head_conv=16)
@@ -16,7 +17,7 @@ def image(height, width):
     return Tensor(np.random.RandomState(0).randn(1, 3, height, width).astype(np.float32))
 
 
-def test_features_of_four_strides_neither_vanish_nor_explode():
+def test_features_of_four_strides_neither_vanish_nor_explode(layer_by_layer):
     backbone = DLA34()
     backbone.set_train(False)
     features = backbone(image(64, 96))
@@ -25,7 +26,7 @@ def test_features_of_four_strides_neither_vanish_nor_explode():
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_enlarging_interpolates_each_channel(factor):
+def test_enlarging_interpolates_each_channel(factor, layer_by_layer):
     layer = enlarge(3, factor)
     ramp = np.arange(6, dtype=np.float32) + np.zeros((1, 3, 6, 6), np.float32)
     ramp *= np.array([1, 2, -3], np.float32)[:, None, None]
@@ -41,7 +42,7 @@ def test_enlarging_interpolates_each_channel(factor):
 
 @pytest.mark.parametrize("backbone, kind", [("dla34", "deform"), ("dla34", "conv"), ("dlav0_34", "conv")])
 def test_the_neck_s_layers(backbone, kind):
-    network = build_centernet(replace(NET, backbone=backbone, neck=kind), 3)
+    network = skeleton(replace(NET, backbone=backbone, neck=kind), 3)
     kernels = {name: parameter.shape for name, parameter in network.parameters_and_names() if name.endswith(".weight")}
     assert {name.split(".")[0] for name in kernels} == {"backbone", "neck", "heads"}
     v0 = backbone == "dlav0_34"
@@ -51,7 +52,7 @@ def test_the_neck_s_layers(backbone, kind):
     assert ("neck.last.merges.1.node.0.offset.weight" in kernels) == (kind == "deform")
 
 
-def test_gathers_replace_all_deformable_nodes():
+def test_gathers_replace_all_deformable_nodes(layer_by_layer):
     network = build_centernet(NET, 3)
     random = np.random.RandomState(3)
     for parameter in network.get_parameters():

@@ -33,7 +33,7 @@ def maps(peaks, classes=3, size=(5, 7), batch=1):
     return Tensor(hm), Tensor(wh)
 
 
-def test_known_peaks_in_maps_that_are_not_square():
+def test_known_peaks_in_maps_that_are_not_square(layer_by_layer):
     peaks = {(0, 2, 1, 3): 2.0, (0, 0, 4, 6): 1.0, (0, 0, 4, 5): 0.5, (1, 1, 0, 0): 3.0}
     found = Decode(3)(*maps(peaks, batch=2)).asnumpy()
     score = 1 / (1 + np.exp(-np.array([2.0, 1.0, 3.0])))
@@ -45,7 +45,7 @@ def test_known_peaks_in_maps_that_are_not_square():
 
 
 @pytest.mark.parametrize("size", [(1, 128), (170, 171), (257, 3), (200, 41), (100, 83)])
-def test_every_cell_is_decoded_to_itself(size):
+def test_every_cell_is_decoded_to_itself(size, layer_by_layer):
     """Row and column come from float arithmetic: the first and last column of each row would show an error."""
     height, width = size
     hm = np.random.RandomState(0).rand(1, 1, height, width).astype(np.float32)
@@ -58,13 +58,13 @@ def test_every_cell_is_decoded_to_itself(size):
 
 
 @pytest.mark.parametrize("count", [41, 47, 100])
-def test_classes_are_exact_for_any_number_of_detections(count):
+def test_classes_are_exact_for_any_number_of_detections(count, layer_by_layer):
     peaks = {(0, cls, 4, 2 * cls): 8.0 - cls for cls in range(10)}
     found = Decode(count)(*maps(peaks, classes=10, size=(9, 21))).asnumpy()[0]
     assert found[:10, 5].tolist() == list(range(10))
 
 
-def test_category_specific_sizes_are_those_of_the_class():
+def test_category_specific_sizes_are_those_of_the_class(layer_by_layer):
     hm, _ = maps({(0, 2, 1, 3): 2.0})
     wh = np.arange(6, dtype=np.float32)[None, :, None, None] + np.zeros((1, 6, 5, 7), np.float32)
     best = Decode(1, cat_spec_wh=True)(hm, Tensor(wh)).asnumpy()[0, 0]
@@ -96,7 +96,7 @@ def images(batch=2):
 
 
 @pytest.mark.parametrize("with_reg", [True, False])
-def test_flip_test_averages_scores_and_sizes_but_not_offsets(with_reg):
+def test_flip_test_averages_scores_and_sizes_but_not_offsets(with_reg, layer_by_layer):
     network = TinyNetwork(with_reg)
     x = images()
     plain = network(Tensor(x))

@@ -14,7 +14,7 @@ def make_averaging(cell):
     cell.set_train(False)
 
 
-def test_each_size_is_added_to_the_next_finer_one():
+def test_each_size_is_added_to_the_next_finer_one(layer_by_layer):
     """With averaging convolutions a block doubles a positive input (residual + shortcut), so that blocks count."""
     cell = Hourglass((2, 3, 4), (1, 2, 1))
     make_averaging(cell)
