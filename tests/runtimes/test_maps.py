@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 
+from centernet.device import eager
 from centernet.errors import UserError
 from centernet.export.compare import largest_difference_of_detections
 from centernet.runtimes.base import CheckpointBackend
@@ -18,7 +19,8 @@ def backends(folder, flip, **net):
     network = tiny_network(config)
 
     def run(images):
-        return [output.asnumpy() for output in network(ms.Tensor(np.ascontiguousarray(images)))]
+        with eager():
+            return [output.asnumpy() for output in network(ms.Tensor(np.ascontiguousarray(images)))]
 
     rest = config.net_config, replace(config.dataset_config, to_rgb=True), CATEGORIES, 20, flip
     return MapsBackend(run, *rest), CheckpointBackend(network, *rest)
