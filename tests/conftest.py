@@ -17,7 +17,10 @@ SEED = 1
 LONGEST_SET_UP = 900  # seconds that a test waits for scripts/set_up_lite.sh
 # With several processes, files are handed out in this order: the ones that take longest first, so that all processes
 # end at about the same time; then the C++ program, whose MindSpore Lite is fetched meanwhile; then the others.
-FIRST = ()
+FIRST = ("scripts/test_run_scripts.py", "training/test_two_workers.py", "jobs/test_modelarts_jobs.py",
+         "training/test_train_entry.py", "export/test_onnx.py", "training/test_step.py", "weights/test_conversion.py",
+         "test_several_ranks.py", "export/test_mindir.py", "test_open_model.py", "cli/test_convert_weights.py",
+         "training/test_networks_train.py", "test_recipes.py", "scripts/test_infer_scripts.py")
 CPP = "ascend310_infer"
 
 if WORKER:  # more threads than cores only wait for each other

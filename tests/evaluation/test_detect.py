@@ -1,5 +1,6 @@
 """The chain from images to AP: a perfect detector, the geometry of scales and flip, batches, odd files."""
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import cv2
@@ -16,6 +17,7 @@ from centernet.data.image_file import read_image
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
 from centernet.detection.detector import Detector
 from centernet.detection.postprocess import to_coco_results
+from centernet.device import eager
 from centernet.errors import UserError
 from centernet.evaluation.dataset import detect_dataset, detect_images, evaluate_network
 from centernet.evaluation.metrics import evaluate_results
@@ -127,7 +129,8 @@ def test_every_scale_and_the_mirror_image_lead_back_to_the_image(keep_res, flip,
     x, y = 95, 28
     image[y - 8:y + 8, x - 8:x + 8] = 255
     evaluation = replace(FIXED, keep_res=keep_res, pad=31, multi_scales=scales, flip_test=flip, K=10)
-    boxes = spots(evaluation, (160, 192)).rows(image)
+    with nullcontext() if scales == (0.5,) else eager():
+        boxes = spots(evaluation, (160, 192)).rows(image)
     assert boxes.shape[1] == 6 and len(boxes) <= 10 and (np.diff(boxes[:, 4]) <= 0).all()
     x1, y1, x2, y2, score, cls = boxes[0]
     assert score > 0.99 and cls == 0
@@ -137,7 +140,7 @@ def test_every_scale_and_the_mirror_image_lead_back_to_the_image(keep_res, flip,
         np.testing.assert_allclose([x2 - x1, y2 - y1], [32 / pixel, 24 / pixel], rtol=1e-4)
 
 
-def test_several_scales_are_merged_by_soft_nms():
+def test_several_scales_are_merged_by_soft_nms(layer_by_layer):
     image = np.zeros((64, 64, 3), np.uint8)
     image[24:40, 24:40] = 255
     one, two = (spots(replace(FIXED, multi_scales=scales, K=10)).rows(image)
@@ -147,7 +150,7 @@ def test_several_scales_are_merged_by_soft_nms():
     assert (one[:, 4] > 0.9).sum() > 2 and (two[:, 4] > 0.9).sum() == 1 and two[0, 4] == one[0, 4]
 
 
-def test_grey_and_single_pixel_images(tmp_path):
+def test_grey_and_single_pixel_images(tmp_path, layer_by_layer):
     for size in ((1, 1), (40, 60)):
         path = tmp_path / f"{size[0]}.png"
         cv2.imwrite(str(path), np.full(size, 80, np.uint8))
@@ -168,7 +171,7 @@ def test_a_fixed_model_tells_that_keep_res_does_not_apply(tmp_path, caplog, keep
     assert ("keep_res does not apply" in caplog.text) == keep_res
 
 
-def test_unreadable_images_are_named(tmp_path):
+def test_unreadable_images_are_named(tmp_path, layer_by_layer):
     dataset = tiny(tmp_path, num_images=3)
     path = dataset.images[1].path
     whole = path.read_bytes()
@@ -196,7 +199,7 @@ def test_weights_that_diverged_are_an_error():
         Detector(ConstantBackend(np.nan), FIXED).rows(np.zeros((9, 9, 3), np.uint8))
 
 
-def test_a_size_that_contradicts_the_annotations_is_warned_of(tmp_path, caplog):
+def test_a_size_that_contradicts_the_annotations_is_warned_of(tmp_path, caplog, layer_by_layer):
     path = make_coco(tmp_path, num_images=2, split="val")
     edit(path, lambda document: document["images"][0].update(width=96, height=128))
     dataset = read_coco(path, tmp_path / "val2017")

@@ -1,5 +1,6 @@
 """Both backends keep their contract: batches, sizes, K, evaluation mode, damaged files."""
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import mindspore as ms
@@ -8,6 +9,7 @@ import pytest
 from mindspore import nn
 from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 
+from centernet.device import eager
 from centernet.errors import UserError
 from centernet.export.describe import describe
 from centernet.export.publish import export_model
@@ -26,7 +28,8 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backends")
     config = read_config(tiny_config(folder), "--export_batch_size", "2", "--input_res", "64", "96")
     network = tiny_network(config)
-    export_model(network, describe(config, model_record(config, CATEGORIES)), folder / "model.mindir")
+    with eager():
+        export_model(network, describe(config, model_record(config, CATEGORIES)), folder / "model.mindir")
     return network, config, folder / "model.mindir"
 
 
@@ -45,7 +48,8 @@ def test_any_number_of_images_goes_through_a_fixed_batch(exported, images, count
     network, config, path = exported
     found = ExportedBackend(path)(images[:count])
     assert found.shape == (count, 20, 6) and found.dtype == np.float32
-    np.testing.assert_allclose(found, checkpoint_backend(network, config)(images[:count]), atol=1e-3)
+    with nullcontext() if count == 5 else eager():
+        np.testing.assert_allclose(found, checkpoint_backend(network, config)(images[:count]), atol=1e-3)
 
 
 def test_each_row_belongs_to_its_own_image(exported, images):
@@ -59,7 +63,7 @@ def test_another_input_size_is_refused_by_an_exported_model(exported, shape):
         ExportedBackend(exported[2])(np.zeros(shape, np.float32))
 
 
-def test_a_checkpoint_takes_any_size_with_enough_cells(exported):
+def test_a_checkpoint_takes_any_size_with_enough_cells(exported, layer_by_layer):
     backend = checkpoint_backend(*exported[:2])
     assert backend.fixed_shape is None
     assert backend(np.zeros((1, 3, 32, 96), np.float32)).shape == (1, 20, 6)
@@ -87,7 +91,7 @@ def test_preparation_follows_the_training(exported):
     assert not spec.to_rgb and spec.mean == config.dataset_config.mean and spec.input_size == (64, 96)
 
 
-def test_a_network_in_training_is_evaluated_with_its_moving_statistics(exported, images):
+def test_a_network_in_training_is_evaluated_with_its_moving_statistics(exported, images, layer_by_layer):
     network, config, path = exported
     network.set_train(True)
     found = checkpoint_backend(network, config)(images[:2])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tiny_model import CATEGORIES, read_config, tiny_config, tiny_network
 
+from centernet.device import eager
 from centernet.errors import UserError
 from centernet.export.compare import largest_difference_of_detections
 from centernet.runtimes.checkpoint import CheckpointBackend
@@ -17,7 +18,8 @@ def backends(folder, flip, **net):
     network = tiny_network(config)
 
     def run(images):
-        return [output.asnumpy() for output in network(ms.Tensor(np.ascontiguousarray(images)))]
+        with eager():
+            return [output.asnumpy() for output in network(ms.Tensor(np.ascontiguousarray(images)))]
 
     rest = config.net_config, configured_spec(config.dataset_config, config.net_config, CATEGORIES), 20, flip
     return MapsBackend(run, *rest), CheckpointBackend(network, *rest)

@@ -1,0 +1,61 @@
+"""What run_tests.sh starts, in which order, with a Python that only writes down what it is told."""
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STUB = """#!/usr/bin/env bash
+echo "$*" >>"$CALLS"
+[[ "$*" != *"${FAILING:-nothing}"* ]] || exit 3
+"""
+SHARED = "-m pytest -m not slow --numprocesses {} --dist loadgroup --no-loadscope-reorder"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs the script with an environment and a Lite folder that look set up; returns status and calls of Python."""
+    for path in (tmp_path / "venv/bin/python", tmp_path / "lite/mindspore20/bin/python"):
+        path.parent.mkdir(parents=True)
+        path.write_text(STUB)
+        path.chmod(0o755)
+    shutil.copy(ROOT / "requirements.lock", tmp_path / "venv/installed.lock")
+    (tmp_path / "lite/mindspore_lite/include/api").mkdir(parents=True)
+    (tmp_path / "lite/mindspore_lite/include/api/model.h").touch()
+
+    def call(*words, **variables):
+        calls = tmp_path / "calls"
+        calls.unlink(missing_ok=True)
+        clean = {key: value for key, value in os.environ.items()
+                 if key not in ("LITE_SET_UP_LOG", "TEST_WORKERS", "WITHOUT_LITE")}
+        done = subprocess.run(["bash", str(ROOT / "scripts/run_tests.sh"), *words], cwd=tmp_path, capture_output=True,
+                              text=True, timeout=100,
+                              env={**clean, "CENTERNET_VENV": str(tmp_path / "venv"), "CALLS": str(calls),
+                                   "CENTERNET_LITE": str(tmp_path / "lite"), **variables})
+        return done.returncode, [line for line in calls.read_text().splitlines() if "import" not in line]
+    return call
+
+
+def test_all_tests_run_in_two_processes_after_the_linters(run, tmp_path):
+    assert run() == (0, ["-m tools.lint", SHARED.format(2)])
+    assert (tmp_path / "venv/set_up_lite.log").read_text().splitlines()[-1] == "exit status: 0"
+
+
+@pytest.mark.parametrize("words, variables, pytest_words", [
+    (["tests/test_x.py", "-k", "y"], {}, "-m pytest -m not slow tests/test_x.py -k y"),
+    (["-m", "slow"], {}, "-m pytest -m slow"),
+    (["-m", "slow"], {"TEST_WORKERS": "3"}, SHARED.format(3).replace("-m not slow ", "") + " -m slow"),
+    ([], {"TEST_WORKERS": "1"}, "-m pytest -m not slow")])
+def test_words_and_workers_go_to_pytest(run, words, variables, pytest_words):
+    assert run(*words, WITHOUT_LITE="1", **variables) == (0, ["-m tools.lint", pytest_words])
+
+
+def test_a_finding_of_the_linters_ends_it(run, tmp_path):
+    assert run(WITHOUT_LITE="1", FAILING="tools.lint") == (3, ["-m tools.lint"])
+    assert not (tmp_path / "venv/set_up_lite.log").exists()
+
+
+def test_the_status_is_that_of_the_tests(run):
+    assert run(FAILING="pytest")[0] == 3
