@@ -30,7 +30,7 @@ cd "$scripts/.."
 workers=${TEST_WORKERS:-$(($# ? 1 : 2))}
 if ((workers > 1)); then
     # tests/conftest.py says which tests share what they build, and what comes first.
-    set -- --numprocesses "$workers" --dist loadgroup --no-loadscope-reorder "$@"
+    set -- --numprocesses "$workers" --dist loadfile --no-loadscope-reorder "$@"
 fi
 if [[ " $* " != *" -m "* ]]; then
     set -- -m "not slow" "$@"

@@ -30,20 +30,29 @@ prepare_environment()
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
 
 
-def shared_by(item):
+def shared_by(nodeid):
     """Name of what the tests of one process share: their file's fixtures, or the C++ program."""
-    name = item.nodeid.split("::")[0].removeprefix("tests/")
+    name = nodeid.split("::")[0].removeprefix("tests/")
     return CPP if name.startswith(f"{CPP}/") else name
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks afterwards
 def pytest_collection_modifyitems(items):
-    """For --dist loadgroup: a file's tests stay together and in order, long files come first."""
     order = {name: place for place, name in enumerate((*FIRST, CPP))}
     if WORKER:
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(shared_by(item)))
-        items.sort(key=lambda item: order.get(shared_by(item), len(order)))
+        items.sort(key=lambda item: order.get(shared_by(item.nodeid), len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """--dist loadfile, but that the files of the C++ program stay together too."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return shared_by(nodeid)
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

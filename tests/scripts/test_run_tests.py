@@ -11,7 +11,7 @@ STUB = """#!/usr/bin/env bash
 echo "$*" >>"$CALLS"
 [[ "$*" != *"${FAILING:-nothing}"* ]] || exit 3
 """
-SHARED = "-m pytest -m not slow --numprocesses {} --dist loadgroup --no-loadscope-reorder"
+SHARED = "-m pytest -m not slow --numprocesses {} --dist loadfile --no-loadscope-reorder"
 
 
 @pytest.fixture
