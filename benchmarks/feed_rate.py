@@ -23,6 +23,7 @@ from pathlib import Path
 from centernet.config.load import Config, load_config
 from centernet.device import prepare_environment
 from centernet.errors import UserError
+from centernet.group import ALONE, Group
 
 PREFIX = "coco_det.train.mind"
 CONVERTED = 256   # images of --data_dir that are enough to measure with
@@ -47,8 +48,8 @@ def batches(config: Config, workers: int) -> Iterator[int]:
 
     batch = config.train_config.batch_size
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config, batch, 1,
-                              rank=1, size=1, num_workers=workers)
-    data = replace(data, rank=0)  # as a further rank it was opened without reading the shards for their SHA-256
+                              group=Group(rank=1), num_workers=workers)
+    data = replace(data, group=ALONE)  # as a further rank it was opened without reading the shards for their SHA-256
     data.steps_per_epoch()
     epoch = 0
     while True:

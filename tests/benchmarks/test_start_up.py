@@ -7,7 +7,8 @@ from benchmarks.start_up import ROOT, entry_file
 from centernet.config.setting import ENTRIES
 
 CODE = """
-import contextlib, runpy, sys
+import os, runpy, sys
+os._exit = sys.exit  # so that this process can still say what was imported
 path, sys.argv = sys.argv[1], sys.argv[1:]
 sys.path[0] = {folder!r}
 try:
