@@ -10,7 +10,7 @@ import pytest
 import centernet.jobs.launch.supervise as supervise_module
 from centernet.jobs.launch.plan import RankPlan
 from centernet.jobs.launch.processes import is_running
-from centernet.jobs.launch.rank_process import read_status, status_file, write_plans
+from centernet.jobs.launch.rank_process import VANISHED, read_status, status_file, write_plans
 from centernet.jobs.launch.supervise import Watched, clean_environment, watch
 
 HERE = Path(__file__).parent
@@ -110,8 +110,10 @@ def test_ranks_that_msrun_left_alone_or_that_fail_with_it(monkeypatch, capsys):
     assert watch([ending("rank 0", 0, 99)], [ending("msrun", 0, 0)], False) == 1
     assert watch([ending("rank 0", 0, 99)], [ending("msrun", 4, 0)], False) == 4
     assert watch([ending("rank 0", -9, 0), ending("rank 1", 3, 0)], [ending("msrun", 1, 0)], False) == 3
+    assert watch([ending("rank 0", VANISHED, 0), ending("rank 1", -9, 0)], [ending("msrun", 1, 0)], False) == 137
+    assert watch([ending("rank 0", VANISHED, 0), ending("rank 1", None, 0)], [], False) == 137
     blamed = [line.split(" ended")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
-    assert blamed == ["error: msrun", "error: msrun", "error: rank 1"]
+    assert blamed == ["error: msrun", "error: msrun", "error: rank 1", "error: rank 1 was", "error: rank 0 was"]
 
 
 def test_leftovers_of_other_launchers_do_not_reach_the_ranks():
@@ -153,4 +155,4 @@ def test_a_rank_of_msrun_that_vanished_is_dead(tmp_path):
     assert read_status(plan) is None
     gone.wait()
     status_file(plan).write_text(f"running {gone.pid}")
-    assert read_status(plan) == -9
+    assert read_status(plan) == VANISHED

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from centernet.jobs.launch.plan import RankPlan
 from centernet.jobs.launch.processes import die_with_parent, is_running
+
+VANISHED = -signal.NSIG  # no signal has this number; msrun kills a rank together with this process, which would tell
 
 
 def start(plan: RankPlan, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -40,14 +43,14 @@ def status_file(plan: RankPlan) -> Path:
 
 
 def read_status(plan: RankPlan) -> int | None:
-    """The exit status of a rank that msrun started; None while it runs, -9 if it vanished without leaving one."""
+    """The exit status of a rank that msrun started; None while it runs, VANISHED if it left none."""
     try:
         word, _, number = status_file(plan).read_text(encoding="utf-8").partition(" ")
     except OSError:
         return None
     if word == "exited":
         return int(number)
-    return None if not number or is_running(int(number)) else -9
+    return None if not number or is_running(int(number)) else VANISHED
 
 
 def _leave(plan: RankPlan, text: str) -> None:

@@ -16,7 +16,7 @@ from types import FrameType
 
 from centernet.jobs.launch.plan import GROUP_VARIABLES, RankPlan
 from centernet.jobs.launch.processes import adopt_orphans, die_with_parent, end_descendants
-from centernet.jobs.launch.rank_process import read_status, start, status_file
+from centernet.jobs.launch.rank_process import VANISHED, read_status, start, status_file
 
 POLL = 0.2          # seconds
 TAIL_LINES = 30
@@ -104,9 +104,12 @@ def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
 
 
 def _first_failure(codes: dict[Watched, int | None], ranks: list[Watched]) -> Watched | None:
-    """The process to blame: one that ended by itself rather than one that was killed, a rank rather than a helper."""
-    failed = [one for one, code in codes.items() if code]
-    return min(failed, key=lambda one: ((codes[one] or 0) < 0, one not in ranks), default=None)
+    """The process to blame: a rank rather than a helper, and one that ended by itself rather than one that was killed.
+
+    A rank that vanished comes last: when one dies, msrun kills the others.
+    """
+    failed = {one: code for one, code in codes.items() if code}
+    return min(failed, key=lambda one: (failed[one] == VANISHED, one not in ranks, failed[one] < 0), default=None)
 
 
 def _give_time(helpers: list[Watched]) -> None:
@@ -118,6 +121,7 @@ def _give_time(helpers: list[Watched]) -> None:
 
 def _explain(failed: Watched, code: int, main_log: str) -> int:
     """Print how a process ended, and its last lines unless they are in main_log; its status as a shell has it."""
+    code = -signal.SIGKILL if code == VANISHED else code
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     print(f"error: {failed.name} {how}; its log is {failed.log_file}", flush=True)
     if failed.log_file != main_log:
