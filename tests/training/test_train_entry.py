@@ -85,7 +85,7 @@ def test_training_evaluates_and_goes_on(shards, tmp_path):
     assert [row["epoch"] for row in rows if row["kind"] == "evaluation"] == [0, 1]
     assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "centernet-2_3.ckpt", "last.ckpt", "log"}
     record = read_checkpoint(tmp_path / "best.ckpt").record
-    assert record.categories == CATEGORIES and record.network["backbone"] == "resnet18"
+    assert record.spec.categories == CATEGORIES and record.network["backbone"] == "resnet18"
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 from centernet.cli import convert_dataset as dataset
 from centernet.data.pipeline import COLUMNS, open_training_data
 from centernet.device import eager
+from centernet.group import Group
 from centernet.weights.checkpoint import read_checkpoint
 from tests.tiny_coco import make_coco
 from tests.tiny_group import ROOT, run_group
@@ -40,7 +41,7 @@ def test_the_entry_trains_and_only_the_first_rank_writes(group):
            "MultiDecay\nwarm-up: 2 steps" in group.logs[0]
     rows = [json.loads(line) for line in (group.folder / "out0" / "metrics.jsonl").open()]
     assert [row["kind"] for row in rows] == [*["step"] * 3, "epoch"] * 2 + ["evaluation"]
-    assert "5 images are shared by 2 processes" in group.logs[0]
+    assert "2 processes share 5 images" in group.logs[0]
     assert read_checkpoint(group.folder / "out0" / "last.ckpt").progress["device_num"] == 2
 
 
@@ -52,7 +53,7 @@ def losses_of(folder):
 def objects_of(folder, rank, batch_size):
     config = settings("--train_config.batch_size", str(batch_size))
     data = open_training_data(str(folder / "shards"), config.mindrecord_prefix, config.dataset_config, batch_size,
-                              config.seed, rank, 4 // batch_size)
+                              config.seed, group=Group(rank, 4 // batch_size))
     return [int(batch[COLUMNS.index("reg_mask")].sum()) for epoch in range(2) for batch in data.epoch(epoch)]
 
 
