@@ -124,7 +124,7 @@ def test_other_categories_are_an_error_with_the_remedy(run, tmp_path):
 
 @pytest.mark.parametrize("flags, message", [
     (("--data_dir", "nowhere"), "nowhere does not exist"),
-    ((), "no data set was named"),
+    ((), "no data set is given"),
     (("--run_mode", "vall"), "run_mode must be one of val, test; found 'vall'"),
     (("--load_checkpoint_path", "no.ckpt"), "checkpoint no.ckpt: there is no such file"),
     (("--load_checkpoint_path", "configs"), "checkpoint configs is a folder: name one file; it has no .ckpt file"),
