@@ -182,3 +182,11 @@ def test_help_shows_help_default_and_choices(entry, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert caught.value.code == 0
     assert "device that the code runs on (default: Ascend; choices: Ascend, CPU)" in text
+
+
+def test_messages_name_the_command_that_was_started(monkeypatch):
+    for started, name in (("/usr/bin/centernet", "centernet convert-dataset"), ("src/dataset.py", "dataset.py"),
+                          ("/lib/centernet/__main__.py", "centernet convert-dataset")):
+        monkeypatch.setattr("sys.argv", [started])
+        with pytest.raises(UserError, match=f"`{name} --help` lists all"):
+            load_config("dataset", ["--nope"], "")

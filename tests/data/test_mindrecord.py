@@ -79,10 +79,10 @@ def test_missing_and_cut_files(shards, name, verify):
         opened(shards, verify=verify)
 
 
-@pytest.mark.parametrize("text, words", [("", "not readable"), ("{", "not readable"), ("{}", "lacks complete"),
+@pytest.mark.parametrize("text, words", [("", "not valid JSON"), ("{", "not valid JSON"), ("{}", "lacks complete"),
                                          ('{"complete": false}', "interrupted"),
                                          ('{"complete": true, "files": []}', "lacks categories, image_ids"),
-                                         ("[1]", "lacks complete")])
+                                         ("[1]", "must hold a JSON object, found list")])
 def test_unusable_info(shards, text, words):
     (shards / "tiny.info.json").write_text(text)
     with pytest.raises(UserError, match=f"tiny.info.json.*{words}.*convert_dataset_to_mindrecord"):

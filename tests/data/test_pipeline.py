@@ -152,7 +152,7 @@ def test_fewer_images_than_a_step_is_an_error(shards, data):
     with pytest.raises(UserError, match="23 images, fewer .*batch_size is 24. Use at most .* 23"):
         opened(shards, data, batch_size=24).steps_per_epoch()
     with pytest.raises(UserError, match="batch_size is 12 on each of 2 devices.*11"):
-        next(opened(shards, data, batch_size=12, size=2).epoch(0))
+        next(opened(shards, data, batch_size=12, group=Group(0, 2)).epoch(0))
 
 
 def test_only_rank_0_reads_all_bytes(shards, data, monkeypatch):

@@ -7,7 +7,7 @@ from mindspore import Tensor, nn, ops
 
 from centernet.models.centernet import build_centernet
 from centernet.models.deform_conv import DeformConv
-from centernet.models.resnet import ResNet, stem_pooling
+from centernet.models.resnet import ResNet, StemPool, stem_pooling
 from centernet.models.upsample import up_convolution
 from tests.golden_weights import PLAIN
 
@@ -84,6 +84,25 @@ def test_stem_pooling(size):
         padded = np.pad(x[0, 0], ((top, 3), (left, 3)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))[::2, ::2][:height, :width]
         np.testing.assert_array_equal(ours, windows.max((2, 3)))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 12)])
+def test_the_stem_pools_alike_on_every_device(layer_by_layer, size):
+    """In training the CPU has a way of its own; here both run: same values, and same gradients before the ReLU."""
+    random = np.random.RandomState(1)
+    x = random.randn(2, 3, *size).astype(np.float32) - 0.5  # many zeros after the ReLU, whole windows of them too
+    weight = Tensor(random.randn(2, 3, -(-size[0] // 2), -(-size[1] // 2)).astype(np.float32))
+
+    def both(on_cpu):
+        pool = StemPool().set_train()
+        pool.on_cpu = on_cpu
+        gradient = ms.grad(lambda image: (pool(ops.relu(image)) * weight).sum())(Tensor(x))
+        return pool(ops.relu(Tensor(x))).asnumpy(), gradient.asnumpy()
+
+    (values, gradients), (other_values, other_gradients) = both(True), both(False)
+    assert (values == 0).any() and np.count_nonzero(gradients) > 10
+    np.testing.assert_array_equal(values, other_values)
+    np.testing.assert_allclose(gradients, other_gradients, rtol=1e-6, atol=1e-6)
 
 
 def test_initial_scores_are_a_tenth():

@@ -39,6 +39,44 @@ def test_a_step_that_overflows_changes_nothing_but_the_scale(which):
     assert all(np.isfinite(value).all() for value in values(step).values())
 
 
+class Finite(nn.Cell):
+    """What a step says of tensors; on_cpu chooses the device's way."""
+
+    def __init__(self, on_cpu):
+        super().__init__(auto_prefix=False)
+        self.step = tiny_step()
+        self.step.on_cpu = on_cpu
+
+    def construct(self, *tensors):
+        return self.step._all_finite(tensors)
+
+
+def test_every_device_finds_what_is_not_finite():
+    """The CPU has a way of its own; here both look at each kind of tensor, with one bad value in turn."""
+    shapes = ((4, 3, 3, 3), (4,), (), (2, 5))  # weights of a convolution, of a norm, the loss; the last is float16
+    good = [np.full(shape, 1e4, np.float16 if len(shape) == 2 else np.float32) for shape in shapes]
+    cells = [Finite(on_cpu) for on_cpu in (True, False)]
+    said = {}
+    for place in range(-1, len(good)):
+        for bad in (np.inf, -np.inf, np.nan):
+            tensors = [array.copy() for array in good]
+            if place >= 0:
+                tensors[place].reshape(-1)[-1:] = bad
+            said[place, bad] = {bool(cell(*map(Tensor, tensors)).asnumpy()) for cell in cells}
+    assert said == {(place, bad): {place < 0} for place, bad in said}
+
+
+def test_steps_are_alike_in_both_ways_to_find_an_overflow():
+    steps = []
+    for on_cpu in (True, False):
+        ms.set_seed(3)
+        steps.append(tiny_step())
+        steps[-1].on_cpu = on_cpu
+    for batch in (tiny_batch(), with_inf(0), tiny_batch(1), with_inf(1), tiny_batch(2)):
+        assert len({repr(run(step, batch)) for step in steps}) == 1
+        assert not changed(*map(values, steps))
+
+
 def test_a_good_step_moves_weights_and_statistics():
     step = tiny_step()
     before = values(step)

@@ -3,13 +3,23 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from centernet.config.declared import SETTINGS, Declared, aliases, flags_of
 from centernet.config.setting import ENTRIES
 from centernet.config.values import is_list, plain
 from centernet.errors import UserError
+
+
+def program(entry: str) -> str:
+    """Return the command in the form that the user started: "centernet eval" or "eval.py"."""
+    started = Path(sys.argv[0])
+    if started.name == "centernet" or (started.name == "__main__.py" and started.parent.name == "centernet"):
+        return "centernet " + ("convert-dataset" if entry == "dataset" else entry.replace("_", "-"))
+    return f"{entry}.py"
 
 
 def split_config_path(argv: Sequence[str]) -> tuple[str, list[str]]:
@@ -32,7 +42,7 @@ def without_aliases(entry: str, words: Sequence[str]) -> list[str]:
     known, found, given = aliases(entry), [], {word.partition("=")[0] for word in words}
     for alias, name in known.items():
         if {f"--{alias}", f"--{name}"} <= given:
-            raise UserError(f"--{alias} and --{name} are the same flag of {entry}.py: give only one of them")
+            raise UserError(f"--{alias} and --{name} are the same flag of {program(entry)}: give only one of them")
     for word in words:
         flag, equals, value = word.partition("=")
         own_name = known.get(flag[2:]) if flag.startswith("--") else None
@@ -56,16 +66,16 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
     try:
         given, unknown = parser.parse_known_args(without_aliases(entry, argv))
     except argparse.ArgumentError as error:
-        raise UserError(f"{error}. `{entry}.py --help` lists the flags.") from error
+        raise UserError(f"{error}. `{program(entry)} --help` lists the flags.") from error
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), unknown[0])
-        raise UserError(f"{entry}.py: unknown argument '{flag}'{_nearest_flag(flag.lstrip('-').split('=')[0], entry)} "
-                        f"`{entry}.py --help` lists all flags.")
+        hint = _nearest_flag(flag.lstrip("-").split("=")[0], entry)
+        raise UserError(f"{program(entry)}: unknown argument '{flag}'{hint} `{program(entry)} --help` lists all flags.")
     return vars(given)
 
 
 def _parser(entry: str, description: str, defaults: Mapping[str, Any]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"{entry}.py", usage="%(prog)s [flags]", description=description,
+    parser = argparse.ArgumentParser(prog=program(entry), usage="%(prog)s [flags]", description=description,
                                      allow_abbrev=False, exit_on_error=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config_path", metavar="FILE",
@@ -73,7 +83,7 @@ def _parser(entry: str, description: str, defaults: Mapping[str, Any]) -> argpar
     groups = {}
     for declared in flags_of(entry):
         common = len(declared.uses) == len(ENTRIES)
-        title = declared.section or ("flags of every command" if common else f"flags of {entry}.py")
+        title = declared.section or ("flags of every command" if common else f"flags of {program(entry)}")
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         alias = declared.uses[entry].alias
@@ -101,7 +111,7 @@ def _nearest_flag(name: str, entry: str) -> str:
     known, own = [declared.name for declared in flags_of(entry)], aliases(entry)
     uses = [(declared.name, use.alias) for declared in SETTINGS.values() for use in declared.uses.values()]
     if name in {alias for _, alias in uses}:
-        return f": there is no {name} for {entry}.py."
+        return f": there is no {name} for {program(entry)}."
     if (name, "model") in uses and "model" in own:  # the flag of the model in another entry
         return f"; did you mean --{own['model']}?"
     return nearest(name, [*known, *own], "--")

@@ -6,8 +6,6 @@ The conversion writes it last. While shards are being replaced, it says that the
 """
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import re
@@ -20,6 +18,7 @@ import mindspore.dataset as ds
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
 from centernet.errors import UserError
+from centernet.files import read_json, sha256
 
 LOG = logging.getLogger("centernet")
 
@@ -62,16 +61,8 @@ def shard_files(folder: Path, prefix: str) -> list[Path]:
 def describe_files(files: list[Path]) -> list[dict[str, Any]]:
     """Return name, size and SHA-256 of files, in the form of the info file. Threads read the complete files."""
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        hashes = list(pool.map(_sha256, files))
-    return [{"name": path.name, "size": path.stat().st_size, "sha256": sha} for path, sha in zip(files, hashes)]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
+        hashes = list(pool.map(sha256, files))
+    return [{"name": path.name, "size": path.stat().st_size, "sha256": found} for path, found in zip(files, hashes)]
 
 
 def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: int, verify: bool = True) -> Shards:
@@ -108,11 +99,7 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
 
 def read_info(path: Path) -> dict[str, Any]:
     """Read the info file of a data set. Raise UserError if it is not readable or the data set is not complete."""
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable ({error}); {CONVERT}") from error
-    info = info if isinstance(info, dict) else {}
+    info = read_json(path, remedy=f"R{CONVERT[1:]}")  # a sentence of its own
     if info.get("complete") is False:
         raise UserError(f"{path}: a conversion was interrupted while it replaced the shards; {CONVERT}")
     missing = [key for key in ("complete", "categories", "files", "image_ids") if key not in info]

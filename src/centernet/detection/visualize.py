@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from centernet.errors import UserError
+from centernet.files import user_errors
 
 GOLDEN_RATIO = 0.61803398875
 
@@ -59,8 +59,6 @@ def save_picture(path: Path, picture: np.ndarray) -> None:
     """Write a .jpg or .png file and create its folder. Other names get the suffix .jpg. Raise UserError on failure."""
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         path = path.with_name(path.name + ".jpg")
-    try:
+    with user_errors(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error

@@ -39,7 +39,7 @@ _SEVERAL_RANKS = ("train", "eval")
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class ModelArtsJob:
     """What a job copies and where; urls are as resolve() gives them, "" where there is nothing to copy."""
 
     entry: str
@@ -63,7 +63,7 @@ def split_platform_flags(argv: list[str]) -> tuple[list[str], dict[str, str]]:
     return rest, {flag: value for flag, value in vars(known).items() if value is not None}
 
 
-def plan(entry: str, config: Config, environment: Mapping[str, str]) -> Job:
+def plan(entry: str, config: Config, environment: Mapping[str, str]) -> ModelArtsJob:
     """Local paths for everything that config names, and what must be copied to and from them; copies nothing.
 
     Raises:
@@ -88,10 +88,10 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> Job:
         config, enable_modelarts=False,
         device_id=config.device_id or int(device), log_file=str(own / config.log_file) if config.log_file else "")
     name = environment.get("MA_VJ_NAME", "")
-    return Job(entry, config, name, rank, data_url, data, models_url, models, train_url, own)
+    return ModelArtsJob(entry, config, name, rank, data_url, data, models_url, models, train_url, own)
 
 
-def run_job(job: Job, run: Callable[[Config], None]) -> None:
+def run_job(job: ModelArtsJob, run: Callable[[Config], None]) -> None:
     """Download, run, upload; the upload also happens when one of the others fails or SIGTERM ends it.
 
     Raises:
@@ -113,7 +113,7 @@ def run_job(job: Job, run: Callable[[Config], None]) -> None:
 
 
 @contextmanager
-def _results_kept(job: Job) -> Iterator[None]:
+def _results_kept(job: ModelArtsJob) -> Iterator[None]:
     """Upload at the end of the block, whatever ended it."""
     def keep() -> None:
         if is_remote(job.train_url):  # else they were written where the platform itself copies from
@@ -183,7 +183,7 @@ def _below(config: Config, settings: Mapping[str, Use], root: Path, documented: 
     return found
 
 
-def _with_models(job: Job) -> Config:
+def _with_models(job: ModelArtsJob) -> Config:
     """The config with the model files that its settings name; with none named, the one that checkpoint_url brought.
 
     Raises:
@@ -199,7 +199,7 @@ def _with_models(job: Job) -> Config:
     return replace_texts(job.config, found)
 
 
-def _find_model(job: Job, name: str, value: str, suffixes: tuple[str, ...]) -> str:
+def _find_model(job: ModelArtsJob, name: str, value: str, suffixes: tuple[str, ...]) -> str:
     """The one file that value (a path or pattern, "" for any) fits below checkpoint_url's folder, or below the code."""
     if not value and Path(job.checkpoint_url).is_file():
         return job.checkpoint_url

@@ -6,8 +6,6 @@ pickles are read with weights_only.
 """
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import warnings
 import zipfile
@@ -20,6 +18,7 @@ import numpy as np
 from mindspore import Parameter, Tensor
 
 from centernet.errors import UserError
+from centernet.files import replacing
 from centernet.weights.checkpoint import read_checkpoint
 
 # Where programs put the weights in what they save, and where they put an average of them over the training.
@@ -83,24 +82,20 @@ def write_weights(path: Path, tensors: dict[str, np.ndarray], wrapped: bool) -> 
     Raises:
         UserError: PyTorch is needed and absent, or the file cannot be written.
     """
-    unfinished = path.with_name(f".unfinished.{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".safetensors":
-            from safetensors.numpy import save
-            unfinished.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
-        elif path.suffix == ".ckpt":
-            ms.save_checkpoint({name: Parameter(Tensor(value), name=name) for name, value in tensors.items()},
-                               str(unfinished))
-        else:
-            torch = import_torch()
-            state = {name: torch.tensor(value) for name, value in tensors.items()}
-            torch.save({"epoch": 0, "state_dict": state} if wrapped else state, unfinished)
-        unfinished.chmod(0o644)
-        os.replace(unfinished, path)
+        with replacing(path) as unfinished:
+            if path.suffix == ".safetensors":
+                from safetensors.numpy import save
+                unfinished.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
+            elif path.suffix == ".ckpt":
+                ms.save_checkpoint({name: Parameter(Tensor(value), name=name) for name, value in tensors.items()},
+                                   str(unfinished))
+            else:
+                torch = import_torch()
+                state = {name: torch.tensor(value) for name, value in tensors.items()}
+                torch.save({"epoch": 0, "state_dict": state} if wrapped else state, unfinished)
+            unfinished.chmod(0o644)
     except (OSError, RuntimeError, ValueError) as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         raise UserError(f"--output {path} could not be written: {str(error).splitlines()[0]}. Is the folder writable, "
                         "and the disk not full?") from error
 
