@@ -96,7 +96,7 @@ def test_own_layout_keep_res_scales_and_flip(run, tmp_path):
                          "--eval_config.keep_res", "true", "--eval_config.batch_size", "1", "--eval_config.pad", "31",
                          "--eval_config.multi_scales", "1", "1.5", "--eval_config.flip_test", "true")
     assert status == 0
-    assert "3 images at their own resolution: 2 input sizes, each compiled once" in out
+    assert "3 images at their own resolution: 2 input sizes, one compilation for each size" in out
 
 
 def test_a_missing_image_stops(run, data_dir, tmp_path):
