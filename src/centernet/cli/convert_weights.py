@@ -52,7 +52,7 @@ def import_weights(config: Config, path: Path, target: Path) -> None:
     for line in (*notes, *found.lines()):
         LOG.info("%s", line)
     if knows:
-        LOG.info("%s: %s for train.py --backbone_checkpoint; it contains %s", target, config.net_config.backbone, knows)
+        LOG.info("%s: %s for train.py --backbone_checkpoint, trained on %s", target, config.net_config.backbone, knows)
     else:
         LOG.info("%s: detector of %d categories, preset %s, for %s images, mean %s, std %s", target, len(categories),
                  config.preset or "none", "RGB" if data.to_rgb else "BGR", list(data.mean), list(data.std))

@@ -71,7 +71,7 @@ def test_a_drop_of_ap_leaves_nothing(work, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(low_precision, "average_precision", lambda *_: type("Metrics", (), {"AP": next(figures)}))
     flags = ("--precision", "fp16", "--data_dir", str(work / "coco"), "--max_ap_drop")
     assert run(work, tmp_path / "m", *flags, "0.005") == 2
-    assert "AP falls by 0.0100, from 0.4000 to 0.3900; nothing was written" in capsys.readouterr().err
+    assert "AP drops by 0.0100, from 0.4000 to 0.3900; nothing was written" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
     figures = iter([0.4, 0.396])
     assert run(work, tmp_path / "m", *flags, "0.005") == 0
