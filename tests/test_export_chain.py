@@ -112,7 +112,7 @@ def test_inputs_prepared_for_another_model_are_refused(copy, capsys):
     edit(copy / "pre/meta/index.json", lambda index: index.update(mean=[0, 0, 0], shape=[3, 64, 64]))
     assert run(infer, copy, "--predict_dir", copy / "pre", "--result_path", copy / "raw") == 2
     message = capsys.readouterr().err
-    assert "prepared for another model: shape [3, 64, 64] where the model has [3, 96, 128], mean" in message
+    assert "prepared for another model: shape is [3, 64, 64], but the model needs [3, 96, 128], mean" in message
 
 
 @pytest.mark.parametrize("damage, message", [
@@ -141,7 +141,7 @@ def test_a_damaged_result_is_named(copy, capsys, damage, message):
 
 @pytest.mark.parametrize("change, message", [
     (lambda labels: labels["categories"].pop(), "3 categories"),
-    (lambda labels: labels["categories"][1].update(id=8), "number the same categories differently"),
+    (lambda labels: labels["categories"][1].update(id=8), "have the same categories with different ids"),
     (lambda labels: labels.pop("categories"), "not in COCO's format"),
 ])
 def test_labels_of_other_categories_are_refused(copy, capsys, change, message):
@@ -159,7 +159,8 @@ def test_preprocess_refuses_a_data_set_of_other_categories(copy, capsys):
 
 def test_a_checkpoint_is_not_taken_for_an_exported_model(work, tmp_path, capsys):
     assert run(preprocess, work, "--val_data_dir", work / "coco", "--predict_dir", tmp_path, model="net.ckpt") == 2
-    assert "is a checkpoint, an exported model is needed: export.py --export_load_ckpt" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "is a checkpoint, but an exported model is needed. Run export.py --export_load_ckpt" in message
 
 
 def test_postprocess_takes_the_folder_that_infer_takes(copy, capsys):
@@ -172,7 +173,7 @@ def test_preprocess_looks_for_free_space_first(copy, capsys, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     flags = ["--val_data_dir", copy / "coco", "--predict_dir"]
     assert run(preprocess, copy, *flags, copy / "new") == 2
-    assert "free there: name a folder on a larger disk" in capsys.readouterr().err
+    assert "are free: use a folder on a larger disk" in capsys.readouterr().err
     assert run(preprocess, copy, *flags, copy / "pre") == 0  # the same files are replaced
 
 
@@ -181,7 +182,7 @@ def test_missing_flags_are_named(work, capsys):
         assert run(entry, work) == 2
         assert f"--{flag}" in capsys.readouterr().err
     assert run(infer, work, "--predict_dir", work / "pre", model="net.ckpt") == 2
-    assert "they need an exported model" in capsys.readouterr().err
+    assert "They need an exported model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("model", ["net.ckpt", "out/model.mindir"])
@@ -216,7 +217,7 @@ def test_infer_takes_one_image_and_a_glob_over_folders(work, tmp_path, capsys):
 
 def test_infer_says_when_there_is_nothing_to_look_at(work, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"no image")
-    for image, message in ((tmp_path / "none*.jpg", "no such file, and no image"), (tmp_path / "x.jpg", "no such file"),
+    for image, message in ((tmp_path / "none*.jpg", "no such file, no folder"), (tmp_path / "x.jpg", "no such file"),
                            (tmp_path / "broken.png", "none of the 1 files could be read")):
         assert run(infer, work, "--image", image, "--save_result_dir", tmp_path / "found") == 2
         assert message in capsys.readouterr().err

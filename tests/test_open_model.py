@@ -34,7 +34,7 @@ def settings(folder, *flags, **net):
 
 @pytest.mark.parametrize("flags, images, why", [
     ([], WORTH_CONVERTING, ""),
-    ([], WORTH_CONVERTING - 1, f"pays from {WORTH_CONVERTING} runs on, here are {WORTH_CONVERTING - 1}"),
+    ([], WORTH_CONVERTING - 1, f"from {WORTH_CONVERTING} runs on; there are {WORTH_CONVERTING - 1}"),
     (["--eval_config.multi_scales", "1", "0.5"], WORTH_CONVERTING // 2, ""),
     (["--backend", "mindspore"], 1000, "--backend mindspore"),
     (["--device_target", "Ascend"], 1000, "--device_target Ascend"),
@@ -115,7 +115,7 @@ def test_what_cannot_be_converted_is_run_by_mindspore_unless_it_must_not(tmp_pat
     monkeypatch.setattr(module, "to_onnx", refuse)
     with caplog.at_level("INFO", "centernet"):
         assert isinstance(opened("auto"), CheckpointBackend)
-    assert f"MindSpore runs {tmp_path}/net.ckpt (for onnxruntime it could not be converted: no way)" in caplog.text
+    assert f"MindSpore runs {tmp_path}/net.ckpt (it could not be converted for onnxruntime: no way)" in caplog.text
     with pytest.raises(UserError, match="no way"):
         opened("onnx")
 

@@ -57,12 +57,12 @@ def test_rate_follows_the_images_of_a_step(preset):
 
 
 @pytest.mark.parametrize(("preset", "images", "text"), [
-    ("official_res18", 32, "learning rate: 0.000125 x 1 = 0.000125 (lr_scale linear: 32 images a step, "
+    ("official_res18", 32, "learning rate: 0.000125 x 1 = 0.000125 (lr_scale linear: global batch size 32, "
                            "reference_batch 32), MultiDecay\nwarm-up: 0 steps"),
-    ("official_resdcn18", 112, "learning rate: 0.0005 x 0.9825 = 0.0004912 (lr_scale linear: 112 images a step, "
+    ("official_resdcn18", 112, "learning rate: 0.0005 x 0.9825 = 0.0004912 (lr_scale linear: global batch size 112, "
                                "reference_batch 114), MultiDecay\nwarm-up: 0 steps"),
-    ("mmdet_res18", 32, "learning rate: 0.02 x 0.25 = 0.005 (lr_scale linear: 32 images a step, reference_batch 128), "
-                        "MultiDecay\nwarm-up: 1000 steps"),
+    ("mmdet_res18", 32, "learning rate: 0.02 x 0.25 = 0.005 (lr_scale linear: global batch size 32, "
+                        "reference_batch 128), MultiDecay\nwarm-up: 1000 steps"),
     ("resnet50_plain", 256, "learning rate: 0.00048, MultiDecay\nwarm-up: 2000 steps")])
 def test_the_log_tells_what_is_made_of_a_recipe(preset, images, text):
     assert describe_schedule(recipe(preset).train_config, images) == text
@@ -111,7 +111,7 @@ def test_two_steps_of_the_recipe(shards, tmp_path, capsys, preset):
     assert train.main(["--config_path", str(PRESETS / f"{preset}.yaml"), "--mindrecord_dir", str(shards),
                        "--save_checkpoint_path", str(tmp_path), "--enable_save_ckpt", "false", *flags]) == 0
     printed = capsys.readouterr().out
-    assert "batch: 2 on each device x 1 = 2 in all" in printed and f"{size} x {size} pixels" in printed
+    assert "global batch size: 2 on each device x 1 = 2" in printed and f"{size} x {size} pixels" in printed
     config = recipe(preset, *flags)
     assert f"optimizer: {describe_optimizer(config.train_config)}\n" in printed
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

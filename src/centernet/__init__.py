@@ -21,22 +21,23 @@ __all__ = ["UserError", "load"]
 
 def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backend: str = "auto",
          score_thresh: float | None = None) -> Detector:
-    """Open a model to detect with; all that it needs to know comes from the model's own record.
+    """Open a model for detection. All settings come from the model's own record.
 
     Args:
         path: a checkpoint (.ckpt), or an exported model (.mindir, .onnx) with its manifest (NAME.json,
             NAME.onnx.json) beside it.
         device_target: "Ascend" or "CPU".
         device_id: number of the Ascend device.
-        backend: "mindspore", "mindir", "onnx", or "auto": the fastest. On a CPU that is onnxruntime for a
-            checkpoint, if onnx and onnxruntime are installed.
-        score_thresh: results leave out lower scores, 0..1; None: as the model was meant to be tested, mostly 0.3.
+        backend: "mindspore", "mindir", "onnx", or "auto" (the fastest). On a CPU, "auto" runs a checkpoint with
+            onnxruntime if onnx and onnxruntime are installed.
+        score_thresh: results contain only detections with at least this score, 0..1. None: the threshold of the
+            model's record, usually 0.3.
 
     Returns:
         A Detector: call it with a path, a uint8 array (h, w, 3) in BGR, a PIL image, or a list of them.
 
     Raises:
-        UserError: the file is missing, damaged or no model, or the device or a package is not there.
+        UserError: the file is missing, damaged or not a model, or the device or a package is missing.
     """
     import dataclasses
 

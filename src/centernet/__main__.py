@@ -1,4 +1,4 @@
-"""`python -m centernet COMMAND [flags]`: the same as the command centernet."""
+"""`python -m centernet COMMAND [flags]`: the same as the command `centernet`."""
 from centernet.cli import console
 
 if __name__ == "__main__":

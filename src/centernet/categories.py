@@ -1,4 +1,4 @@
-"""Categories of a data set: dense classes inside, COCO category ids at the edges."""
+"""Categories of a data set: classes 0..N-1 in the program, COCO category ids in files."""
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -7,13 +7,13 @@ from typing import Any
 
 from centernet.errors import UserError
 
-# Category ids of COCO 2017 in the order of its 80 names; ids are not dense.
+# Category ids of COCO 2017 in the order of its 80 names; the ids have gaps.
 COCO_IDS = tuple(number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 
 
 @dataclass(frozen=True)
 class Categories:
-    """Names and COCO category ids; a class is the position 0..N-1 in both."""
+    """Names and COCO category ids. A class is the position (0..N-1) in both."""
 
     names: tuple[str, ...]
     ids: tuple[int, ...]
@@ -26,7 +26,7 @@ class Categories:
         return {category_id: index for index, category_id in enumerate(self.ids)}
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The form in which info files, checkpoints and manifests carry categories."""
+        """Return the categories in the form that info files, checkpoints and manifests store."""
         return [{"id": category_id, "name": name} for category_id, name in zip(self.ids, self.names)]
 
 
@@ -50,12 +50,12 @@ def categories_from_json(rows: Iterable[dict[str, Any]], source: str) -> Categor
 
 
 def categories_from_names(names: tuple[str, ...]) -> Categories:
-    """Categories known by name only: COCO's ids for 80 names, else 1..N."""
+    """Build categories from names alone: with COCO's ids for 80 names, otherwise with ids 1..N."""
     return Categories(names, COCO_IDS if len(names) == len(COCO_IDS) else tuple(range(1, len(names) + 1)))
 
 
 def require_same(model: Categories, data: Categories, model_source: str, data_source: str, remedy: str) -> None:
-    """Raise UserError unless a model's categories are the data's, by name and order."""
+    """Raise UserError unless the model and the data have the same category names in the same order."""
     if model.names == data.names:
         return
     missing = [name for name in data.names if name not in model.names]

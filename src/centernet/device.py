@@ -1,4 +1,4 @@
-"""Device, execution mode and seed: the only place that sets them."""
+"""Device, execution mode and random seed. No other file sets them."""
 from __future__ import annotations
 
 import logging
@@ -16,13 +16,13 @@ LOG = logging.getLogger("centernet")
 
 
 def prepare_environment() -> None:
-    """Set variables that mindspore reads while it is imported; call before importing it.
+    """Set the environment variables that MindSpore reads at import. Call this function before importing it.
 
-    ONEDNN_MAX_CPU_ISA: with AVX-512 mindspore's convolutions fall back to oneDNN's
-    reference code, 50 to 100 times slower. GLOG_v=3 hides warnings about our device.
+    ONEDNN_MAX_CPU_ISA: with AVX-512, MindSpore's convolutions use oneDNN's reference code, which is 50 to 100 times
+    slower. GLOG_v=3 hides warnings about the device.
 
     Raises:
-        UserError: mindspore is missing, or NumPy is too new for its binaries.
+        UserError: MindSpore is missing, or NumPy is too new for its binaries.
     """
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     os.environ.setdefault("GLOG_v", "3")
@@ -37,22 +37,23 @@ def prepare_environment() -> None:
 
 
 def set_up_device(device_target: str, device_id: int, seed: int | None = None) -> None:
-    """Choose the device, graph mode and, unless it is None, the seed of initial weights and shuffling."""
+    """Set the device, graph mode and, unless it is None, the random seed of initial weights and shuffling."""
     import cv2
     import mindspore as ms
 
     if os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1":
-        LOG.warning("MS_COMPILER_CACHE_ENABLE is set: MindSpore then runs the graph of an earlier run although the "
-                    "code or the configuration changed, without an error. Unset it (docs/performance.md)")
+        LOG.warning("MS_COMPILER_CACHE_ENABLE is set: MindSpore may then run the graph of an earlier run without an "
+                    "error, although the code or the configuration has changed. Unset it (docs/performance.md)")
     try:
         ms.set_device(device_target, *([device_id] if device_target != "CPU" else []))
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"no device for --device_target {device_target} --device_id {device_id}; without one use "
-                        f"--device_target CPU. MindSpore says: {str(error).splitlines()[0]}") from error
+        raise UserError(f"there is no device for --device_target {device_target} --device_id {device_id}. Without an "
+                        "Ascend device use --device_target CPU. "
+                        f"Message of MindSpore: {str(error).splitlines()[0]}") from error
     ms.set_context(mode=ms.GRAPH_MODE)
     if seed is not None:
         _set_seed(seed)
-    # Images are decoded in the pipeline's threads; OpenCV's own would only compete with them.
+    # The pipeline's threads decode the images; threads of OpenCV would only compete with them.
     cv2.setNumThreads(0)
 
 
@@ -67,7 +68,7 @@ def _set_seed(seed: int) -> None:
 
 @contextmanager
 def eager() -> Iterator[None]:
-    """Run cells layer by layer instead of as compiled graphs, so that their hooks are called."""
+    """Run an nn.Cell layer by layer instead of as a compiled graph, so that its hooks are called."""
     import mindspore as ms
 
     before = ms.get_context("mode")
@@ -79,9 +80,10 @@ def eager() -> Iterator[None]:
 
 
 def set_up_group(config: Config) -> Group:
-    """Choose the device and join the group that a launcher made; without a launcher this process is alone.
+    """Set the device and join the group of processes of a launcher; without a launcher this process is alone.
 
-    In a group DEVICE_ID decides, which launchers set for each process; flags are the same for all.
+    In a group, the environment variable DEVICE_ID selects the device: launchers set it for each process, and the
+    flags are the same for all processes.
     """
     device_id = config.device_id
     if config.distribute and _launched_size() > 1:
@@ -91,18 +93,18 @@ def set_up_group(config: Config) -> Group:
 
 
 def join_group(distribute: bool, device_num: int) -> Group:
-    """Join the group that a launcher made; without a launcher this process is alone.
+    """Join the group of processes of a launcher; without a launcher this process is alone.
 
-    A scheduler process, which launchers start beside the ranks, stays in here until the group has ended.
+    Launchers start a scheduler process beside the ranks. It stays in this function until the group has ended.
 
     Raises:
-        UserError: several devices are asked for and no launcher made a group of that size, or the
-            processes of the group do not find each other.
+        UserError: several devices are requested but no launcher started that many processes, or the processes of the
+            group do not find each other.
     """
     size = _launched_size()
     if not distribute or size == 1:
         if device_num > 1:
-            raise UserError(f"--device_num {device_num} needs as many processes, but no launcher started them: "
+            raise UserError(f"--device_num {device_num} needs {device_num} processes, but no launcher started them: "
                             "use scripts/run_distributed_train_ascend.sh or msrun, with --distribute true")
         return Group()
     if device_num not in (1, size):
@@ -111,13 +113,13 @@ def join_group(distribute: bool, device_num: int) -> Group:
     try:
         init()
     except RuntimeError as error:
-        raise UserError(f"the group of {size} processes (RANK_SIZE) was not formed, or lost one of them: see their "
-                        f"logs. MindSpore says: {str(error).splitlines()[0]}") from error
+        raise UserError(f"the group of {size} processes (RANK_SIZE) could not be formed, or one process was lost: see "
+                        f"their logs. Message of MindSpore: {str(error).splitlines()[0]}") from error
     return Group(get_rank(), get_group_size())
 
 
 def _launched_size() -> int:
-    """Processes that a launcher started, as it says in RANK_SIZE; 1 without a launcher."""
+    """Return the number of processes that a launcher started (RANK_SIZE); 1 without a launcher."""
     text = os.environ.get("RANK_SIZE", "1")
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"the environment variable RANK_SIZE must be a number above 0, found {text!r}")

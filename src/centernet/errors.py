@@ -1,10 +1,9 @@
-"""The one exception that an entry turns into a message for its user."""
+"""The exception that commands print as a message for the user."""
 
 
 class UserError(Exception):
-    """Something that the user can mend: a wrong flag, path, file or value.
+    """A mistake that the user can correct: a wrong flag, path, file or value.
 
-    The message says which file, key or flag it is about, what was found, what
-    is allowed and what to do. Entries print it without a traceback and exit
-    with status 2 (runtime/entry.py).
+    The message says which file, key or flag is wrong, what was found, what is allowed and what to do. Commands print
+    it without a traceback and exit with status 2 (cli/entry.py).
     """

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, JSON, checksums, and the errors around them."""
+"""Atomic file writes, JSON, checksums, and error messages for files."""
 from __future__ import annotations
 
 import contextlib
@@ -17,7 +17,7 @@ UNFINISHED = ".unfinished."
 
 @contextmanager
 def user_errors(subject: str, remedy: str = "") -> Iterator[None]:
-    """Turn an OSError of the block into a UserError: "SUBJECT: what the system says. REMEDY"."""
+    """Convert an OSError of the block to a UserError: "SUBJECT: message of the system. REMEDY"."""
     try:
         yield
     except OSError as error:
@@ -26,13 +26,13 @@ def user_errors(subject: str, remedy: str = "") -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; what is written there takes the name when the block ends without error.
+    """Give a temporary path in the folder of `path`; rename it to `path` if the block ends without an error.
 
-    Readers see the old file or the whole new one, also after a crash or a power cut. The folder is made if it is
-    not there. A file that a killed process left unfinished is replaced by the next one of the same name.
+    Readers see either the old file or the complete new file, also after a crash or a power cut. The folder is created
+    if necessary. If a killed process leaves an unfinished file, the next write of the same name replaces it.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: the folder is not writable, or the disk is full.
     """
     unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename in a folder survive a power cut."""
+    """Write a folder's entries to disk, so that a rename survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -58,14 +58,14 @@ def _flush_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all; raises UserError if it cannot be written."""
+    """Write a UTF-8 text file completely or not at all. Raise UserError if it cannot be written."""
     with user_errors(f"cannot write {path}", "Is the folder writable, and the disk not full?"), \
             replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:
-    """Write a JSON file whole or not at all; raises UserError if it cannot be written."""
+    """Write a JSON file completely or not at all. Raise UserError if it cannot be written."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=indent is None) + "\n" * (indent is not None))
 
 
@@ -74,18 +74,18 @@ def read_json(path: Path, subject: str = "", remedy: str = "") -> dict[str, Any]
 
     Args:
         path: the file.
-        subject: what the messages call it, e.g. "annotation file boxes.json"; the path by default.
-        remedy: the sentence that ends the messages.
+        subject: its name in messages, e.g. "annotation file boxes.json"; default: the path.
+        remedy: last sentence of the messages.
 
     Raises:
-        UserError: the file cannot be read, is not JSON, or holds something else than an object.
+        UserError: the file cannot be read, is not JSON, or does not hold an object.
     """
     subject, end = subject or str(path), f". {remedy}" if remedy else ""
     with user_errors(subject, remedy):
         data = path.read_bytes()
     try:
         value = json.loads(data)
-    except (ValueError, RecursionError) as error:  # also of the UTF-8 decoder
+    except (ValueError, RecursionError) as error:  # ValueError: also from the UTF-8 decoder
         raise UserError(f"{subject} is not valid JSON: {error}{end}") from error
     if not isinstance(value, dict):
         raise UserError(f"{subject} must hold a JSON object, found {type(value).__name__}{end}")
@@ -93,7 +93,7 @@ def read_json(path: Path, subject: str = "", remedy: str = "") -> dict[str, Any]
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

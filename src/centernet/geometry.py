@@ -8,11 +8,16 @@ import numpy as np
 
 
 def gaussian_radius(height: float | np.ndarray, width: float | np.ndarray, min_overlap: float = 0.7) -> np.ndarray:
-    """Radius (output-map cells) within which a shifted box keeps the overlap; of one box or of arrays of them.
+    """Return the radius of each box's Gaussian, in output cells.
 
-    The smallest of three cases of corner shifts (Law and Deng 2018, CornerNet).
-    The roots are those of the paper's released code, which divides by 2 instead
-    of 2a: "corrected" roots cost accuracy, and existing weights expect these.
+    A box whose corners move by at most this radius still overlaps the original by min_overlap. The radius is the
+    smallest of three cases of corner shifts (Law and Deng 2018, CornerNet). The roots are those of the paper's
+    released code, which divides by 2 instead of 2a. "Corrected" roots lower the accuracy, and existing weights were
+    trained with these.
+
+    Args:
+        height, width: of one box, or arrays of one shape, in output cells.
+        min_overlap: smallest intersection over union, 0..1.
     """
     total = height + width
     area = height * width
@@ -27,15 +32,15 @@ def gaussian_radius(height: float | np.ndarray, width: float | np.ndarray, min_o
 
 def affine_matrix(center: np.ndarray, scale: float | tuple[float, float] | np.ndarray, rotation: float,
                   output_size: tuple[int, int], inverse: bool = False) -> np.ndarray:
-    """Map that takes a square (or rectangle) of an image onto an output of given size.
+    """Return the affine map from a region of an image to an output of a given size.
 
     Args:
         center: (2,) x, y of the region's centre, image pixels.
-        scale: the region's width in image pixels; of a pair the first counts, so
-            that the aspect ratio is kept.
+        scale: the region's width in image pixels. Only the first value of a pair is used, so that the aspect ratio
+            is kept.
         rotation: degrees, counter-clockwise in image coordinates.
-        output_size: (width, height) of the output in pixels or cells.
-        inverse: return the map from the output to the image.
+        output_size: (width, height) of the output, in pixels or output cells.
+        inverse: return the map from the output to the image instead.
 
     Returns:
         (2, 3) float64 matrix.
@@ -50,7 +55,7 @@ def affine_matrix(center: np.ndarray, scale: float | tuple[float, float] | np.nd
 
 
 def _corner_triangle(center: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """A centre, a second point, and the point that makes a right angle with both; (3, 2) float32."""
+    """Return a centre, a second point, and a third point that forms a right angle with them; (3, 2) float32."""
     first = np.asarray(center, np.float32)
     second = np.asarray(center + up, np.float32)
     direction = first - second
@@ -59,6 +64,6 @@ def _corner_triangle(center: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 
 def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Apply a (2, 3) matrix to (..., 2) points x, y; float64 inside, the points' dtype out."""
+    """Apply a (2, 3) matrix to (..., 2) points x, y. It computes in float64 and returns the points' dtype."""
     moved = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
     return moved.astype(points.dtype, copy=False)

@@ -1,7 +1,7 @@
-"""What the processes that train or evaluate together tell each other outside of the training graph.
+"""Communication between the processes of a group, outside of the training graph.
 
-Only bytes are exchanged, by the AllGather of the group's own engine: it is there on every device and between servers
-that share no folder, and nothing is unpickled.
+The processes exchange only bytes, with AllGather of MindSpore's communication library. AllGather exists on every
+device, works between servers without a shared folder, and nothing is unpickled.
 """
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 
 from centernet.errors import UserError
 
-WORD = 4  # bytes of an int32, the type that AllGather takes on every device
+WORD = 4  # bytes of an int32: the type that AllGather supports on every device
 
 
 @dataclass(frozen=True)
 class Group:
-    """This process among those that work together: rank 0..size-1."""
+    """The position of this process among those that work together: rank 0..size-1."""
 
     rank: int = 0
     size: int = 1
@@ -28,16 +28,18 @@ ALONE = Group()
 
 
 def gather(part: bytes, group: Group) -> list[bytes]:
-    """The parts of all ranks, in their order; every rank of the group must call it, and gets the same.
+    """Return the bytes of all ranks, in the order of the ranks.
+
+    Every rank of the group must call this function. All ranks get the same list.
 
     Args:
         part: this rank's bytes, of any length.
-        group: it must have been joined, unless this process is alone.
+        group: the group that this process joined (join_group), or ALONE.
     """
     size = group.size
     if size == 1:
         return [part]
-    import mindspore as ms  # late, so that importing Group costs nothing
+    import mindspore as ms  # here, so that importing Group is fast
 
     all_gather = ms.ops.AllGather()
     lengths = all_gather(ms.Tensor([len(part)], ms.int32)).asnumpy()
@@ -50,15 +52,15 @@ def gather(part: bytes, group: Group) -> list[bytes]:
 
 
 def require_agreement(values: dict[str, Any], group: Group) -> None:
-    """Raise UserError on every rank unless all have the same values.
+    """Raise UserError on every rank unless all ranks have the same values.
 
     Args:
-        values: plain JSON values by the names that a user knows them by; the same names on every rank.
+        values: JSON values by their names in the message; the same names on every rank.
         group: as for gather.
     """
     first, *others = [json.loads(text) for text in gather(json.dumps(values).encode(), group)]
     for name, value in first.items():
         for rank, theirs in enumerate(others, 1):
             if theirs[name] != value:
-                raise UserError(f"the processes do not start alike: {name} is {value!r} on rank 0 and "
+                raise UserError(f"the processes start differently: {name} is {value!r} on rank 0 and "
                                 f"{theirs[name]!r} on rank {rank}. Give all of them the same flags, files and versions")

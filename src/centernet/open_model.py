@@ -1,7 +1,7 @@
-"""Open a model of any kind, ready to detect: the one way from a file to a Detector.
+"""Open a model of any kind as a Detector.
 
-A checkpoint runs by what is fastest on the device: MindSpore, or on a CPU onnxruntime. Converting it costs some
-seconds, which a number of images must win back; see docs/performance.md.
+A checkpoint runs on the fastest runtime of the device: MindSpore, or onnxruntime on a CPU. The conversion for
+onnxruntime takes some seconds, so it is worth it only for a certain number of images; see docs/performance.md.
 """
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from centernet.weights.load import LoadedModel, load_model, recorded_settings
 
 LOG = logging.getLogger("centernet")
 
-WORTH_CONVERTING = 12  # runs of the network (images x scales) from which on converting takes less time than it saves
+WORTH_CONVERTING = 12  # runs of the network (images x scales); for fewer runs, converting takes longer than it saves
 
 Run = Callable[[np.ndarray], list[np.ndarray]]
 
 
 def open_model(path: str, config: Config, images: int, dataset: CocoDataset | None = None) -> Detector:
-    """Open a checkpoint or an exported model to detect with.
+    """Open a checkpoint or an exported model for detection.
 
-    Without a data set a checkpoint's own record says which network it is. With one, its network must be the
-    configured one, its categories the data set's, and it runs at the configured resolution.
+    Without a data set, the record of a checkpoint describes its network. With a data set, the checkpoint must have
+    the configured network and the data set's categories, and it runs at the configured resolution.
 
     Args:
         path: a .ckpt, or a .mindir or .onnx with its manifest beside it.
         config: backend, device_target and eval_config; the network of a checkpoint without a record.
-        images: how many will be detected on.
-        dataset: what will be evaluated on.
+        images: number of images that will be processed.
+        dataset: the data set for evaluation.
 
     Raises:
-        UserError: the file is missing, damaged or of another form, --backend cannot run it, or its network or
+        UserError: the file is missing, damaged or of an unknown format, --backend cannot run it, or its network or
             categories differ.
     """
     settings = config.eval_config
@@ -67,7 +67,7 @@ def open_model(path: str, config: Config, images: int, dataset: CocoDataset | No
 
 
 def open_recorded(path: str, config: Config) -> Detector:
-    """Open a model as open_model does, with the test settings that it records itself; config says the others."""
+    """Open a model as open_model does, with the test settings of its own record; config has all other settings."""
     settings = dataclasses.replace(config.eval_config, multi_scales=(1.0,), flip_test=False, batch_size=1)
     if is_exported(path, config.backend):
         exported = open_exported(path, settings)
@@ -79,10 +79,10 @@ def open_recorded(path: str, config: Config) -> Detector:
 
 
 def run_checkpoint(path: str, model: LoadedModel, config: Config, images: int) -> Backend:
-    """The backend of a checkpoint that --backend and --device_target ask for; a line of the log says which and why.
+    """Return the backend for a checkpoint according to --backend and --device_target. Log the choice and its reason.
 
     Raises:
-        UserError: --backend onnx cannot run it.
+        UserError: --backend onnx cannot run the network.
     """
     settings, forced = config.eval_config, config.backend == "onnx"
     reason = "" if forced else why_mindspore(config, model.net, images)
@@ -96,20 +96,20 @@ def run_checkpoint(path: str, model: LoadedModel, config: Config, images: int) -
         except UserError as error:
             if forced:
                 raise
-            reason = f"for onnxruntime it could not be converted: {error}"
+            reason = f"it could not be converted for onnxruntime: {error}"
     LOG.info("MindSpore runs %s (%s)", path, reason)
     return CheckpointBackend(model.network, model.net, model.spec, settings.K, settings.flip_test)
 
 
 def why_mindspore(config: Config, net: NetConfig, images: int) -> str:
-    """Why --backend auto or mindspore leaves a network to MindSpore; "" if onnxruntime is to run it."""
+    """Return the reason to run a network with MindSpore; "" if onnxruntime should run it."""
     if config.backend == "mindspore":
         return "--backend mindspore"
     if config.device_target != "CPU":
         return f"--device_target {config.device_target}"
     runs = images * len(config.eval_config.multi_scales)
     if runs < WORTH_CONVERTING:
-        return f"converting it for onnxruntime pays from {WORTH_CONVERTING} runs on, here are {runs}"
+        return f"converting it for onnxruntime saves time only from {WORTH_CONVERTING} runs on; there are {runs}"
     try:
         for name in PACKAGES:
             require_package(name)
@@ -121,10 +121,10 @@ def why_mindspore(config: Config, net: NetConfig, images: int) -> str:
 
 
 def to_onnxruntime(network: nn.Cell, net: NetConfig) -> Run:
-    """A network in evaluation mode, for batches of any number and size of images, under onnxruntime.
+    """Convert a network in evaluation mode for onnxruntime, for any batch size and image size.
 
     Raises:
-        UserError: a package is missing, a runtime lacks an operator, or the output differs from the network's.
+        UserError: a package is missing, the runtime lacks an operator, or the output differs from the network's.
     """
     deform = "native" if net.neck == "deform" else "none"
     size = max(64, net.size_unit)
@@ -132,9 +132,9 @@ def to_onnxruntime(network: nn.Cell, net: NetConfig) -> Run:
     cell = exportable(network, deform)
     cell.set_train(False)
     run = load_onnx(to_onnx(cell, (1, 3, size, size), names, deform == "native", (0, 2, 3)).SerializeToString())
-    # Not the shape that the exporter saw: that it is open is to be proven, too.
+    # Another shape than the exporter used: this also proves that batch and image size are free.
     x = np.random.default_rng(0).standard_normal((2, 3, size, 2 * size), np.float32)
-    with eager():  # compiling the network would take longer than running it once
+    with eager():  # to compile the network would take longer than to run it once
         expected = [output.asnumpy() for output in network(ms.Tensor(x))]
     difference = float(np.max([*map(largest_difference, run(x), expected)]))
     if not difference <= TOLERANCE:

@@ -1,4 +1,4 @@
-"""What a model expects of its input, and what its classes mean: one value for every kind of model."""
+"""Model specification: the expected input and the meaning of the classes, for every kind of model."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from centernet.config.schema import DatasetConfig, NetConfig
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a checkpoint's record, an exported model's manifest and the configuration say alike.
+    """The part that a checkpoint's record, an exported model's manifest and the configuration have in common.
 
     Attributes:
         categories: names and COCO ids; the class of a detection is a position in them.
         mean, std: of pixels / 255, in color_order; the network's input is (pixel / 255 - mean) / std.
         color_order: "BGR" or "RGB", of the network's input.
-        down_ratio: input pixels of one cell of the output map.
-        input_size: (height, width) in pixels, at fixed resolution.
+        down_ratio: side of one output cell, in input pixels.
+        input_size: (height, width) in pixels, for fixed resolution.
     """
 
     categories: Categories
@@ -36,7 +36,7 @@ class ModelSpec:
 
     @property
     def to_rgb(self) -> bool:
-        """Whether the colours of a BGR image must be reversed."""
+        """Return whether the channels of a BGR image must be reversed."""
         return self.color_order == "RGB"
 
     def normalize(self, image: np.ndarray) -> np.ndarray:
@@ -51,6 +51,6 @@ class ModelSpec:
 
 
 def configured_spec(data: DatasetConfig, net: NetConfig, categories: Categories) -> ModelSpec:
-    """The spec of a network that a configuration describes."""
+    """Return the ModelSpec of the network that a configuration describes."""
     return ModelSpec(categories, data.mean, data.std, "RGB" if data.to_rgb else "BGR", net.down_ratio,
                      data.input_res_test)

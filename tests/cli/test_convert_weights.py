@@ -171,8 +171,8 @@ def test_categories_come_from_a_file_or_by_name(capsys, tmp_path):
 
 @pytest.mark.parametrize("given, output, flags, words", [
     ("", "o.ckpt", [], "--input is not set"), ("w.pth", "", [], "--output is not set"),
-    ("w.pth", "o.pth", [], "expected the name of a file, ending in .ckpt"),
-    ("w.ckpt", "o.ckpt", ["--reverse", "true"], "ending in .pth or .pt or .safetensors"),
+    ("w.pth", "o.pth", [], "expected the name of a file that ends in .ckpt"),
+    ("w.ckpt", "o.ckpt", ["--reverse", "true"], "ends in .pth or .pt or .safetensors"),
     ("o.ckpt", "o.ckpt", [], "is the input"), ("w.pth", "o.ckpt", [], "--input w.pth: there is no such file"),
     ("w.ckpt", "o.pth", ["--reverse", "true"], "checkpoint w.ckpt: there is no such file"),
     ("w.pth", "o.ckpt", ["--source", "caffe"], "source must be one of official, mmdet, torchvision, dla, "),

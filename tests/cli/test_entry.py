@@ -28,7 +28,8 @@ def test_a_user_error_is_one_message_and_status_2(capsys):
 def test_a_python_without_the_packages_is_told(entry):
     done = subprocess.run([sys.executable, "-S", ROOT / f"{entry}.py"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ") and "lacks the packages cv2, numpy, tqdm, yaml: activate" in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "does not have the packages cv2, numpy, tqdm, yaml: activate" in done.stderr
 
 
 def test_an_interrupt_has_its_status():

@@ -96,7 +96,7 @@ def test_own_layout_keep_res_scales_and_flip(run, tmp_path):
                          "--eval_config.keep_res", "true", "--eval_config.batch_size", "1", "--eval_config.pad", "31",
                          "--eval_config.multi_scales", "1", "1.5", "--eval_config.flip_test", "true")
     assert status == 0
-    assert "3 images at their own resolution: 2 input sizes, each compiled once" in out
+    assert "3 images at their own resolution: 2 input sizes, one compilation for each size" in out
 
 
 def test_a_missing_image_stops(run, data_dir, tmp_path):
@@ -124,7 +124,7 @@ def test_other_categories_are_an_error_with_the_remedy(run, tmp_path):
 
 @pytest.mark.parametrize("flags, message", [
     (("--data_dir", "nowhere"), "nowhere does not exist"),
-    ((), "no data set was named"),
+    ((), "no data set is given"),
     (("--run_mode", "vall"), "run_mode must be one of val, test; found 'vall'"),
     (("--load_checkpoint_path", "no.ckpt"), "checkpoint no.ckpt: there is no such file"),
     (("--load_checkpoint_path", "configs"), "checkpoint configs is a folder: name one file; it has no .ckpt file"),

@@ -164,12 +164,12 @@ def test_layouts(tmp_path, split, file, folder):
 
 def test_what_was_looked_for_is_said(tmp_path):
     make_coco(tmp_path, num_images=1)
-    with pytest.raises(UserError, match="no annotation file of the val split; looked for annotations/instances_val"):
+    with pytest.raises(UserError, match="has no annotation file of the val split; tried annotations/instances_val"):
         locate(str(tmp_path), "val")
     shutil.move(tmp_path / "train2017", tmp_path / "pictures")
     with pytest.raises(UserError, match="no folder of images of the train split.*images/train2017.*--image_dir"):
         locate(str(tmp_path), "train")
-    with pytest.raises(UserError, match="no data set was named"):
+    with pytest.raises(UserError, match="no data set is given"):
         locate("", "train")
     with pytest.raises(UserError, match="nowhere does not exist"):
         locate(str(tmp_path / "nowhere"), "train")

@@ -256,7 +256,7 @@ def test_a_dropped_row_is_noticed(coco, tmp_path, monkeypatch):
     write = FileWriter.write_raw_data
     monkeypatch.setattr(FileWriter, "write_raw_data",
                         lambda self, data: write(self, [row for row in data if row["img_id"][0] != 101]))
-    with pytest.raises(UserError, match="read back 4 of 5"):
+    with pytest.raises(UserError, match="contain only 4 of 5"):
         run(coco, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -340,9 +340,9 @@ def test_entry_prints_the_table(coco, tmp_path, capsys):
 
 def test_entry_errors(coco, tmp_path, capsys):
     assert main(["--coco_data_dir", str(coco)]) == 2
-    assert "--mindrecord_dir is empty" in capsys.readouterr().err
+    assert "--mindrecord_dir is not set" in capsys.readouterr().err
     assert main(["--mindrecord_dir", str(tmp_path / "out")]) == 2
-    assert "no data set was named" in capsys.readouterr().err
+    assert "no data set is given" in capsys.readouterr().err
     logging.getLogger().handlers.clear()
 
 

@@ -72,7 +72,7 @@ def test_missing_and_cut_files(shards, name, verify):
     path = shards / name
     with open(path, "r+b") as file:
         file.truncate(path.stat().st_size - 1)
-    with pytest.raises(UserError, match=f"{name} has .* bytes; tiny.info.json lists it"):
+    with pytest.raises(UserError, match=f"{name} has .* bytes, but tiny.info.json lists it"):
         opened(shards, verify=verify)
     path.unlink()
     with pytest.raises(UserError, match=f"{name} is missing"):
@@ -92,7 +92,7 @@ def test_unusable_info(shards, text, words):
 def test_info_of_other_contents(shards):
     path = shards / "tiny.info.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "image_ids": list(range(7))}))
-    with pytest.raises(UserError, match="hold 6 images, tiny.info.json says 7"):
+    with pytest.raises(UserError, match="hold 6 images, but tiny.info.json lists 7"):
         opened(shards)
 
 
@@ -101,7 +101,7 @@ def test_without_info_names_come_from_the_configuration(shards, caplog):
     found = opened(shards)
     assert (found.num_images, found.categories.names, found.categories.ids) == (6, NAMES, (1, 2, 3))
     assert "tiny.info.json is missing" in caplog.text
-    with pytest.raises(UserError, match="coco_classes has 3 names, dataset_config.num_classes is 80"):
+    with pytest.raises(UserError, match="coco_classes has 3 names, but dataset_config.num_classes is 80"):
         opened(shards, num_classes=80)
 
 
@@ -121,7 +121,7 @@ def test_without_info_damage_is_reported_as_mindspore_says(shards):
 
 
 def test_no_shards(shards, tmp_path):
-    with pytest.raises(UserError, match="other0.*tiny.info.json: is --mindrecord_prefix right"):
+    with pytest.raises(UserError, match="other0.*tiny.info.json: is --mindrecord_prefix correct"):
         open_shards(shards, "other", NAMES, 3)
     with pytest.raises(UserError, match="no such folder"):
         opened(tmp_path / "nowhere")

@@ -182,7 +182,7 @@ def test_a_damaged_image_in_a_shard_is_named(tmp_path, data):
         batches(tmp_path, three, num_workers=2)
     two = dataclasses.replace(data, num_classes=2, coco_classes=("a", "b"))
     path.write_bytes(content)
-    with pytest.raises(UserError, match="image id 10. .*allowed are 1..2: set dataset_config.num_classes"):
+    with pytest.raises(UserError, match="image id 10. .*only 1..2 are allowed: set dataset_config.num_classes"):
         batches(tmp_path, two)
 
 

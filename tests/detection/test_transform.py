@@ -80,6 +80,6 @@ def test_meta_survives_json(s):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"c": [1], "s": 2, "out_height": 3, "out_width": 4}', '"x"'])
-def test_a_broken_sidecar_is_named(text):
-    with pytest.raises(UserError, match=r"a\.json is not a sidecar"):
+def test_a_broken_meta_file_is_named(text):
+    with pytest.raises(UserError, match=r"a\.json is not the meta file"):
         Meta.from_json(text, "a.json")

@@ -138,9 +138,9 @@ def test_an_open_batch_takes_any_number_of_images(tmp_path, images, neck):
 
 
 @pytest.mark.parametrize("flags, words", [
-    ([], "decoding has one"),
-    (["--export_decode", "false", "--export_deform", "gather"], "the gathers of deformable layers have one"),
-    (["--export_decode", "false", "--export_format", "MINDIR"], "MINDIR files have one"),
+    ([], "decoding needs a fixed one"),
+    (["--export_decode", "false", "--export_deform", "gather"], "deformable layers as gathers need a fixed one"),
+    (["--export_decode", "false", "--export_format", "MINDIR"], "MINDIR files need a fixed one"),
 ], ids=["decode", "gather", "mindir"])
 def test_an_open_batch_is_refused_where_the_graph_has_a_number(tmp_path, flags, words):
     with pytest.raises(UserError, match=f"--export_batch_size 0 .*{words}"):
@@ -208,7 +208,7 @@ def test_both_formats_of_one_name_keep_their_manifests(tmp_path):
 
 def test_target_path(tmp_path):
     assert str(target_path("a/b.v2", "ONNX")) == "a/b.v2.onnx" == str(target_path("a/b.v2.onnx", "ONNX"))
-    with pytest.raises(UserError, match="'a.mindir' has not the suffix of --export_format ONNX"):
+    with pytest.raises(UserError, match="'a.mindir' does not have the suffix of --export_format ONNX"):
         target_path("a.mindir", "ONNX")
 
 

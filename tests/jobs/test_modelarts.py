@@ -88,10 +88,10 @@ def test_the_device_is_the_platforms_unless_the_user_names_one(flags, environmen
 
 
 @pytest.mark.parametrize("entry, flags, words", [
-    ("train", ("--data_url=",), "--data_url is empty, but train.py reads from it"),
-    ("eval", ("--train_url=",), "--train_url is empty"),
-    ("eval", ("--data_url=ftp://b/in",), "--data_url 'ftp://b/in' is no place in the object store"),
-    ("eval", ("--checkpoint_url=model.ckpt",), "--checkpoint_url 'model.ckpt' is no place")])
+    ("train", ("--data_url=",), "--data_url is not set, but train.py reads from it"),
+    ("eval", ("--train_url=",), "--train_url is not set"),
+    ("eval", ("--data_url=ftp://b/in",), "--data_url 'ftp://b/in' is not an address in the object store"),
+    ("eval", ("--checkpoint_url=model.ckpt",), "--checkpoint_url 'model.ckpt' is not an address")])
 def test_addresses_that_are_missing_or_wrong(entry, flags, words):
     with pytest.raises(UserError, match=words):
         planned(entry, *flags)
@@ -140,9 +140,9 @@ def test_a_model_file_in_the_code_folder(models, monkeypatch):
 
 
 @pytest.mark.parametrize("value, words", [
-    ("*.ckpt", "2 files fit, but it must be one. These fit: .*last.ckpt, .*old.ckpt"),
-    ("/cache/checkpoint_path/best.ckpt", "0 files fit, but it must be one. .* holds: .*last.ckpt, .*old.ckpt"),
-    ("", "is not set: 2 files fit")])
+    ("*.ckpt", "2 files match, but it must be one. These match: .*last.ckpt, .*old.ckpt"),
+    ("/cache/checkpoint_path/best.ckpt", "0 files match, but it must be one. .* contains: .*last.ckpt, .*old.ckpt"),
+    ("", "is not set: 2 files match")])
 def test_model_files_that_are_not_one(models, value, words):
     with pytest.raises(UserError, match=f"--export_load_ckpt .*{words}"):
         chosen("export", "export_load_ckpt", models, f"--export_load_ckpt={value}", f"--checkpoint_url={models}")

@@ -147,14 +147,14 @@ def test_ranks_of_one_server_share_the_inputs_and_not_the_upload(store, tmp_path
                   ASCEND_DEVICE_ID=str(rank)) for rank in range(4)]
     texts = [finish(job) for job in jobs]
     assert "boxes written" in texts[0]
-    assert all("works in one process, that of rank 0" in text for text in texts[1:])
+    assert all("runs only in the process of rank 0" in text for text in texts[1:])
     assert "convert.log" in names(store / "b" / "four")
 
 
 def test_mounted_folders_need_no_moxing(store, tmp_path):
     text = finish(start("src/dataset.py", tmp_path / "disk", store, f"--data_url={store}/b/coco", "--shard_num=2",
                         f"--train_url={tmp_path}/mounted/out", "--log_file=convert.log", PYTHONPATH=""))
-    assert "is a local folder: used where it is" in text and "upload" not in text
+    assert "is a local folder: it is used without a copy" in text and "upload" not in text
     assert {"convert.log", "coco_det.train.mind.info.json"} <= names(tmp_path / "mounted" / "out")
     text = finish(start("src/dataset.py", tmp_path / "disk", store, "--data_url=s3://b/coco/", "--train_url=s3://b/no",
                         PYTHONPATH=""), 2)

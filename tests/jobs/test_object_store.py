@@ -107,7 +107,7 @@ def test_when_the_copying_process_is_killed_the_others_end_with_an_error(store, 
     begin = time.monotonic()
     for status, out, err in ends(others):
         assert (status, "waiting for the process" in out) == (1, True)
-        assert "ended before it was complete" in err
+        assert "ended before the copy was complete" in err
     assert time.monotonic() - begin < 5 and len(copies(store)) == 1
     ends([first])
 
@@ -147,7 +147,7 @@ def test_a_whole_copy_is_used_by_its_own_job_only(store, tmp_path):
 def test_files_of_the_users_are_not_removed(store, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds files that no download put there, e.g. mine.txt"):
+    with pytest.raises(UserError, match="contains files that are not from a download, for example mine.txt"):
         fetch_once("obs://b/data", tmp_path / "data", "data_url", 1.0, "")
     assert content(tmp_path / "data") == {"mine.txt": "mine"}
 

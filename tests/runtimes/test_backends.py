@@ -141,7 +141,7 @@ def test_a_model_that_the_framework_cannot_load_is_an_error_with_its_version(exp
     path = copy_of(exported[2], tmp_path, lambda data: b"something else")
     values = json.loads(manifest_path(path).read_text())
     manifest_path(path).write_text(json.dumps({**values, "sha256": sha256(path)}))
-    with pytest.raises(UserError, match=r"is whole, but MindSpore .* cannot run it.*export the checkpoint again"):
+    with pytest.raises(UserError, match=r"is not damaged, but MindSpore .* cannot run it.*export the checkpoint again"):
         ExportedBackend(path)
 
 

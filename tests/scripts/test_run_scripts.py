@@ -70,7 +70,7 @@ def test_help_and_unknown_flags(tmp_path, script):
      ["2 problems", "folder no coco does not exist", "no.ckpt is not"]),
     ("run_distributed_train_ascend", ["s", "no.json"],
      ["2 problems", "rank table", "no.json: No such file", "MINDRECORD_DIR s is"]),
-    ("run_distributed_train_ascend", ["s", "--device_num", "2", "--device_id", "1"], ["--device_id is decided by"]),
+    ("run_distributed_train_ascend", ["s", "--device_num", "2", "--device_id", "1"], ["--device_id is set by"]),
     ("run_distributed_train_ascend", ["s", "--worker_num", "4", "--local_worker_num", "2"],
      ["several servers also need --node_rank and --master_addr"]),
     ("run_distributed_train_ascend", ["s", "--worker_num", "4", "--local_worker_num", "3"], ["the same number"]),
@@ -78,7 +78,7 @@ def test_help_and_unknown_flags(tmp_path, script):
      ["2 problems", "MINDRECORD_DIR no shards is not a folder", "LOAD_CHECKPOINT_PATH no.ckpt is not a file"]),
     ("run_distributed_train_ascend", ["s", "two.json", "--device_num", "8"], ["device_num is 8", "has 2 ranks"]),
     ("run_distributed_train_ascend", ["s", "servers.json"],
-     ["has the servers 10.0.0.1, 10.0.0.2. With device_target CPU it may have only one"]),
+     ["has the servers 10.0.0.1, 10.0.0.2, but only one is allowed with device_target CPU"]),
     ("run_distributed_train_ascend", ["s", "two.json", "--server_id", "b"], ["--server_id b: ", "has the servers 10"])])
 def test_mistakes_show_before_anything_starts(tmp_path, script, words, messages):
     write_table(tmp_path / "two.json", [0, 1])

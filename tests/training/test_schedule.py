@@ -74,16 +74,16 @@ def test_a_scaled_warm_up_sees_the_same_images(steps, images, expected):
 
 def test_the_description_tells_given_and_used():
     assert describe_schedule(train_config("lr_scale=sqrt", "warmup_scale=true"), 64) == (
-        "learning rate: 0.00048 x 0.5 = 0.00024 (lr_scale sqrt: 64 images a step, reference_batch 256), MultiDecay\n"
-        "warm-up: 2000 steps -> 8000 steps (warmup_scale: 64 images a step, reference_batch 256)")
+        "learning rate: 0.00048 x 0.5 = 0.00024 (lr_scale sqrt: global batch size 64, reference_batch 256), MultiDecay"
+        "\nwarm-up: 2000 steps -> 8000 steps (warmup_scale: global batch size 64, reference_batch 256)")
     assert describe_schedule(train_config(), 256) == "learning rate: 0.00048, MultiDecay\nwarm-up: 2000 steps"
     assert "note" not in describe_schedule(train_config("reference_batch=0"), 64)
 
 
 def test_a_rate_for_another_batch_is_pointed_out():
     assert describe_schedule(train_config(), 64).splitlines()[2] == (
-        "note: this learning rate is meant for 256 images a step, here are 64; --train_config.lr_scale linear makes it "
-        "0.00012, sqrt 0.00024")
+        "note: this learning rate was chosen for a global batch size of 256, but it is 64: --train_config.lr_scale "
+        "linear would change it to 0.00012, sqrt to 0.00024")
 
 
 def test_the_optimizer_follows_the_schedule():

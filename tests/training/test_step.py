@@ -177,7 +177,7 @@ def test_decay_reaches_only_the_filtered_parameters():
 
 def test_a_filter_that_fits_nothing_is_refused():
     train = settings("--train_config.Adam.weight_decay", "0.1", "--train_config.Adam.decay_filter", ".w").train_config
-    with pytest.raises(UserError, match="decay_filter.*fits no parameter"):
+    with pytest.raises(UserError, match="decay_filter.*matches no parameter"):
         build_optimizer(TinyLoss(), train, MultiDecay(0.01, 0, (), 10.0))
 
 

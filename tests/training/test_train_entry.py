@@ -148,7 +148,7 @@ def two_steps(tmp_path_factory):
     (("--train_config.SGD.momentum", "0.5"), "--train_config.SGD.momentum was 0.9, now 0.5"),
     (("--train_config.warmup_scale", "true"), "the warm-up (--train_config.warmup_scale) was 1.0, now 128"),
     (("--net_config.head_conv", "16"), "net_config.head_conv 8 (configured: 16)"),
-    (("--train_steps", "2"), "has done 2 steps, and this training ends at 2"),
+    (("--train_steps", "2"), "was saved after 2 steps, but this training ends after 2"),
 ])
 def test_a_resumed_run_must_be_the_same(shards, two_steps, tmp_path, capsys, flags, message):
     assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(two_steps), "--resume", "true", *flags) == 2

@@ -36,8 +36,8 @@ def test_the_entry_trains_and_only_the_first_rank_writes(group):
     assert first["files"] == ["best.ckpt", "centernet-2_3.ckpt", "config.yaml", "last.ckpt", "loss.png",
                               "metrics.jsonl"]
     assert second["files"] == [] and "epoch" not in group.logs[1]
-    assert "batch: 2 on each device x 2 = 4 in all" in group.logs[0]
-    assert "learning rate: 0.064 x 0.01562 = 0.001 (lr_scale linear: 4 images a step, reference_batch 256), " \
+    assert "global batch size: 2 on each device x 2 = 4" in group.logs[0]
+    assert "learning rate: 0.064 x 0.01562 = 0.001 (lr_scale linear: global batch size 4, reference_batch 256), " \
            "MultiDecay\nwarm-up: 2 steps" in group.logs[0]
     rows = [json.loads(line) for line in (group.folder / "out0" / "metrics.jsonl").open()]
     assert [row["kind"] for row in rows] == [*["step"] * 3, "epoch"] * 2 + ["evaluation"]
@@ -119,4 +119,4 @@ def test_ranks_that_do_not_start_alike_are_told_so(group):
     assert group.ranks[0]["messages"] == group.ranks[1]["messages"]
     flags, weights = group.ranks[0]["messages"]
     assert "--seed is 0 on rank 0 and 1 on rank 1" in flags
-    assert re.search(r"the checksum of the first weights \(.*\) is \d+ on rank 0 and \d+ on rank 1", weights)
+    assert re.search(r"the checksum of the initial weights \(.*\) is \d+ on rank 0 and \d+ on rank 1", weights)

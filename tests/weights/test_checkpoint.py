@@ -140,7 +140,7 @@ def test_a_backbone_instead_of_a_detector_is_told_where_it_belongs(tmp_path):
     save_checkpoint(path, tiny_step().loss_network.network, None, {})
     detector = nn.SequentialCell(nn.Conv2d(3, 4, 3))
     detector.update_parameters_name("hm.")
-    with pytest.raises(UserError, match=r"It holds a backbone alone: .*train.py --backbone_checkpoint\.$"):
+    with pytest.raises(UserError, match=r"It contains only a backbone: .*train.py --backbone_checkpoint\.$"):
         load_parameters(detector, read_checkpoint(path).parameters, path)
 
 
@@ -167,7 +167,7 @@ def test_a_save_that_reads_back_otherwise_leaves_the_old_file(saved, monkeypatch
         written.chmod(0o644)
         written.write_bytes(b"\0" + written.read_bytes()[1:])
     monkeypatch.setattr(ms, "save_checkpoint", faulty)
-    with pytest.raises(UserError, match="not what was written"):
+    with pytest.raises(UserError, match="has a wrong checksum"):
         save_checkpoint(path, step, record(), {"step": 8})
     assert path.read_bytes() == before
 

@@ -84,7 +84,7 @@ def test_what_a_detector_does_not_need_is_listed():
 
 def test_a_bias_that_mmdetection_has_no_place_for_moves_into_the_mean():
     cell, found = converted(random_tensors(mmdet_dcn_shapes()), "mmdet", "mmdet_resdcn18")
-    assert "     3 parameters that the source has not got, set to zero (neck.0.before.0.bias, " in found.lines()[1]
+    assert "     3 parameters that the source does not have, set to zero (neck.0.before.0.bias, " in found.lines()[1]
     trained = checkpoint_of(cell)
     assert not trained.parameters["neck.0.before.0.bias"].asnumpy().any()
     bias = np.arange(256, dtype=np.float32)
@@ -140,7 +140,7 @@ def quick_advice(kept_skeletons, monkeypatch):
     ("mmdet", "mmdet_res18", lambda: formula_weights("res_18"),
      " fits --source official --config_path configs/official_res18.yaml"),
     ("official", "official_res18", lambda: formula_weights("resdcn_18"),
-     "24 in the file that the network has no place for: deconv_layers.0.bias; deconv_layers.0.conv_offset_mask.weight; "
+     "24 in the file that the network does not have: deconv_layers.0.bias; deconv_layers.0.conv_offset_mask.weight; "
      "deconv_layers.0.conv_offset_mask.bias; ...\ntheirs.pth fits --source official --config_path "
      "configs/official_resdcn18.yaml"),
     ("official", "official_res101", lambda: random_tensors(resnet_shapes("resnet101")),
@@ -153,8 +153,8 @@ def quick_advice(kept_skeletons, monkeypatch):
     ("official", "official_res50", lambda: random_tensors(modelzoo_shapes()),
      " fits --source modelzoo --config_path configs/modelzoo_res50.yaml"),
     ("official", "official_res18", lambda: {"features.0.weight": np.ones(3)},
-     "127 missing: conv1.weight; bn1.running_mean; bn1.running_var; ...\n  - 1 in the file that the network has no "
-     "place for: features.0.weight\nNo source and preset in configs/ fits theirs.pth")])
+     "127 missing: conv1.weight; bn1.running_mean; bn1.running_var; ...\n  - 1 in the file that the network does "
+     "not have: features.0.weight\nNo source and preset in configs/ fits theirs.pth")])
 def test_a_wrong_source_or_preset_is_told_the_right_one(source, preset, make, words):
     with pytest.raises(UserError) as caught:
         converted(make(), source, preset)
@@ -164,7 +164,7 @@ def test_a_wrong_source_or_preset_is_told_the_right_one(source, preset, make, wo
 @pytest.mark.usefixtures("quick_advice")
 def test_a_deeper_network_is_not_taken_for_a_shallow_one():
     # All that ResNet-50 has is in ResNet-101 too, in the same shapes.
-    with pytest.raises(UserError, match="255 in the file that the network has no place for: layer3.6.conv1.weight"
+    with pytest.raises(UserError, match="255 in the file that the network does not have: layer3.6.conv1.weight"
                                         "(.|\n)*theirs.pth fits --source torchvision --config_path configs/.*101.yaml"):
         converted(random_tensors(resnet_shapes("resnet101")), "torchvision", "official_res50")
 
@@ -177,7 +177,7 @@ def test_another_number_of_categories_asks_for_their_names():
 def test_a_tensor_that_is_not_finite_is_refused():
     theirs = formula_weights("res_18")
     theirs["hm.0.weight"][0, 0, 0, 0] = np.nan
-    with pytest.raises(UserError, match="1 tensors hold NaN or infinity, as hm.0.weight"):
+    with pytest.raises(UserError, match="1 tensors contain NaN or infinity, for example hm.0.weight"):
         converted(theirs, "official", "official_res18")
 
 
@@ -201,7 +201,7 @@ def test_a_record_of_another_network_is_refused_on_the_way_back():
 
 def test_a_backbone_alone_cannot_be_a_detector():
     cell, _ = converted(random_tensors(resnet_shapes("resnet18")), "torchvision", "official_res18")
-    with pytest.raises(UserError, match="a backbone alone, .* the source that the backbone came from, torchvision"):
+    with pytest.raises(UserError, match="only a backbone, .* the source that the backbone came from, torchvision"):
         convert_back(checkpoint_of(cell), "official", config_of("official_res18"), FILE)
 
 

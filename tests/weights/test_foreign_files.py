@@ -60,7 +60,7 @@ def test_averaged_weights_beside_others_are_left_aside(torch, saved):
     other = {name: value + 1 for name, value in TENSORS.items()}
     tensors, notes = read_weights(saved({"state_dict": state(torch), "ema_state_dict": state(torch, "module.", other)}))
     same(tensors)
-    assert notes == ("weights are those of its entry 'state_dict'; 'ema_state_dict' was left aside",)
+    assert notes == ("weights are those of the entry 'state_dict'; 'ema_state_dict' was left out",)
 
 
 def test_a_plain_name_wins_over_one_with_a_prefix(torch, saved):
@@ -76,8 +76,8 @@ def test_an_average_under_a_prefix_is_left_aside(torch, saved, prefixes):
         content.update(state(torch, prefix, averaged if "ema" in prefix else TENSORS))
     tensors, notes = read_weights(saved(content))
     same(tensors)
-    assert notes == ("2 tensors were left aside: others have their names, but for a prefix (averaged weights have "
-                     "one)",)
+    assert notes == ("2 tensors were left out: other tensors have the same names without a prefix (averaged weights "
+                     "have a prefix)",)
 
 
 def test_half_precision_is_kept_and_bfloat16_widened(torch, saved):
@@ -125,7 +125,7 @@ class Code:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_code_in_a_pickle_is_neither_run_nor_accepted(saved, tmp_path, zipped):
     path = saved({"state_dict": Code(tmp_path / "was_run")}, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UserError, match="more than weights: reading it would run posix.mkdir, so it was not "
+    with pytest.raises(UserError, match="more than weights: to read it would run posix.mkdir. Therefore it was not "
                                         "read. No checkpoint needs that: do not use this file"):
         read_weights(path)
     assert not (tmp_path / "was_run").exists()
@@ -136,7 +136,7 @@ def test_code_in_a_pickle_is_neither_run_nor_accepted(saved, tmp_path, zipped):
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_pickles_that_torch_did_not_write_are_refused(torch, tmp_path, protocol):
     (tmp_path / "w.pkl").write_bytes(pickle.dumps({"a": 1}, protocol))
-    with pytest.raises(UserError, match="a pickle that torch.save did not write.*pickles can hold code"):
+    with pytest.raises(UserError, match="a pickle that torch.save did not write.*pickles can contain code"):
         read_weights(tmp_path / "w.pkl")
 
 
@@ -165,8 +165,8 @@ def test_one_altered_bit_is_found(torch, saved):
 
 
 @pytest.mark.parametrize("content, words", [
-    ({"epoch": 3, "lr": 0.1}, r"holds no tensors by name \(it holds: epoch, lr\)"),
-    ([1, 2], r"holds no tensors by name \(it holds: list\)"), ({}, r"it holds: nothing")])
+    ({"epoch": 3, "lr": 0.1}, r"has no tensors with names \(it has: epoch, lr\)"),
+    ([1, 2], r"has no tensors with names \(it has: list\)"), ({}, r"it has: nothing")])
 def test_files_without_weights_are_refused(saved, content, words):
     with pytest.raises(UserError, match=words):
         read_weights(saved(content))
@@ -179,7 +179,7 @@ def test_a_torchscript_program_is_refused(torch, tmp_path):
 
 
 @pytest.mark.parametrize("name, content, words", [
-    ("w.pth", b"<!DOCTYPE html><html>", "begins with b'<!DOCTYPE html><'. Was a web page saved"),
+    ("w.pth", b"<!DOCTYPE html><html>", "begins with b'<!DOCTYPE html><'. Is it a web page"),
     ("w.pth", b"", "is empty .0 bytes"),
     ("w.safetensors", b"short", "is not a safetensors file .5 bytes"),
     ("w.ckpt", b"hello", "is cut off or is not a MindSpore checkpoint")])
@@ -210,7 +210,7 @@ def test_a_checkpoint_of_this_program_is_no_source(tmp_path):
     network = tiny_checkpoint(tmp_path / "own.ckpt", read_config(tiny_config(tmp_path)))
     save_checkpoint(tmp_path / "backbone.ckpt", network.backbone, None, {})
     for name in ("own.ckpt", "backbone.ckpt"):
-        with pytest.raises(UserError, match="checkpoint of this program already; with --reverse true"):
+        with pytest.raises(UserError, match="is already a checkpoint of this program. --reverse true"):
             read_weights(tmp_path / name)
 
 

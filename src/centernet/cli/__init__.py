@@ -1,6 +1,6 @@
-"""The command line: `centernet COMMAND [flags]`, and the same commands as train.py, eval.py, ... of a checkout.
+"""The command line: `centernet COMMAND [flags]`. train.py, eval.py, ... of a checkout run the same commands.
 
-Only the standard library is imported here, so that a Python without the project's packages gets a message.
+Only the standard library is imported here, so that a Python without the required packages can print a message.
 """
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from centernet.cli.process import run_process
 
-# Command -> its module in this folder, and what it does.
+# Command -> its module in this folder, and its description.
 COMMANDS = {
     "train": ("train", "train a detector on MindRecord shards"),
     "eval": ("evaluate", "evaluate a checkpoint or an exported model on a data set"),
@@ -24,12 +24,12 @@ COMMANDS = {
 
 
 def console() -> NoReturn:
-    """The console script `centernet`: all that its process does."""
+    """Run the console script `centernet` and end the process."""
     run_process(main)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `centernet COMMAND [flags]`; returns the exit status (2: the command line is wrong)."""
+    """Run `centernet COMMAND [flags]` and return the exit status (2: the command line is wrong)."""
     words = sys.argv[1:] if argv is None else argv
     name = words[0] if words else ""
     if name in ("-h", "--help"):
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_command(name: str, argv: list[str] | None = None) -> int:
-    """Run one of COMMANDS on its flags (None: the process's own); returns the exit status."""
+    """Run one of COMMANDS with its flags (None: those of this process) and return the exit status."""
     from centernet.cli.packages import missing_packages
     if message := missing_packages():
         print(f"error: {message}", file=sys.stderr)
@@ -56,7 +56,7 @@ def run_command(name: str, argv: list[str] | None = None) -> int:
 
 
 def usage() -> str:
-    """The text of `centernet --help`."""
+    """Return the text of `centernet --help`."""
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items())
     return ("usage: centernet COMMAND [flags]\n\nCenterNet (Objects as Points) on MindSpore.\n\ncommands:\n" + listed

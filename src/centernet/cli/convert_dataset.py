@@ -11,14 +11,14 @@ from centernet.errors import UserError
 
 
 def run(config: Config) -> None:
-    """Read, check and write the data set, and print what was written and left out."""
+    """Read, check and write the data set. Print the numbers of written and omitted images and boxes."""
     import logging
 
     from centernet.data.coco import locate, read_coco
     from centernet.data.convert import convert
 
     if not config.mindrecord_dir:
-        raise UserError("--mindrecord_dir is empty: name the folder that the shards shall be written to")
+        raise UserError("--mindrecord_dir is not set: name the folder for the shards")
     files = locate(config.coco_data_dir, "train", config.annotation_file, config.image_dir)
     summary = convert(read_coco(*files), Path(config.mindrecord_dir), config.mindrecord_prefix, config.shard_num,
                       keep_empty=config.keep_empty, strict=config.strict)
@@ -27,5 +27,5 @@ def run(config: Config) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 after a user's error."""
+    """Parse argv, convert, return the exit status."""
     return run_entry("dataset", "Convert a COCO-format data set to MindRecord shards.", run, argv)

@@ -1,4 +1,4 @@
-"""Turn weights of the paper's code, mmdetection, torchvision or the model zoo into a checkpoint, or back.
+"""Convert weights of the paper's code, mmdetection, torchvision or the model zoo to a checkpoint, or back.
 
     python convert_weights.py --source official --config_path configs/official_resdcn18.yaml \
         --input ctdet_coco_resdcn18.pth --output resdcn18.ckpt
@@ -17,7 +17,7 @@ LOG = logging.getLogger("centernet")
 
 
 def run(config: Config) -> None:
-    """Check the flags, then convert in the direction that --reverse says."""
+    """Check the flags, then convert to a checkpoint, or from a checkpoint with --reverse."""
     from centernet.weights.name_maps import SOURCES
 
     target, source = Path(config.output), SOURCES[config.source]
@@ -26,15 +26,15 @@ def run(config: Config) -> None:
                         f"{'write' if config.input else 'read'}")
     allowed = source.suffixes if config.reverse else (".ckpt",)
     if target.suffix not in allowed or target.is_dir():
-        raise UserError(f"--output {target}: expected the name of a file, ending in {' or '.join(allowed)}")
+        raise UserError(f"--output {target}: expected the name of a file that ends in {' or '.join(allowed)}")
     if target.resolve() == Path(config.input).resolve():
-        raise UserError(f"--output {target} is the input: give it another name")
-    set_up_device("CPU", 0, config.seed)  # nothing is computed
+        raise UserError(f"--output {target} is the input file: use another name")
+    set_up_device("CPU", 0, config.seed)  # a conversion computes nothing, so it needs no Ascend device
     (export_weights if config.reverse else import_weights)(config, Path(config.input), target)
 
 
 def import_weights(config: Config, path: Path, target: Path) -> None:
-    """Write a checkpoint from another program's weights."""
+    """Convert another program's weights to a checkpoint."""
     from centernet.categories import categories_from_names
     from centernet.data.annotations import read_annotations
     from centernet.weights.checkpoint import model_record, save_checkpoint
@@ -52,14 +52,14 @@ def import_weights(config: Config, path: Path, target: Path) -> None:
     for line in (*notes, *found.lines()):
         LOG.info("%s", line)
     if knows:
-        LOG.info("%s: %s for train.py --backbone_checkpoint; it knows %s", target, config.net_config.backbone, knows)
+        LOG.info("%s: %s for train.py --backbone_checkpoint, trained on %s", target, config.net_config.backbone, knows)
     else:
         LOG.info("%s: detector of %d categories, preset %s, for %s images, mean %s, std %s", target, len(categories),
                  config.preset or "none", "RGB" if data.to_rgb else "BGR", list(data.mean), list(data.std))
 
 
 def export_weights(config: Config, path: Path, target: Path) -> None:
-    """Write another program's weights from a checkpoint."""
+    """Convert a checkpoint to another program's weights."""
     from centernet.weights.checkpoint import read_checkpoint
     from centernet.weights.conversion import convert_back
     from centernet.weights.foreign_files import write_weights
@@ -72,4 +72,4 @@ def export_weights(config: Config, path: Path, target: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, convert, return the exit status."""
-    return run_entry("convert_weights", "Turn weights of other programs into a checkpoint, or back.", run, argv)
+    return run_entry("convert_weights", "Convert weights of other programs to a checkpoint, or back.", run, argv)

@@ -1,4 +1,4 @@
-"""What every entry does around its work: parse, log, prepare, report user errors."""
+"""The frame of every command: read the configuration, set up the log, prepare, report user errors."""
 from __future__ import annotations
 
 import logging
@@ -18,13 +18,13 @@ LOG = logging.getLogger("centernet")
 
 
 def run_entry(entry: str, description: str, run: Callable[[Config], None], argv: list[str] | None) -> int:
-    """Run an entry and return its exit status: 0, 2 for a user's error, 130 when interrupted."""
+    """Run a command and return its exit status: 0, 2 for a UserError, 130 after an interrupt."""
     try:
         config, ignored = _read_config(entry, description, sys.argv[1:] if argv is None else argv)
         job = plan(entry, config, os.environ) if config.enable_modelarts else None
         set_up_log(job.config.log_file if job else config.log_file)
         if ignored:
-            LOG.info("flags of the platform without a meaning here: %s", ignored)
+            LOG.info("ignored flags of the platform: %s", ignored)
         prepare_environment()
         if job:
             run_job(job, run)
@@ -40,19 +40,19 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
 
 
 def _read_config(entry: str, description: str, argv: list[str]) -> tuple[Config, str]:
-    """The configuration, and the flags that ModelArts appended to the user's, in words."""
+    """Return the configuration, and the flags that ModelArts added to the user's, as text."""
     rest, ignored = split_platform_flags(argv)
     config = load_config(entry, rest, description)
     if ignored and not config.enable_modelarts:
-        config = load_config(entry, argv, description)  # these flags are errors like any unknown one
+        config = load_config(entry, argv, description)  # outside of ModelArts these flags are unknown, thus errors
     return config, ", ".join(f"--{flag} {value}" for flag, value in ignored.items())
 
 
 class _Console(logging.Handler):
-    """Standard output: lines go above tqdm's bars, and a reader that leaves (head, less) is no error."""
+    """Standard output. Lines are printed above tqdm's bars. It is no error if the reader (head, less) ends."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line at once, so that the log of a background job is never behind."""
+        """Print one line and flush it, so that the log of a background job is always up to date."""
         try:
             tqdm.write(self.format(record), file=sys.stdout)
             sys.stdout.flush()
@@ -62,7 +62,7 @@ class _Console(logging.Handler):
 
 
 def set_up_log(log_file: str) -> None:
-    """Send the log's lines to standard output, and to a file if one is named."""
+    """Write log lines to standard output, and to log_file unless it is empty."""
     handlers: list[logging.Handler] = [_Console()]
     if log_file:
         try:

@@ -1,4 +1,6 @@
-"""Evaluate a checkpoint or an exported model on a COCO data set: 12 figures, AP of each category, files, pictures.
+"""Evaluate a checkpoint or an exported model on a COCO data set.
+
+It gives COCO's 12 numbers, the AP of each category, result files and, with --visual_image true, images with boxes.
 
     python eval.py --device_target CPU --load_checkpoint_path centernet.ckpt --data_dir /path/to/coco --run_mode val
     python eval.py --device_target CPU --load_checkpoint_path centernet.onnx --data_dir /path/to/coco
@@ -12,7 +14,7 @@ from centernet.errors import UserError
 
 
 def run(config: Config) -> None:
-    """Detect on all images, shared by the ranks of a group; write the results and, in val mode, evaluate them."""
+    """Detect objects in all images; the ranks of a group divide them. Write the results; in val mode evaluate them."""
     from centernet.data.coco import locate, read_coco, require_whole
     from centernet.evaluation.dataset import detect_dataset
     from centernet.evaluation.report import report, result_folder
@@ -22,7 +24,7 @@ def run(config: Config) -> None:
         raise UserError("--load_checkpoint_path is not set: name the checkpoint (or exported model) to evaluate")
     dataset = read_coco(*locate(config.data_dir, config.run_mode, config.annotation_file, config.image_dir))
     require_whole(dataset)
-    folder = result_folder(config)  # before hours of detection, not after them
+    folder = result_folder(config)  # before detection, so that a wrong path fails now and not after hours
     group = set_up_group(config)
     detector = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)
     detections = detect_dataset(detector, dataset, config.num_workers, group)

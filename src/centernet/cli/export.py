@@ -15,7 +15,7 @@ from centernet.errors import UserError
 
 
 def run(config: Config) -> None:
-    """Read the checkpoint, build its network, export it and compare the result with it."""
+    """Read the checkpoint, build its network, export it, and compare the exported model with the checkpoint."""
     from centernet.export.describe import describe, target_path
     from centernet.export.publish import export_model
     from centernet.runtimes.manifest import manifest_path
@@ -39,8 +39,8 @@ def run(config: Config) -> None:
              time.perf_counter() - start, list(manifest.input_shape), len(manifest.spec.categories),
              f"output (B, {manifest.K}, 6)" if manifest.decode else "outputs hm, wh, reg")
     if replaced:
-        log.info("they replaced an older model of that name")
-    of = "" if config.precision == "fp32" else "of the float32 form, before its reduction to " + config.precision + ", "
+        log.info("these files replaced an older model of the same name")
+    of = "" if config.precision == "fp32" else f"of the float32 model, before its conversion to {config.precision}, "
     log.info("max error %sagainst the checkpoint: %.2e", of, error)
 
 

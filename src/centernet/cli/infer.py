@@ -1,4 +1,4 @@
-"""Detect on pictures with a checkpoint or an exported model, or run the latter on what preprocess.py prepared.
+"""Detect objects in images with a checkpoint or an exported model, or run an exported model on prepared inputs.
 
     python infer.py --device_target CPU --image street.jpg --model_path centernet.ckpt --save_result_dir found
     python infer.py --device_target CPU --predict_dir prepared --model_path centernet.mindir --result_path result_Files
@@ -15,7 +15,7 @@ from centernet.errors import UserError
 
 
 def run(config: Config) -> None:
-    """Choose the mode by the flags, load the model, run it."""
+    """Run the model on images (--image) or on the output of preprocess.py (--predict_dir)."""
     from centernet.evaluation.image_files import find_images, infer_images
     from centernet.evaluation.prepared_set import run_prepared
     from centernet.open_model import open_model
@@ -24,9 +24,9 @@ def run(config: Config) -> None:
     if not config.model_path:
         raise UserError("--model_path is not set: name a checkpoint (.ckpt) or an exported model (.mindir, .onnx)")
     if bool(config.image) == bool(config.predict_dir):
-        raise UserError("give either --image (pictures) or --predict_dir (the output of preprocess.py)")
+        raise UserError("give either --image (image files) or --predict_dir (the output of preprocess.py)")
     if config.predict_dir and not config.model_path.endswith((".mindir", ".onnx")):
-        raise UserError(f"--predict_dir holds inputs of one fixed size: they need an exported model (.mindir, .onnx), "
+        raise UserError(f"--predict_dir holds inputs of one fixed size. They need an exported model (.mindir, .onnx), "
                         f"found --model_path {config.model_path}")
     if config.predict_dir and not config.result_path:
         raise UserError("--result_path is not set: name the folder for the model's raw output")
@@ -41,5 +41,5 @@ def run(config: Config) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse argv, infer, return the exit status."""
-    return run_entry("infer", "Detect on pictures, or run an exported model on prepared inputs.", run, argv)
+    """Parse argv, run inference, return the exit status."""
+    return run_entry("infer", "Detect objects in images, or run an exported model on prepared inputs.", run, argv)

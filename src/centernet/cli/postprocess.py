@@ -1,4 +1,4 @@
-"""Turn the raw output of an exported model into COCO results, and evaluate them.
+"""Convert the raw output of an exported model to COCO results, and evaluate them.
 
     python postprocess.py --model_path centernet.mindir --result_path result_Files --meta_path prepared/meta \
         --label_path /path/to/coco/annotations/instances_val2017.json --save_path results_310
@@ -23,7 +23,7 @@ HEADING = "=============coco2017 310 infer result========="
 
 
 def run(config: Config) -> None:
-    """Map the detections back to the images, rescore and evaluate them as eval.py does."""
+    """Map the detections to image coordinates, apply soft-NMS and evaluate them as eval.py does."""
     from centernet.evaluation.prepared_set import read_detections, read_index, read_meta, require_same_labels
 
     for flag in ("model_path", "result_path", "meta_path"):
@@ -34,8 +34,8 @@ def run(config: Config) -> None:
     labels = read_annotations(Path(config.label_path or prepared.annotation_file), "--label_path")
     require_same_labels(labels, manifest, config.model_path)
     if evaluation.multi_scales != (1.0,) or evaluation.flip_test != manifest.flip_test:
-        LOG.warning("warning: an exported model has one scale, and the flip test that it was exported with (%s); "
-                    "eval_config.multi_scales and flip_test are without effect here", str(manifest.flip_test).lower())
+        LOG.warning("warning: eval_config.multi_scales and flip_test have no effect here: an exported model has one "
+                    "scale, and the flip test that it was exported with (%s)", str(manifest.flip_test).lower())
     detections = {}
     for image_id in prepared.names:
         rows = read_detections(Path(config.result_path), image_id, manifest)

@@ -3,7 +3,7 @@
     python preprocess.py --model_path centernet.mindir --val_data_dir /path/to/coco --predict_dir prepared
 
 Writes prepared/00_data/<image_id>.bin (float32, little-endian, channels x height x width, normalised) and
-prepared/meta/<image_id>.json (how the image was transformed); prepared/meta/index.json comes last.
+prepared/meta/<image_id>.json (how the image was transformed). It writes prepared/meta/index.json last.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOG = logging.getLogger("centernet")
 
 
 def run(config: Config) -> None:
-    """Prepare every image of the validation set at the model's fixed size."""
+    """Prepare every image of the validation set at the model's fixed input size."""
     from tqdm import tqdm
 
     from centernet.categories import require_same

@@ -1,4 +1,4 @@
-"""The end of a process that runs one command: its exit status is certain.
+"""Run one command in this process and end the process with a reliable exit status.
 
 Only the standard library is imported here, as in the package's __init__.
 """
@@ -19,7 +19,7 @@ def run_process(run: Callable[..., int], *args: Any) -> NoReturn:
     status = 1
     try:
         status = run(*args)
-    except SystemExit as end:  # of argparse, e.g. after --help
+    except SystemExit as end:  # from argparse, e.g. after --help
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -33,14 +33,14 @@ def run_process(run: Callable[..., int], *args: Any) -> NoReturn:
 def leave(status: int) -> NoReturn:
     """End this process now, with this status.
 
-    A normal end of Python unloads MindSpore while threads of MindSpore still run. A rank that failed while others
-    waited for it crashed there (SIGSEGV, on a loaded machine), and its status was lost. So the end of the interpreter
-    and the destructors of C++ libraries are skipped. No work is lost: each file, thread pool and upload was closed by
-    the `with` block that opened it, and the system frees the rest.
+    A normal end of Python unloads MindSpore while MindSpore's threads still run. On a loaded machine, a failed rank
+    that others waited for crashed there (SIGSEGV), and its status was lost. Therefore this function skips the end of
+    the interpreter and the destructors of C++ libraries. No work is lost: the `with` block that opened a file, thread
+    pool or upload has closed it, and the system frees the rest.
 
-    Exit handlers (atexit) run only after a success. A successful rank needs MindSpore's: it waits for the device,
-    releases HCCL's communicators and signs off from the scheduler. A rank that failed does not sign off: the scheduler
-    then counts it as lost, which ends the others if no launcher does.
+    Exit handlers (atexit) run only after a success. A successful rank needs the handlers of MindSpore: they wait for
+    the device, release HCCL's communicators and unregister the rank from the scheduler. A failed rank does not
+    unregister: the scheduler then counts it as lost and ends the other ranks, if no launcher does that.
     """
     try:
         if status == 0:
@@ -48,6 +48,7 @@ def leave(status: int) -> NoReturn:
         logging.shutdown()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # the reader left, closed, no stream at all
+            # OSError: nobody reads the stream; ValueError: it is closed; AttributeError: there is none.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
         os._exit(status)

@@ -1,4 +1,4 @@
-"""Train a detector on MindRecord shards (made by src/dataset.py), on one device or many.
+"""Train a detector on MindRecord shards (written by src/dataset.py), on one or several devices.
 
     python train.py --device_target CPU --config_path configs/official_res18.yaml --mindrecord_dir /path/to/shards
 """
@@ -12,7 +12,7 @@ from centernet.jobs.signals import interruptible
 
 
 def run(config: Config) -> None:
-    """Build data and training step, load what they start from, and train."""
+    """Build the input pipeline and the training step, load the initial weights, and train."""
     from centernet.data.pipeline import open_training_data
     from centernet.evaluation.dataset import evaluate_network
     from centernet.training.loop import train

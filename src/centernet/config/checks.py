@@ -1,4 +1,4 @@
-"""Rules between settings; what a setting's value must obey by itself is in its declaration (schema.py)."""
+"""Rules between several settings. Limits of a single setting are in its declaration (schema.py)."""
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from centernet.config.values import plain
 
 
 class Layout(NamedTuple):
-    """What a network that is one design from input to features must be set to."""
+    """Required settings of a backbone that has its own upsampling layers."""
 
     stacks: int
     necks: tuple[str, ...]
@@ -19,16 +19,18 @@ class Layout(NamedTuple):
 
 LAYOUTS = {
     "dla34": Layout(1, ("deform", "conv"), (256, 128, 64),
-                    "its nodes add features of these widths (see configs/official_dla34.yaml)"),
+                    "its nodes add features with these numbers of channels (see configs/official_dla34.yaml)"),
     "dlav0_34": Layout(1, ("conv",), (256, 128, 64),
-                       "its nodes are plain convolutions of these widths (see configs/official_dlav0_34.yaml)"),
+                       "its nodes are plain convolutions with these numbers of channels (see "
+                       "configs/official_dlav0_34.yaml)"),
     "hourglass104": Layout(2, ("none",), (),
-                           "its stacks end at the maps' resolution (see configs/official_hourglass.yaml)"),
+                           "its stacks end at the resolution of the output maps (see "
+                           "configs/official_hourglass.yaml)"),
 }
 
 
 def find_problems(config: Config) -> list[str]:
-    """Every rule that a configuration breaks, as sentences for the user; empty when all hold."""
+    """Return one message for each rule that a configuration breaks; [] if it breaks none."""
     return [*_limits(config), *_dataset(config.dataset_config, config.net_config), *_network(config.net_config),
             *_evaluation(config.eval_config, config.net_config.backbone, config.net_config.size_unit),
             *_training(config.train_config), *_entries(config), *_precision(config)]
@@ -42,7 +44,7 @@ def _limits(config: Config) -> list[str]:
 def _dataset(data: DatasetConfig, net: NetConfig) -> list[str]:
     problems = []
     for name in ("input_res_train", "input_res_test"):
-        # Training maps must align with the targets cell by cell; a test map may reach past the image.
+        # In training, the maps must have exactly the size of the targets. A test map may be larger than the image.
         unit = max(32, net.size_unit) if name == "input_res_train" else net.size_unit
         if any(size <= 0 or size % unit for size in getattr(data, name)):
             problems.append(f"dataset_config.{name} {list(getattr(data, name))} must be positive multiples of {unit}"
@@ -77,8 +79,8 @@ def _layout(net: NetConfig) -> list[str]:
         ("num_stacks", net.num_stacks == stacks, stacks, why),
         ("neck", net.neck in necks, " or ".join(necks), why),
         ("neck_filters", net.neck_filters == filters, list(filters), why),
-        ("block_class", not net.block_class, [], "it sizes ResNets"),
-        ("stem_pool", net.stem_pool == "pad", "pad", "the other is for ResNets of the model zoo"),
+        ("block_class", not net.block_class, [], "only ResNets have this setting"),
+        ("stem_pool", net.stem_pool == "pad", "pad", "same is only for ResNets of the model zoo"),
     ]
     return [f"net_config.{name} must be {wanted} for {net.backbone}, found {plain(getattr(net, name))}: {reason}"
             for name, holds, wanted, reason in rules if not holds]
@@ -90,8 +92,8 @@ def _evaluation(evaluation: EvalConfig, backbone: str, unit: int) -> list[str]:
         problems.append("eval_config.batch_size above 1 needs images of one size: set eval_config.keep_res to false, "
                         "or eval_config.batch_size to 1")
     if evaluation.keep_res and (evaluation.pad + 1) % unit:
-        problems.append(f"eval_config.pad must be at least {unit - 1} for {backbone}, which takes multiples of {unit}; "
-                        f"found {evaluation.pad}")
+        problems.append(f"eval_config.pad must be at least {unit - 1} for {backbone}, because its input sizes are "
+                        f"multiples of {unit}; found {evaluation.pad}")
     return problems
 
 
@@ -99,7 +101,7 @@ def _training(train: TrainConfig) -> list[str]:
     problems = []
     if train.reference_batch == 0 and (train.lr_scale != "none" or train.warmup_scale):
         problems.append("train_config.lr_scale and train_config.warmup_scale need train_config.reference_batch: the "
-                        "images of a step on all devices that the learning rate and the warm-up were chosen for")
+                        "global batch size for which the learning rate and the warm-up were chosen")
     if train.SGD.nesterov and train.SGD.momentum == 0:
         problems.append("train_config.SGD.nesterov needs train_config.SGD.momentum above 0")
     return problems
@@ -111,11 +113,11 @@ def _entries(config: Config) -> list[str]:
         problems.append(f"input_res must be positive multiples of {unit} for {config.net_config.backbone}, "
                         f"found {list(config.input_res)}")
     if config.resume and config.fine_tune:
-        problems.append("resume and fine_tune exclude each other: resume goes on with the same categories")
+        problems.append("resume and fine_tune exclude each other: resume keeps the categories of the checkpoint")
     if (config.resume or config.fine_tune) and not config.load_checkpoint_path:
         problems.append("resume and fine_tune need --load_checkpoint_path")
     if bool(config.annotation_file) != bool(config.image_dir):
-        problems.append("annotation_file and image_dir go together: set both, or neither for the standard layout")
+        problems.append("annotation_file and image_dir go together: set both, or set neither for the standard layout")
     return problems
 
 
@@ -125,10 +127,10 @@ def _precision(config: Config) -> list[str]:
         problems.append(f"precision {config.precision} is for ONNX: set --export_format ONNX (a MINDIR gets its "
                         "precision from the device that runs it)")
     if (config.precision == "int8") != bool(config.calibration_data):
-        problems.append("precision int8 and calibration_data go together: a folder of images shows the range of each "
-                        f"activation; found precision {config.precision}, calibration_data "
+        problems.append("precision int8 and calibration_data go together: int8 needs a folder of images to measure "
+                        f"the range of each activation; found precision {config.precision}, calibration_data "
                         f"{config.calibration_data or 'not set'}")
     if config.max_ap_drop >= 0 and (config.precision == "fp32" or not (config.data_dir or config.annotation_file)):
         problems.append("max_ap_drop compares fp16 or int8 with fp32 on annotated images: set --precision and "
-                        "--data_dir, or leave it out")
+                        "--data_dir, or do not set max_ap_drop")
     return problems

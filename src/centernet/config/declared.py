@@ -1,4 +1,4 @@
-"""What the declarations of schema.py say, by the settings' dotted names (train_config.batch_size)."""
+"""The declarations of schema.py by dotted name, such as train_config.batch_size."""
 from __future__ import annotations
 
 import dataclasses
@@ -13,7 +13,7 @@ from centernet.config.setting import ENTRIES, Setting, Use
 
 @dataclass(frozen=True)
 class Declared(Setting):
-    """A setting with its dotted name, its type, its default and all the entries that take it."""
+    """A setting with its dotted name, its type, its default and all entries that have it as a flag."""
 
     name: str = ""
     kind: Any = None
@@ -21,7 +21,7 @@ class Declared(Setting):
 
     @property
     def section(self) -> str:
-        """Name of the top-level section that holds it, or ""."""
+        """Return the name of its top-level section, or ""."""
         return self.name.partition(".")[0] if "." in self.name else ""
 
 
@@ -30,7 +30,7 @@ def _walk(kind: type, prefix: str = "", uses: Mapping[str, Use] | None = None) -
     for field in dataclasses.fields(kind):
         said, hint, name = field.metadata.get("setting"), hints[field.name], prefix + field.name
         if said is None:
-            continue  # Config.preset, which is worked out
+            continue  # Config.preset is not a setting: load_config derives it from --config_path
         if dataclasses.is_dataclass(hint):
             yield from _walk(typing.cast(type, hint), f"{name}.", uses or said.uses)
         else:
@@ -41,24 +41,27 @@ SETTINGS = {declared.name: declared for declared in _walk(Config)}
 
 
 def flags_of(entry: str) -> list[Declared]:
-    """The settings that are flags of an entry: its own, the main ones first, those of every entry, the sections'."""
+    """Return the settings that are flags of an entry.
+
+    Order: its own settings (those with an alias first), the settings of every entry, the settings of the sections.
+    """
     taken = [declared for declared in SETTINGS.values() if entry in declared.uses]
     return sorted(taken, key=lambda declared: (bool(declared.section), len(declared.uses) == len(ENTRIES),
                                                not declared.uses[entry].alias))
 
 
 def aliases(entry: str) -> dict[str, str]:
-    """The flags --model, --data and --out of an entry: alias -> name of the setting."""
+    """Return the flags --model, --data and --out of an entry: alias -> name of the setting."""
     return {declared.uses[entry].alias: declared.name for declared in flags_of(entry) if declared.uses[entry].alias}
 
 
 def paths(entry: str, role: str) -> dict[str, Use]:
-    """An entry's settings that are paths of one role in a ModelArts job ("data", "output", "model")."""
+    """Return an entry's path settings that have one role in a ModelArts job: "data", "output" or "model"."""
     return {declared.name: declared.uses[entry] for declared in flags_of(entry) if declared.uses[entry].role == role}
 
 
 def read(config: Any, name: str) -> Any:
-    """The value of a setting by its dotted name."""
+    """Return the value of a setting by its dotted name."""
     for key in name.split("."):
         config = getattr(config, key)
     return config

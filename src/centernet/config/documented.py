@@ -1,6 +1,6 @@
-"""Keys that the documents name and that nobody can choose: accepted with the values that mean something.
+"""Keys of the model zoo's README that leave no choice here. They are accepted with their valid values.
 
-They stay settings, since files, flags and checkpoints name them.
+They stay settings, because existing files, flags and checkpoints contain them.
 """
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from centernet.config.values import CANNOT, convert, plain
 
 @dataclass(frozen=True)
 class Documented:
-    """One such key. With rule, its value is that of another key: it is set along with that one unless given."""
+    """One such key. With a rule, its value follows from another key: it changes together with that key unless given."""
 
     key: str
-    reason: str  # why there is nothing to choose
-    only: Any = None  # the one value that is accepted; None: any, or what rule says
-    of: str = ""  # the key that decides it
-    rule: Callable[[Any], Any] | None = None  # its value from that key's
-    complaint: str = ""  # for other values; "": another place says so
+    reason: str  # why there is no choice
+    only: Any = None  # the only accepted value; None: any value, or the value from rule
+    of: str = ""  # the key that determines it
+    rule: Callable[[Any], Any] | None = None  # computes its value from the value of that key
+    complaint: str = ""  # message for other values; "": another check reports them
 
 
 def _stacks(backbone: str) -> int:
@@ -32,27 +32,28 @@ def _stacks(backbone: str) -> int:
 
 
 DOCUMENTED = (
-    Documented("enable_data_sink", "each epoch has a stream of its own (seeded by the epoch, resumable in its middle); "
-               "a graph that sinks is tied to one stream and would be compiled again for each. train.py says in its "
-               "log that it is without effect"),
-    Documented("data_sink_steps", "there is no sink"),
+    Documented("enable_data_sink", "each epoch has its own data stream (seeded by the epoch, resumable in its middle). "
+               "A graph with data sink is bound to one stream and would be compiled again for each. The log of "
+               "train.py says that this key has no effect"),
+    Documented("data_sink_steps", "there is no data sink"),
     Documented("dataset_config.output_res", "all networks end at a quarter of the input's resolution",
                of="dataset_config.input_res_train", rule=lambda size: tuple(length // DOWN_RATIO for length in size),
                complaint="{key} {found} must be input_res_train / down_ratio: set it to {wanted}"),
-    Documented("dataset_config.num_classes", "the names can be counted; both are read only for shards without an info "
-               "file, and their reader compares them", of="dataset_config.coco_classes", rule=len),
-    Documented("net_config.num_stacks", "the backbone's design decides it; the rules of networks compare them "
-               "(checks.py)", of="net_config.backbone", rule=_stacks),
+    Documented("dataset_config.num_classes", "it is the number of the names. Both keys are read only for shards "
+               "without an info file, and the reader of the shards compares them", of="dataset_config.coco_classes",
+               rule=len),
+    Documented("net_config.num_stacks", "the backbone determines it; checks.py compares them",
+               of="net_config.backbone", rule=_stacks),
     Documented("net_config.down_ratio", "all networks end at a quarter of the input's resolution", only=DOWN_RATIO,
                complaint="{key} must be {wanted}, found {found}: all networks here end at a quarter of the resolution"),
-    Documented("net_config.dense_hp", "it weighs a pose loss, which a detector does not have: the documented true "
-               "cannot mean anything", only=False,
+    Documented("net_config.dense_hp", "it weighs a pose loss, which a detector does not have. The value True of the "
+               "model zoo's README has no meaning here", only=False,
                complaint="{key} weighs a pose loss, which a detector does not have: set it to false"),
 )
 
 
 def find_misuse(config: Config) -> list[str]:
-    """Documented keys with a value that means nothing, as sentences for the user."""
+    """Return one message for each key of DOCUMENTED that has an invalid value."""
     problems = []
     for item in DOCUMENTED:
         found = read(config, item.key)
@@ -63,13 +64,14 @@ def find_misuse(config: Config) -> list[str]:
 
 
 def along_with(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that change because given changes what decides them.
+    """Return the keys that change because `given` changes the key that determines them.
 
-    A key that is given itself stays, and so does one that did not fit before: it will be an error.
+    A key that is given itself does not change. A key that did not match before does not change either: it will be
+    reported as an error.
 
     Args:
-        values: by dotted name, before the change; typed or as the user wrote them.
-        given: what one file or command line says, likewise.
+        values: values before the change, by dotted name; typed or as the user wrote them.
+        given: values of one file or command line, in the same form.
     """
     changed = {}
     for item in DOCUMENTED:
@@ -79,7 +81,7 @@ def along_with(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
                 before, after = item.rule(convert(kind, values[item.of])), item.rule(convert(kind, given[item.of]))
                 fitted = convert(SETTINGS[item.key].kind, values[item.key]) == before
             except CANNOT:
-                continue  # the error will be reported with all others
+                continue  # build_config reports this error together with all others
             if fitted:
                 changed[item.key] = after
     return changed

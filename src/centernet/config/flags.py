@@ -1,4 +1,4 @@
-"""The flags of an entry: derived from the declarations, with --help, aliases and messages for what is mistyped."""
+"""Command-line flags of an entry, derived from the declarations: --help, aliases, and messages for typing errors."""
 from __future__ import annotations
 
 import argparse
@@ -15,7 +15,7 @@ from centernet.errors import UserError
 
 
 def program(entry: str) -> str:
-    """The command as the user started it: "centernet eval" of an installed package, else "eval.py"."""
+    """Return the command in the form that the user started: "centernet eval" or "eval.py"."""
     started = Path(sys.argv[0])
     if started.name == "centernet" or (started.name == "__main__.py" and started.parent.name == "centernet"):
         return "centernet " + ("convert-dataset" if entry == "dataset" else entry.replace("_", "-"))
@@ -23,7 +23,7 @@ def program(entry: str) -> str:
 
 
 def split_config_path(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """The value of --config_path ("" without it) and the other words."""
+    """Return the value of --config_path ("" without it) and the other words."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config_path", default="")
     try:
@@ -34,10 +34,10 @@ def split_config_path(argv: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def without_aliases(entry: str, words: Sequence[str]) -> list[str]:
-    """The words of a command line, with the documented flags in the place of --model, --data and --out.
+    """Return a command line with --model, --data and --out replaced by the entry's own flags.
 
     Raises:
-        UserError: an alias and the flag that it stands for are both given.
+        UserError: an alias and its flag are both given.
     """
     known, found, given = aliases(entry), [], {word.partition("=")[0] for word in words}
     for alias, name in known.items():
@@ -45,19 +45,19 @@ def without_aliases(entry: str, words: Sequence[str]) -> list[str]:
             raise UserError(f"--{alias} and --{name} are the same flag of {program(entry)}: give only one of them")
     for word in words:
         flag, equals, value = word.partition("=")
-        stands_for = known.get(flag[2:]) if flag.startswith("--") else None
-        found.append(f"--{stands_for}{equals}{value}" if stands_for else word)
+        own_name = known.get(flag[2:]) if flag.startswith("--") else None
+        found.append(f"--{own_name}{equals}{value}" if own_name else word)
     return found
 
 
 def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags given in argv, by the settings' names, as raw strings or lists of strings.
+    """Return the flags in argv: name of the setting -> raw string, or list of strings.
 
     Args:
         entry: one of ENTRIES.
         argv: the command line without --config_path.
-        description: shown by --help.
-        defaults: the values that hold without flags, for --help.
+        description: text for --help.
+        defaults: values without flags, for --help.
 
     Raises:
         UserError: a flag is unknown, or has no value.
@@ -70,7 +70,7 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), unknown[0])
         hint = _nearest_flag(flag.lstrip("-").split("=")[0], entry)
-        raise UserError(f"{program(entry)}: unknown argument '{flag}'{hint} `{program(entry)} --help` lists all.")
+        raise UserError(f"{program(entry)}: unknown argument '{flag}'{hint} `{program(entry)} --help` lists all flags.")
     return vars(given)
 
 
@@ -112,13 +112,13 @@ def _nearest_flag(name: str, entry: str) -> str:
     uses = [(declared.name, use.alias) for declared in SETTINGS.values() for use in declared.uses.values()]
     if name in {alias for _, alias in uses}:
         return f": there is no {name} for {program(entry)}."
-    if (name, "model") in uses and "model" in own:  # another entry's name of the model
+    if (name, "model") in uses and "model" in own:  # the flag of the model in another entry
         return f"; did you mean --{own['model']}?"
     return nearest(name, [*known, *own], "--")
 
 
 def nearest(name: str, known: Sequence[str], dashes: str = "") -> str:
-    """A sentence that names the closest valid name, also by the last part of a dotted one; "." without one."""
+    """Return "; did you mean NAME?" with the closest valid name, or ".". It also compares the last part of names."""
     by_tail = [full for full in known if full.split(".")[-1] == name]
     close = by_tail or difflib.get_close_matches(name, known, 1, 0.5)
     tails = {full.split(".")[-1]: full for full in known}

@@ -1,9 +1,9 @@
-"""Configuration as a value: YAML files and flags in, one frozen Config out.
+"""Loading of the configuration: from YAML files and flags to one frozen Config.
 
-default_config.yaml holds three documents: values, help and choices. Its values are read; a file given with
---config_path overlays them, flags overlay both. Help and choices are there for the reader: they are declared with the
-types in schema.py, and a test compares. Everything is validated once; all problems are reported together.
-Nothing here imports mindspore, so that `--help` is quick.
+default_config.yaml holds three documents: values, help and choices. Its values are read. A file given with
+--config_path overrides them, and flags override both. Help and choices are there for the reader: they are declared
+with the types in schema.py, and a test compares them. All settings are validated once, and all problems are reported
+together. Nothing here imports MindSpore, so that `--help` is fast.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 HOME = PACKAGE if (PACKAGE / "default_config.yaml").is_file() else PACKAGE.parents[1]
 DEFAULT_CONFIG = HOME / "default_config.yaml"
 PRESETS = HOME / "configs"
-# The same in C where PyYAML has it: eight times as fast, a tenth of a second for each command.
+# The C version of the loader, where PyYAML has it: it is eight times as fast and saves each command 0.1 s.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -39,11 +39,11 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
     Args:
         entry: one of setting.ENTRIES.
         argv: the command line without the program's name.
-        description: shown by --help.
+        description: text for --help.
 
     Raises:
-        UserError: unknown flags or keys, values of a wrong type or outside
-            their range, unreadable files; all of one kind listed together.
+        UserError: a flag or key is unknown, a value has a wrong type or is out of range, or a file cannot be read. All
+            wrong values are listed together.
     """
     word, rest = split_config_path(argv)
     values: dict[str, Any] = {name: declared.default for name, declared in SETTINGS.items()}
@@ -58,16 +58,16 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
 
 
 def find_config(word: str, flag: str = "") -> Path:
-    """The YAML file that a word names: a path, or a preset's name, also as configs/NAME.yaml from another folder.
+    """Return the YAML file for a word: a path or a preset's name, also in the form configs/NAME.yaml from any folder.
 
     Raises:
-        UserError: it is neither; the message begins with flag.
+        UserError: the word is neither; the message begins with `flag`.
     """
     path = Path(word)
     if path.exists() and not path.is_dir():
         return path
     presets = sorted(found.stem for found in PRESETS.glob("*.yaml"))
-    name = word.strip("'\"").removeprefix("configs/").removesuffix(".yaml")  # ModelArts' console passes quotes on
+    name = word.strip("'\"").removeprefix("configs/").removesuffix(".yaml")  # ModelArts' console keeps quotes
     if name in presets:
         return PRESETS / f"{name}.yaml"
     hint = nearest(Path(name).stem, presets)
@@ -75,12 +75,12 @@ def find_config(word: str, flag: str = "") -> Path:
 
 
 def preset_files(words: list[str]) -> list[Path]:
-    """The YAML files that words name; all presets without any word. Raises UserError as find_config does."""
+    """Return the YAML files for words; without words all presets. Raise UserError as find_config does."""
     return [find_config(word) for word in words] or sorted(PRESETS.glob("*.yaml"))
 
 
 def build_config(values: Mapping[str, Any], preset: str = "") -> Config:
-    """Type and validate the values of all settings, by dotted name; raises UserError with every problem found."""
+    """Convert and validate the values of all settings, by dotted name. Raise UserError with all problems found."""
     problems: list[str] = []
     config: Config = build(Config, {**typed_values(values, problems), "preset": preset})
     if not problems:
@@ -92,13 +92,13 @@ def build_config(values: Mapping[str, Any], preset: str = "") -> Config:
 
 
 def replace_texts(config: Config, texts: Mapping[str, str]) -> Config:
-    """config with other values of settings that are texts: name -> value."""
+    """Return config with other values for text settings: name -> value."""
     changes: dict[str, Any] = dict(texts)
     return dataclasses.replace(config, **changes)
 
 
 def write_config(config: Config, path: Path) -> None:
-    """Write the effective values as YAML that --config_path reads back."""
+    """Write the effective values as a YAML file that --config_path can read."""
     values = yaml.safe_load(yaml.safe_dump(plain(dataclasses.asdict(config))))
     values.pop("preset")
     write_text(path, f"# Effective configuration; preset: {config.preset or 'none'}\n"
@@ -106,12 +106,12 @@ def write_config(config: Config, path: Path) -> None:
 
 
 def _add(values: dict[str, Any], given: Mapping[str, Any]) -> None:
-    """Overlay values by what one file or command line gives, and by what follows from that."""
+    """Update values with those of one file or command line, and with the values that follow from them."""
     values.update({**along_with(values, given), **given})
 
 
 def _read_values(path: Path) -> dict[str, Any]:
-    """The first document of a YAML file, by dotted name."""
+    """Return the first document of a YAML file, by dotted name."""
     try:
         text = path.read_text(encoding="utf-8")
         documents = [document or {} for document in yaml.load_all(text, LOADER)]
@@ -125,7 +125,7 @@ def _read_values(path: Path) -> dict[str, Any]:
 
 
 def _flat(document: Mapping[Any, Any], source: str, prefix: str = "") -> dict[str, Any]:
-    """The leaves of a mapping by dotted name; raises UserError for unknown keys."""
+    """Return the leaves of a mapping by dotted name. Raise UserError for unknown keys."""
     found = {}
     for key, value in document.items():
         name = f"{prefix}{key}"
@@ -137,6 +137,6 @@ def _flat(document: Mapping[Any, Any], source: str, prefix: str = "") -> dict[st
             siblings = dict.fromkeys(other[len(prefix):].split(".")[0] for other in known)
             raise UserError(f"{source}: unknown key '{name}'{nearest(str(key), list(siblings))}")
         if not isinstance(value, dict):
-            raise UserError(f"{source}: '{name}' is a section, found {value!r}")
+            raise UserError(f"{source}: '{name}' is a section and needs a mapping of keys, found {value!r}")
         found.update(_flat(value, source, f"{name}."))
     return found

@@ -1,6 +1,6 @@
-"""All settings: one declaration each, here or in sections.py.
+"""Declarations of all settings, together with sections.py.
 
-To add one, write its field and run `python -m tools.default_config`, which writes it into default_config.yaml.
+To add a setting, write its field and run `python -m tools.default_config`. This adds it to default_config.yaml.
 """
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ __all__ = ["Config", "DatasetConfig", "EvalConfig", "NetConfig", "TrainConfig"]
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of all entries; default_config.yaml explains them where one line is not enough."""
+    """The settings of all entries. default_config.yaml has explanations that do not fit on one line."""
 
-    enable_modelarts: bool = setting(False, "run inside a ModelArts job: copy the data in and the results out", ENTRIES)
+    enable_modelarts: bool = setting(False, "run as a ModelArts job: copy inputs from and results to the object store",
+                                     ENTRIES)
     data_url: str = setting("", "ModelArts: the data set's location in the object store", ENTRIES)
     train_url: str = setting("", "ModelArts: where results go in the object store", ENTRIES)
     checkpoint_url: str = setting("", "ModelArts: the checkpoint's location in the object store", ENTRIES)
@@ -41,11 +42,12 @@ class Config:
 
     # Every entry.
     device_target: str = setting("Ascend", "device that the code runs on", ENTRIES, choices=("Ascend", "CPU"))
-    device_id: int = setting(0, "device id", ENTRIES, limits=NOT_NEGATIVE)
-    seed: int = setting(317, "seed of initial weights, shuffling and augmentation", ENTRIES, limits=NOT_NEGATIVE)
-    log_file: str = setting("", "also write the log's lines to this file", ENTRIES)
+    device_id: int = setting(0, "number of the Ascend device", ENTRIES, limits=NOT_NEGATIVE)
+    seed: int = setting(317, "random seed of initial weights, shuffling and augmentation", ENTRIES,
+                        limits=NOT_NEGATIVE)
+    log_file: str = setting("", "also write log lines to this file", ENTRIES)
 
-    # Conversion of a data set, and what others share with it.
+    # Conversion of a data set, and settings that other entries share with it.
     coco_data_dir: str = setting("", "COCO data set: annotations/instances_train2017.json and train2017/",
                                  {"dataset": reads("", alias="data")})
     mindrecord_dir: str = setting("", "folder of the MindRecord shards",
@@ -54,25 +56,26 @@ class Config:
     annotation_file: str = setting(
         "", "COCO-format annotation file of a data set in your own layout (with --image_dir)",
         {**each(reads(), "dataset", "train", "eval", "preprocess"), "export": Use()})
-    image_dir: str = setting("", "folder that the annotation file's image names are below (with --annotation_file)",
+    image_dir: str = setting("", "folder of the images that annotation_file names (with --annotation_file)",
                              {**each(reads(), "dataset", "train", "eval", "preprocess"), "export": Use()})
     shard_num: int = setting(8, "number of MindRecord shards", ["dataset"], limits=POSITIVE)
     keep_empty: bool = setting(False, "keep images without boxes as background examples", ["dataset"])
     strict: bool = setting(False, "treat every defect of the data set as an error", ["dataset"])
 
-    # Training, and what others share with it.
-    distribute: bool = setting(True, "train or evaluate on all devices of the group that a launcher made",
+    # Training, and settings that other entries share with it.
+    distribute: bool = setting(True, "train or evaluate with all processes that a launcher started",
                                ["train", "eval"])
     device_num: int = setting(1, "number of devices", ["train", "eval"], limits=POSITIVE)
     need_profiler: bool = setting(False, "write a profile of a few training steps", ["train"])
     profiler_path: str = setting("", "folder of the profile", {"train": writes()})
     epoch_size: int = setting(1, "number of epochs", ["train"], limits=POSITIVE)
-    train_steps: int = setting(-1, "stop after this many steps; -1: epoch_size decides", ["train"], limits=Limits(
-        "be -1 (epoch_size decides) or greater than 0", lambda value: value == -1 or value > 0))
-    do_shuffle: bool = setting(True, "shuffle the images, anew in each epoch", ["train"])
+    train_steps: int = setting(-1, "stop after this number of steps; -1: stop after epoch_size epochs", ["train"],
+                               limits=Limits("be -1 (train for epoch_size epochs) or greater than 0",
+                                             lambda value: value == -1 or value > 0))
+    do_shuffle: bool = setting(True, "shuffle the images in each epoch", ["train"])
     enable_lossscale: bool = setting(True, "scale the loss, and skip steps whose gradients overflow", ["train"])
-    enable_data_sink: bool = setting(True, "without effect: batches are prefetched and fed step by step", ["train"])
-    data_sink_steps: int = setting(1, "without effect, as enable_data_sink", ["train"], limits=POSITIVE)
+    enable_data_sink: bool = setting(True, "no effect: batches are prefetched and fed step by step", ["train"])
+    data_sink_steps: int = setting(1, "no effect, see enable_data_sink", ["train"], limits=POSITIVE)
     enable_save_ckpt: bool = setting(True, "save checkpoints", ["train"])
     save_checkpoint_path: str = setting("", "folder of the checkpoints",
                                         {"train": writes("checkpoints", alias="out")})
@@ -80,14 +83,14 @@ class Config:
         "", "checkpoint to start from (train.py); checkpoint or exported model to evaluate (eval.py)",
         each(loads(".ckpt", alias="model"), "train", "eval"))
     resume: bool = setting(False, "resume the training exactly where load_checkpoint_path stopped", ["train"])
-    fine_tune: bool = setting(False, "load_checkpoint_path has other categories: drop its hm head, keep the rest",
-                              ["train"])
+    fine_tune: bool = setting(False, "start from a checkpoint with other categories: load all weights except the hm "
+                              "head", ["train"])
     backbone_checkpoint: str = setting("", "checkpoint with ImageNet weights of the backbone",
                                        {"train": loads(".ckpt")})
     save_checkpoint_steps: int = setting(1000, "save a checkpoint every N steps", ["train"], limits=POSITIVE)
     save_checkpoint_num: int = setting(1, "how many checkpoints to keep", ["train"], limits=POSITIVE)
     save_result_dir: str = setting(
-        "", "folder of results: predictions, metrics, pictures, plots",
+        "", "folder of results: predictions, metrics, images with boxes, plots",
         {"train": writes(), **each(writes("results", alias="out"), "eval", "infer")})
     num_workers: int = setting(2, "threads of the input pipeline", ["train", "eval", "export"], limits=POSITIVE)
     eval_interval: int = setting(0, "evaluate on data_dir every N epochs and keep the best checkpoint; 0: never",
@@ -98,8 +101,8 @@ class Config:
                             {"train": reads(), "eval": reads("", alias="data"), "export": Use()})
     run_mode: str = setting("val", "val: AP of instances_val2017.json; test: results file of "
                             "image_info_test-dev2017.json for upload", ["eval"], choices=("val", "test"))
-    visual_image: bool = setting(False, "draw predictions and ground truth", ["eval"])
-    enable_eval: bool = setting(True, "compute AP after prediction", ["eval"])
+    visual_image: bool = setting(False, "draw predictions and ground truth on the images", ["eval"])
+    enable_eval: bool = setting(True, "compute AP after detection", ["eval"])
 
     # Export.
     export_load_ckpt: str = setting("", "checkpoint to export", {"export": loads(".ckpt", alias="model")})
@@ -107,62 +110,67 @@ class Config:
     export_name: str = setting("centernet_resnet50", "path of the exported model without suffix",
                                {"export": writes("centernet", alias="out")})
     export_decode: bool = setting(True, "output detections (B, K, 6); false: the maps hm, wh, reg", ["export"])
-    export_deform: str = setting("native", "deformable layers as the framework's operator, or as portable gathers "
-                                 "that every runtime has", ["export"], choices=("native", "gather"))
-    export_batch_size: int = setting(1, "fixed batch size of the exported model; 0: open (ONNX without decoding)",
-                                     ["export"], limits=NOT_NEGATIVE)
+    export_deform: str = setting("native", "form of deformable layers: the framework's operator (native), or common "
+                                 "operators that every runtime has (gather)", ["export"],
+                                 choices=("native", "gather"))
+    export_batch_size: int = setting(1, "fixed batch size of the exported model; 0: any batch size (ONNX without "
+                                     "decoding)", ["export"], limits=NOT_NEGATIVE)
     input_res: tuple[int, ...] = setting((), "fixed height and width of the exported model", ["export"], limits=Limits(
         "be a height and a width", lambda size: len(size) in (0, 2)))
     precision: str = setting("fp32", "precision of an ONNX model's weights and feature maps; heads' last layers and "
                              "decoding stay fp32", ["export"], choices=("fp32", "fp16", "int8"))
-    calibration_data: str = setting("", "int8: folder of images like those that the model will see; needs no "
-                                    "annotations", ["export"])
-    calibration_images: int = setting(64, "int8: how many of them to look at, evenly picked", ["export"],
-                                      limits=POSITIVE)
+    calibration_data: str = setting("", "int8: folder of images similar to those of the application; no annotations "
+                                    "are needed", ["export"])
+    calibration_images: int = setting(64, "int8: number of images of calibration_data to use, evenly spaced",
+                                      ["export"], limits=POSITIVE)
     calibration_method: str = setting(
-        "minmax", "int8: where to cut off the range of activations: KL divergence, nowhere, a percentile", ["export"],
-        choices=("kl", "minmax", "percentile"))
+        "minmax", "int8: range of activations: full range (minmax), clipped by KL divergence (kl), or clipped at a "
+        "percentile", ["export"], choices=("kl", "minmax", "percentile"))
     calibration_percentile: float = setting(
-        99.99, "int8: for that method, the percentage of non-zero absolute values to keep", ["export"],
+        99.99, "int8, calibration_method percentile: percentage of non-zero absolute values to keep", ["export"],
         limits=Limits("be greater than 0 and at most 100", lambda value: 0 < value <= 100))
-    quantize_first_layer: bool = setting(False, "int8: quantise the convolution of the image too", ["export"])
-    quantize_heads: bool = setting(False, "int8: quantise the heads' convolutions too", ["export"])
-    quantize_reduce_range: bool = setting(False, "int8: weights of 7 bits, whose sums do not saturate on x86 "
+    quantize_first_layer: bool = setting(False, "int8: also quantise the first convolution", ["export"])
+    quantize_heads: bool = setting(False, "int8: also quantise the convolutions of the heads", ["export"])
+    quantize_reduce_range: bool = setting(False, "int8: use 7 bits for weights, so that sums do not saturate on x86 "
                                           "processors without VNNI", ["export"])
     max_ap_drop: float = setting(
-        -1.0, "fp16, int8: write no model whose AP on data_dir is lower than fp32's by more; -1: do not measure",
-        ["export"], limits=Limits("be between 0 and 1 (0.005 is half a point of AP), or -1 (off)",
-                                  lambda value: value == -1 or 0 <= value <= 1))
+        -1.0, "fp16, int8: largest allowed loss of AP on data_dir against fp32; otherwise no model is written; -1: do "
+        "not measure the AP", ["export"],
+        limits=Limits("be between 0 and 1 (0.005 is half a point of AP), or -1 (off)",
+                      lambda value: value == -1 or 0 <= value <= 1))
 
     # Conversion of weights.
     source: str = setting(
-        "official", "whose weights: the paper's code, mmdetection, ImageNet's of torchvision (ResNets) or the DLA "
-        "repository, ExtremeNet's (Hourglass), the model zoo's centernet_resnet50_v1", ["convert_weights"],
+        "official", "origin of the weights: the paper's code (official), mmdetection, torchvision (ImageNet, ResNets), "
+        "the DLA repository (ImageNet), ExtremeNet (Hourglass), the model zoo's centernet_resnet50_v1",
+        ["convert_weights"],
         choices=("official", "mmdet", "torchvision", "dla", "extremenet", "modelzoo"))
     input: str = setting("", "weights to convert: .pth, .safetensors or .ckpt",
                          {"convert_weights": loads(".pth", ".pt", ".safetensors", ".ckpt", alias="model")})
-    output: str = setting("", "file to write: a checkpoint (.ckpt), or with --reverse the source's format",
+    output: str = setting("", "file to write: a checkpoint (.ckpt), or with --reverse true a file of the source",
                           {"convert_weights": writes("centernet.ckpt", alias="out")})
-    reverse: bool = setting(False, "write the source's format (.pth, .safetensors; modelzoo: .ckpt) from a checkpoint "
-                            "of this program", ["convert_weights"])
-    category_file: str = setting("", "COCO-format annotation file of the weights' categories, if they are not "
+    reverse: bool = setting(False, "convert a checkpoint of this program to the source's format (.pth, .safetensors; "
+                            "modelzoo: .ckpt)", ["convert_weights"])
+    category_file: str = setting("", "COCO-format annotation file with the categories of the weights, if they are not "
                                  "dataset_config.coco_classes", {"convert_weights": reads()})
 
-    # Preparation, inference and its evaluation; eval.py shares backend.
+    # Preparation, inference and its evaluation. eval.py also has backend.
     model_path: str = setting(
         "", "model to run: .ckpt, or .mindir or .onnx with its manifest (NAME.json, NAME.onnx.json) beside it",
         {**each(loads(".mindir", alias="model"), "preprocess", "postprocess"),
          "infer": loads(".mindir", ".ckpt", alias="model")})
-    backend: str = setting("auto", "what runs the model: mindspore a .ckpt, mindir a .mindir, onnx a .onnx or .ckpt; "
-                           "auto: the fastest (docs/onnx.md)", ["eval", "infer"],
+    backend: str = setting("auto", "runtime for the model: mindspore (.ckpt), mindir (.mindir), onnx (.onnx or .ckpt), "
+                           "or auto: the fastest (docs/onnx.md)", ["eval", "infer"],
                            choices=("auto", "mindspore", "mindir", "onnx"))
-    image: str = setting("", "an image, a folder of images, or a glob in quotes", {"infer": reads(alias="data")})
+    image: str = setting("", "an image, a folder of images, or a glob pattern in quotes",
+                         {"infer": reads(alias="data")})
     val_data_dir: str = setting("", "COCO data set to preprocess", {"preprocess": reads("", alias="data")})
     predict_dir: str = setting("", "folder of preprocessed inputs: written by preprocess.py, read by infer.py",
                                {"preprocess": writes("prepared", alias="out"), "infer": reads()})
     result_path: str = setting("", "folder of the model's raw output, one file per image",
                                {"infer": writes("result_Files"), "postprocess": reads("result_Files", alias="data")})
-    meta_path: str = setting("", "folder of the sidecars that preprocess.py wrote", {"postprocess": reads("meta")})
+    meta_path: str = setting("", "folder meta that preprocess.py wrote: how each image was transformed",
+                             {"postprocess": reads("meta")})
     label_path: str = setting("", "annotation file to evaluate with", {"postprocess": reads()})
     save_path: str = setting("", "folder of the final results", {"postprocess": writes("", alias="out")})
 
@@ -171,4 +179,4 @@ class Config:
     train_config: TrainConfig = section(TrainConfig, ["train"])
     eval_config: EvalConfig = section(EvalConfig, ["train", "eval", "export", "infer", "postprocess"])
 
-    preset: str = ""  # no setting: the name of the overlay file without suffix; "" for the defaults
+    preset: str = ""  # not a setting: name of the file of --config_path without suffix; "" for the defaults

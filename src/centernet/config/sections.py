@@ -21,11 +21,11 @@ COCO_CLASSES = (
 class DatasetConfig:
     """Images, augmentation and normalisation; sizes are (height, width) in pixels."""
 
-    num_classes: int = setting(80, "number of categories of shards without an info file; follows coco_classes",
+    num_classes: int = setting(80, "number of categories of shards without an info file; follows from coco_classes",
                                limits=POSITIVE)
     max_objs: int = setting(128, "maximum number of objects in one image", limits=POSITIVE)
     input_res_train: tuple[int, int] = setting((512, 512), "height and width of training images")
-    output_res: tuple[int, int] = setting((128, 128), "height and width of the output maps in training; follows "
+    output_res: tuple[int, int] = setting((128, 128), "height and width of the output maps in training; follows from "
                                           "input_res_train")
     input_res_test: tuple[int, int] = setting((680, 680), "height and width of test images at fixed resolution")
     rand_crop: bool = setting(True, "random crop; false: random shift and scale")
@@ -38,10 +38,10 @@ class DatasetConfig:
     heatmap_on_device: bool = setting(True, "draw the target heatmaps in the training graph")
     to_rgb: bool = setting(False, "feed RGB instead of BGR; mean and std are in that order")
     coco_classes: tuple[str, ...] = setting(COCO_CLASSES, "names of the categories of shards without an info file")
-    mean: tuple[float, float, float] = setting((0.40789654, 0.44719302, 0.47026115), "mean of the pixels / 255, in "
-                                               "the network's colour order")
+    mean: tuple[float, float, float] = setting((0.40789654, 0.44719302, 0.47026115), "mean of pixels / 255, in the "
+                                               "network's colour order")
     std: tuple[float, float, float] = setting(
-        (0.28863828, 0.27408164, 0.27809835), "standard deviation of the pixels / 255, in the network's colour order",
+        (0.28863828, 0.27408164, 0.27809835), "standard deviation of pixels / 255, in the network's colour order",
         limits=Limits("be greater than 0", lambda values: min(values) > 0))
     eig_val: tuple[float, float, float] = setting((0.2141788, 0.01817699, 0.00341571), "eigenvalues of the pixels' "
                                                   "covariance (BGR)")
@@ -55,10 +55,11 @@ class DatasetConfig:
 class NetConfig:
     """The network and the weights of its losses."""
 
-    backbone: str = setting("resnet50", "backbone", choices=(
+    backbone: str = setting("resnet50", "feature extractor", choices=(
         "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "dla34", "dlav0_34", "hourglass104"))
-    block_class: tuple[int, ...] = setting((), "blocks of the four stages; [] takes the backbone's own")
-    num_stacks: int = setting(1, "number of stacked networks: 2 for hourglass104, else 1; follows backbone",
+    block_class: tuple[int, ...] = setting((), "blocks in each of a ResNet's four stages; []: the backbone's own "
+                                           "numbers")
+    num_stacks: int = setting(1, "number of stacked networks: 2 for hourglass104, otherwise 1; follows from backbone",
                               limits=POSITIVE)
     down_ratio: int = setting(DOWN_RATIO, "input resolution / output resolution: always 4")
     neck: str = setting("deform", "3x3 convolution before each transposed convolution of a ResNet, or in each node of "
@@ -68,10 +69,10 @@ class NetConfig:
                              limits=NOT_NEGATIVE)
     stem_pool: str = setting("pad", "padding of the stem's max pooling", choices=("pad", "same"))
     dense_hp: bool = setting(False, "weight of a pose loss: must be false")
-    dense_wh: bool = setting(False, "regress sizes around the centre, not only at it")
+    dense_wh: bool = setting(False, "regress the size also around the centre, not only at it")
     norm_wh: bool = setting(False, "divide the size error by the size")
-    cat_spec_wh: bool = setting(False, "a separate size for each category")
-    reg_offset: bool = setting(True, "regress the centre's offset within its cell of the output map")
+    cat_spec_wh: bool = setting(False, "regress a separate size for each category")
+    reg_offset: bool = setting(True, "regress the centre's offset within its output cell")
     hm_weight: float = setting(1.0, "loss weight of the heatmap", limits=NOT_NEGATIVE)
     off_weight: float = setting(1.0, "loss weight of the offset", limits=NOT_NEGATIVE)
     wh_weight: float = setting(0.1, "loss weight of the size", limits=NOT_NEGATIVE)
@@ -80,28 +81,28 @@ class NetConfig:
 
     @property
     def size_unit(self) -> int:
-        """Pixels that heights and widths of inputs must be multiples of; ResNets round up by themselves."""
+        """Return the number of pixels that an input's height and width must be a multiple of. ResNets round up."""
         return {"dla34": 32, "dlav0_34": 32, "hourglass104": 128}.get(self.backbone, DOWN_RATIO)
 
 
 @dataclass(frozen=True)
 class AdamConfig:
-    """nn.Adam beside its learning rate; the decay is L2."""
+    """Settings of nn.Adam except the learning rate. Weight decay is added to the gradients (L2)."""
 
     weight_decay: float = setting(0.0, "L2 weight decay", limits=NOT_NEGATIVE)
-    decay_filter: tuple[str, ...] = setting((".weight",), "suffixes of the parameters that are decayed")
+    decay_filter: tuple[str, ...] = setting((".weight",), "name suffixes of the parameters with weight decay")
 
 
 @dataclass(frozen=True)
 class SGDConfig:
-    """nn.SGD beside its learning rate; the decay is L2."""
+    """Settings of nn.SGD except the learning rate. Weight decay is added to the gradients (L2)."""
 
     momentum: float = setting(0.9, "fraction of the last update that is kept; 0: plain gradient descent",
                               limits=Limits("be at least 0 and below 1", lambda value: 0 <= value < 1))
     weight_decay: float = setting(0.0001, "L2 weight decay", limits=NOT_NEGATIVE)
     nesterov: bool = setting(False, "Nesterov's momentum")
-    decay_filter: tuple[str, ...] = setting((".weight", ".bias", ".gamma", ".beta"), "suffixes of the parameters that "
-                                            "are decayed")
+    decay_filter: tuple[str, ...] = setting((".weight", ".bias", ".gamma", ".beta"), "name suffixes of the parameters "
+                                            "with weight decay")
 
 
 @dataclass(frozen=True)
@@ -110,22 +111,23 @@ class PolyDecayConfig:
 
     learning_rate: float = setting(0.0005, "initial learning rate", limits=POSITIVE)
     end_learning_rate: float = setting(0.0000005, "final learning rate", limits=NOT_NEGATIVE)
-    power: float = setting(5.0, "power of the polynomial", limits=POSITIVE)
+    power: float = setting(5.0, "exponent of the polynomial", limits=POSITIVE)
     eps: float = setting(0.0000001, "epsilon of Adam", limits=POSITIVE)
     warmup_steps: int = setting(2000, "steps of linear warm-up", limits=NOT_NEGATIVE)
 
 
 @dataclass(frozen=True)
 class MultiDecayConfig:
-    """Division by a factor after given epochs, after a linear warm-up."""
+    """Step decay: division by a factor after given epochs, with a linear warm-up at the start."""
 
     learning_rate: float = setting(0.00048, "initial learning rate", limits=POSITIVE)
     eps: float = setting(0.0000001, "epsilon of Adam", limits=POSITIVE)
     warmup_steps: int = setting(2000, "steps of linear warm-up", limits=NOT_NEGATIVE)
     multi_epochs: tuple[int, ...] = setting(
         (290, 320), "epochs after which the learning rate is divided",
-        limits=Limits("grow from 1 on", lambda epochs: all(a < b for a, b in zip((0, *epochs), epochs))))
-    factor: float = setting(10.0, "what the learning rate is divided by", limits=POSITIVE)
+        limits=Limits("be increasing numbers from 1 on",
+                      lambda epochs: all(a < b for a, b in zip((0, *epochs), epochs))))
+    factor: float = setting(10.0, "divisor of the learning rate", limits=POSITIVE)
 
 
 @dataclass(frozen=True)
@@ -134,18 +136,20 @@ class TrainConfig:
 
     batch_size: int = setting(32, "batch size of one device", limits=POSITIVE)
     loss_scale_value: float = setting(1024.0, "initial loss scale", limits=POSITIVE)
-    loss_scale_mode: str = setting("dynamic", "static: the scale stays; dynamic: halved at an overflow, doubled after "
-                                   "loss_scale_window good steps", choices=("static", "dynamic"))
-    loss_scale_window: int = setting(1000, "good steps before a dynamic scale is doubled", limits=POSITIVE)
-    max_skipped_steps: int = setting(20, "stop with a diagnosis after this many skipped steps in a row",
+    loss_scale_mode: str = setting("dynamic", "static: constant loss scale; dynamic: halved after an overflow, doubled "
+                                   "after loss_scale_window steps without an overflow", choices=("static", "dynamic"))
+    loss_scale_window: int = setting(1000, "steps without an overflow before a dynamic loss scale is doubled",
+                                     limits=POSITIVE)
+    max_skipped_steps: int = setting(20, "stop with a diagnosis after this number of skipped steps in a row",
                                      limits=POSITIVE)
     grad_clip: float = setting(0.0, "clip gradients to this global norm; 0: off", limits=NOT_NEGATIVE)
-    optimizer: str = setting("Adam", "optimizer; its settings are in the section of its name", choices=("Adam", "SGD"))
-    lr_schedule: str = setting("MultiDecay", "learning rate schedule; its settings are in the section of its name",
+    optimizer: str = setting("Adam", "optimizer; the section of the same name has its settings",
+                             choices=("Adam", "SGD"))
+    lr_schedule: str = setting("MultiDecay", "learning rate schedule; the section of the same name has its settings",
                                choices=("MultiDecay", "PolyDecay"))
     lr_scale: str = setting("none", "multiply the learning rate by r = global batch size / reference_batch, or by the "
                             "square root of r", choices=("none", "linear", "sqrt"))
-    reference_batch: int = setting(256, "global batch size that learning_rate and warmup_steps are meant for; 0: "
+    reference_batch: int = setting(256, "global batch size for which learning_rate and warmup_steps were chosen; 0: "
                                    "unknown", limits=NOT_NEGATIVE)
     warmup_scale: bool = setting(False, "divide warmup_steps by r, so that the warm-up sees the same number of images")
     Adam: AdamConfig = section(AdamConfig)
@@ -156,15 +160,15 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Test-time resolution, scales, flip, and what follows the decode."""
+    """Test-time resolution, scales, flip test and post-processing."""
 
-    SOFT_NMS: bool = setting(True, "soft-NMS after decoding (with several scales it merges them in any case)")
+    SOFT_NMS: bool = setting(True, "soft-NMS after decoding; several scales are always merged by soft-NMS")
     keep_res: bool = setting(True, "keep each image's resolution; false: resize to input_res_test")
-    pad: int = setting(127, "with keep_res, sizes become (size | pad) + 1", limits=Limits(
-        "be a power of two less 1 (31, 127)", lambda value: value >= 0 and not value & (value + 1)))
-    multi_scales: tuple[float, ...] = setting((1.0,), "scales to test each image at", limits=Limits(
+    pad: int = setting(127, "with keep_res, heights and widths become (size | pad) + 1", limits=Limits(
+        "be a power of two minus 1 (31, 127)", lambda value: value >= 0 and not value & (value + 1)))
+    multi_scales: tuple[float, ...] = setting((1.0,), "test scales of each image", limits=Limits(
         "be numbers above 0", lambda scales: min(scales, default=0) > 0))
-    flip_test: bool = setting(False, "average with the mirrored image")
+    flip_test: bool = setting(False, "average the maps of the image and of the mirrored image")
     K: int = setting(100, "detections per image", limits=POSITIVE)
-    score_thresh: float = setting(0.3, "lowest score that is drawn or listed by infer.py", limits=FRACTION)
-    batch_size: int = setting(1, "images in one batch at fixed resolution", limits=POSITIVE)
+    score_thresh: float = setting(0.3, "lowest score that is drawn, or listed by infer.py", limits=FRACTION)
+    batch_size: int = setting(1, "batch size at fixed resolution", limits=POSITIVE)

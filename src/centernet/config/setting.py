@@ -1,9 +1,9 @@
-"""How a setting is declared: the field of a dataclass holds all that there is to say about it.
+"""Declaration of a setting: one field of a dataclass holds all information about it.
 
     epoch_size: int = setting(1, "number of epochs", ["train"], limits=POSITIVE)
 
-Flags, --help, checks and the paths of ModelArts jobs are derived from these fields (declared.py). This file and those
-that declare settings (sections.py, schema.py) run on Python 3.7 with the standard library alone: see
+Flags, --help, checks and the paths of ModelArts jobs are derived from these fields (declared.py). This file and the
+files that declare settings (sections.py, schema.py) must run on Python 3.7 with only the standard library: see
 tools/export_in_mindspore20.py.
 """
 from __future__ import annotations
@@ -17,7 +17,7 @@ ENTRIES = ("dataset", "train", "eval", "export", "convert_weights", "preprocess"
 
 @dataclass(frozen=True)
 class Limits:
-    """The values that are allowed."""
+    """A condition for allowed values."""
 
     wanted: str  # continues the sentence "NAME must ..."
     hold: Callable[[Any], bool]
@@ -30,60 +30,60 @@ FRACTION = Limits("be between 0 and 1", lambda value: 0 <= value <= 1)
 
 @dataclass(frozen=True)
 class Use:
-    """What a setting is to one of the entries that take it."""
+    """The use of a setting in one of its entries."""
 
-    alias: str = ""  # a second name of its flag: "model", "data" or "out", which mean the same in every entry
+    alias: str = ""  # second name of its flag: "model", "data" or "out", with the same meaning in every entry
     role: str = ""  # of a path in a ModelArts job: "data" or "model" (read), "output" (written)
-    default: str | None = None  # data and output: the path where none is given; "": the folder itself; None: unset
-    suffixes: tuple[str, ...] = ()  # model: endings of the files to look for
+    default: str | None = None  # data, output: path if none is given, in the local folder; "": that folder; None: unset
+    suffixes: tuple[str, ...] = ()  # model: suffixes of the files to search for
 
 
 def reads(default: str | None = None, alias: str = "") -> Use:
-    """A path of data; ModelArts copies it from data_url."""
+    """Declare a path of input data. A ModelArts job copies it from data_url."""
     return Use(alias, "data", default)
 
 
 def writes(default: str | None = None, alias: str = "") -> Use:
-    """A path of results; ModelArts copies it to train_url."""
+    """Declare a path of results. A ModelArts job copies it to train_url."""
     return Use(alias, "output", default)
 
 
 def loads(*suffixes: str, alias: str = "") -> Use:
-    """A path of a model; ModelArts copies it from checkpoint_url."""
+    """Declare a path of a model. A ModelArts job copies it from checkpoint_url."""
     return Use(alias, "model", None, suffixes)
 
 
 def each(use: Use, *entries: str) -> dict[str, Use]:
-    """The same use in several entries."""
+    """Declare the same use for several entries."""
     return dict.fromkeys(entries, use)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is said of a setting beside its name, its type and its default value."""
+    """Information about a setting besides its name, its type and its default value."""
 
     help: str
-    uses: Mapping[str, Use]  # by entry; empty in a section: the section's own counts
+    uses: Mapping[str, Use]  # by entry; empty inside a section: then the uses of the section apply
     choices: tuple[str, ...] = ()
     limits: Limits | None = None
 
 
 def setting(default: Any, text: str, entries: Iterable[str] | Mapping[str, Use] = (), *,
             choices: tuple[str, ...] = (), limits: Limits | None = None) -> Any:
-    """A field of a dataclass that is a setting.
+    """Declare a setting as a field of a dataclass.
 
     Args:
-        default: its value where nobody says otherwise.
-        text: the help; starts with a lower-case letter and has no full stop.
-        entries: the entries that take it, of ENTRIES; a mapping says how.
-        choices: the allowed values; none: any of the type.
-        limits: what else its value must obey, whatever the other settings are (rules of several: checks.py).
+        default: default value.
+        text: help text; it starts with a lower-case letter and has no full stop.
+        entries: entries (of ENTRIES) that have this setting as a flag; a mapping gives the use in each entry.
+        choices: allowed values; empty: any value of the type.
+        limits: a condition for the value alone. Rules between several settings are in checks.py.
     """
     return field(default=default, metadata={"setting": Setting(text, _uses(entries), choices, limits)})
 
 
 def section(kind: type, entries: Iterable[str] = ()) -> Any:
-    """A field of a dataclass that holds further settings, in a dataclass of their own."""
+    """Declare a section: a field whose value is another dataclass of settings."""
     return field(default_factory=kind, metadata={"setting": Setting("", _uses(entries))})
 
 

@@ -1,4 +1,4 @@
-"""From what a user wrote (values of YAML, words of a command line) to typed values."""
+"""Conversion of user input (YAML values, command-line words) to typed values."""
 from __future__ import annotations
 
 import dataclasses
@@ -10,11 +10,11 @@ import yaml
 
 from centernet.config.declared import SETTINGS, Declared
 
-CANNOT = (ValueError, TypeError, yaml.YAMLError)  # what convert() raises
+CANNOT = (ValueError, TypeError, yaml.YAMLError)  # exceptions of convert()
 
 
 def build(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:
-    """A dataclass of settings from typed values by dotted name; fields without a value keep their default."""
+    """Build a dataclass of settings from typed values by dotted name. Fields without a value keep their default."""
     given = {}
     for key, hint in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):
@@ -25,7 +25,7 @@ def build(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:
 
 
 def typed_values(raw: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    """Convert every setting; what is missing, of another type or no choice is added to problems."""
+    """Convert the values of all settings. Append a message to problems for each value that is missing or invalid."""
     values = {}
     for name, declared in SETTINGS.items():
         if name not in raw:
@@ -42,7 +42,7 @@ def typed_values(raw: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
 
 
 def convert(kind: Any, raw: Any) -> Any:
-    """The value of a type that raw stands for; raises one of CANNOT if it stands for none."""
+    """Convert a raw value to a type. Raise one of CANNOT if that is not possible."""
     if kind is bool:
         words = {"true": True, "false": False}
         if isinstance(raw, bool):
@@ -76,12 +76,12 @@ def _convert_tuple(items: tuple[Any, ...], raw: Any) -> tuple[Any, ...]:
 
 
 def is_list(declared: Declared) -> bool:
-    """Whether a setting is a list of values."""
+    """Return whether a setting is a list of values."""
     return typing.get_origin(declared.kind) is tuple
 
 
 def type_name(kind: Any) -> str:
-    """What a user is told that a value must be."""
+    """Return the name of a type in messages, such as "a list of 3 numbers"."""
     if typing.get_origin(kind) is tuple:
         items = typing.get_args(kind)
         count = "" if items[-1] is Ellipsis else f"{len(items)} "
@@ -90,7 +90,7 @@ def type_name(kind: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value as YAML and JSON have it: tuples become lists."""
+    """Convert tuples to lists, for YAML and JSON."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, tuple) else value

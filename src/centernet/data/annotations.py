@@ -1,4 +1,4 @@
-"""Reading annotation files in COCO's format: the only place that parses them."""
+"""Reader of annotation files in COCO format. No other module parses them."""
 from __future__ import annotations
 
 import json
@@ -16,15 +16,15 @@ from centernet.errors import UserError
 
 LOG = logging.getLogger("centernet")
 
-# Keys of image entries that nothing here needs, and that would take memory while a large file is parsed.
+# Keys of image entries that are not needed. They would take memory while a large file is parsed.
 UNUSED = frozenset({"license", "coco_url", "flickr_url", "date_captured"})
-NUMBERS = frozenset({int, float})  # types; bool is none of them
+NUMBERS = frozenset({int, float})  # types of numbers; bool does not count
 
 
 class Annotation(NamedTuple):
-    """One entry of a file's list 'annotations', not checked; None where a key is missing.
+    """One entry of a file's list 'annotations', not checked; None for a missing key.
 
-    Outlines take nine tenths of COCO's files; they are dropped while the file is parsed.
+    Segmentation outlines take nine tenths of COCO's files. They are dropped while the file is parsed.
     """
 
     id: Any = None
@@ -37,7 +37,7 @@ class Annotation(NamedTuple):
 
 @dataclass(frozen=True)
 class Document:
-    """The content of an annotation file in COCO's format; the entries are not checked."""
+    """The content of an annotation file in COCO format; the entries are not checked."""
 
     images: list[Any]
     annotations: list[Annotation]
@@ -46,24 +46,24 @@ class Document:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """What an annotation file says about its images, as evaluation needs it.
+    """The content of an annotation file in arrays, for evaluation.
 
-    Only box_defect is asked about the boxes, so that they count in evaluation as in COCO's own programs: also those
-    that training leaves out because they have no area inside their image.
+    box_defect is the only check of the boxes, so that evaluation counts the same boxes as COCO's own programs. These
+    include boxes without area inside their image, which training leaves out.
     """
 
     path: Path
     categories: Categories
-    image_ids: tuple[int, ...]  # of the file, also of images that are not found or not usable
+    image_ids: tuple[int, ...]  # of all images of the file, also of images that are missing or not usable
     box_images: np.ndarray      # (N,) int32 image id of each box
     box_classes: np.ndarray     # (N,) int32, 0..C-1
     boxes: np.ndarray           # (N, 4) float64: x, y, width, height in pixels, in the file's order
-    areas: np.ndarray           # (N,) float64 square pixels: the file's, or width * height where it has none
+    areas: np.ndarray           # (N,) float64 square pixels; width * height if the file has no area
     crowds: np.ndarray          # (N,) bool
 
 
 def read_annotations(path: Path, name: str = "annotation file") -> Annotations:
-    """Read the annotation file `path`; `name` is what the error messages call it, e.g. the flag that named it.
+    """Read the annotation file `path`. Error messages call it `name`, for example the flag that gave the path.
 
     Raises:
         UserError: as parse_annotation_file does.
@@ -87,8 +87,8 @@ def parse_annotation_file(path: Path, name: str = "annotation file") -> Document
     except UnicodeDecodeError as error:
         raise UserError(f"{name} {path} is not UTF-8 text: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} {path} is not valid JSON ({error}); it may be truncated: copy it again, or compare "
-                        "its size with the original's") from error
+        raise UserError(f"{name} {path} is not valid JSON ({error}). Is it truncated? Copy it again, or compare its "
+                        "size with the size of the original") from error
     for key in ("images", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise UserError(f"{name} {path} is not in COCO's format: it needs an object with the lists 'images', "
@@ -97,14 +97,14 @@ def parse_annotation_file(path: Path, name: str = "annotation file") -> Document
         raise UserError(f"{name} {path}: the list 'images' is empty")
     rows = document.get("annotations", [])
     if "annotations" in document and (not isinstance(rows, list) or not rows):
-        raise UserError(f"{name} {path}: 'annotations' is empty or not a list, so there are no boxes. For a test set "
-                        "without annotations leave the key out.")
+        raise UserError(f"{name} {path}: 'annotations' is empty or not a list, so there are no boxes. If this is a "
+                        "test set without annotations, remove the key.")
     return Document(document["images"], [row if isinstance(row, Annotation) else _annotation(row) for row in rows],
                     categories_from_json(document["categories"], str(path)))
 
 
 def _compact(row: dict[str, Any]) -> dict[str, Any] | Annotation:
-    """An object of the file in its smallest form; called as soon as it is parsed."""
+    """Reduce an object of the file to the needed keys, as soon as it is parsed."""
     if "image_id" in row and "file_name" not in row:
         return _annotation(row)
     return {key: value for key, value in row.items() if key not in UNUSED}
@@ -115,7 +115,7 @@ def _annotation(row: Any) -> Annotation:
 
 
 def make_annotations(path: Path, document: Document) -> Annotations:
-    """The annotations of a parsed file in arrays."""
+    """Return the usable annotations of a parsed file in arrays."""
     entries = (row.get("id") if isinstance(row, dict) else None for row in document.images)
     image_ids: dict[int, None] = dict.fromkeys(entry for entry in entries if entry is not None and is_image_id(entry))
     class_of = document.categories.class_of()
@@ -130,12 +130,12 @@ def make_annotations(path: Path, document: Document) -> Annotations:
 
 
 def is_image_id(value: Any) -> bool:
-    """Whether a value can be an image's id: an integer that int32, and so a shard, holds."""
+    """Return whether a value can be an image's id: an integer that fits into the int32 of a shard."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
 
 
 def box_defect(bbox: Any) -> str:
-    """What is wrong with a box x, y, width, height of the file; "" if it is a list of 4 finite numbers."""
+    """Return the defect of a box x, y, width, height of the file; "" if it is a list of 4 finite numbers."""
     if not isinstance(bbox, list) or len(bbox) != 4 or not NUMBERS.issuperset(map(type, bbox)):
         return "annotation without a bbox of 4 numbers"
     return "" if _are_finite(bbox) else "box with NaN or infinite numbers"

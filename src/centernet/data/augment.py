@@ -1,8 +1,7 @@
-"""Random views of training images: crop, scale, rotation, mirroring and colours.
+"""Data augmentation: random crop, scale, rotation, mirroring and colours of training images.
 
-The rules are those of the paper's released detector training. Nothing here has a state: every
-draw comes from the generator that is passed in, so that an image looks the same however many
-threads work and wherever a run was resumed.
+The rules are those of the paper's released code for detection. No function has state: all random numbers come from
+the generator that is passed in. Therefore an image looks the same for any number of threads and in a resumed run.
 """
 from __future__ import annotations
 
@@ -15,30 +14,30 @@ from centernet.config.schema import DatasetConfig
 from centernet.geometry import affine_matrix
 
 CROP_SCALES = np.arange(0.6, 1.4, 0.1)  # 0.6, 0.7 .. 1.3
-CROP_BORDER = 128                       # pixels that a crop's centre keeps from the image's border
+CROP_BORDER = 128                       # smallest distance of a crop's centre from the image border, in pixels
 JITTER = 0.4                            # largest change of brightness, contrast and saturation
 LIGHTING = 0.1                          # standard deviation along the principal components of colour
-GRAY = np.array([0.114, 0.587, 0.299])  # weights of B, G, R in the brightness (ITU-R BT.601)
+GRAY = np.array([0.114, 0.587, 0.299])  # weights of B, G, R in the gray value (ITU-R BT.601)
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The part of a (mirrored) image that the network sees."""
+    """The region of a (mirrored) image that becomes the network's input."""
 
-    center: np.ndarray  # (2,) float32 x, y in pixels of the mirrored image if flip, else of the image
-    scale: float        # width of the part in pixels
+    center: np.ndarray  # (2,) float32 x, y in pixels of the image; of the mirrored image if flip
+    scale: float        # width of the region in pixels
     rotation: float     # degrees
-    flip: bool          # the image is mirrored left to right first
+    flip: bool          # mirror the image left to right first
 
     def matrix(self, size: tuple[int, int]) -> np.ndarray:
-        """(2, 3) map from the (mirrored) image to an output of size (height, width)."""
+        """Return the (2, 3) affine map from the (mirrored) image to an output of size (height, width)."""
         return affine_matrix(self.center, self.scale, self.rotation, (size[1], size[0]))
 
 
 def whole_view(height: int, width: int, input_res: tuple[int, int]) -> View:
-    """The view of a whole image of height x width pixels in an input of (height, width)."""
+    """Return the view that fits a whole image of height x width pixels into an input of (height, width)."""
     center = np.array([width / 2, height / 2], np.float32)
-    # In a square input this is the longer side; in any other the image still fits.
+    # For a square input this is the image's longer side. For other inputs the image fits, too.
     return View(center, float(max(width, height * input_res[1] / input_res[0])), 0.0, False)
 
 
@@ -63,7 +62,7 @@ def draw_view(rng: np.random.Generator, height: int, width: int, data: DatasetCo
 
 
 def crop_border(size: int) -> int:
-    """CROP_BORDER, halved until a centre fits between the borders of an image side of `size` pixels."""
+    """Return CROP_BORDER, halved until an image side of `size` pixels has room for a centre between the borders."""
     border = CROP_BORDER
     while size <= 2 * border and border:
         border //= 2
@@ -75,18 +74,18 @@ def _clipped_normal(rng: np.random.Generator, deviation: float, limit: int) -> f
 
 
 def warp(image: np.ndarray, view: View, input_res: tuple[int, int]) -> np.ndarray:
-    """The view of a (h, w, 3) uint8 image as (H, W, 3) uint8; what lies outside the image is black."""
+    """Cut the view out of an image: (h, w, 3) uint8 -> (H, W, 3) uint8. Pixels outside the image are black."""
     if view.flip:
-        image = cv2.flip(image, 1)  # of image[:, ::-1] OpenCV would first make a copy, slower than the warp
+        image = cv2.flip(image, 1)  # image[:, ::-1] would make OpenCV copy the image, which is slower than the warp
     return cv2.warpAffine(image, view.matrix(input_res), (input_res[1], input_res[0]), flags=cv2.INTER_LINEAR)
 
 
 def jitter_colors(rng: np.random.Generator, image: np.ndarray, data: DatasetConfig) -> np.ndarray:
-    """Brightness, contrast and saturation in random order, then PCA lighting; (H, W, 3) uint8 BGR in and out.
+    """Change brightness, contrast and saturation in random order, then PCA lighting. (H, W, 3) uint8 BGR in and out.
 
-    Each of them is linear in the pixel, in its gray value and in the mean gray value m of the image before
-    any change: together they are (a * I + b * gray) @ pixel + c * m + lighting, one pass over the image.
-    Values are rounded (within one level: OpenCV works in fixed point) and clipped to 0..255.
+    Each change is linear in the pixel, in its gray value and in the mean gray value m of the unchanged image.
+    Together they are (a * I + b * gray) @ pixel + c * m + lighting, which needs one pass over the image. Values are
+    rounded (with an error of up to one level, because OpenCV computes in fixed point) and clipped to 0..255.
     """
     pixel, gray, mean = 1.0, 0.0, 0.0
     for kind in rng.permutation(3):
@@ -97,7 +96,7 @@ def jitter_colors(rng: np.random.Generator, image: np.ndarray, data: DatasetConf
         elif kind == 2:  # saturation: blend with the pixel's own gray value
             gray += 1 - factor
     lighting = np.array(data.eig_vec) @ (np.array(data.eig_val) * rng.normal(0, LIGHTING, 3))
-    means = cv2.mean(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))[:3]  # sums of four channels use vector instructions
+    means = cv2.mean(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))[:3]  # with four channels, OpenCV uses vector instructions
     constant = mean * (GRAY @ means) + 255 * lighting
     matrix = np.column_stack([pixel * np.eye(3) + gray * np.tile(GRAY, (3, 1)), constant])
     return cv2.transform(image, matrix)

@@ -1,4 +1,4 @@
-"""Data sets in COCO's format: finding their files, and the images that can be used with their boxes."""
+"""Data sets in COCO format: find their files, and select the usable images and boxes."""
 from __future__ import annotations
 
 import os
@@ -20,14 +20,14 @@ from centernet.data.annotations import (
 )
 from centernet.errors import UserError
 
-# COCO's own names first, then those for own data sets. The model zoo's README spells "instance_".
+# COCO's own names come first, then the names for other data sets. The model zoo's README writes "instance_".
 ANNOTATION_NAMES = {
     "train": ("instances_train2017.json", "instance_train2017.json", "train.json"),
     "val": ("instances_val2017.json", "instance_val2017.json", "val.json"),
     "test": ("image_info_test-dev2017.json", "image_info_test2017.json", "test.json"),
 }
 IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}")
-EXAMPLES = 3  # places that are kept of each kind of defect
+EXAMPLES = 3  # number of examples that are listed for each kind of defect
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,33 +39,33 @@ class CocoImage:
     file_name: str      # as in the annotation file
     width: int          # pixels
     height: int
-    boxes: np.ndarray   # (N, 4) float32: x1, y1, x2, y2 in pixels, as annotated (may reach past the border)
+    boxes: np.ndarray   # (N, 4) float32: x1, y1, x2, y2 in pixels, as annotated (may extend beyond the image)
     classes: np.ndarray  # (N,) int32, 0..C-1
 
 
 @dataclass
 class Defects:
-    """Defects of a data set by kind: how many, and where the first few are."""
+    """Defects of a data set by kind: their number, and the first few examples."""
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, place: str) -> None:
-        """Count a defect; `place` names the image or annotation."""
+        """Count a defect. `place` names the image or annotation."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         places = self.examples.setdefault(kind, [])
         if len(places) < EXAMPLES:
             places.append(place)
 
     def lines(self) -> list[str]:
-        """One line for each kind, with examples."""
+        """Return one line with examples for each kind."""
         return [f"{count:8d}  {kind} ({'; '.join(self.examples[kind])}{'; ...' if count > EXAMPLES else ''})"
                 for kind, count in self.counts.items()]
 
 
 @dataclass(frozen=True, eq=False)
 class CocoDataset:
-    """The usable images of an annotation file, the file's annotations, and the defects that were found."""
+    """The usable images of an annotation file, all its annotations, and the defects found."""
 
     images: tuple[CocoImage, ...]
     annotations: Annotations
@@ -74,40 +74,40 @@ class CocoDataset:
 
     @property
     def categories(self) -> Categories:
-        """The annotation file's categories."""
+        """Return the categories of the annotation file."""
         return self.annotations.categories
 
     @property
     def annotation_file(self) -> Path:
-        """Where the annotations were read from."""
+        """Return the path of the annotation file."""
         return self.annotations.path
 
 
 def require_whole(dataset: CocoDataset) -> None:
-    """Raise UserError if images of the annotation file are unusable: an AP over fewer compares with nothing."""
+    """Raise UserError if images of the annotation file are unusable: an AP of fewer images cannot be compared."""
     defects = dataset.defects
     lost = [line.strip() for kind, line in zip(defects.counts, defects.lines()) if kind.startswith("image ")]
     if lost:
         raise UserError(f"not all images of {dataset.annotation_file} can be evaluated: {'; '.join(lost)}. Complete "
-                        f"{dataset.image_dir}, or use an annotation file of the images that are there")
+                        f"{dataset.image_dir}, or use an annotation file that lists only the existing images")
 
 
 def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str = "") -> tuple[Path, Path]:
     """Find the annotation file and the folder of images.
 
     Args:
-        data_dir: folder in COCO's layout (annotations/instances_train2017.json, train2017/), with the
-            images also below images/, or annotations/train.json with images/train/.
-        split: "train", "val" or "test"; test takes image_info_test-dev2017.json or image_info_test2017.json.
-        annotation_file: together with image_dir replaces the search in data_dir.
+        data_dir: folder in COCO's layout: annotations/instances_train2017.json with train2017/ or images/train2017/,
+            or annotations/train.json with images/train/.
+        split: "train", "val" or "test"; for test it uses image_info_test-dev2017.json or image_info_test2017.json.
+        annotation_file, image_dir: paths to use instead of a search in data_dir.
 
     Raises:
-        UserError: nothing is there; the message lists what was looked for.
+        UserError: the file or folder was not found; the message lists the paths that were tried.
     """
     if annotation_file or image_dir:
         return _existing_pair(annotation_file, image_dir)
     if not data_dir:
-        raise UserError("no data set was named: give the folder of a data set in COCO's layout, or --annotation_file "
+        raise UserError("no data set is given: give the folder of a data set in COCO's layout, or --annotation_file "
                         "and --image_dir")
     root = Path(data_dir)
     if not root.is_dir():
@@ -119,7 +119,7 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
     if found_file is None or found_dir is None:
         what, tried = ("annotation file", files) if found_file is None else ("folder of images", folders)
         listed = ", ".join(str(path.relative_to(root)) for path in tried)
-        raise UserError(f"{root}: no {what} of the {split} split; looked for {listed}. For another layout use "
+        raise UserError(f"{root} has no {what} of the {split} split; tried {listed}. For another layout use "
                         "--annotation_file and --image_dir.")
     return found_file, found_dir
 
@@ -135,14 +135,13 @@ def _existing_pair(annotation_file: str, image_dir: str) -> tuple[Path, Path]:
 
 
 def read_coco(annotation_file: Path, image_dir: Path) -> CocoDataset:
-    """Read an annotation file and find its images; images are not decoded.
+    """Read an annotation file and find its images, without decoding them.
 
-    Images whose entry or file is unusable are left out, likewise boxes; `defects` counts both.
-    Crowd boxes are kept. Images without boxes are kept. A file without the key "annotations" (a test
-    set) has no boxes.
+    Images with an unusable entry or file are left out, and so are unusable boxes; `defects` counts both. Crowd boxes
+    and images without boxes are kept. A file without the key "annotations" (a test set) has no boxes.
 
     Raises:
-        UserError: the file is not COCO-format JSON, or has no images, categories or annotations.
+        UserError: the file is not JSON in COCO format, or has no images, categories or annotations.
     """
     document = parse_annotation_file(annotation_file)
     defects = Defects()
@@ -161,7 +160,7 @@ def read_coco(annotation_file: Path, image_dir: Path) -> CocoDataset:
 
 
 def _read_entries(rows: list[Any], defects: Defects) -> dict[int, dict[str, Any]]:
-    """Usable image entries by id, in the file's order."""
+    """Return the usable image entries by id, in the file's order."""
     entries: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows):
         if not _is_entry(row):
@@ -183,7 +182,7 @@ def _is_entry(row: Any) -> bool:
 
 def _read_boxes(rows: list[Annotation], entries: dict[int, dict[str, Any]], class_of: dict[int, int],
                 defects: Defects) -> dict[int, list[tuple[float, ...]]]:
-    """(x1, y1, x2, y2, class) of the usable annotations, by image id, in the file's order."""
+    """Return (x1, y1, x2, y2, class) of the usable annotations by image id, in the file's order."""
     boxes: dict[int, list[tuple[float, ...]]] = defaultdict(list)
     seen = set()
     for row in rows:
@@ -211,26 +210,26 @@ def _place(row: Annotation) -> str:
 
 
 def _whole(value: Any) -> int | None:
-    """The value if it is an integer, else None."""
+    """Return the value if it is an integer, otherwise None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _outside_defect(bbox: list[float], width: int, height: int) -> str:
-    """What is wrong with a box x, y, w, h in an image of the given size; "" if nothing is."""
+    """Return the defect of a box x, y, w, h in an image of the given size; "" if it has none."""
     x, y, w, h = bbox
     inside = min(x + w, width) > max(x, 0) and min(y + h, height) > max(y, 0)
     return "" if inside else "box without area inside the image"
 
 
 class _ImageFinder:
-    """Finds image files below a folder; walks the folder once, at the first name that is not directly there."""
+    """Finds image files below a folder. Subfolders are searched once, for the first name that is not in the folder."""
 
     def __init__(self, image_dir: Path):
         self.image_dir = image_dir
         self.by_name: dict[str, list[str]] | None = None
 
     def find(self, file_name: str, image_id: int, defects: Defects) -> Path | None:
-        """The file, or None; `defects` then says why there is none."""
+        """Return the path of an image, or None; then the reason is added to `defects`."""
         path = self.image_dir / file_name
         if not path.is_file():
             places = self._search(file_name)
@@ -245,7 +244,7 @@ class _ImageFinder:
         return path
 
     def _search(self, file_name: str) -> list[str]:
-        """All files below image_dir whose path ends in file_name."""
+        """Return all files below image_dir whose path ends in file_name."""
         if self.by_name is None:
             self.by_name = defaultdict(list)
             for folder, _, names in os.walk(self.image_dir):

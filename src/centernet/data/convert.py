@@ -30,17 +30,18 @@ from centernet.errors import UserError
 
 LOG = logging.getLogger("centernet")
 
-CHUNK = 64               # images that are read together, and written together; so many are in memory at a time
-LARGEST_IMAGE = 1 << 27  # bytes; a page of MindRecord holds at most twice as much
-USUAL_PAGE = 1 << 23     # bytes; larger ones waste time: a shard's last pages are mostly empty, but hashed and copied
+CHUNK = 64               # images that are read and written together; this many are in memory at a time
+LARGEST_IMAGE = 1 << 27  # bytes; a page of MindRecord can hold twice as much
+USUAL_PAGE = 1 << 23     # bytes; larger pages waste time: a shard's last pages are mostly empty, but hashed and copied
 SMALL_SHARD = 1 << 32    # bytes; smaller shards do not need the default header of 16 MB
 LOG_SECONDS = 10
-STDERR_LOCK = threading.Lock()  # of two conversions at once, the second must not restore what the first replaced
+# Two conversions can run in one process. The second one must not restore the stderr that the first one replaced.
+STDERR_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a conversion wrote and left out."""
+    """Numbers of images and boxes that a conversion wrote and left out."""
 
     image_ids: tuple[int, ...]  # in the annotation file's order
     boxes: tuple[int, ...]      # per class
@@ -50,7 +51,7 @@ class Summary:
     defects: Defects
 
     def lines(self) -> list[str]:
-        """The table that is printed at the end."""
+        """Return the lines of the table that is printed at the end."""
         widest = max(map(len, (*self.categories.names, "category")))
         return [f"{len(self.image_ids):8d}  images written", f"{sum(self.boxes):8d}  boxes written",
                 f"{self.empty:8d}  images without boxes left out (--keep_empty true keeps them)",
@@ -64,11 +65,11 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
             strict: bool = False) -> Summary:
     """Write a data set as shards PREFIX0.. with PREFIX.info.json into `folder`.
 
-    Everything is written and checked in a hidden folder inside `folder` first; an earlier data set of
-    the same prefix stays valid until then. Training refuses every state in between.
+    All files are first written and checked in a hidden folder inside `folder`. Until then, an earlier data set with
+    the same prefix stays valid. Training refuses every state in between.
 
     Raises:
-        UserError: nothing to write, a defect with strict, or a folder that cannot be written to.
+        UserError: there is nothing to write, strict is set and there is a defect, or the folder is not writable.
     """
     _check_arguments(prefix, shard_num)
     defects = copy.deepcopy(dataset.defects)
@@ -81,7 +82,7 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
         _refuse_defects(defects, strict, dataset)
         rows = _verify_rows(part, prefix, summary)
         _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
-    except (OSError, RuntimeError, MindRecordException) as error:  # mindspore raises the latter two
+    except (OSError, RuntimeError, MindRecordException) as error:  # MindSpore raises the last two
         raise UserError(f"--mindrecord_dir {folder}: cannot write the shards: {error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -90,10 +91,10 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
 
 def _check_arguments(prefix: str, shard_num: int) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", prefix):
-        raise UserError(f"--mindrecord_prefix '{prefix}': it is part of a file name; allowed are letters, digits, "
-                        "'.', '_' and '-'")
+        raise UserError(f"--mindrecord_prefix '{prefix}' is not allowed, because it is part of a file name: use only "
+                        "letters, digits, '.', '_' and '-'")
     if not 1 <= shard_num <= 1000:
-        raise UserError(f"--shard_num {shard_num}: allowed are 1 to 1000")
+        raise UserError(f"--shard_num {shard_num} is not allowed: use 1 to 1000")
 
 
 def _refuse_defects(defects: Defects, strict: bool, dataset: CocoDataset) -> None:
@@ -104,28 +105,31 @@ def _refuse_defects(defects: Defects, strict: bool, dataset: CocoDataset) -> Non
 
 
 def _page_size(sizes: list[int], shard_num: int) -> int:
-    """In bytes, a power of two: the data of a shard, at most the usual page, but at least twice the largest image."""
+    """Return the page size in bytes, a power of two.
+
+    A page holds the data of one shard, but at most USUAL_PAGE. It is at least twice the size of the largest image.
+    """
     wanted = max(2 * min(max(sizes, default=0), LARGEST_IMAGE), min(sum(sizes) // shard_num, USUAL_PAGE), 1 << 18)
     return 1 << (wanted - 1).bit_length()
 
 
 class _Writer:
-    """A FileWriter with a page size that fits the images, and shards numbered from 0 that hold equally many rows."""
+    """A FileWriter with a suitable page size. Its shards are numbered from 0 and hold equal numbers of rows."""
 
     def __init__(self, folder: Path, prefix: str, shard_num: int, dataset: CocoDataset):
-        # A single shard's name gets no number from FileWriter.
+        # FileWriter adds no number to the name of a single shard.
         self.writer = FileWriter(str(folder / (prefix if shard_num > 1 else f"{prefix}0")), shard_num)
         sizes = [image.path.stat().st_size for image in dataset.images]
         self.writer.set_page_size(_page_size(sizes, shard_num))
         if sum(sizes) < shard_num * SMALL_SHARD:
             self.writer.set_header_size(1 << 20)
         self.writer.add_schema(SCHEMA, "images and boxes of a detection data set")
-        # FileWriter distributes the rows of each call evenly; what is left over goes to random shards.
+        # FileWriter distributes the rows of each call evenly, and the remaining rows to random shards.
         self.chunk = shard_num * max(1, CHUNK // shard_num)
         self.rows: list[dict[str, Any]] = []
 
     def add(self, image: CocoImage, data: bytes) -> None:
-        """Write one row, a chunk at a time."""
+        """Add one row; rows are written in chunks."""
         self.rows.append({"img_id": np.array([image.id], np.int32), "image": data, "num_objects": len(image.boxes),
                           "bboxes": image.boxes, "category_id": image.classes + np.int32(1)})
         if len(self.rows) == self.chunk:
@@ -163,12 +167,12 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, defects: Def
 
 
 def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[CocoImage, bytes]]:
-    """Images whose files decode, in their order, with the files' bytes; threads read and decode a chunk of them."""
+    """Yield the decodable images in order, with the bytes of their files. Threads read and decode them in chunks."""
     start = last = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(images), unit="img", disable=None) as bar:
         for first in range(0, len(images), CHUNK):
             chunk = images[first:first + CHUNK]
-            # Not while the chunk before is written: FileWriter holds Python's lock, so that would gain nothing.
+            # The previous chunk is not written at the same time: FileWriter holds Python's global lock while writing.
             with _without_stderr():
                 read = list(pool.map(_read_image, chunk))
             for image, (data, defect) in zip(chunk, read):
@@ -185,7 +189,7 @@ def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[Co
 
 @contextmanager
 def _without_stderr() -> Iterator[None]:
-    """Drop what the process writes to stderr: libjpeg and libpng print warnings there that name no file."""
+    """Discard the process's output to stderr: libjpeg and libpng print warnings there without the file's name."""
     with STDERR_LOCK, open(os.devnull, "wb") as nowhere:
         stderr = os.dup(2)
         try:
@@ -197,7 +201,7 @@ def _without_stderr() -> Iterator[None]:
 
 
 def _read_image(image: CocoImage) -> tuple[bytes, str]:
-    """The file's bytes, and what is wrong with them or "". The decoder of training decides what an image is."""
+    """Return the bytes of an image file and their defect ("" for none). The check uses the decoder of training."""
     try:
         data = image.path.read_bytes()
     except OSError as error:
@@ -215,7 +219,7 @@ def _read_image(image: CocoImage) -> tuple[bytes, str]:
 
 
 def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:
-    """Read the shards back: FileWriter leaves out rows that it does not accept, and only logs a warning.
+    """Read the shards again to check them: FileWriter omits rows that it does not accept, with only a warning.
 
     Returns the image ids in the order of the rows.
     """
@@ -227,8 +231,8 @@ def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:
         image_ids += batch["img_id"].ravel().tolist()
         boxes += int(batch["num_objects"].sum())
     if sorted(image_ids) != sorted(summary.image_ids) or boxes != sum(summary.boxes):
-        raise UserError(f"the shards read back {len(image_ids)} of {len(summary.image_ids)} images: MindSpore did not "
-                        "write all of them; is the disk full?")
+        raise UserError(f"the shards contain only {len(image_ids)} of {len(summary.image_ids)} images: MindSpore did "
+                        "not write all of them. Is the disk full?")
     return image_ids
 
 
@@ -243,14 +247,14 @@ def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows:
 
 
 def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> None:
-    """Move the shards to their place; an info file says that they are incomplete until all are there."""
+    """Move the shards to their folder. The info file marks them as incomplete until the last one is moved."""
     _write_json(part, info_path(folder, prefix), {"complete": False})
-    # Removed first, although replacing would do: some file systems write a file to disk before it replaces another.
+    # os.replace would also work without this. But some file systems flush a file to disk before it replaces another.
     for old in shard_files(folder, prefix):
         for file in (old, old.with_name(old.name + ".db")):
             file.unlink(missing_ok=True)
     names = {row["name"] for row in info["files"]}
-    mode = info_path(folder, prefix).stat().st_mode  # FileWriter ignores the umask: only the owner may read
+    mode = info_path(folder, prefix).stat().st_mode  # FileWriter ignores the umask: its files are readable by the owner
     for name in sorted(names):
         os.chmod(part / name, mode)
         os.replace(part / name, folder / name)
@@ -258,10 +262,10 @@ def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> Non
 
 
 def _write_json(part: Path, path: Path, document: dict[str, Any]) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file completely or not at all."""
     draft = part / path.name
     with open(draft, "w", encoding="utf-8") as file:
-        # One line for each key. With json's indent the list of ids would take a line for each image.
+        # One line for each key. json's indent would write each image id on its own line.
         lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
         file.write("{" + ",\n ".join(lines) + "}\n")
         file.flush()

@@ -1,4 +1,4 @@
-"""Decoding image files, and telling a cut file, which OpenCV fills up with grey, from a whole one."""
+"""Decoder of image files, and a check for truncated files, which OpenCV would fill up with grey."""
 from __future__ import annotations
 
 import re
@@ -11,21 +11,21 @@ import numpy as np
 from centernet.errors import UserError
 from centernet.files import user_errors
 
-# In compressed data 0xFF is followed by 0 (a plain 0xFF), a restart marker D0..D7 or another 0xFF (filling).
+# In compressed data, 0xFF is followed by 0 (a data byte 0xFF), a restart marker D0..D7 or another 0xFF (padding).
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def decode(data: bytes | np.ndarray) -> np.ndarray | None:
-    """The (h, w, 3) uint8 BGR pixels of an image file's bytes, or None if they are not an image."""
+    """Decode the bytes of an image file to (h, w, 3) uint8 BGR; None if they are not an image."""
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # no bytes at all, or more pixels than OpenCV accepts
+    except cv2.error:  # no bytes, or more pixels than OpenCV accepts
         return None
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image file as (h, w, 3) uint8 BGR; raises UserError naming the file if it cannot be read whole."""
+    """Read an image file as (h, w, 3) uint8 BGR. Raise UserError if it cannot be read completely."""
     with user_errors(f"image {path}"):
         data = path.read_bytes()
     if is_cut(data):
@@ -39,9 +39,9 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def is_cut(data: bytes) -> bool:
-    """Whether a JPEG or PNG file ends early (a PNG also: whether a checksum is wrong).
+    """Return whether a JPEG or PNG file is truncated, or a checksum of a PNG file is wrong.
 
-    OpenCV's other decoders return nothing for cut files, so False is safe for them.
+    OpenCV's decoders of other formats return nothing for truncated files. So False is safe for these formats.
     """
     if data.startswith(b"\xff\xd8"):
         return not _jpeg_ends(data)
@@ -49,7 +49,7 @@ def is_cut(data: bytes) -> bool:
 
 
 def _jpeg_ends(data: bytes) -> bool:
-    """Walk the segments (ITU-T T.81, annex B) up to the end-of-image marker; thumbnails inside segments are skipped."""
+    """Return whether the segments (ITU-T T.81, annex B) reach the end-of-image marker. It skips embedded thumbnails."""
     position = 2
     while position + 4 <= len(data) + 2:
         marker = _JPEG_MARKER.search(data, position)
@@ -58,13 +58,13 @@ def _jpeg_ends(data: bytes) -> bool:
         position = marker.end()
         if data[position - 1] == 0xD9:
             return True
-        # The length counts its own two bytes; after a start of scan the search passes over the compressed data.
+        # The length includes its own two bytes. After a start of scan, the search skips the compressed data.
         position += int.from_bytes(data[position:position + 2], "big")
     return False
 
 
 def _png_ends(data: bytes) -> bool:
-    """Walk the chunks (length, name, body, CRC-32) up to IEND."""
+    """Return whether the chunks (length, name, body, CRC-32) are valid up to IEND."""
     position = len(_PNG_SIGNATURE)
     while position + 12 <= len(data):
         end = position + 8 + int.from_bytes(data[position:position + 4], "big")

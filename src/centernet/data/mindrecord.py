@@ -1,8 +1,8 @@
-"""MindRecord shards on disk: their schema, their info file, and opening them for training.
+"""MindRecord shards on disk: schema, info file, and checks before training.
 
-A data set is PREFIX0 .. PREFIXn with an index file .db beside each, and PREFIX.info.json. The info
-file holds the categories, counts, and the size and SHA-256 of every file: MindRecord itself does not
-notice a changed byte. It is written last; while shards are being replaced it says so.
+A data set is PREFIX0 .. PREFIXn with an index file .db beside each, and PREFIX.info.json. The info file holds the
+categories, counts, and the size and SHA-256 of every file, because MindRecord itself does not notice a changed byte.
+The conversion writes it last. While shards are being replaced, it says that they are incomplete.
 """
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from centernet.files import read_json, sha256
 
 LOG = logging.getLogger("centernet")
 
-# The layout that the model zoo's conversion writes, too.
+# The model zoo's conversion writes the same layout.
 SCHEMA = {
     "img_id": {"type": "int32", "shape": [1]},
     "image": {"type": "bytes"},                            # the image file, unchanged
-    "num_objects": {"type": "int32"},                      # an empty (0, 4) array reads back with shape ()
+    "num_objects": {"type": "int32"},                      # needed, because an empty (0, 4) array is read as shape ()
     "bboxes": {"type": "float32", "shape": [-1, 4]},       # x1, y1, x2, y2 in pixels
     "category_id": {"type": "int32", "shape": [-1]},       # class + 1; 0 is the background
 }
@@ -35,7 +35,7 @@ CONVERT = "run scripts/convert_dataset_to_mindrecord.sh (python src/dataset.py) 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of one data set, checked."""
+    """The shards of one data set, after the checks."""
 
     files: tuple[str, ...]
     categories: Categories
@@ -43,23 +43,23 @@ class Shards:
 
     @property
     def num_images(self) -> int:
-        """Images in all shards."""
+        """Return the number of images in all shards."""
         return len(self.rows)
 
 
 def info_path(folder: Path, prefix: str) -> Path:
-    """Where the info file of a data set is."""
+    """Return the path of a data set's info file."""
     return folder / f"{prefix}.info.json"
 
 
 def shard_files(folder: Path, prefix: str) -> list[Path]:
-    """The files PREFIX<number> of a folder in the order of their numbers, without the index files."""
+    """Return the files PREFIX<number> of a folder in the order of their numbers, without the index files."""
     numbered = [(re.fullmatch(re.escape(prefix) + r"(\d+)", path.name), path) for path in folder.iterdir()]
     return [path for _, path in sorted((int(match[1]), path) for match, path in numbered if match)]
 
 
 def describe_files(files: list[Path]) -> list[dict[str, Any]]:
-    """Name, size and SHA-256 of files, as the info file lists them; reads them whole, in threads."""
+    """Return name, size and SHA-256 of files, in the form of the info file. Threads read the complete files."""
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         hashes = list(pool.map(sha256, files))
     return [{"name": path.name, "size": path.stat().st_size, "sha256": found} for path, found in zip(files, hashes)]
@@ -69,15 +69,15 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     """Find the shards of a data set and check them against their info file.
 
     Args:
-        folder, prefix: where they are.
-        names, num_classes: the categories' names for shards without an info file (the model zoo's).
-        verify: also compare every file's SHA-256, for which all are read once. Sizes are always compared.
+        folder, prefix: folder and file name prefix of the shards.
+        names, num_classes: the categories of shards without an info file (those of the model zoo).
+        verify: also compare the SHA-256 of every file, which reads all files once. Sizes are always compared.
 
     Raises:
-        UserError: no shards, an interrupted conversion, files missing or changed.
+        UserError: there are no shards, a conversion was interrupted, or files are missing or changed.
     """
     if not folder.is_dir():
-        raise UserError(f"--mindrecord_dir {str(folder) or '(empty)'}: there is no such folder; convert a data set "
+        raise UserError(f"--mindrecord_dir {str(folder) or '(empty)'}: there is no such folder. Convert a data set "
                         "first: scripts/convert_dataset_to_mindrecord.sh")
     path = info_path(folder, prefix)
     if path.exists():
@@ -91,14 +91,14 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
                     "(%d names)", path, len(names))
     count = _count_rows(files)
     if image_ids is not None and len(image_ids) != count:
-        raise UserError(f"{folder}: the shards hold {count} images, {path.name} says {len(image_ids)}; {CONVERT}")
-    # FileWriter distributes rows over the shards partly at random. Sorted by image id they are always in one order.
+        raise UserError(f"{folder}: the shards hold {count} images, but {path.name} lists {len(image_ids)}; {CONVERT}")
+    # FileWriter distributes rows over the shards partly at random. Sorting by image id makes their order the same.
     rows = range(count) if image_ids is None else sorted(range(count), key=image_ids.__getitem__)
     return Shards(tuple(map(str, files)), categories, tuple(rows))
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """The info file of a finished data set; UserError if it is not readable or not finished."""
+    """Read the info file of a data set. Raise UserError if it is not readable or the data set is not complete."""
     info = read_json(path, remedy=f"R{CONVERT[1:]}")  # a sentence of its own
     if info.get("complete") is False:
         raise UserError(f"{path}: a conversion was interrupted while it replaced the shards; {CONVERT}")
@@ -114,14 +114,14 @@ def _checked_files(folder: Path, info: dict[str, Any], path: Path, verify: bool)
         size = file.stat().st_size if file.is_file() else None
         if size != row["size"]:
             found = "is missing" if size is None else f"has {size} bytes"
-            raise UserError(f"shard file {file} {found}; {path.name} lists it with {row['size']} bytes. Copy the "
+            raise UserError(f"shard file {file} {found}, but {path.name} lists it with {row['size']} bytes. Copy the "
                             f"whole folder again, or {CONVERT}")
     if verify:
         LOG.info("checking the SHA-256 of %d shard files", len(listed))
         changed = [row["name"] for row, found in zip(info["files"], describe_files(listed)) if row != found]
         if changed:
-            raise UserError(f"{folder}: shard file(s) {', '.join(changed)} changed after they were written (SHA-256 "
-                            f"differs from {path.name}). Copy the whole folder again, or {CONVERT}")
+            raise UserError(f"{folder}: shard file(s) {', '.join(changed)} changed after they were written (their "
+                            f"SHA-256 differs from {path.name}). Copy the whole folder again, or {CONVERT}")
     return [file for file in listed if file.suffix != ".db"]
 
 
@@ -129,8 +129,8 @@ def _files_without_info(folder: Path, prefix: str) -> list[Path]:
     files = shard_files(folder, prefix)
     if not files:
         others = sorted(path.name for path in folder.glob("*.info.json"))
-        hint = f"the folder has {', '.join(others[:3])}: is --mindrecord_prefix right?" if others else CONVERT
-        raise UserError(f"no shards {folder / prefix}0, ... (an interrupted conversion leaves none); {hint}")
+        hint = f"the folder has {', '.join(others[:3])}: is --mindrecord_prefix correct?" if others else CONVERT
+        raise UserError(f"there are no shards {folder / prefix}0, ... (an interrupted conversion leaves none); {hint}")
     numbers = [int(path.name[len(prefix):]) for path in files]
     lost = [f"{prefix}{number}" for number in sorted(set(range(numbers[-1])) - set(numbers))]
     lost += [f"{path.name}.db" for path in files if not path.with_name(path.name + ".db").is_file()]
@@ -142,8 +142,8 @@ def _files_without_info(folder: Path, prefix: str) -> list[Path]:
 
 def _named_categories(names: tuple[str, ...], num_classes: int) -> Categories:
     if len(names) != num_classes:
-        raise UserError(f"dataset_config.coco_classes has {len(names)} names, dataset_config.num_classes is "
-                        f"{num_classes}: for shards without an info file both must describe the shards")
+        raise UserError(f"dataset_config.coco_classes has {len(names)} names, but dataset_config.num_classes is "
+                        f"{num_classes}: for shards without an info file, both must describe the shards")
     return categories_from_names(names)
 
 
@@ -156,6 +156,6 @@ def _count_rows(files: list[Path]) -> int:
 
 
 def first_message(error: Exception) -> str:
-    """The one useful sentence of a mindspore.dataset error, which is a page of text."""
+    """Return the useful sentence of a mindspore.dataset error, which is a page of text."""
     marked = re.search(r"\[ERROR\] *(.+)", str(error))
     return (marked[1] if marked else str(error).strip().partition("\n")[0])[:300]

@@ -1,10 +1,10 @@
-"""Training batches from MindRecord shards: decode, augment, encode, in threads.
+"""Input pipeline of training: read MindRecord shards, decode, augment and encode in threads, form batches.
 
-An epoch is decided by (seed, epoch) alone: the order of the images by one permutation, the pixels of
-an image by a generator seeded with (seed, epoch, image id). So the number of workers, a resumed run and
-the number of devices do not change what is seen: step k of an epoch holds images k*G .. (k+1)*G - 1 of
-the permutation (G = images of one step on all devices), and rank r takes the r-th part of them. Ranks
-never share an image; the images after the last whole step are left out of that epoch.
+An epoch depends only on (seed, epoch). One permutation gives the order of the images, and a generator with the seed
+(seed, epoch, image id) gives the augmentation of an image. Therefore the training images do not depend on the number
+of threads, on the number of devices, or on whether the run was resumed. Step k of an epoch uses images
+k*G .. (k+1)*G - 1 of the permutation (G = global batch size), and rank r takes the r-th part of them. No two ranks use
+the same image. The images after the last complete step are left out of that epoch.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOG = logging.getLogger("centernet")
 # image uint8 (B,H,W,3) BGR; cls, radius, ind, reg_mask int32 (B,M); wh, reg float32 (B,M,2).
 # With heatmap_on_device false, hm float32 (B,C,H/4,W/4) follows.
 COLUMNS = ("image", "cls", "radius", "ind", "wh", "reg", "reg_mask")
-PREFETCH = 2  # batches that wait at each stage; mindspore's 16 hold gigabytes of images
+PREFETCH = 2  # batches that wait at each stage; MindSpore's default of 16 takes gigabytes of memory
 
 
 def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
@@ -40,9 +40,9 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
     """Open shards for training.
 
     Args:
-        batch_size: images of one step on one device.
+        batch_size: batch size of one device.
         group: the processes that train together; rank 0 also verifies the shards' SHA-256.
-        num_workers: threads that decode and augment; at most as many as there are CPUs.
+        num_workers: threads that decode and augment; at most one for each CPU core is used.
 
     Raises:
         UserError: as in mindrecord.open_shards.
@@ -67,16 +67,16 @@ class TrainingData:
 
     @property
     def categories(self):
-        """The data set's categories."""
+        """Return the data set's categories."""
         return self.shards.categories
 
     @property
     def num_images(self) -> int:
-        """Images in the shards."""
+        """Return the number of images in the shards."""
         return self.shards.num_images
 
     def steps_per_epoch(self) -> int:
-        """Whole steps in an epoch; UserError if there are fewer images than one step needs."""
+        """Return the number of steps in an epoch. Raise UserError if there are fewer images than one step needs."""
         steps = self.num_images // (self.batch_size * self.group.size)
         if steps == 0:
             devices = f" on each of {self.group.size} devices" if self.group.size > 1 else ""
@@ -86,14 +86,15 @@ class TrainingData:
         return steps
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
-        """The batches of an epoch (from 0) in the order of COLUMNS, without the first `skip` steps."""
+        """Return the batches of an epoch (from 0) in the order of COLUMNS, without the first `skip` steps."""
         batches = self._batches(epoch, skip)
         return batches if self.data.heatmap_on_device else self._with_heatmaps(batches)
 
     def _with_heatmaps(self, batches: Iterator[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
-        """Draw the heatmaps of each batch while the caller works on the one before.
+        """Draw the heatmaps of each batch while the caller works on the previous batch.
 
-        Not in the map: at 5 MB an image mindspore's copies would take longer than the drawing.
+        This is not done in the dataset's map function: MindSpore would copy 5 MB for each image, which takes longer
+        than the drawing.
         """
         with ThreadPoolExecutor(1) as pool:
             drawn = None
@@ -110,7 +111,7 @@ class TrainingData:
                                      len(self.categories), *self.data.output_res))
 
     def _batches(self, epoch: int, skip: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """The batches without heatmaps."""
+        """Return the batches without heatmaps."""
         rows = self._rows(epoch, skip)
         if not rows:
             return
@@ -131,7 +132,7 @@ class TrainingData:
             raise UserError(f"reading {self.shards.files[0]}, ... failed: {first_message(error)}; {CONVERT}") from error
 
     def _rows(self, epoch: int, skip: int) -> list[int]:
-        """Row numbers of this rank in an epoch, batch after batch."""
+        """Return the row numbers of this rank in an epoch, batch after batch."""
         steps = self.steps_per_epoch()
         order = np.array(self.shards.rows)
         if self.shuffle:
@@ -140,9 +141,10 @@ class TrainingData:
         return order[skip:, self.group.rank].ravel().tolist()
 
     def _sample_function(self, epoch: int, failures: list[UserError]) -> Callable[..., tuple[np.ndarray, ...]]:
-        """The map's function: a row of SCHEMA in, one sample out.
+        """Return the dataset's map function, from a row of SCHEMA to one sample.
 
-        mindspore turns an exception in a thread into text, so that failures keeps the first ones.
+        MindSpore converts an exception in a thread to text. Therefore the function also appends its UserErrors to
+        failures.
         """
         def sample(img_id: np.ndarray, image: np.ndarray, num_objects: np.ndarray, bboxes: np.ndarray,
                    category_id: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -160,24 +162,24 @@ class TrainingData:
 
 def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, data: DatasetConfig, num_classes: int,
                 rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """One augmented image and its targets, in the order of COLUMNS.
+    """Return one augmented image and its targets, in the order of COLUMNS.
 
     Args:
-        file: bytes of an image file; an array of them is uint8.
+        file: the content of an image file, as bytes or a uint8 array.
         boxes: (N, 4) float32 x1, y1, x2, y2 in pixels.
         classes: (N,) int32, 0..C-1.
         num_classes: C.
-        rng: source of every random number.
+        rng: source of all random numbers.
 
     Raises:
-        UserError: the file is not an image, or a class is not below C.
+        UserError: the file is not an image, or a class is not in 0..C-1.
     """
     image = decode(file)
     if image is None:
         raise UserError(f"its file cannot be decoded; {CONVERT}")
     if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
-        raise UserError(f"its categories are {classes.min() + 1}..{classes.max() + 1}, allowed are 1..{num_classes}: "
-                        "set dataset_config.num_classes and coco_classes to the shards' categories")
+        raise UserError(f"its categories are {classes.min() + 1}..{classes.max() + 1}, but only 1..{num_classes} are "
+                        "allowed: set dataset_config.num_classes and coco_classes to the categories of the shards")
     height, width = image.shape[:2]
     view = draw_view(rng, height, width, data)
     pixels = warp(image, view, data.input_res_train)
@@ -189,7 +191,7 @@ def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray
 
 @contextmanager
 def _prefetch(size: int) -> Iterator[None]:
-    """Set mindspore's queue length for the pipelines built inside; it has no argument for it."""
+    """Set the queue length of pipelines that are built in the block. MindSpore has no argument for it."""
     before = ds.config.get_prefetch_size()
     ds.config.set_prefetch_size(size)
     try:

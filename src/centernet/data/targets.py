@@ -1,4 +1,4 @@
-"""What the network should answer for an image: centre cells, offsets, sizes and Gaussian peaks."""
+"""Training targets of an image: centre positions, offsets, sizes and Gaussian peaks."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from centernet.geometry import gaussian_radius, transform_points
 
 
 class Targets(NamedTuple):
-    """Slot k belongs to annotation k; the slots of dropped boxes and unused slots are zero (M = max_objs)."""
+    """Targets in M = max_objs slots. Slot k belongs to annotation k. Dropped boxes and unused slots are zero."""
 
     cls: np.ndarray       # (M,) int32, 0..C-1
-    radius: np.ndarray    # (M,) int32, output-map cells
-    ind: np.ndarray       # (M,) int32, y * W_out + x of the centre's cell
-    wh: np.ndarray        # (M, 2) float32, width and height in output-map cells
-    reg: np.ndarray       # (M, 2) float32, offset x, y of the centre within its cell, 0 <= reg < 1
+    radius: np.ndarray    # (M,) int32, output cells
+    ind: np.ndarray       # (M,) int32, y * W_out + x of the output cell that contains the centre
+    wh: np.ndarray        # (M, 2) float32, width and height in output cells
+    reg: np.ndarray       # (M, 2) float32, offset x, y of the centre within its output cell, 0 <= reg < 1
     reg_mask: np.ndarray  # (M,) int32, 1 for a kept box
 
 
@@ -23,13 +23,13 @@ def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, outp
     """Move boxes from an image to the output map.
 
     Args:
-        boxes: (N, 4) float32 x1, y1, x2, y2 in pixels of the image as stored.
-        matrix: (2, 3) map from the (already mirrored) image to the output map.
-        flip_width: the image's width in pixels if it is mirrored before the map, else 0.
+        boxes: (N, 4) float32 x1, y1, x2, y2 in pixels of the stored image.
+        matrix: (2, 3) affine map from the (already mirrored) image to the output map.
+        flip_width: the image's width in pixels if the image is mirrored first, otherwise 0.
         output_res: (height, width) of the output map.
 
     Returns:
-        (N, 4) float32, the boxes around the four moved corners, clipped to [0, W-1] x [0, H-1].
+        (N, 4) float32 in output cells: the bounding boxes of the four moved corners, clipped to [0, W-1] x [0, H-1].
     """
     x1, y1, x2, y2 = boxes.T
     if flip_width:
@@ -41,10 +41,10 @@ def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, outp
 
 
 def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], max_objs: int) -> Targets:
-    """Targets of clipped boxes on the output map; a box is kept if its width and height are > 0.
+    """Compute the targets of clipped boxes on the output map. A box is kept if its width and height are > 0.
 
     Args:
-        boxes: (N, 4) float32 from to_output_boxes; of more than max_objs the first count.
+        boxes: (N, 4) float32 from to_output_boxes; only the first max_objs are used.
         classes: (N,) int32, 0..C-1.
         output_res: (height, width) of the output map.
         max_objs: number of slots M.
@@ -68,18 +68,18 @@ def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], 
 
 def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask: np.ndarray,
                  num_classes: int, height: int, width: int) -> np.ndarray:
-    """Draw a Gaussian peak of value 1 at each centre; overlapping ones keep the larger value.
+    """Draw a Gaussian peak of value 1 at each centre. Where peaks overlap, the larger value is kept.
 
-    sigma is (2 * radius + 1) / 6, and a peak ends at its radius: values at the device's
-    version (training/heatmap.py) are the same to 1e-5.
+    sigma is (2 * radius + 1) / 6, and a peak ends at its radius. The values equal those of the device's version
+    (training/heatmap.py) to 1e-5.
 
     Args:
-        cls, radius, ind, reg_mask: (M,) int32 as in Targets, or (B, M) of a batch.
+        cls, radius, ind, reg_mask: (M,) int32 as in Targets, or (B, M) for a batch.
 
     Returns:
         (num_classes, height, width) or (B, num_classes, height, width) float32 in [0, 1].
     """
-    # Not np.zeros: NumPy asks the system for large pages only here, and thousands of small ones cost more than drawing.
+    # Not np.zeros: only np.empty uses large memory pages, and thousands of small pages cost more time than the drawing.
     heatmap = np.empty((*cls.shape[:-1], num_classes, height, width), np.float32)
     heatmap.fill(0)
     for slot in map(tuple, np.argwhere(reg_mask)):
@@ -95,6 +95,6 @@ def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask:
 
 
 def _gaussian(radius: int) -> np.ndarray:
-    """(2r+1,) float32 Gaussian with value 1 in the middle; a peak is the outer product of two."""
+    """Return a (2r+1,) float32 Gaussian with value 1 in the middle. A peak is the outer product of two of them."""
     line = np.arange(-radius, radius + 1)
     return np.exp(-18 / (2 * radius + 1) ** 2 * line ** 2).astype(np.float32)

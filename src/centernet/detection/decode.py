@@ -1,4 +1,4 @@
-"""From raw maps to detections in NumPy, for maps that a runtime hands to the host: what decode.py does in the graph."""
+"""Decoding of output maps in NumPy, for runtimes that return maps. models/decode.py does the same in the graph."""
 from __future__ import annotations
 
 import cv2
@@ -8,9 +8,9 @@ WINDOW = np.ones((3, 3), np.uint8)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-logits)) in float32; a new array."""
+    """Return 1 / (1 + exp(-logits)) in float32, in a new array."""
     values = np.negative(logits, dtype=np.float32)
-    with np.errstate(over="ignore"):  # exp of more than 88 is infinite, and the score then 0, as it should be
+    with np.errstate(over="ignore"):  # exp of more than 88 is infinite; then the score is 0, which is correct
         np.exp(values, out=values)
     values += 1
     return np.reciprocal(values, out=values)
@@ -18,18 +18,18 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 def decode(scores: np.ndarray, wh: np.ndarray, reg: np.ndarray | None, K: int,
            cat_spec_wh: bool = False) -> np.ndarray:
-    """The K highest peaks of the heatmaps as boxes, as decode.Decode gives them.
+    """Return the K highest peaks of the heatmaps as boxes, in the same form as models.decode.Decode.
 
     Args:
         scores: (B,C,h,w) float32, after the sigmoid.
-        wh: (B,2,h,w) or (B,2C,h,w), box sizes in cells.
-        reg: (B,2,h,w), the centre's offset in its cell; None for the middle of the cell.
-        K: detections of an image; at most h * w.
+        wh: (B,2,h,w) or (B,2C,h,w), box sizes in output cells.
+        reg: (B,2,h,w), offset of the centre within its output cell; None: the middle of the cell.
+        K: detections per image; at most h * w.
         cat_spec_wh: wh has two channels for each class.
 
     Returns:
-        (B,K,6) float32, best first: x1, y1, x2, y2 in output-map cells, score, class index. NaN where the scores of
-        an image have NaN, as no order is right then.
+        (B,K,6) float32, best first: x1, y1, x2, y2 in output cells, score, class. If the scores of an image contain
+        NaN, its scores here are NaN, because the peaks cannot be ordered.
     """
     height, width = scores.shape[2:]
     found = np.empty((len(scores), K, 6), np.float32)
@@ -46,9 +46,9 @@ def decode(scores: np.ndarray, wh: np.ndarray, reg: np.ndarray | None, K: int,
 
 
 def _best_peaks(scores: np.ndarray, K: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores, and positions in the flattened (C,h,w) map, of the K highest peaks, best first.
+    """Return the scores of the K highest peaks and their positions in the flattened (C,h,w) map, best first.
 
-    A peak is its own 3x3 maximum; what is none counts as 0. Of equal ones the first comes first.
+    A peak is the maximum of its 3x3 neighbourhood; other positions count as 0. Equal peaks keep their order.
     """
     if np.isnan(scores.max()):
         return np.full(K, np.nan, np.float32), np.zeros(K, np.int64)

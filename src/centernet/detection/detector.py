@@ -1,4 +1,4 @@
-"""From an image to its detections: prepare, run a model, decode, post-process."""
+"""Detector: prepare images, run a model and post-process its detections."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from centernet.detection.transform import Meta, prepare_image
 from centernet.errors import UserError
 from centernet.spec import ModelSpec
 
-Prepared = list[tuple[np.ndarray, Meta]]  # of one image, for each scale: float32 (3, H, W) and its Meta
+Prepared = list[tuple[np.ndarray, Meta]]  # one image: for each scale the input, float32 (3, H, W), and its Meta
 
 
 class Backend(Protocol):
-    """What a detector needs to know of, and ask from, a model; the rooms runtimes/ and tests/ have such classes.
+    """The interface of a runtime with a loaded model. The folder runtimes/ has such classes.
 
     Attributes:
-        spec: what the model expects.
-        K: detections of an image.
-        fixed_shape: (B, H, W) of a model whose input size is frozen (B is 0 if any number of images is allowed),
-            None if any size is allowed.
-        compiles: whether each new input size takes a compilation.
+        spec: the expected input and the categories.
+        K: detections per image.
+        fixed_shape: (B, H, W) of a model with a fixed input size (B is 0 if any batch size is allowed); None if any
+            size is allowed.
+        compiles: each new input size needs a compilation.
     """
 
     @property
@@ -50,16 +50,16 @@ class Backend(Protocol):
         ...
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect: normalised float32 (B,3,H,W) -> float32 (B,K,6): x1,y1,x2,y2 in output-map cells, score, class."""
+        """Detect: normalised float32 (B,3,H,W) -> float32 (B,K,6): x1,y1,x2,y2 in output cells, score, class."""
         ...
 
 
 class Detector:
-    """A model with its test settings; call it with images to get Results.
+    """A model with its test settings. Call it with images to get Results.
 
     Args:
-        backend: the model; one of a fixed input size runs at that size.
-        settings: resolution, scales, soft-NMS, K, and score_thresh: a call leaves out lower scores.
+        backend: the model. A model with a fixed input size runs at that size.
+        settings: resolution, scales, soft-NMS, K and score_thresh. A call omits detections below score_thresh.
     """
 
     def __init__(self, backend: Backend, settings: EvalConfig):
@@ -68,33 +68,34 @@ class Detector:
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model expects, and its categories."""
+        """Return the model's expected input and its categories."""
         return self.backend.spec
 
     @property
     def keeps_resolution(self) -> bool:
-        """Whether each image is padded at its own resolution, instead of resized to one input size."""
+        """Return whether each image is padded at its own resolution, instead of resized to one input size."""
         return self.settings.keep_res and self.backend.fixed_shape is None
 
     @property
     def batch_size(self) -> int:
-        """Images in one run of the model."""
+        """Return the number of images in one run of the model."""
         fixed = self.backend.fixed_shape
         size = fixed[0] if fixed else (1 if self.settings.keep_res else self.settings.batch_size)
-        return size or self.settings.batch_size  # an exported model that takes any number
+        return size or self.settings.batch_size  # size is 0 for an exported model with any batch size
 
     def __call__(self, images: Any, color_order: str = "BGR") -> Any:
         """Detect objects in an image, or in each image of a list or tuple.
 
         Args:
             images: a path (str or Path), a uint8 array (h, w, 3), a PIL image, or a list of them.
-            color_order: of arrays: "BGR" (as OpenCV reads them) or "RGB". Paths and PIL images need none.
+            color_order: colour order of arrays: "BGR" (as OpenCV reads them) or "RGB". It has no effect on paths and
+                PIL images.
 
         Returns:
-            A Result, or a list of them for a list.
+            A Result; for a list, a list of Results.
 
         Raises:
-            UserError: a file is no whole image, or a value is no image.
+            UserError: a file is not a complete image, or a value is not an image.
         """
         if isinstance(images, (list, tuple)):
             return [self(image, color_order) for image in images]
@@ -102,11 +103,11 @@ class Detector:
         return result_of(self.rows(pixels), pixels, self.spec.categories, self.settings.score_thresh)
 
     def rows(self, image: np.ndarray) -> np.ndarray:
-        """Detect on one image, (h, w, 3) uint8 BGR; see `finish` for what is returned."""
+        """Detect objects in one image, (h, w, 3) uint8 BGR. It returns an array as `finish` does."""
         return self.finish([self.prepare(image)], 1)[0]
 
     def prepare(self, image: np.ndarray) -> Prepared:
-        """The network's inputs for one image, (h, w, 3) uint8 BGR, one for each scale."""
+        """Return the network's inputs for one image, (h, w, 3) uint8 BGR: one for each scale."""
         return [prepare_image(image, self.spec, scale=scale, keep_res=self.keeps_resolution, pad=self.settings.pad)
                 for scale in self.settings.multi_scales]
 
@@ -115,11 +116,11 @@ class Detector:
 
         Args:
             batch: prepared images whose inputs have the same sizes.
-            size: images in the run; the batch is filled up to it by its last image, so that nothing is compiled for
-                a shorter one.
+            size: batch size of the run. Copies of the last image fill a smaller batch, so that no graph is compiled
+                for it.
 
         Returns:
-            For each image (<=K, 6) float32 by descending score: x1, y1, x2, y2 in pixels of the image, score, class.
+            For each image (<=K, 6) float32, by descending score: x1, y1, x2, y2 in pixels of the image, score, class.
 
         Raises:
             UserError: the model's output is not finite.
@@ -129,24 +130,25 @@ class Detector:
         for scale in range(len(self.settings.multi_scales)):
             detections = self.backend(np.stack([prepared[scale][0] for prepared in filled]))
             if not np.isfinite(detections).all():
-                raise UserError("the model's output holds NaN or infinite values: its weights diverged in training, "
-                                "or it was fed other mean and std than it was trained with; use an earlier checkpoint")
+                raise UserError("the model's output contains NaN or infinite values: its weights diverged in training, "
+                                "or mean and std differ from those of the training. Use an earlier checkpoint, or "
+                                "correct mean and std")
             for boxes, prepared, rows in zip(per_image, batch, detections):
                 boxes.append(to_image_boxes(rows, prepared[scale][1]))
         return [merge(boxes, self.settings.K, self.settings.SOFT_NMS) for boxes in per_image]
 
 
 def to_pixels(image: Any, color_order: str = "BGR") -> np.ndarray:
-    """An image in one of the forms that Detector takes -> (h, w, 3) uint8 BGR.
+    """Convert an image in one of the forms that Detector accepts to (h, w, 3) uint8 BGR.
 
     Raises:
-        UserError: the file cannot be read, or the value is no image.
+        UserError: the file cannot be read, or the value is not an image.
     """
     if color_order not in ("BGR", "RGB"):
         raise UserError(f"color_order must be 'BGR' or 'RGB', found {color_order!r}")
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
-    if hasattr(image, "convert"):  # a PIL image, which knows its own colours
+    if hasattr(image, "convert"):  # a PIL image, which can convert itself to RGB
         return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__

@@ -1,4 +1,4 @@
-"""From decoded detections to boxes in the image, COCO results and their files."""
+"""Post-processing: convert decoded detections to boxes in the image, COCO results and result files."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ def to_image_boxes(detections: np.ndarray, meta: Meta) -> np.ndarray:
     """Map one image's detections from output cells to pixels of the original image.
 
     Args:
-        detections: (K, 6) float32: x1, y1, x2, y2 in cells, score, class.
-        meta: of the input that they were detected in.
+        detections: (K, 6) float32: x1, y1, x2, y2 in output cells, score, class.
+        meta: how the image was transformed to the network's input.
 
     Returns:
-        (K, 6) float32; boxes may reach past the image, as they may in COCO results.
+        (K, 6) float32 with boxes in pixels. Boxes may extend beyond the image, as they may in COCO results.
     """
     matrix = affine_matrix(np.array(meta.c), np.array(meta.s), 0, (meta.out_width, meta.out_height), inverse=True)
     boxes = np.array(detections, np.float32)
@@ -31,12 +31,12 @@ def to_image_boxes(detections: np.ndarray, meta: Meta) -> np.ndarray:
 
 
 def merge(per_scale: Sequence[np.ndarray], K: int, use_soft_nms: bool) -> np.ndarray:
-    """Join one image's boxes of all scales and keep the K best.
+    """Merge one image's boxes of all scales and keep the K best.
 
     Args:
         per_scale: for each scale (N, 6) float32: x1, y1, x2, y2 in image pixels, score, class.
-        K: most boxes to keep over all classes.
-        use_soft_nms: rescore within each class first; several scales always do.
+        K: largest number of boxes, over all classes.
+        use_soft_nms: apply soft-NMS first. It is always applied to several scales.
 
     Returns:
         (<=K, 6) float32 by descending score.
@@ -48,10 +48,10 @@ def merge(per_scale: Sequence[np.ndarray], K: int, use_soft_nms: bool) -> np.nda
 
 
 def to_coco_results(image_id: int, boxes: np.ndarray, categories: Categories) -> list[dict[str, Any]]:
-    """COCO results of one image: x, y, width, height in pixels, and the category's COCO id.
+    """Return the COCO results of one image: x, y, width, height in pixels, and the category's COCO id.
 
-    Coordinates are rounded to 0.01 pixel, as usual. Scores keep 6 decimals: with
-    the customary 2, boxes of different scores tie and AP changes by chance.
+    Coordinates are rounded to 0.01 pixel, as usual. Scores are rounded to 6 decimals: with the usual 2 decimals,
+    different scores become equal and AP changes by chance.
     """
     corners = boxes[:, :4].astype(np.float64)
     sides = np.round(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]), 2).tolist()
@@ -61,7 +61,7 @@ def to_coco_results(image_id: int, boxes: np.ndarray, categories: Categories) ->
 
 
 def to_readable(boxes: np.ndarray, categories: Categories) -> list[dict[str, Any]]:
-    """One image's boxes for a reader: the category's name, the score, and x1, y1, x2, y2 in pixels."""
+    """Return one image's boxes in readable form: category name, score, and x1, y1, x2, y2 in pixels."""
     return [{"category": categories.names[int(index)], "score": round(float(score), 4),
              "box": [round(float(value), 1) for value in corners]}
             for *corners, score, index in boxes]
@@ -72,11 +72,11 @@ def write_results(folder: Path, mode: str, detections: Mapping[int, np.ndarray],
     """Write {mode}_pred_eval.json (COCO results) and {mode}_pred_result.json (readable) into a folder.
 
     Args:
-        folder: made if it is not there.
+        folder: output folder; it is created if necessary.
         mode: "val" or "test".
         detections: image id -> (N, 6) boxes in pixels, as `merge` returns them.
         names: image id -> file name.
-        categories: of the model.
+        categories: the model's categories.
 
     Returns:
         The COCO results.

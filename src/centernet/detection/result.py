@@ -1,4 +1,4 @@
-"""What was detected in one image."""
+"""Detection result of one image."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ from centernet.detection.visualize import draw_boxes
 
 @dataclass(frozen=True)
 class Result:
-    """The objects found in one image, best first.
+    """The objects detected in one image, by descending score.
 
     Attributes:
-        boxes: (N, 4) float32: x1, y1, x2, y2 in pixels of the image; they may reach past its border.
+        boxes: (N, 4) float32: x1, y1, x2, y2 in pixels of the image; they may extend beyond the image.
         scores: (N,) float32 in 0..1.
         labels: (N,) int64, classes: positions in categories.
         categories: names and COCO category ids of all classes.
@@ -34,19 +34,19 @@ class Result:
 
     @property
     def names(self) -> list[str]:
-        """The category's name of each object."""
+        """Return the category name of each object."""
         return [self.categories.names[label] for label in self.labels]
 
     def draw(self) -> np.ndarray:
-        """A copy of the image with boxes, names and scores on it: (h, w, 3) uint8 BGR."""
+        """Return a copy of the image with boxes, names and scores drawn on it: (h, w, 3) uint8 BGR."""
         return draw_boxes(self.image, self.boxes, self.labels.tolist(), self.categories.names, self.scores.tolist())
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """Rows of a COCO results file: image_id, category_id, bbox (x, y, width, height in pixels) and score."""
+        """Return COCO results: rows of image_id, category_id, bbox (x, y, width, height in pixels) and score."""
         return to_coco_results(image_id, np.column_stack([self.boxes, self.scores, self.labels]), self.categories)
 
 
 def result_of(rows: np.ndarray, image: np.ndarray, categories: Categories, score_thresh: float) -> Result:
-    """The Result of (N, 6) rows x1, y1, x2, y2 in pixels, score, class; rows below score_thresh are left out."""
+    """Build a Result from (N, 6) rows: x1, y1, x2, y2 in pixels, score, class. Omit rows below score_thresh."""
     rows = rows[rows[:, 4] >= score_thresh]
     return Result(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64), categories, image)

@@ -8,18 +8,17 @@ HARD, LINEAR, GAUSSIAN = 0, 1, 2
 
 def soft_nms(boxes: np.ndarray, method: int = GAUSSIAN, Nt: float = 0.5, threshold: float = 0.001,
              sigma: float = 0.5) -> np.ndarray:
-    """Rescore boxes from the best to the worst and drop those that sink too low.
+    """Lower the scores of boxes from the best to the worst and remove boxes with a low new score.
 
     Args:
-        boxes: (N, 5) or (N, 6) float32: x1, y1, x2, y2 in pixels, score, class.
-            Boxes of different classes do not affect each other.
-        method: 0 removes boxes that overlap a better one by more than Nt; 1
-            multiplies their scores by 1 - overlap; 2 multiplies the score of
-            every overlapping box by exp(-overlap^2 / sigma).
-        Nt: overlap (intersection over union) of methods 0 and 1.
-        threshold: overlapping boxes whose score ends below this are dropped. A
-            box that overlaps no better one keeps its score, however low.
-        sigma: width of method 2.
+        boxes: (N, 5) or (N, 6) float32: x1, y1, x2, y2 in pixels, score, class. Boxes of different classes do not
+            affect each other.
+        method: 0 (hard) removes boxes that overlap a better one by more than Nt; 1 (linear) multiplies their scores
+            by 1 - overlap; 2 (Gaussian) multiplies the score of every overlapping box by exp(-overlap^2 / sigma).
+        Nt: overlap (intersection over union) for methods 0 and 1.
+        threshold: overlapping boxes are removed if their final score is below this. A box that overlaps no better box
+            keeps its score, even below the threshold.
+        sigma: width of the Gaussian of method 2.
 
     Returns:
         (M, 5 or 6) float32 with M <= N, by descending new score.
@@ -32,7 +31,7 @@ def soft_nms(boxes: np.ndarray, method: int = GAUSSIAN, Nt: float = 0.5, thresho
     scores = boxes[:, 4].astype(np.float64)
     touched = np.zeros(len(boxes), bool)
     kept = np.ones(len(boxes), bool)
-    # Only boxes that overlap another one take turns; -1 marks those that wait for none, or no more.
+    # Only boxes that overlap another box are processed; -1 marks boxes without an overlap and processed boxes.
     waiting = np.where(touching.any(axis=1), scores, -1.0)
     for _ in range(np.count_nonzero(waiting >= 0)):
         best = int(waiting.argmax())
@@ -50,9 +49,9 @@ def soft_nms(boxes: np.ndarray, method: int = GAUSSIAN, Nt: float = 0.5, thresho
 
 
 def _overlaps(boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union (N, N) float64 of boxes of one class, 0 elsewhere and on the diagonal.
+    """Return the intersection over union of boxes: (N, N) float64, 0 for different classes and on the diagonal.
 
-    Sides are x2 - x1 + 1, as in the code that published figures come from.
+    The width of a box is x2 - x1 + 1, as in the code that produced the published results.
     """
     x1, y1, x2, y2 = boxes[:, :4].astype(np.float64).T
     area = (x2 - x1 + 1) * (y2 - y1 + 1)
@@ -66,7 +65,7 @@ def _overlaps(boxes: np.ndarray) -> np.ndarray:
 
 
 def _weights(overlap: np.ndarray, method: int, Nt: float, sigma: float) -> np.ndarray:
-    """What a box (row) multiplies the scores of the others (columns) by."""
+    """Return the factors (N, N) by which a box (row) multiplies the scores of the other boxes (columns)."""
     if method == GAUSSIAN:
         return np.exp(-overlap * overlap / sigma)
     return np.where(overlap > Nt, 1 - overlap if method == LINEAR else 0.0, 1.0)

@@ -1,7 +1,7 @@
-"""From an image to the network's input at test time, and what leads back.
+"""Transform an image to the network's input at test time, and record the transform for the way back.
 
-Two modes. keep_res keeps every pixel and pads around the image; fixed
-resolution fits the image's longer side into one input size for all images.
+There are two modes. keep_res keeps the resolution of the image and pads around it. Fixed resolution resizes the
+image's longer side to one input size for all images.
 """
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from centernet.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Meta:
-    """What post-processing needs to know of one prepared image.
+    """The transform of one prepared image, as post-processing needs it.
 
-    c is the centre (x, y) and s the width (or width and height) of the region
-    that fills the input, in pixels of the image after it was resized by
-    `scale`; out_height, out_width are the input's size / down_ratio, in cells.
+    c is the centre (x, y) and s the width (or width and height) of the region that fills the input, in pixels of the
+    image after resizing by `scale`. out_height and out_width are the input's size / down_ratio, in output cells.
     """
 
     c: tuple[float, float]
@@ -33,12 +32,12 @@ class Meta:
     scale: float = 1.0
 
     def to_json(self) -> str:
-        """The text of a sidecar file."""
+        """Return the text of a meta file (meta/<image_id>.json)."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str, source: str | Path) -> Meta:
-        """Read what to_json wrote; UserError naming source if it is something else."""
+        """Parse a text of to_json. Raise UserError with the name `source` if it has another form."""
         try:
             row = json.loads(text)
             center_x, center_y = map(float, row["c"])
@@ -49,13 +48,13 @@ class Meta:
             return cls((center_x, center_y), s, int(row["out_height"]), int(row["out_width"]),
                        float(row.get("scale", 1.0)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{source} is not a sidecar of a prepared image (JSON with c, s, out_height, out_width): "
-                            f"{error!r}. Run preprocess.py again.") from error
+            raise UserError(f"{source} is not the meta file of a prepared image (JSON with c, s, out_height, "
+                            f"out_width): {error!r}. Run preprocess.py again.") from error
 
 
 def input_size(height: int, width: int, scale: float, keep_res: bool, pad: int,
                input_res: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of the network's input for an image of height x width pixels tested at a scale."""
+    """Return (H, W) of the network's input for an image of height x width pixels at a test scale."""
     if not keep_res:
         return input_res
     new_height, new_width = _scaled(height, width, scale)
@@ -72,16 +71,15 @@ def prepare_image(image: np.ndarray, spec: ModelSpec, *, scale: float = 1.0, kee
 
     Args:
         image: (h, w, 3) uint8 BGR.
-        spec: of the model; its input_size counts without keep_res.
-        scale: one of eval_config.multi_scales. At fixed resolution the region is
-            the longer side of the unscaled image, so that a scale below 1
-            shrinks the image within the input and one above 1 cuts its borders,
-            as the paper's code does.
+        spec: the model's specification; its input_size is used only without keep_res.
+        scale: one of eval_config.multi_scales. At fixed resolution, the region is the longer side of the unscaled
+            image. So a scale below 1 shrinks the image within the input, and a scale above 1 cuts off its borders, as
+            in the paper's code.
         keep_res: keep the resolution and pad to the next multiple of pad + 1.
         pad: a power of two minus 1.
 
     Returns:
-        float32 (3, H, W), and the Meta that leads back to the image.
+        float32 (3, H, W) in the model's colour order, and the Meta that maps detections back to the image.
     """
     height, width = image.shape[:2]
     new_height, new_width = _scaled(height, width, scale)

@@ -14,21 +14,21 @@ GOLDEN_RATIO = 0.61803398875
 
 
 def class_color(index: int) -> tuple[int, int, int]:
-    """BGR colour of a class: neighbours get hues far apart."""
+    """Return the BGR colour of a class. Neighbouring classes have very different hues."""
     red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_RATIO % 1, 0.85, 1.0 if index % 2 == 0 else 0.75)
     return int(blue * 255), int(green * 255), int(red * 255)
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, classes: Sequence[int], names: Sequence[str],
                scores: Sequence[float] | None = None) -> np.ndarray:
-    """Return a copy of an image with boxes and labels on it.
+    """Return a copy of an image with boxes and labels drawn on it.
 
     Args:
         image: (h, w, 3) uint8 BGR.
-        boxes: (N, 4) x1, y1, x2, y2 in pixels; they may reach past the image.
+        boxes: (N, 4) x1, y1, x2, y2 in pixels; they may extend beyond the image.
         classes: N classes, positions in names.
-        names: of all categories.
-        scores: N scores to show; the best is drawn last, on top.
+        names: names of all categories.
+        scores: N scores to show; the box with the highest score is drawn last, on top.
     """
     picture = image.copy()
     for position in reversed(range(len(boxes))) if scores is None else np.argsort(np.asarray(scores), kind="stable"):
@@ -40,7 +40,7 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, classes: Sequence[int], nam
 
 def _draw_box(picture: np.ndarray, box: np.ndarray, label: str, color: tuple[int, int, int]) -> None:
     height, width = picture.shape[:2]
-    # Far outside, corners would overflow the drawing's fixed-point numbers.
+    # Corners far outside of the image would overflow the fixed-point numbers of OpenCV.
     x1, y1, x2, y2 = np.clip(np.round(box), -5, [width + 5, height + 5] * 2).astype(int).tolist()
     thickness = max(1, round((height + width) / 800))
     size = max(0.35, (height + width) / 2800)
@@ -56,7 +56,7 @@ def _draw_box(picture: np.ndarray, box: np.ndarray, label: str, color: tuple[int
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a .jpg or .png (".jpg" is added to other names), making its folder; UserError if that fails."""
+    """Write a .jpg or .png file and create its folder. Other names get the suffix .jpg. Raise UserError on failure."""
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         path = path.with_name(path.name + ".jpg")
     with user_errors(f"cannot write {path}"):

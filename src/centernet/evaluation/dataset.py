@@ -1,4 +1,4 @@
-"""Detect on a whole data set, with all processes of a group, and evaluate."""
+"""Detection in all images of a data set, with all processes of a group, and evaluation."""
 from __future__ import annotations
 
 import logging
@@ -28,25 +28,25 @@ LOG = logging.getLogger("centernet")
 
 
 def evaluate(detector: Detector, dataset: CocoDataset, num_workers: int = 2, group: Group = ALONE) -> Metrics | None:
-    """Detect on all images of an annotated data set and compute COCO's metrics.
+    """Detect objects in all images of an annotated data set and compute COCO's metrics.
 
     Args:
-        detector: a model whose categories are the data set's.
+        detector: a model with the data set's categories.
         dataset: annotated images.
         num_workers: threads that read and prepare images.
-        group: the processes that share the images.
+        group: the processes that divide the images among them.
 
     Returns:
-        The metrics on the first rank, None on the others.
+        The metrics on the first rank, None on the other ranks.
     """
     detections = detect_dataset(detector, dataset, num_workers, group)
     return evaluate_detections(dataset, detections) if group.rank == 0 else None
 
 
 def evaluate_network(network: nn.Cell, dataset: CocoDataset, config: Config, group: Group = ALONE) -> Metrics | None:
-    """Evaluate a network in the middle of its training, with the configured test settings; see evaluate.
+    """Evaluate a network during its training, with the configured test settings. See evaluate.
 
-    The network is in training mode afterwards if it was before.
+    Afterwards the network has the mode (training or evaluation) that it had before.
     """
     settings, training = config.eval_config, network.training
     spec = configured_spec(config.dataset_config, config.net_config, dataset.categories)
@@ -58,7 +58,7 @@ def evaluate_network(network: nn.Cell, dataset: CocoDataset, config: Config, gro
 
 
 def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarray]) -> Metrics:
-    """COCO's metrics of detections: image id -> (N, 6), as detect_dataset returns them."""
+    """Compute COCO's metrics of detections: image id -> (N, 6), as detect_dataset returns them."""
     results = [row for image_id, boxes in detections.items()
                for row in to_coco_results(image_id, boxes, dataset.categories)]
     return evaluate_results(dataset.annotations, results, dataset.categories, detections)
@@ -66,24 +66,28 @@ def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarra
 
 def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 2,
                    group: Group = ALONE) -> dict[int, np.ndarray]:
-    """Detect on all images of a data set, showing progress.
+    """Detect objects in all images of a data set and show the progress.
 
     Args:
         detector, dataset, num_workers: as for evaluate.
-        group: the processes that share the images: each takes every size-th one.
+        group: the processes that divide the images among them: each takes every size-th image.
 
     Returns:
-        Image id -> boxes as Detector.rows returns them, of all images and on every rank, in the data set's order.
+        Image id -> boxes as Detector.rows returns them, of all images, on every rank, in the data set's order.
+
+    Raises:
+        UserError: no image was found, the ranks have different images, an image cannot be read, or the model's output
+            is not finite.
     """
     if not dataset.images:
         raise UserError(f"none of the images of {dataset.annotation_file} was found in {dataset.image_dir}")
-    require_agreement({"the number of images to evaluate on": len(dataset.images)}, group)
+    require_agreement({"the number of images to evaluate": len(dataset.images)}, group)
     rank, size = group.rank, group.size
     images = dataset.images[rank::size]
     if rank == 0:
         if size > 1:
-            LOG.info("%d processes share %d images; the lines below count those of the first process", size,
-                     len(dataset.images))
+            LOG.info("%d processes divide %d images among them; the lines below count the images of the first process",
+                     size, len(dataset.images))
         _log_plan(detector, images)
     boxes, start, step = [], time.perf_counter(), max(1, len(images) // 10)
     progress = tqdm(detect_images(detector, images, num_workers), total=len(images), unit="image",
@@ -91,7 +95,7 @@ def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 
     for _, found in progress:
         boxes.append(found)
         if rank == 0 and len(boxes) % step == 0 and not sys.stderr.isatty():
-            LOG.info("detected on %d of %d images, %.1f images/s", len(boxes), len(images),
+            LOG.info("processed %d of %d images, %.1f images/s", len(boxes), len(images),
                      len(boxes) / (time.perf_counter() - start))
     parts = _exchange(boxes, group)
     return {image.id: parts[position % size][position // size] for position, image in enumerate(dataset.images)}
@@ -99,7 +103,7 @@ def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 
 
 def detect_images(detector: Detector, images: Sequence[CocoImage],
                   num_workers: int = 2) -> Iterator[tuple[CocoImage, np.ndarray]]:
-    """Detect on image files in their order; gives each with its boxes as Detector.rows returns them.
+    """Detect objects in image files, in order. Yield each image with its boxes as Detector.rows returns them.
 
     Threads read and prepare the next images while the model runs.
     """
@@ -108,8 +112,8 @@ def detect_images(detector: Detector, images: Sequence[CocoImage],
     def work(image: CocoImage) -> Prepared:
         pixels = read_image(image.path)
         if pixels.shape[:2] != (image.height, image.width):
-            LOG.warning("%s is %d x %d pixels (width x height), the annotation file says %d x %d: its boxes will not "
-                        "match", image.path, pixels.shape[1], pixels.shape[0], image.width, image.height)
+            LOG.warning("%s has %d x %d pixels (width x height), but the annotation file says %d x %d: the annotated "
+                        "boxes will not match", image.path, pixels.shape[1], pixels.shape[0], image.width, image.height)
         return detector.prepare(pixels)
 
     batch: list[tuple[CocoImage, Prepared]] = []
@@ -123,7 +127,7 @@ def detect_images(detector: Detector, images: Sequence[CocoImage],
 
 def _ahead(images: Iterable[CocoImage], work: Callable[[CocoImage], Prepared], num_workers: int,
            depth: int) -> Iterator[tuple[CocoImage, Prepared]]:
-    """Each image with work(image), in order, computed by threads at most depth images ahead."""
+    """Yield each image with work(image), in order. Threads compute work for up to depth images in advance."""
     pool = ThreadPoolExecutor(num_workers)
     pending: deque = deque()
     try:
@@ -139,7 +143,7 @@ def _ahead(images: Iterable[CocoImage], work: Callable[[CocoImage], Prepared], n
 
 
 def _exchange(boxes: list[np.ndarray], group: Group) -> list[list[np.ndarray]]:
-    """What each rank found: for each of its images (N, 6) float32."""
+    """Return the boxes of each rank: for each of its images (N, 6) float32."""
     if group.size == 1:
         return [boxes]
     counts = gather(np.array([len(rows) for rows in boxes], np.int32).tobytes(), group)
@@ -151,11 +155,11 @@ def _exchange(boxes: list[np.ndarray], group: Group) -> list[list[np.ndarray]]:
 def _log_plan(detector: Detector, images: Sequence[CocoImage]) -> None:
     settings, fixed, input_res = detector.settings, detector.backend.fixed_shape, detector.spec.input_size
     if not detector.keeps_resolution:
-        overruled = ", the exported model's: keep_res does not apply" if fixed and settings.keep_res else ""
+        overruled = " of the exported model; keep_res has no effect" if fixed and settings.keep_res else ""
         LOG.info("%d images at fixed resolution %d x %d%s", len(images), *input_res, overruled)
         return
     shapes = {input_size(image.height, image.width, scale, True, settings.pad, input_res)
               for image in images for scale in settings.multi_scales}
-    many = "; a larger eval_config.pad or keep_res false makes them fewer" if len(shapes) > 30 else ""
+    many = "; with a larger eval_config.pad or keep_res false there are fewer sizes" if len(shapes) > 30 else ""
     LOG.info("%d images at their own resolution: %d input sizes%s", len(images), len(shapes),
-             f", each compiled once{many}" if detector.backend.compiles else "")
+             f", one compilation for each size{many}" if detector.backend.compiles else "")

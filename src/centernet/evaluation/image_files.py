@@ -1,4 +1,4 @@
-"""Detect on loose image files: a JSON list of what was found, and pictures with the boxes drawn."""
+"""Detection in image files: it writes a JSON list of the detections, and images with boxes (visualisations)."""
 from __future__ import annotations
 
 import glob
@@ -26,10 +26,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def find_images(pattern: str) -> list[Path]:
-    """The image files that --image means: one file, those in a folder, or those that match a glob; sorted.
+    """Return the image files of --image, sorted: one file, the files in a folder, or the files that match a glob.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no image.
     """
     path = Path(pattern)
     if path.is_file():
@@ -37,26 +37,28 @@ def find_images(pattern: str) -> list[Path]:
     candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True))
     found = sorted(item for item in candidates if item.is_file() and item.suffix.lower() in SUFFIXES)
     if not found:
-        raise UserError(f"--image {pattern}: no such file, and no image ({', '.join(SUFFIXES)}) in a folder of "
-                        "this name or matching it as a glob")
+        raise UserError(f"--image {pattern}: there is no such file, no folder of this name with images "
+                        f"({', '.join(SUFFIXES)}), and no image that matches it as a glob pattern")
     return found
 
 
 def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
-    """Write folder/detections.json and folder/pictures/; files that are no whole images are named and left out.
+    """Detect objects in image files; write folder/detections.json and folder/pictures/.
+
+    Files that are not complete images are reported and left out.
 
     Args:
-        detector: its score_thresh decides: lower scores are neither listed nor drawn.
+        detector: detections below its score_thresh are neither listed nor drawn.
         images: files, from find_images.
-        folder: made if it is not there.
+        folder: output folder; it is created if necessary.
 
     Raises:
-        UserError: no file could be read, or the folder cannot be written.
+        UserError: no file could be read, or the folder is not writable.
     """
     rows: list[dict[str, Any]] = []
     seconds: list[float] = []
     if any((folder / "pictures").glob("*")):
-        LOG.warning("%s holds pictures of an earlier run: those of the same names are replaced, the others stay",
+        LOG.warning("%s contains images of an earlier run: images with the same names are replaced, the others stay",
                     folder / "pictures")
     root = Path(os.path.commonpath([image.parent.absolute() for image in images]))
     for path in tqdm(images, unit="image", disable=None):
@@ -72,7 +74,7 @@ def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
                      "detections": _listed(result)})
         save_picture(folder / "pictures" / _picture_name(path.absolute().relative_to(root)), result.draw())
     if not rows:
-        raise UserError(f"none of the {len(images)} files could be read; see above")
+        raise UserError(f"none of the {len(images)} files could be read: see the messages above")
     write_json(folder / "detections.json", {"score_thresh": detector.settings.score_thresh, "images": rows})
     LOG.info("%d boxes in %d of %d images: %s and pictures/", sum(len(row["detections"]) for row in rows), len(rows),
              len(images), folder / "detections.json")
@@ -80,12 +82,12 @@ def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
 
 
 def _listed(result: Result) -> list[dict[str, Any]]:
-    """One image's boxes with the category's name and COCO id, the score, and x1, y1, x2, y2 in pixels."""
+    """Return one image's boxes with category name and COCO id, score, and x1, y1, x2, y2 in pixels."""
     rows = np.column_stack([result.boxes, result.scores, result.labels])
     return [{**readable, "category_id": found["category_id"]} for readable, found in
             zip(to_readable(rows, result.categories), result.to_coco(0))]
 
 
 def _picture_name(name: Path) -> Path:
-    """A name whose suffix is a format that pictures are written in; different files keep different names."""
+    """Return a name with the suffix of an output format (.jpg, .png). Different files keep different names."""
     return name if name.suffix.lower() in (".jpg", ".png") else name.with_name(f"{name.name}.jpg")

@@ -1,4 +1,4 @@
-"""COCO's average precision of a list of results, restricted to the evaluated images."""
+"""COCO's average precision of a list of results, on the evaluated images only."""
 from __future__ import annotations
 
 import contextlib
@@ -23,7 +23,7 @@ STATS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One category: its AP and AP at IoU 0.5 (-1 without annotated boxes), and how many boxes there are."""
+    """AP and AP50 of one category (-1 without annotated boxes), and its numbers of boxes."""
 
     name: str
     AP: float
@@ -34,7 +34,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """COCO's twelve numbers (-1 where nothing is annotated, as COCO says it) and what they rest on."""
+    """COCO's twelve numbers (-1 where nothing is annotated, as in COCO's code), and the numbers of images and boxes."""
 
     AP: float
     AP50: float
@@ -56,13 +56,13 @@ class Metrics:
     summary: str  # COCO's twelve lines
 
     def to_json(self) -> dict[str, Any]:
-        """The content of metrics.json."""
+        """Return the content of metrics.json."""
         row = asdict(self)
         del row["summary"]
         return row
 
     def class_table(self) -> str:
-        """AP of each category as lines of text; '-' where none is annotated."""
+        """Return a table with the AP of each category; '-' where nothing is annotated."""
         width = max(8, *(len(row.name) for row in self.classes))
         lines = [f"{'category':<{width}}     AP   AP50  annotated  detected"]
         lines += [f"{row.name:<{width}} {_number(row.AP)} {_number(row.AP50)} {row.annotated:>10} {row.detected:>9}"
@@ -70,7 +70,7 @@ class Metrics:
         return "\n".join(lines)
 
     def note(self) -> str:
-        """What to look at if the AP is 0, below an empty line; "" otherwise."""
+        """Return advice for an AP of 0, after an empty line; "" for other values."""
         if not self.annotated:
             return ("\n\nNone of the evaluated images has an annotated box, so there is no AP (-1): check that the "
                     "annotation file belongs to these images.")
@@ -78,10 +78,10 @@ class Metrics:
             return ""
         found = (f"{self.detected} boxes were detected in {self.images} images, the highest score is "
                  f"{self.highest_score:.3f}") if self.detected else f"no box was detected in {self.images} images"
-        return (f"\n\nAP is 0: {found}. Scores below 0.1 mean that the network has hardly learnt yet (train longer, or "
-                "check that the loss falls). High scores mean that the boxes are in wrong places or of wrong "
-                "categories: look at the images that --visual_image true writes, and check that the categories, mean, "
-                "std and to_rgb are those of the training.")
+        return (f"\n\nAP is 0: {found}. Scores below 0.1 mean that the network has hardly learnt anything yet (train "
+                "longer, or check that the loss decreases). High scores mean that the boxes have wrong positions or "
+                "wrong categories: look at the images that --visual_image true writes, and check that categories, "
+                "mean, std and to_rgb are those of the training.")
 
 
 def _number(value: float) -> str:
@@ -94,12 +94,12 @@ def evaluate_results(annotations: Annotations, results: Sequence[dict[str, Any]]
 
     Args:
         annotations: the ground truth.
-        results: rows as postprocess.to_coco_results makes them.
-        categories: those to evaluate, by the annotation file's ids.
-        image_ids: images that were looked at; None takes all of the annotation file.
+        results: rows as postprocess.to_coco_results returns them.
+        categories: categories to evaluate, with the annotation file's ids.
+        image_ids: the evaluated images; None: all images of the annotation file.
 
     Raises:
-        UserError: results name images or categories that the annotation file does not have.
+        UserError: the results contain images or categories that the annotation file does not have.
     """
     wanted = list(dict.fromkeys(annotations.image_ids if image_ids is None else image_ids))
     _require_known(wanted, results, annotations, categories)
@@ -121,11 +121,11 @@ def _require_known(wanted: list[int], results: Sequence[dict[str, Any]], annotat
                         "the results belong to another data set")
     strange = sorted({row["category_id"] for row in results}.difference(categories.ids))
     if strange:
-        raise UserError(f"the results have category ids {strange[:5]} that {annotations.path} does not have")
+        raise UserError(f"the results have the category ids {strange[:5]}, which {annotations.path} does not have")
 
 
 def _ground_truth(annotations: Annotations, image_ids: list[int], categories: Categories) -> list[dict[str, Any]]:
-    """The boxes of the given images as COCOeval needs them, with ids from 1: one of id 0 would never match."""
+    """Return the boxes of the given images in COCOeval's form. Ids start at 1, because id 0 would never match."""
     ids = annotations.categories.ids
     classes = [index for index, category_id in enumerate(ids) if category_id in categories.ids]
     kept = np.isin(annotations.box_images, image_ids) & np.isin(annotations.box_classes, classes)
@@ -143,7 +143,7 @@ def _detections(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _run(boxes: list[dict[str, Any]], detections: list[dict[str, Any]], image_ids: list[int],
          categories: Categories) -> tuple[COCOeval, str]:
-    """The evaluation and its twelve lines; pycocotools prints, so its output is caught."""
+    """Run the evaluation; return it with its twelve lines, which pycocotools prints to standard output."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(_index(boxes, image_ids, categories), _index(detections, image_ids, categories), "bbox")
         evaluation.evaluate()

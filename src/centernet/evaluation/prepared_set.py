@@ -1,10 +1,10 @@
-"""The folders through which preprocess.py, a model runner and postprocess.py work together.
+"""Folders that connect preprocess.py, the program that runs the model, and postprocess.py.
 
     DIR/00_data/<image_id>.bin   one input: float32, little-endian, (3, H, W) in C order, normalised
     DIR/meta/<image_id>.json     its transform (transform.Meta), image id and file name
-    DIR/meta/index.json          which images there are; written last, so that a set without it is incomplete
-    OUT/<image_id>_0.bin         the runner's output for it: float32, little-endian, (K, 6) in C order:
-                                 x1, y1, x2, y2 in output-map cells, score, class
+    DIR/meta/index.json          list of the images; written last, so that a set without it is incomplete
+    OUT/<image_id>_0.bin         the model's output for the image: float32, little-endian, (K, 6) in C order:
+                                 x1, y1, x2, y2 in output cells, score, class
 """
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ INPUTS, METAS, INDEX = "00_data", "meta", "index.json"
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """The index: file names by image id in the data set's order, and the annotation file they come from."""
+    """The index: file names by image id, in the data set's order, and the path of the annotation file."""
 
     meta_dir: Path
     names: dict[int, str]
@@ -45,17 +45,17 @@ class PreparedSet:
 
 def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Meta]], manifest: Manifest,
                    annotation_file: Path, expected: int = 0) -> int:
-    """Write inputs and sidecars of all images, then the index; returns how many.
+    """Write the inputs and meta files of all images, then the index. Return the number of images.
 
     Args:
-        folder: DIR; an older set in it is invalid from the first moment on.
+        folder: DIR. An older set in it becomes invalid at once.
         images: (image id, file name, normalised float32 (3,H,W), Meta).
-        manifest: of the model that the images are prepared for.
-        annotation_file: where the images are listed.
-        expected: how many images there will be, to look for free space first; 0: do not look.
+        manifest: manifest of the model that will run on the images.
+        annotation_file: the file that lists the images.
+        expected: number of images, to check the free disk space first; 0: no check.
 
     Raises:
-        UserError: the folder cannot be written, or has not enough free space.
+        UserError: the folder is not writable, or there is not enough free disk space.
     """
     index = folder / METAS / INDEX
     names = {}
@@ -66,8 +66,8 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
         index.unlink(missing_ok=True)
         for image_id, file_name, planes, meta in images:
             (folder / INPUTS / f"{image_id}.bin").write_bytes(planes.astype("<f4", copy=False).tobytes())
-            sidecar = {"image_id": image_id, "file_name": file_name, **json.loads(meta.to_json())}
-            (folder / METAS / f"{image_id}.json").write_text(json.dumps(sidecar), encoding="utf-8")
+            transform = {"image_id": image_id, "file_name": file_name, **json.loads(meta.to_json())}
+            (folder / METAS / f"{image_id}.json").write_text(json.dumps(transform), encoding="utf-8")
             names[image_id] = file_name
     except OSError as error:
         raise UserError(f"--predict_dir {folder}: cannot write: {error.strerror or error}") from error
@@ -77,28 +77,28 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
 
 
 def _require_space(folder: Path, size: int) -> None:
-    """Raise UserError unless a folder's disk has room for size bytes; inputs there already will be replaced."""
+    """Raise UserError unless a folder's disk has space for size bytes. Existing inputs count, as they are replaced."""
     present = sum(file.stat().st_size for file in (folder / INPUTS).glob("*.bin"))
     free = shutil.disk_usage(folder).free
     if size > free + present:
-        raise UserError(f"--predict_dir {folder}: the inputs take {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free "
-                        "there: name a folder on a larger disk")
+        raise UserError(f"--predict_dir {folder}: the inputs take {size / 1e9:.1f} GB, but only {free / 1e9:.1f} GB "
+                        "are free: use a folder on a larger disk")
 
 
 def _preparation(manifest: Manifest) -> dict[str, Any]:
-    """What a model demands of its inputs; sets prepared alike serve for all models that demand the same."""
+    """Return a model's requirements for its inputs. A prepared set is valid for all models with the same values."""
     return {"shape": list(manifest.input_shape[1:]), "dtype": "float32", "byte_order": "little", "layout": "CHW",
             "color_order": manifest.spec.color_order, "mean": list(manifest.spec.mean), "std": list(manifest.spec.std)}
 
 
 def read_index(meta_dir: Path, manifest: Manifest) -> PreparedSet:
-    """Read the index of a prepared set; UserError if it is incomplete, damaged or made for another kind of model."""
+    """Read the index of a prepared set. Raise UserError if it is incomplete, damaged or for another kind of model."""
     if not (meta_dir / INDEX).is_file() and (meta_dir / METAS / INDEX).is_file():
-        meta_dir = meta_dir / METAS  # the folder above was named, as for infer.py
+        meta_dir = meta_dir / METAS  # the user gave the folder above, as for infer.py
     path = meta_dir / INDEX
     if not path.is_file():
-        raise UserError(f"{path} is not there: preprocess.py writes it last, so {meta_dir.parent} is not a prepared "
-                        "set, or an incomplete one. Run preprocess.py (again)")
+        raise UserError(f"{path} does not exist. preprocess.py writes it last, so {meta_dir.parent} is not a prepared "
+                        "set, or it is incomplete. Run preprocess.py (again)")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         names = {int(row["image_id"]): str(row["file_name"]) for row in values["images"]}
@@ -107,9 +107,9 @@ def read_index(meta_dir: Path, manifest: Manifest) -> PreparedSet:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error!r}): run preprocess.py again") from error
     if len(names) != count or not names:
-        raise UserError(f"{path} lists {len(names)} images where its count is {count}: run preprocess.py again")
+        raise UserError(f"{path} lists {len(names)} images, but its count is {count}: run preprocess.py again")
     if differing:
-        details = ", ".join(f"{key} {values[key]} where the model has {_preparation(manifest)[key]}"
+        details = ", ".join(f"{key} is {values[key]}, but the model needs {_preparation(manifest)[key]}"
                             for key in differing)
         raise UserError(f"{meta_dir.parent} was prepared for another model: {details}. Run preprocess.py with this "
                         "model")
@@ -117,17 +117,17 @@ def read_index(meta_dir: Path, manifest: Manifest) -> PreparedSet:
 
 
 def require_same_labels(annotations: Annotations, manifest: Manifest, model_path: str) -> None:
-    """Raise UserError unless an annotation file has the model's categories, by name and COCO id."""
-    labels, remedy = annotations.categories, "Evaluate with the annotations that the model was trained for."
+    """Raise UserError unless an annotation file has the model's categories, with the same names and COCO ids."""
+    labels, remedy = annotations.categories, "Use an annotation file with the categories of the training."
     categories = manifest.spec.categories
     require_same(categories, labels, model_path, str(annotations.path), remedy)
     if categories.ids != labels.ids:
-        raise UserError(f"{model_path} and {annotations.path} number the same categories differently: "
+        raise UserError(f"{model_path} and {annotations.path} have the same categories with different ids: "
                         f"{categories.ids[:5]} and {labels.ids[:5]}, ... {remedy}")
 
 
 def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
-    """The transform of one image; UserError if its sidecar is missing or damaged."""
+    """Read the transform of one image. Raise UserError if its meta file is missing or damaged."""
     path = prepared.meta_dir / f"{image_id}.json"
     try:
         return Meta.from_json(path.read_text(encoding="utf-8"), path)
@@ -136,31 +136,31 @@ def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
 
 
 def read_input(predict_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
-    """One prepared image, float32 (3, H, W); UserError naming the file if it is missing or of a wrong size."""
+    """Read one prepared image, float32 (3, H, W). Raise UserError if the file is missing or has a wrong size."""
     return _read_array(predict_dir / INPUTS / f"{image_id}.bin", manifest.input_shape[1:], "run preprocess.py again")
 
 
 def result_file(result_dir: Path, image_id: int) -> Path:
-    """Where the detections of an image are exchanged."""
+    """Return the path of the file with an image's detections."""
     return result_dir / f"{image_id}_0.bin"
 
 
 def write_detections(result_dir: Path, image_id: int, detections: np.ndarray) -> None:
-    """Write one image's detections, float32 (K, 6) in output-map cells."""
+    """Write one image's detections, float32 (K, 6) with boxes in output cells."""
     result_file(result_dir, image_id).write_bytes(detections.astype("<f4", copy=False).tobytes())
 
 
 def read_detections(result_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
-    """One image's detections, float32 (K, 6) in output-map cells.
+    """Read one image's detections, float32 (K, 6) with boxes in output cells.
 
     Raises:
-        UserError: the file is missing, of a wrong size, or holds values that no model of this manifest gives.
+        UserError: the file is missing, has a wrong size, or holds values that this model cannot output.
     """
     path = result_file(result_dir, image_id)
     detections = _read_array(path, (manifest.K, 6), "run the model on all images again")
     known = np.arange(len(manifest.spec.categories))
     if not np.isfinite(detections).all() or not np.isin(detections[:, 5], known).all():
-        raise UserError(f"{path} holds values that are not finite, or classes outside 0..{known[-1]}: it is not the "
+        raise UserError(f"{path} holds values that are not finite, or classes outside 0..{known[-1]}. It is not the "
                         "output of this model (float32, little-endian, rows of x1, y1, x2, y2, score, class). Run the "
                         "model on all images again")
     return detections
@@ -178,19 +178,19 @@ def _read_array(path: Path, shape: tuple[int, ...], remedy: str) -> np.ndarray:
 
 
 def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) -> None:
-    """Run an exported model on every image of a prepared set; result_dir gets one file an image.
+    """Run an exported model on every image of a prepared set and write one file for each image into result_dir.
 
-    A model without decoding in its graph is decoded after it, so that the files are the same.
+    If the model's graph does not decode, this program decodes its output. So the files have the same form.
 
     Raises:
-        UserError: an input is missing or of a wrong size, or result_dir cannot be written.
+        UserError: an input is missing or has a wrong size, or result_dir is not writable.
     """
     manifest = model.manifest
     names = read_index(predict_dir / METAS, manifest).names
     ids, batch, seconds = list(names), manifest.input_shape[0] or 1, []
     try:
         result_dir.mkdir(parents=True, exist_ok=True)
-        for image_id in ids:  # else an interrupted run would mix with the one before
+        for image_id in ids:  # otherwise an interrupted run would leave files of an earlier run
             result_file(result_dir, image_id).unlink(missing_ok=True)
         for first in tqdm(range(0, len(ids), batch), unit="batch", disable=None):
             chosen = ids[first:first + batch]

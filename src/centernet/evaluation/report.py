@@ -1,4 +1,4 @@
-"""What an evaluation leaves: results, pictures, figures."""
+"""Output of an evaluation: result files, images with boxes, metrics."""
 from __future__ import annotations
 
 import logging
@@ -20,7 +20,7 @@ LOG = logging.getLogger("centernet")
 
 
 def result_folder(config: Config) -> Path:
-    """Make and return <save_result_dir>/<run_mode>; UserError if that is impossible."""
+    """Create and return <save_result_dir>/<run_mode>. Raise UserError if that is impossible."""
     folder = Path(config.save_result_dir or "results") / config.run_mode
     with user_errors(f"--save_result_dir {config.save_result_dir}"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,10 +28,12 @@ def result_folder(config: Config) -> Path:
 
 
 def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mapping[int, np.ndarray]) -> None:
-    """Write the results and, in val mode, evaluate and print them.
+    """Write the results and, in val mode, evaluate them and print the metrics.
 
     Args:
-        folder: of the results.
+        config: run_mode, visual_image, enable_eval and eval_config.score_thresh.
+        folder: output folder.
+        dataset: the evaluated data set.
         detections: image id -> boxes, as detect_dataset returns them.
     """
     results = write_results(folder, config.run_mode, detections,
@@ -50,13 +52,13 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
 
 def draw_detections(folder: Path, dataset: CocoDataset, detections: Mapping[int, np.ndarray],
                     score_thresh: float) -> None:
-    """Draw what was found (score_thresh or better) to folder/pred_image, what is annotated to folder/gt_image."""
+    """Draw the detections (score_thresh or better) into folder/pred_image, and the annotations into folder/gt_image."""
     names = dataset.categories.names
     annotated = any(len(image.boxes) for image in dataset.images)
-    for image in tqdm(dataset.images, unit="picture", disable=None):
+    for image in tqdm(dataset.images, unit="image", disable=None):
         pixels, boxes = read_image(image.path), detections[image.id]
         boxes = boxes[boxes[:, 4] >= score_thresh]
-        # Absolute names, and those with "..", must not lead out of the folder: the images themselves may be there.
+        # Absolute names and names with ".." must not lead out of the folder: they could overwrite the original images.
         name = Path(*[part for part in Path(image.file_name).parts if part not in ("..", Path(image.file_name).anchor)])
         save_picture(folder / "pred_image" / name,
                      draw_boxes(pixels, boxes[:, :4], boxes[:, 5].astype(int).tolist(), names, boxes[:, 4].tolist()))

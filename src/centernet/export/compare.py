@@ -1,25 +1,26 @@
-"""How far the outputs of two forms of a model are apart."""
+"""Comparison of the outputs of two forms of a model."""
 from __future__ import annotations
 
 import numpy as np
 
-TOLERANCE = 1e-3  # of an exported model's output, as the functions below measure it
+TOLERANCE = 1e-3  # largest allowed difference of an exported model's output, measured by the functions below
 
 
 def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference of two arrays of one shape, as a share of the largest expected value where that is above 1.
+    """Return the largest difference of two arrays of one shape, divided by the largest expected value or by 1.
 
-    Not of each value: a sum of large terms that happens to end near 0 is not more exact than the others.
+    The larger divisor counts. The difference is not relative to each value: if a sum of large terms is close to 0, it
+    is not more exact than other sums.
     """
     return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1))
 
 
 def largest_difference_of_detections(found: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference of two (B,K,6) arrays, whatever the order of rows of nearly equal scores.
+    """Return the largest difference of two (B,K,6) arrays of detections. Rows with similar scores may change places.
 
-    Scores are compared by rank. Of the rows, those clearly above the last score are compared with
-    their nearest partner, each value above 1 as a ratio: two detections tied for the last place
-    may be cut off differently.
+    Scores are compared in their order. A row is compared with the most similar row of the other array, if its score is
+    clearly above the last score: of two detections with equal scores at the end, either one may be missing. For values
+    above 1 the difference is relative.
     """
     worst = largest_difference(found[..., 4], expected[..., 4])
     for one, other in ((found, expected), (expected, found)):
@@ -27,5 +28,5 @@ def largest_difference_of_detections(found: np.ndarray, expected: np.ndarray) ->
             kept = rows[rows[:, 4] > rows[-1, 4] + TOLERANCE]
             scale = np.maximum(np.abs(kept[:, None]), 1)
             pairs = (np.abs(kept[:, None] - partners[None]) / scale).max(axis=2)
-            worst = float(np.maximum(worst, pairs.min(axis=1).max(initial=0)))  # NaN stays, unlike with max()
+            worst = float(np.maximum(worst, pairs.min(axis=1).max(initial=0)))  # keeps NaN; Python's max() may not
     return worst

@@ -1,4 +1,4 @@
-"""What the settings ask an export to make: the file's path and its manifest."""
+"""Path and manifest of an exported model, from the settings."""
 from __future__ import annotations
 
 import dataclasses
@@ -23,32 +23,32 @@ SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx"}
 
 
 def target_path(export_name: str, export_format: str) -> Path:
-    """The file that --export_name means; the format's suffix may be given or not, a folder may be part of it."""
+    """Return the path of the file for --export_name, with or without the format's suffix and a folder."""
     suffix = SUFFIXES[export_format]
     name = export_name.removesuffix(suffix)
     if not name or name.endswith(("/", os.sep)) or Path(f"{name}{suffix}").is_dir():
         raise UserError(f"--export_name {export_name!r} must name a file (with or without {suffix}), not a folder")
     if name.endswith(tuple(SUFFIXES.values())):
-        raise UserError(f"--export_name {export_name!r} has not the suffix of --export_format {export_format}: change "
-                        "one of them")
+        raise UserError(f"--export_name {export_name!r} does not have the suffix of --export_format {export_format}: "
+                        "change one of them")
     return Path(f"{name}{suffix}")
 
 
 def describe(config: Config, record: ModelRecord | None) -> Manifest:
-    """The manifest that the settings ask for; outputs and SHA-256 are filled in by export_model.
+    """Return the manifest for the settings, without outputs and SHA-256, which export_model adds.
 
-    Normalisation and categories are those that the network was trained with, where the checkpoint tells.
+    Normalisation and categories come from the checkpoint's record; without a record from dataset_config.
 
     Raises:
-        UserError: fewer output cells than K, a flip test without decoding, a free batch size of a graph that
-            cannot have it, or ONNX without its packages.
+        UserError: there are fewer output cells than K, flip_test is set without decoding, the graph cannot have a free
+            batch size, or packages for ONNX are missing.
     """
     data, net, evaluation = config.dataset_config, config.net_config, config.eval_config
     if record is None:
-        LOG.warning("warning: %s does not say which categories and normalisation it was trained with: "
-                    "taking those of dataset_config", config.export_load_ckpt)
+        LOG.warning("warning: %s has no record of its categories and normalisation: those of dataset_config are used",
+                    config.export_load_ckpt)
     if config.export_deform == "gather" and net.neck != "deform":
-        LOG.info("--export_deform gather changes nothing: the network has no deformable layers (net_config.neck %s)",
+        LOG.info("--export_deform gather has no effect: the network has no deformable layers (net_config.neck %s)",
                  net.neck)
     spec = record.spec if record else configured_spec(data, net, categories_from_names(data.coco_classes))
     onnx = config.export_format == "ONNX"
@@ -62,7 +62,7 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
     if height % 32 or width % 32:
         rows, columns = map_size(height, width)
         LOG.warning("warning: input %d x %d is not a multiple of 32: the output map has %d x %d cells of %d pixels and "
-                    "reaches past the image's right and bottom edge; coordinates stay right",
+                    "extends beyond the right and bottom edge of the image. Coordinates are still correct",
                     height, width, rows, columns, net.down_ratio)
     return Manifest(
         input_name="image" if onnx else "x", input_shape=(config.export_batch_size, 3, height, width),
@@ -73,13 +73,14 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
 
 
 def _require_batch(config: Config, deform: str) -> None:
-    """Raise UserError if any batch size is wanted of a graph that has the number of images in its shapes."""
+    """Raise UserError if export_batch_size is 0 (any batch size), but the graph needs a fixed batch size."""
     if config.export_batch_size:
         return
     fixed = [reason for holds, reason in (
-        (config.export_format != "ONNX", f"{config.export_format} files have one (ONNX need not)"),
-        (config.export_decode, "decoding has one (--export_decode false has none)"),
-        (deform == "gather", "the gathers of deformable layers have one (--export_deform native has none)")) if holds]
+        (config.export_format != "ONNX", f"{config.export_format} files need a fixed one (ONNX files do not)"),
+        (config.export_decode, "decoding needs a fixed one (--export_decode false does not)"),
+        (deform == "gather", "deformable layers as gathers need a fixed one (--export_deform native does not)"))
+        if holds]
     if fixed:
-        raise UserError("--export_batch_size 0 leaves the batch size open, but " + ", and ".join(fixed) + ": give a "
+        raise UserError("--export_batch_size 0 allows any batch size, but " + ", and ".join(fixed) + ": set it to a "
                         "number of images")

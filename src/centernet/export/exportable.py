@@ -1,4 +1,4 @@
-"""A network in the form in which it is exported."""
+"""The form of a network for the export."""
 from __future__ import annotations
 
 import copy
@@ -13,18 +13,19 @@ from centernet.runtimes.manifest import Manifest
 
 
 def as_exported(network: nn.Cell, manifest: Manifest) -> nn.Cell:
-    """The network, with decoding where the manifest says so, in evaluation mode."""
+    """Return the network in evaluation mode, with decoding if the manifest says so."""
     cell = Detect(network, manifest.K, manifest.cat_spec_wh, manifest.flip_test) if manifest.decode else network
     cell.set_train(False)
     return cell
 
 
 class DeformStandIn(nn.Cell):
-    """A plain convolution in the place, and with all values, of a DeformConv; for exporters that lack the operator.
+    """A plain convolution that replaces a DeformConv during the export and holds its values.
 
-    It convolves the input and the predicted offsets side by side, so that its node in
-    the exported graph has all that the deformable convolution needs: the kernels are
-    the first Cin channels of its weight, whose name ends in MARK. It computes nothing useful.
+    MindSpore's exporter does not know DeformConv; export/onnx_graph.py inserts it later. The stand-in convolves the
+    concatenation of the input and the predicted offsets. So its node in the exported graph has all inputs of the
+    deformable convolution. The kernels are the first Cin channels of its weight, whose name ends in MARK. Its output
+    has no meaning.
     """
 
     MARK = "stand_in.weight"
@@ -44,12 +45,12 @@ class DeformStandIn(nn.Cell):
 
 
 def with_stand_ins(network: nn.Cell) -> nn.Cell:
-    """A copy of a network with each DeformConv as a DeformStandIn."""
+    """Return a copy of a network with each DeformConv replaced by a DeformStandIn."""
     return with_deform_layers(network, DeformStandIn)
 
 
 def with_folded_deform_layers(network: nn.Cell) -> nn.Cell:
-    """A copy of a network whose deformable layers include the batch norms that follow them."""
+    """Return a copy of a network with the batch norms after deformable layers folded into these layers."""
     network = copy.deepcopy(network)
     for _, cell in list(network.cells_and_names()):
         if isinstance(cell, nn.SequentialCell):

@@ -1,4 +1,4 @@
-"""Write a network as a MINDIR."""
+"""Export of a network as MINDIR."""
 from __future__ import annotations
 
 import shutil
@@ -14,9 +14,9 @@ from centernet.runtimes.manifest import Manifest
 
 
 def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
-    """Write what a manifest describes of a network, raw maps or detections, to a .mindir."""
+    """Write a network to a .mindir with the outputs of the manifest: raw maps or detections."""
     cell = as_exported(with_gathers(network) if manifest.deform == "gather" else network, manifest)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
-        plain = Path(folder) / "model.mindir"  # the exporter refuses names with spaces and most other signs
+        plain = Path(folder) / "model.mindir"  # the exporter rejects names with spaces and most other characters
         ms.export(cell, ms.ops.zeros(manifest.input_shape, ms.float32), file_name=str(plain), file_format="MINDIR")
         shutil.move(plain, path)

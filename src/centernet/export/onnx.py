@@ -1,7 +1,7 @@
-"""Write a network as ONNX: MindSpore's exporter, and what its graphs lack.
+"""Export of a network as ONNX, with MindSpore's exporter.
 
-The exporter writes operator set 11, leaves batch norms as they are and has no
-deformable convolution; onnx_graph repairs that.
+The exporter writes operator set 11, does not fold batch norms and has no deformable convolution. onnx_graph.py
+corrects its graphs.
 """
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from centernet.models.deform_gather import with_gathers
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.onnx_session import require_package
 
-OPSET = 17  # what runtimes since 2022 read
-OPSET_OF_DEFORM_CONV = 19  # the first one that has the operator
+OPSET = 17  # runtimes since 2022 support it
+OPSET_OF_DEFORM_CONV = 19  # the first operator set with DeformConv
 
 
 def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
-    """Write what a manifest describes of a network, raw maps or detections, to a .onnx that onnx.checker passes.
+    """Write a network to a valid .onnx with the outputs of the manifest: raw maps or detections.
 
     Raises:
-        UserError: onnx is not installed, or the network has an operator that MindSpore's exporter does not know.
+        UserError: onnx is not installed, or the network has an operator that MindSpore's exporter does not support.
     """
     onnx = require_package("onnx")
     batch, *image = manifest.input_shape
@@ -37,11 +37,11 @@ def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
 
 
 def exportable(network: nn.Cell, deform: str) -> nn.Cell:
-    """The network, or a copy of it whose deformable layers are in a form that MindSpore's exporter knows.
+    """Return the network, or a copy with deformable layers in a form that MindSpore's exporter supports.
 
     Args:
         network: (B,3,H,W) -> raw maps.
-        deform: as in Manifest.
+        deform: form of the deformable layers, as in Manifest.
     """
     if deform == "gather":
         return with_gathers(with_folded_deform_layers(network))
@@ -49,23 +49,23 @@ def exportable(network: nn.Cell, deform: str) -> nn.Cell:
 
 
 def to_onnx(cell: nn.Cell, shape: tuple[int, ...], names: Sequence[str], stand_ins: bool, open_axes: Sequence[int]):
-    """The onnx.ModelProto of a cell in evaluation mode, passed by onnx.checker.
+    """Convert an nn.Cell in evaluation mode to an onnx.ModelProto that onnx.checker has checked.
 
     Args:
-        cell: with one input; its deformable layers are those of exportable.
-        shape: of the input that the exporter is shown, (B,3,H,W).
-        names: of the input, then of the outputs.
-        stand_ins: whether the cell has stand-ins for deformable convolutions.
-        open_axes: of input and outputs, that may have any size; see finish.
+        cell: network with one input and deformable layers in the form of `exportable`.
+        shape: input shape for the exporter, (B,3,H,W).
+        names: name of the input, then names of the outputs.
+        stand_ins: the cell has stand-ins for deformable convolutions.
+        open_axes: axes of input and outputs that may have any size; see finish.
 
     Raises:
-        UserError: onnx is not installed, or the cell has an operator that MindSpore's exporter does not know.
+        UserError: onnx is not installed, or the cell has an operator that MindSpore's exporter does not support.
     """
     onnx = require_package("onnx")
     from centernet.export.onnx_graph import finish
 
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
-        path = Path(folder) / "model.onnx"  # the exporter refuses many names, e.g. with spaces
+        path = Path(folder) / "model.onnx"  # the exporter rejects many names, for example names with spaces
         try:
             ms.onnx.export(cell, ms.ops.zeros(shape, ms.float32), file_name=str(path))
         except RuntimeError as error:

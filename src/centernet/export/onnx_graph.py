@@ -1,4 +1,4 @@
-"""Repairs of the ONNX graphs that MindSpore writes: batch norms folded, deformable convolutions, newer operator set."""
+"""Corrections of MindSpore's ONNX graphs: fold batch norms, insert deformable convolutions, newer operator set."""
 from __future__ import annotations
 
 from collections import Counter
@@ -11,25 +11,25 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_
 from centernet.export.exportable import DeformStandIn
 from centernet.models.deform_conv import TAPS
 
-# Of [x of 9 taps | y of 9 taps | mask logits of 9 taps], the channels that ONNX wants as offsets: (y, x) of each tap.
+# Our channels are [x of 9 taps | y of 9 taps | mask logits of 9 taps]. ONNX needs offsets in the order (y, x) per tap.
 OFFSET_CHANNELS = np.stack([np.arange(TAPS) + TAPS, np.arange(TAPS)], 1).ravel()
 MASK_CHANNELS = np.arange(TAPS) + 2 * TAPS
 
 
 def finish(model: ModelProto, names: Sequence[str], opset: int, open_axes: Sequence[int]) -> ModelProto:
-    """The repaired model, passed by onnx.checker with shape inference.
+    """Return the corrected model. onnx.checker has checked it with shape inference.
 
     Args:
-        model: as MindSpore wrote it; changed.
-        names: of the input, then of the outputs.
-        opset: operator set of the result; 19 or later if the model has stand-ins of deformable convolutions.
-        open_axes: whose size is left open, of (B,channels,height,width): 0 for any number of images, 2 and 3 for
-            any height and width; for graphs that do not have them in the shapes of reshapes.
+        model: MindSpore's model; it is changed.
+        names: name of the input, then names of the outputs.
+        opset: operator set of the result; 19 or later if the model has stand-ins for deformable convolutions.
+        open_axes: axes of (B,channels,height,width) that may have any size: 0 for any batch size, 2 and 3 for any
+            height and width. Reshapes in the graph must not contain these sizes.
     """
     _name(model.graph, names)
     fold_batch_norms(model.graph)
     for node in model.graph.node:
-        if node.op_type == "ConvTranspose":  # its pads say the same, and do not fix the number of images
+        if node.op_type == "ConvTranspose":  # its pads have the same effect, but do not fix the batch size
             _drop_attribute(node, "output_shape")
     model = version_converter.convert_version(model, opset)
     model.ir_version = helper.find_min_ir_version_for(model.opset_import)
@@ -38,7 +38,7 @@ def finish(model: ModelProto, names: Sequence[str], opset: int, open_axes: Seque
     _drop_unused(model.graph)
     for value in (*model.graph.input, *model.graph.output):
         for axis in open_axes:
-            # Heights and widths are others for input and outputs.
+            # Height and width of the input differ from those of the outputs, so they need different names.
             value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{axis}" if axis else "batch"
     del model.graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
@@ -46,7 +46,7 @@ def finish(model: ModelProto, names: Sequence[str], opset: int, open_axes: Seque
 
 
 def _name(graph: GraphProto, names: Sequence[str]) -> None:
-    """Name input and outputs. (The exporter's output_names forgets the nodes that read an output.)"""
+    """Rename input and outputs. (The exporter's output_names does not rename them in nodes that read an output.)"""
     ends = (graph.input[0], *graph.output)
     renamed = {value.name: name for value, name in zip(ends, names)}
     for value in ends:
@@ -57,7 +57,7 @@ def _name(graph: GraphProto, names: Sequence[str]) -> None:
 
 
 def fold_batch_norms(graph: GraphProto) -> None:
-    """Give convolutions, plain and transposed, grouped or not, the batch norm that alone follows them."""
+    """Fold batch norms into the convolutions before them: plain or transposed, grouped or not."""
     arrays = _initializers(graph)
     uses = Counter(name for node in graph.node for name in node.input) + Counter(out.name for out in graph.output)
     made_by = {name: node for node in graph.node for name in node.output}
@@ -72,7 +72,7 @@ def fold_batch_norms(graph: GraphProto) -> None:
         weight = arrays[conv.input[1]].astype(np.float64)
         if conv.op_type == "Conv":
             weight = weight * scale[:, None, None, None]
-        else:  # (Cin, Cout / groups, h, w): the outputs of a group belong to its inputs alone
+        else:  # (Cin, Cout / groups, h, w): the outputs of a group depend only on the inputs of this group
             groups = int(_attribute(conv, "group", 1))
             by_group = weight.reshape(groups, -1, *weight.shape[1:]) * scale.reshape(groups, 1, -1, 1, 1)
             weight = by_group.reshape(weight.shape)
@@ -86,7 +86,7 @@ def fold_batch_norms(graph: GraphProto) -> None:
 
 
 def restore_deform_convs(graph: GraphProto) -> None:
-    """Put the operator DeformConv, and what makes its inputs, in the place of each stand-in."""
+    """Replace each stand-in by the operator DeformConv and the nodes that compute its inputs."""
     arrays = _initializers(graph)
     made_by = {name: node for node in graph.node for name in node.output}
     nodes: list[NodeProto] = []
@@ -114,7 +114,7 @@ def restore_deform_convs(graph: GraphProto) -> None:
 
 
 def _resize_by_scales(inferred: GraphProto, graph: GraphProto) -> None:
-    """Let Resize multiply height and width, where the exporter wrote all sizes of its output, images included."""
+    """Give Resize factors for height and width. The exporter gives it the output shape, which fixes the batch size."""
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
               for value in (*inferred.value_info, *inferred.input, *inferred.output)}
     for node in graph.node:
@@ -126,7 +126,7 @@ def _resize_by_scales(inferred: GraphProto, graph: GraphProto) -> None:
 
 
 def _drop_unused(graph: GraphProto) -> None:
-    """Remove what nothing reads any more: nodes, from the last to the first, and initializers."""
+    """Remove unused nodes, from the last to the first, and unused initializers."""
     wanted = {output.name for output in graph.output}
     for node in reversed(list(graph.node)):
         if wanted.isdisjoint(node.output):

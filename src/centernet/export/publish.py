@@ -1,4 +1,4 @@
-"""Write a checkpoint's network as a model file with its manifest, proven equal before it is published."""
+"""Publication of an exported model with its manifest, after a comparison with the checkpoint's network."""
 from __future__ import annotations
 
 import dataclasses
@@ -22,21 +22,21 @@ WRITERS = {".mindir": mindir.write, ".onnx": onnx.write}
 
 
 def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
-    """Export, load the file again, compare it with the network on a random input, and only then publish it.
+    """Export a network, load the file, compare it with the network on a random input, and publish it if it is equal.
 
-    The network that is compared with is always the given one, whatever form its layers take in the file,
-    and the file is run by what runs it in inference.
+    The comparison always uses the given network, for any form of the layers in the file. The runtime for inference
+    runs the file.
 
     Args:
         network: (B,3,H,W) -> raw hm, wh[, reg], with its weights.
-        manifest: what to export, from describe.
-        target: NAME.mindir or NAME.onnx; it and its manifest are replaced at the very end.
+        manifest: manifest from describe.
+        target: NAME.mindir or NAME.onnx. This file and its manifest are replaced at the end.
 
     Returns:
         The largest difference of the outputs, see largest_difference.
 
     Raises:
-        UserError: the folder cannot be written, or the exported model's output differs; nothing is published then.
+        UserError: the folder is not writable, or the exported model's output differs. Then nothing is published.
     """
     _require_finite(network)
     batch, *image = manifest.input_shape
@@ -51,36 +51,36 @@ def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
             error = require_equal(load_graph(partial)(x), expected, manifest.decode)
             publish(partial, described, target)
     except OSError as error:
-        raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
+        raise UserError(f"--export_name {target}: cannot write this file: {error.strerror or error}") from error
     return error
 
 
 def with_outputs(manifest: Manifest, outputs: list[np.ndarray]) -> Manifest:
-    """The manifest with name and shape of each output."""
+    """Return the manifest with name and shape of each output."""
     names = ("detections",) if manifest.decode else ("hm", "wh", "reg")
     return dataclasses.replace(manifest, outputs=tuple(
         (name, (manifest.input_shape[0], *output.shape[1:])) for name, output in zip(names, outputs)))
 
 
 def publish(partial: Path, manifest: Manifest, target: Path) -> None:
-    """Move a finished model file to its place, sealed by the SHA-256 in the manifest beside it."""
+    """Move a complete model file to its path and write its manifest with the file's SHA-256."""
     partial.chmod(0o644)
     sealed = dataclasses.replace(manifest, sha256=sha256(partial))
-    # A reader between the two steps sees a SHA-256 that does not fit, never a wrong manifest.
+    # Between these two steps, a reader sees a SHA-256 that does not match, but never accepts a wrong manifest.
     os.replace(partial, target)
-    layer_report(target).unlink(missing_ok=True)  # an earlier model's
+    layer_report(target).unlink(missing_ok=True)  # the report of an earlier model
     write_manifest(sealed, manifest_path(target))
 
 
 def layer_report(target: Path) -> Path:
-    """The file beside an 8-bit model that lists the errors of its layers."""
+    """Return the path of the file beside an 8-bit model with the errors of its layers."""
     return target.with_suffix(".layers.json")
 
 
 def require_equal(found: list[np.ndarray], expected: list[np.ndarray], decoded: bool) -> float:
-    """The largest difference of outputs from the expected ones; UserError if it is too large, or NaN."""
+    """Return the largest difference between found and expected outputs. Raise UserError if it is too large or NaN."""
     measure = largest_difference_of_detections if decoded else largest_difference
-    difference = float(np.max([*map(measure, found, expected)]))  # NaN where one is; Python's max may pass over it
+    difference = float(np.max([*map(measure, found, expected)]))  # keeps NaN; Python's max() may not
     if not difference <= TOLERANCE:
         raise UserError(f"the exported model's output differs from the checkpoint's by {difference:.2e} (allowed: "
                         f"{TOLERANCE:.0e}); nothing was written")
@@ -88,14 +88,14 @@ def require_equal(found: list[np.ndarray], expected: list[np.ndarray], decoded: 
 
 
 def _require_finite(network: nn.Cell) -> None:
-    """Raise UserError if a weight is NaN or infinite; the output need not show it, as ReLU may turn NaN into 0."""
+    """Raise UserError if a weight is NaN or infinite. The output may not show it, as ReLU can turn NaN into 0."""
     for parameter in network.get_parameters():
         if not np.isfinite(parameter.asnumpy()).all():
-            raise UserError(f"the checkpoint's {parameter.name} holds NaN or infinite values, its training diverged: "
-                            "export an earlier checkpoint; nothing was written")
+            raise UserError(f"the checkpoint's {parameter.name} contains NaN or infinite values, because its training "
+                            "diverged: export an earlier checkpoint; nothing was written")
 
 
 def outputs_of(cell: nn.Cell, x: np.ndarray) -> list[np.ndarray]:
-    """The outputs of a cell for a float32 batch (B,3,H,W)."""
+    """Return the outputs of an nn.Cell for a float32 batch (B,3,H,W)."""
     found = cell(ms.Tensor(x))
     return [output.asnumpy() for output in (found if isinstance(found, tuple) else (found,))]

@@ -1,4 +1,4 @@
-"""What must still be done when a process is told to end while a call that Python cannot interrupt blocks it."""
+"""A last action of a process that gets SIGTERM while it is blocked in a call that Python cannot interrupt."""
 from __future__ import annotations
 
 import os
@@ -10,16 +10,17 @@ from contextlib import contextmanager
 
 @contextmanager
 def last_words(grace: float, speak: Callable[[], None]) -> Iterator[None]:
-    """If SIGTERM comes and the block is not left within grace seconds, call speak and end with status 143.
+    """If SIGTERM arrives and the block does not end within grace seconds, call speak and exit with status 143.
 
-    One of several devices waits in a collective for another that is gone: the handler that Python would run never
-    comes to its turn. The C level of the interpreter notes the signal in a pipe at once, and a thread reads it there.
-    After half of the time it sends the signal once more: what a handler raises while a destructor or a callback of C
-    code runs is printed and dropped by Python, and the block goes on as if nothing had been.
+    If one of several devices is lost, the others wait for it in a collective operation. Then Python never runs its
+    signal handler. But the C level of the interpreter immediately writes the signal to a pipe, and a thread reads it
+    there. After half of the time the thread sends the signal again: if a handler raises an exception while a
+    destructor or a callback of C code runs, Python prints and drops it, and the block continues.
 
     Args:
-        grace: seconds that leaving the block in order may take.
-        speak: called in a thread beside the blocked one; its failure is printed and changes nothing.
+        grace: seconds that a normal end of the block may take.
+        speak: called in a thread beside the blocked thread. If it fails, its error is printed, and the process exits
+            in the same way.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -31,9 +32,9 @@ def last_words(grace: float, speak: Callable[[], None]) -> Iterator[None]:
         if not noted or left.wait(grace / 2):
             return
         with claim:
-            if not left.is_set():  # afterwards it could cut an upload short
+            if not left.is_set():  # after the block, the signal could interrupt an upload
                 signal.pthread_kill(main_thread, signal.SIGTERM)
-        # The lock decides who goes on when the block is left at the very moment that the grace ends.
+        # The block may end at the same moment as the grace. Then the lock decides which thread continues.
         if not left.wait(grace / 2) and claim.acquire(blocking=False):
             try:
                 speak()

@@ -1,9 +1,9 @@
-"""A ModelArts job: inputs are copied in, the entry runs on local paths, results are copied out, also after a failure.
+"""A ModelArts job: download inputs, run the command on local paths, upload results, also after a failure.
 
-ModelArts starts the boot file once per card, with RANK_ID, RANK_SIZE and ASCEND_DEVICE_ID set. Inputs are copied by
-one process of each server. Rank 0 uploads output_path, since it alone writes results; any other rank has a folder of
-its own (OUTPUT_PATH_rank_N, for its log) and uploads that to TRAIN_URL/rank_N, so no two processes copy one folder and
-none has to wait for another.
+ModelArts starts the boot file once for each device, with RANK_ID, RANK_SIZE and ASCEND_DEVICE_ID set. One process of
+each server copies the inputs. Rank 0 uploads output_path, because only rank 0 writes results. Every other rank has its
+own folder (OUTPUT_PATH_rank_N, for its log) and uploads it to TRAIN_URL/rank_N. So no two processes copy the same
+folder, and no process has to wait for another.
 """
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from centernet.jobs.signals import interruptible
 LOG = logging.getLogger("centernet")
 CODE = Path(__file__).resolve().parents[3]
 
-# What the platform appends to the command beside the flags of the job's inputs and outputs: num_gpus (older
-# services, any engine), the others (engines started by torch's convention). Nothing here needs their values.
+# Flags that the platform adds to the command, besides the flags of the job's inputs and outputs: num_gpus (older
+# services, all engines), and the others (engines that are started like PyTorch). Their values are not needed.
 PLATFORM_FLAGS = ("num_gpus", "init_method", "rank", "world_size")
-# Seconds that an orderly end may take after SIGTERM before results are uploaded from beside it.
+# Seconds that a normal end may take after SIGTERM. Then another thread uploads the results.
 GRACE = 10.0
 
 _SEVERAL_RANKS = ("train", "eval")
@@ -40,22 +40,22 @@ _SEVERAL_RANKS = ("train", "eval")
 
 @dataclasses.dataclass(frozen=True)
 class ModelArtsJob:
-    """What a job copies and where; urls are as resolve() gives them, "" where there is nothing to copy."""
+    """Addresses and local folders of a job. URLs are results of resolve(); "" if there is nothing to copy."""
 
     entry: str
-    config: Config  # its paths are local; model files are still as the user named them
-    name: str  # the platform's name of the job; "" where it sets none
+    config: Config  # its paths are local, but model files are still as the user gave them
+    name: str  # the platform's name of the job; "" if there is none
     rank: int
     data_url: str
-    data: Path  # where data_url is mounted or will be copied to
+    data: Path  # folder where data_url is mounted or will be copied to
     checkpoint_url: str
-    models: Path  # likewise for checkpoint_url
-    train_url: str  # "" for a process that has no results
-    output: Path  # what this rank uploads to train_url
+    models: Path  # folder where checkpoint_url is mounted or will be copied to
+    train_url: str  # "" for a process without results
+    output: Path  # folder that this rank uploads to train_url
 
 
 def split_platform_flags(argv: list[str]) -> tuple[list[str], dict[str, str]]:
-    """The command line without the platform's own flags, and those with their values."""
+    """Split the platform's own flags from a command line. Return the other words, and the flags with their values."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for flag in PLATFORM_FLAGS:
         parser.add_argument(f"--{flag}", nargs="?", const="")
@@ -64,23 +64,23 @@ def split_platform_flags(argv: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def plan(entry: str, config: Config, environment: Mapping[str, str]) -> ModelArtsJob:
-    """Local paths for everything that config names, and what must be copied to and from them; copies nothing.
+    """Return the job: local paths for all paths of config, and the copies to and from them. It copies nothing.
 
     Raises:
-        UserError: data_url or train_url is missing or no address.
+        UserError: data_url or train_url is missing or not a valid address.
     """
     config, inputs = _unquoted(config), paths(entry, "data")
     if not config.train_url:
-        raise UserError("--train_url is empty: set the job's output path, without it all results would be lost")
+        raise UserError("--train_url is not set: set the job's output path. Without it all results would be lost")
     data_url, data = _source(config.data_url if inputs else "", "data_url", config.data_path)
     models_url, models = _source(config.checkpoint_url, "checkpoint_url", config.load_path)
     rank = int(environment.get("RANK_ID") or 0)
     train_url, output, own = _destination(config, rank)
-    if environment.get("MS_ROLE") == "MS_SCHED":  # msrun's scheduler, which runs the boot file beside the ranks
+    if environment.get("MS_ROLE") == "MS_SCHED":  # msrun's scheduler also runs the boot file, beside the ranks
         train_url, config = "", dataclasses.replace(config, log_file="")
     read = _below(config, inputs, data, config.data_path)
     if not data_url and any(path.is_relative_to(data) for path in map(Path, read.values())):
-        raise UserError(f"--data_url is empty, but {entry}.py reads from it: set the job's data set path, or name "
+        raise UserError(f"--data_url is not set, but {entry}.py reads from it: set the job's data set path, or give "
                         f"mounted folders with --{' or --'.join(inputs)}")
     device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or 0
     config = replace_texts(config, {**read, **_below(config, paths(entry, "output"), output)})
@@ -92,13 +92,14 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> ModelArt
 
 
 def run_job(job: ModelArtsJob, run: Callable[[Config], None]) -> None:
-    """Download, run, upload; the upload also happens when one of the others fails or SIGTERM ends it.
+    """Download, run, upload. The upload also happens if the download or the command fails, or after SIGTERM.
 
     Raises:
-        UserError: a copy failed. If the entry failed, its own error is raised and the upload's is only logged.
+        UserError: a copy failed. If the command failed, its error is raised, and an error of the upload is only logged.
     """
     if (job.rank or not job.train_url) and job.entry not in _SEVERAL_RANKS:
-        LOG.info("rank %d: %s.py works in one process, that of rank 0; nothing to do here", job.rank, job.entry)
+        LOG.info("rank %d: %s.py runs only in the process of rank 0; this process has nothing to do", job.rank,
+                 job.entry)
         return
     if job.train_url and (job.rank == 0 or job.config.log_file):
         require_writable(job.train_url)
@@ -108,26 +109,27 @@ def run_job(job: ModelArtsJob, run: Callable[[Config], None]) -> None:
             if is_remote(url):
                 fetch_once(url, folder, flag, job.config.download_timeout, job.name)
             elif url:
-                LOG.info("--%s %s is a local folder: used where it is", flag, url)
+                LOG.info("--%s %s is a local folder: it is used without a copy", flag, url)
         run(_with_models(job))
 
 
 @contextmanager
 def _results_kept(job: ModelArtsJob) -> Iterator[None]:
-    """Upload at the end of the block, whatever ended it."""
+    """Upload the results at the end of the block, also after an error or a signal."""
     def keep() -> None:
-        if is_remote(job.train_url):  # else they were written where the platform itself copies from
+        if is_remote(job.train_url):  # otherwise the results are in a folder that the platform itself copies
             upload(job.output, job.train_url)
 
     def keep_beside() -> None:
-        LOG.info("told to end, and blocked for %g s since then, probably waiting for a device that is gone", GRACE)
+        LOG.info("SIGTERM arrived %g s ago, but this process is still blocked; it probably waits for a lost device",
+                 GRACE)
         keep()
 
     try:
         with last_words(GRACE, keep_beside):
             yield
     except BaseException as error:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the upload short
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not interrupt the upload
         expected = isinstance(error, (UserError, KeyboardInterrupt))
         LOG.info("the job ended early: %s: %s", type(error).__name__, error, exc_info=not expected)
         try:
@@ -140,14 +142,14 @@ def _results_kept(job: ModelArtsJob) -> Iterator[None]:
 
 
 def _unquoted(config: Config) -> Config:
-    """Without the quotes around values that the console passes on as they were typed."""
+    """Remove quotes around values: the console keeps them as the user typed them."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     return replace_texts(config, {name: value.strip().strip("'\"") for name, value in values.items()
                                   if isinstance(value, str)})
 
 
 def _source(url: str, flag: str, folder: str) -> tuple[str, Path]:
-    """The address of an input ("" without one) and the local folder where it is, or will be."""
+    """Return the address of an input ("" if there is none) and its local folder, now or after the copy."""
     if not url:
         return "", Path(folder)
     url = resolve(url, flag)
@@ -157,7 +159,7 @@ def _source(url: str, flag: str, folder: str) -> tuple[str, Path]:
 
 
 def _destination(config: Config, rank: int) -> tuple[str, Path, Path]:
-    """Where this rank uploads to, the folder of the job's results, and the folder that this rank uploads."""
+    """Return the address for this rank's upload, the folder of the job's results, and the folder to upload."""
     url = resolve(config.train_url, "train_url")
     output = Path(config.output_path if is_remote(url) else url)
     if rank == 0:
@@ -168,9 +170,9 @@ def _destination(config: Config, rank: int) -> tuple[str, Path, Path]:
 
 
 def _below(config: Config, settings: Mapping[str, Use], root: Path, documented: str = "") -> dict[str, str]:
-    """The settings' values as paths below root; unset ones without a default are left out, absolute ones stay.
+    """Return the settings' values as paths below root. Unset ones without a default are omitted; absolute ones stay.
 
-    documented: the folder that the user may have written for root, although the input is mounted elsewhere.
+    documented: default folder that the user may have written instead of root, although the input is mounted elsewhere.
     """
     found = {}
     for name, use in settings.items():
@@ -184,15 +186,15 @@ def _below(config: Config, settings: Mapping[str, Use], root: Path, documented: 
 
 
 def _with_models(job: ModelArtsJob) -> Config:
-    """The config with the model files that its settings name; with none named, the one that checkpoint_url brought.
+    """Return the config with the paths of its model files; without a setting, the file from checkpoint_url.
 
     Raises:
-        UserError: a name or pattern fits no file, or several.
+        UserError: a name or pattern matches no file, or several files.
     """
     models = paths(job.entry, "model")
     given = {name: getattr(job.config, name) for name in models if getattr(job.config, name)}
     if not given and job.checkpoint_url:
-        given = {name: "" for name, use in models.items() if use.alias}  # the main one
+        given = {name: "" for name, use in models.items() if use.alias}  # the main setting for a model
     found = {name: _find_model(job, name, value, models[name].suffixes) for name, value in given.items()}
     for name, path in found.items():
         LOG.info("%s: %s", name, path)
@@ -200,7 +202,7 @@ def _with_models(job: ModelArtsJob) -> Config:
 
 
 def _find_model(job: ModelArtsJob, name: str, value: str, suffixes: tuple[str, ...]) -> str:
-    """The one file that value (a path or pattern, "" for any) fits below checkpoint_url's folder, or below the code."""
+    """Return the file that matches value (path or pattern; "": any) in the folder of checkpoint_url or of the code."""
     if not value and Path(job.checkpoint_url).is_file():
         return job.checkpoint_url
     if value and job.checkpoint_url and Path(value).is_relative_to(job.config.load_path):
@@ -210,11 +212,11 @@ def _find_model(job: ModelArtsJob, name: str, value: str, suffixes: tuple[str, .
     brought = sorted(str(path) for path in files if path.suffix in suffixes)
     matches: list[str] = [] if value else brought
     for root in roots if value else ():
-        path, pattern = root / value, os.path.join(glob.escape(str(root)), value)  # an absolute value stays as it is
+        path, pattern = root / value, os.path.join(glob.escape(str(root)), value)  # an absolute value does not change
         matches = matches or [str(path)] * path.is_file() or sorted(str(Path(match)) for match in glob.glob(pattern))
     if len(matches) == 1:
         return matches[0]
     listed = ", ".join(matches or brought) or "nothing"
-    raise UserError(f"--{name} {value or 'is not set'}: {len(matches)} files fit, but it must be one. "
-                    f"{'These fit' if matches else f'{job.models} holds'}: {listed}. Looked below "
+    raise UserError(f"--{name} {value or 'is not set'}: {len(matches)} files match, but it must be one. "
+                    f"{'These match' if matches else f'{job.models} contains'}: {listed}. Searched in "
                     f"{' and '.join(map(str, roots))}; --checkpoint_url is {job.checkpoint_url or 'not set'}")

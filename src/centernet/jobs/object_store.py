@@ -1,4 +1,4 @@
-"""Folders of an object store (OBS), copied by moxing to and from the local disk of a job."""
+"""Copies of folders between an object store (OBS) and the local disk of a job, with moxing."""
 from __future__ import annotations
 
 import fcntl
@@ -18,15 +18,15 @@ LOG = logging.getLogger("centernet")
 
 
 def resolve(url: str, flag: str) -> str:
-    """The obs:// form of an address in the store, or the path of a local (mounted) folder or file.
+    """Return the obs:// form of an address in the object store, or the path of a local (mounted) folder or file.
 
     Args:
-        url: obs://bucket/..., s3://bucket/..., the console's form /bucket/..., or a local path. One that begins
+        url: obs://bucket/..., s3://bucket/..., the console's form /bucket/..., or a local path. A path that begins
             with / is local if its first folder exists on this machine.
-        flag: the flag that it was given with, for the message.
+        flag: the flag of the address, for the message.
 
     Raises:
-        UserError: it is none of these.
+        UserError: the address has none of these forms.
     """
     scheme, separator, rest = url.partition("://")
     if separator and scheme.lower() in ("obs", "s3") and rest.strip("/"):
@@ -36,28 +36,28 @@ def resolve(url: str, flag: str) -> str:
         return url if Path("/", first).is_dir() else f"obs://{first}/{inner}"
     if not separator and not url.startswith("/") and url and Path(url).exists():
         return str(Path(url).resolve())
-    raise UserError(f"--{flag} {url!r} is no place in the object store: give obs://bucket/folder/ (s3:// and the "
+    raise UserError(f"--{flag} {url!r} is not an address in the object store: give obs://bucket/folder/ (s3:// and the "
                     "console's /bucket/folder/ mean the same), or an existing local folder that is mounted in the job")
 
 
 def is_remote(url: str) -> bool:
-    """Whether moxing is needed to reach what resolve() returned."""
+    """Return whether a result of resolve() is an address in the object store, which needs moxing."""
     return url.startswith("obs://")
 
 
 def import_moxing(url: str) -> ModuleType:
-    """The moxing module; UserError where it is not installed, naming the address that needs it."""
+    """Import moxing. Raise UserError with the address that needs it if it is not installed."""
     try:
         import moxing
     except ImportError as error:
-        raise UserError(f"{url} needs the package moxing, which only ModelArts' images contain ({error}). Run the job "
-                        "in such an image, let ModelArts itself copy inputs and outputs (docs/modelarts.md), or leave "
-                        "out --enable_modelarts to run on local files") from error
+        raise UserError(f"{url} needs the package moxing, which only images of ModelArts contain ({error}). Run the "
+                        "job in such an image, let ModelArts itself copy inputs and outputs (docs/modelarts.md), or "
+                        "leave out --enable_modelarts to run on local files") from error
     return moxing
 
 
 def require_writable(url: str) -> None:
-    """Make the folder that results will go to, so that a wrong address fails before the work; raises UserError."""
+    """Create the folder for results, so that a wrong address fails before the work. Raise UserError on failure."""
     try:
         if is_remote(url):
             import_moxing(url).file.make_dirs(url)
@@ -65,26 +65,27 @@ def require_writable(url: str) -> None:
             Path(url).mkdir(parents=True, exist_ok=True)
     except UserError:
         raise
-    except Exception as error:  # moxing documents no class for its failures
+    except Exception as error:  # moxing does not document the class of its exceptions
         raise UserError(f"--train_url {url} cannot be written to: {_reason(error)}") from error
 
 
 def fetch_once(url: str, folder: Path, flag: str, timeout: float, job: str) -> None:
-    """Copy a remote folder or file into folder, by one process of this server; the others wait for it.
+    """Copy a remote folder or file into folder in one process of this server. The other processes wait for it.
 
-    FOLDER.json beside it says what was copied for which job and whether that was completed, so that a restarted job
-    takes a whole copy as it is and never half of one. FOLDER.lock is held by a process, not by the file's existence:
-    the kernel frees it when the process ends, however it ends.
+    FOLDER.json beside the folder contains the source, the job, and whether the copy is complete. So a restarted job
+    uses a complete copy again, but never an incomplete one. FOLDER.lock is locked by a process; its existence has no
+    meaning. The kernel releases the lock at any end of the process.
 
     Args:
         url: obs:// address.
-        folder: made if missing; what an earlier download left in it is removed, anything else is an error.
+        folder: local folder; it is created if necessary. Files of an earlier download are removed, other files are an
+            error.
         flag: the flag of url, for messages.
-        timeout: seconds to wait for another process's copy.
-        job: name of the job that the copy belongs to; "" where the platform sets none.
+        timeout: seconds to wait for the copy of another process.
+        job: name of the job; "" if there is none.
 
     Raises:
-        UserError: the copy failed, here or in the process that was waited for, or took too long.
+        UserError: the copy failed in this or in the other process, or took too long.
     """
     state, wanted = folder.with_name(folder.name + ".json"), {"source": url, "job": job}
     try:
@@ -92,11 +93,11 @@ def fetch_once(url: str, folder: Path, flag: str, timeout: float, job: str) -> N
         with _lock(folder.with_name(folder.name + ".lock"), url, timeout) as waited:
             record = _read(state)
             if record == {**wanted, "complete": True}:
-                LOG.info("%s is in %s: copied before for this job", url, folder)
+                LOG.info("%s is already in %s: it was copied for this job before", url, folder)
                 return
             if waited:
                 raise UserError(f"--{flag} {url}: the process of this server that copied it to {folder} ended before "
-                                "it was complete; its own message says why")
+                                "the copy was complete. See its message")
             _clear(folder, record, flag)
             state.write_text(json.dumps({**wanted, "complete": False}), encoding="utf-8")
             _download(url, folder, flag)
@@ -106,7 +107,7 @@ def fetch_once(url: str, folder: Path, flag: str, timeout: float, job: str) -> N
 
 
 def upload(folder: Path, url: str) -> None:
-    """Copy all of a local folder into a remote one; an empty or missing folder only gives a line in the log.
+    """Copy a local folder into a remote one. For an empty or missing folder, only write a line to the log.
 
     Raises:
         UserError: moxing failed.
@@ -119,7 +120,7 @@ def upload(folder: Path, url: str) -> None:
     start = time.perf_counter()
     try:
         import_moxing(url).file.copy_parallel(str(folder), url)
-    except Exception as error:  # moxing documents no class for its failures
+    except Exception as error:  # moxing does not document the class of its exceptions
         raise UserError(f"--train_url {url}: the upload of {folder} failed: {_reason(error)}") from error
     LOG.info("uploaded %s in %.1f s", folder, time.perf_counter() - start)
 
@@ -137,7 +138,7 @@ def _download(url: str, folder: Path, flag: str) -> None:
             files.copy(url, str(folder / url.rpartition("/")[2]))
     except UserError:
         raise
-    except Exception as error:  # moxing documents no class for its failures
+    except Exception as error:  # moxing does not document the class of its exceptions
         raise UserError(f"--{flag} {url}: the download to {folder} failed: {_reason(error)}") from error
     count, size = _measure(folder)
     if not count:
@@ -147,9 +148,9 @@ def _download(url: str, folder: Path, flag: str) -> None:
 
 @contextmanager
 def _lock(path: Path, url: str, timeout: float) -> Iterator[bool]:
-    """Hold the record lock of a file; gives whether another process held it before.
+    """Hold the record lock of a file. It gives whether this process had to wait for another one.
 
-    A record lock (unlike flock) is not passed on to the workers that moxing forks, so it ends with the process.
+    Processes that moxing forks do not inherit a record lock (unlike flock), so it ends with this process.
     """
     deadline, waited = time.monotonic() + timeout, False
     with path.open("a") as file:
@@ -160,7 +161,7 @@ def _lock(path: Path, url: str, timeout: float) -> Iterator[bool]:
             except (BlockingIOError, PermissionError) as error:
                 if time.monotonic() > deadline:
                     raise UserError(f"another process of this server has been copying {url} for {timeout:g} s: see "
-                                    "its log; if the data is just large, raise --download_timeout") from error
+                                    "its log. If the data is large, increase --download_timeout") from error
                 if not waited:
                     LOG.info("waiting for the process of this server that copies %s", url)
                 waited = True
@@ -169,7 +170,7 @@ def _lock(path: Path, url: str, timeout: float) -> Iterator[bool]:
 
 
 def _read(state: Path) -> dict[str, object] | None:
-    """What fetch_once wrote about an earlier copy; None without one."""
+    """Read the record that fetch_once wrote about an earlier copy; None if there is none."""
     try:
         record = json.loads(state.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -178,11 +179,11 @@ def _read(state: Path) -> dict[str, object] | None:
 
 
 def _clear(folder: Path, record: dict[str, object] | None, flag: str) -> None:
-    """Empty a folder that an earlier download filled."""
+    """Remove the files of an earlier download from a folder. Raise UserError if they are other files."""
     entries = list(folder.iterdir())
     if entries and record is None:
-        raise UserError(f"{folder}, where --{flag} shall be copied to, holds files that no download put there, e.g. "
-                        f"{entries[0].name}: name another folder (--data_path, --load_path)")
+        raise UserError(f"--{flag} cannot be copied to {folder}, because it contains files that are not from a "
+                        f"download, for example {entries[0].name}: use another folder (--data_path, --load_path)")
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -191,7 +192,7 @@ def _clear(folder: Path, record: dict[str, object] | None, flag: str) -> None:
 
 
 def _measure(folder: Path) -> tuple[int, str]:
-    """Number of files below a folder, and their size in words."""
+    """Return the number of files below a folder, and their size as text."""
     sizes = [os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(folder) for name in names]
     return len(sizes), f"{sum(sizes) / 1e6:.1f} MB"
 

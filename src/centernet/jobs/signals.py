@@ -1,4 +1,4 @@
-"""Ending a run in order when it is told to end."""
+"""Normal end of a run after SIGTERM."""
 from __future__ import annotations
 
 import signal
@@ -9,13 +9,14 @@ from types import FrameType
 
 @contextmanager
 def interruptible(active: bool) -> Iterator[None]:
-    """Within it SIGTERM raises KeyboardInterrupt, as Ctrl-C does; needs the main thread.
+    """In the block, SIGTERM raises KeyboardInterrupt, like Ctrl-C. It must be used in the main thread.
 
-    For Ctrl-C too: while a graph runs, mindspore turns SIGINT into SIGTERM, which by default kills at once.
+    This also concerns Ctrl-C: while a graph runs, MindSpore converts SIGINT to SIGTERM, which by default ends the
+    process immediately.
 
     Args:
-        active: False changes nothing. For one of several devices: it may wait for another that is
-            gone, in a call that Python's handlers cannot interrupt.
+        active: False changes nothing. Use False for one of several devices: it may wait for a lost device in a call
+            that Python's signal handlers cannot interrupt.
     """
     if not active:
         yield

@@ -33,8 +33,8 @@ from centernet.jobs.launch.supervise import Stopped, run_msrun, run_plans
 ROOT = Path(__file__).resolve().parents[3]  # of the checkout that has the scripts
 ENTRIES = {"dataset": ROOT / "src/dataset.py", "train": ROOT / "train.py", "eval": ROOT / "eval.py"}
 RANK_PROCESS = ROOT / "src/centernet/jobs/launch/rank_process.py"
-ORDERLY = 60  # seconds that a process alone has to end its work after SIGTERM
-GROUP = 3     # the same for one of several, which may wait for another that is gone
+ORDERLY = 60  # seconds that a single process has to end its work after SIGTERM
+GROUP = 3     # the same for one of several processes, which may wait for a lost one
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Ready:
     """A checked job."""
 
     plans: tuple[RankPlan, ...]
-    run: Callable[[bool], int]  # with whether to show the first log; returns the exit status
+    run: Callable[[bool], int]  # argument: show the first log; returns the exit status
     hints: tuple[str, ...] = ()
 
 
 def prepare(name: str, arguments: Arguments) -> Ready:
-    """Check a job; UserError lists all that is wrong."""
+    """Check a job. Raise UserError with all problems."""
     config = arguments.config
     log_root = os.path.abspath(str(arguments.options.get("log_root", "")))
     command = (sys.executable, str(ENTRIES[KINDS[name].entry]), *arguments.flags)
@@ -62,8 +62,8 @@ def prepare(name: str, arguments: Arguments) -> Ready:
     problems = [*preflight.environment_problems(), *preflight.checkpoint_problems(config),
                 *preflight.device_problems(config.device_target, [config.device_id])]
     if config.device_num > 1:
-        problems.append(f"--device_num is {config.device_num}, and this script starts one process: "
-                        "scripts/run_distributed_train_ascend.sh starts several")
+        problems.append(f"--device_num is {config.device_num}, but this script starts only one process: use "
+                        "scripts/run_distributed_train_ascend.sh")
     if name == "eval":
         stop_at(problems + layout_problems(config, config.data_dir, config.run_mode))
         job = LaunchJob(command, config.device_target, log_root, own_checkpoints=False)
@@ -80,7 +80,7 @@ def prepare_group(arguments: Arguments, job: LaunchJob) -> Ready:
     """Check and plan a training of several processes."""
     for flag in ("distribute", "device_id"):
         if is_given(arguments.flags, flag):
-            raise UserError(f"--{flag} is decided by the launcher: leave it out")
+            raise UserError(f"--{flag} is set by the launcher: leave it out")
     problems = [*preflight.environment_problems(), *data_problems(arguments, job.log_root),
                 *preflight.checkpoint_problems(arguments.config)]
     try:
@@ -92,7 +92,11 @@ def prepare_group(arguments: Arguments, job: LaunchJob) -> Ready:
 
 
 def plan_group(arguments: Arguments, job: LaunchJob) -> tuple[Ready, list[str]]:
-    """A group by a rank table, or by msrun without one and on CPU; and the problems with its ports and devices."""
+    """Plan a group by a rank table, or by msrun (without a rank table, or on CPU).
+
+    Returns:
+        The checked job, and the problems with its ports and devices.
+    """
     options, target = arguments.options, job.target
     cpus = sorted(os.sched_getaffinity(0))
     port = int(options.get("master_port", 8118))
@@ -112,21 +116,21 @@ def plan_group(arguments: Arguments, job: LaunchJob) -> tuple[Ready, list[str]]:
                 *preflight.crowd_problems(target, len(devices), len(cpus))]
     hints = []
     if table and target == "CPU":
-        hints.append(f"hint: CPUs have no HCCL, so msrun starts the {size} ranks of rank table {table.path}")
+        hints.append(f"hint: HCCL does not exist on CPU, so msrun starts the {size} ranks of rank table {table.path}")
     elif target != "CPU" and size & (size - 1):
-        hints.append(f"hint: {size} devices; HCCL's collectives are built for powers of two")
+        hints.append(f"hint: there are {size} devices; HCCL's collective operations are made for powers of two")
     return Ready(plans, run, tuple(hints)), problems
 
 
 def data_problems(arguments: Arguments, log_root: str) -> list[str]:
-    """Problems of the shards, and of the disk that checkpoints go to."""
+    """Return problems of the shards, and of the disk for checkpoints."""
     config = arguments.config
     return [*preflight.shard_problems(Path(config.mindrecord_dir), config.mindrecord_prefix),
             *preflight.disk_problems(config, Path(config.save_checkpoint_path or log_root).absolute())]
 
 
 def layout_problems(config: Config, folder: str, split: str) -> list[str]:
-    """Whether the files of a COCO-format data set are where they should be."""
+    """Return problems of the layout of a COCO-format data set."""
     try:
         locate(folder, split, config.annotation_file, config.image_dir)
     except UserError as error:
@@ -135,27 +139,27 @@ def layout_problems(config: Config, folder: str, split: str) -> list[str]:
 
 
 def read_table(options: dict[str, str | int], configured: int) -> RankTable:
-    """The rank table; UserError if a number of devices was asked for that is not the table's."""
+    """Read the rank table. Raise UserError if another number of devices is set than the table has."""
     table = read_rank_table(os.path.abspath(str(options["rank_table_file"])))
     wanted = int(options.get("device_num", configured))
     if wanted not in (1, len(table.ranks)):
-        raise UserError(f"device_num is {wanted}, but rank table {table.path} has {len(table.ranks)} ranks: leave "
-                        "--device_num (DEVICE_NUM) out, or leave the rank table out")
+        raise UserError(f"device_num is {wanted}, but rank table {table.path} has {len(table.ranks)} ranks: leave out "
+                        "--device_num (DEVICE_NUM), or leave out the rank table")
     return table
 
 
 def nodes_on_cpu(table: RankTable, options: dict[str, str | int], port: int) -> Nodes:
-    """The ranks of a rank table as msrun counts them; UserError if they are on several servers."""
+    """Return the ranks of a rank table in msrun's form. Raise UserError if they are on several servers."""
     if len(table.servers) > 1:
-        raise UserError(f"rank table {table.path} has the servers {', '.join(table.servers)}. With device_target CPU "
-                        "it may have only one: it is for HCCL, which CPUs do not have. Leave it out, and give "
-                        "--worker_num, --local_worker_num, --node_rank and --master_addr on each server")
+        raise UserError(f"rank table {table.path} has the servers {', '.join(table.servers)}, but only one is allowed "
+                        "with device_target CPU: rank tables are for HCCL, which does not exist on CPU. Leave it out, "
+                        "and give --worker_num, --local_worker_num, --node_rank and --master_addr on each server")
     find_server(table, str(options.get("server_id", "")))
     return Nodes(len(table.ranks), len(table.ranks), master_port=port)
 
 
 def count_nodes(arguments: Arguments, port: int) -> Nodes:
-    """How many ranks msrun starts, here and in all; UserError if that is not said or not possible."""
+    """Return how many ranks msrun starts, on this server and in total. Raise UserError if that is not possible."""
     options = arguments.options
     configured = arguments.config.device_num if arguments.config.device_num > 1 else 0
     present = len(preflight.ascend_devices()) if arguments.config.device_target != "CPU" else 0
@@ -166,8 +170,8 @@ def count_nodes(arguments: Arguments, port: int) -> Nodes:
         raise UserError(f"--worker_num {total} --local_worker_num {local} --node_rank {node}: each server must have "
                         "the same number of workers, and node_rank counts the servers from 0")
     if local < total and ("master_addr" not in options or "node_rank" not in options):
-        raise UserError(f"{total} workers, {local} of them here: several servers also need --node_rank and "
-                        "--master_addr (of the server with node_rank 0)")
+        raise UserError(f"there are {total} workers, {local} of them on this server: several servers also need "
+                        "--node_rank and --master_addr (the address of the server with node_rank 0)")
     return Nodes(total, local, node, addr, port)
 
 
@@ -181,10 +185,11 @@ def start_msrun(nodes: Nodes, plans: tuple[RankPlan, ...], folder: Path, echo: b
 
 
 def stop_at(problems: list[str]) -> None:
-    """UserError with all problems, if there are any."""
+    """Raise UserError with all problems, if there are any."""
     if problems:
         listed = "\n  - ".join(problems)
-        raise UserError(f"nothing was started; {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+        raise UserError(f"nothing was started, there {'are' if len(problems) > 1 else 'is'} {len(problems)} "
+                        f"problem{'s' * (len(problems) > 1)}:\n  - {listed}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -206,8 +211,8 @@ def main(argv: list[str] | None = None) -> int:
     for line in (*ready.hints, *(f"{plan.name}: log {plan.log_file}" for plan in ready.plans)):
         print(line, flush=True)
     if not arguments.foreground and (pid := detach(ready.plans[0].log_file)):
-        print(f"started in the background: PID {pid}, log {ready.plans[0].log_file}\nits last line will be the exit "
-              f"status; to stop all of it: kill {pid}")
+        print(f"started in the background: PID {pid}, log {ready.plans[0].log_file}\nthe last line of the log will be "
+              f"the exit status; to stop all processes: kill {pid}")
         return 0
     try:
         status = ready.run(arguments.foreground)
@@ -215,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stopped by {stopped}; all processes have ended")
         status = 128 + stopped.number
     print(f"exit status: {status}", flush=True)
-    if arguments.foreground:  # in the background the log has just got this line
+    if arguments.foreground:  # in the background, the line above is already in the log
         with Path(ready.plans[0].log_file).open("a") as log:
             log.write(f"exit status: {status}\n")
     return status

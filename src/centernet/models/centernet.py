@@ -1,4 +1,4 @@
-"""CenterNet (Zhou et al. 2019, Objects as Points): backbone, up-sampling neck, heads."""
+"""CenterNet (Zhou et al. 2019, Objects as Points): backbone, upsampling neck, heads."""
 from __future__ import annotations
 
 from mindspore import Tensor, nn
@@ -12,7 +12,7 @@ from centernet.models.upsample import build_neck
 
 
 class CenterNet(nn.Cell):
-    """Normalised images (B,3,H,W) float32 -> raw maps (hm, wh, reg), or (hm, wh) of heads without reg.
+    """Network: normalised images (B,3,H,W) float32 -> raw maps (hm, wh, reg), or (hm, wh) if the heads have no reg.
 
     The maps are (B,channels,h,w) with h = ceil(H/32) * 8, w = ceil(W/32) * 8; hm is before its sigmoid.
     """
@@ -24,20 +24,20 @@ class CenterNet(nn.Cell):
         self.heads = heads
 
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Raw maps of a batch of images."""
+        """Return the raw maps of a batch of images."""
         return self.heads(self.neck(self.backbone(x)))
 
     def of_each_stack(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """What is trained: the raw maps of the one stack that there is."""
+        """Return the raw maps of all stacks for training. This network has one stack."""
         return (self.construct(x),)
 
 
 class StackedCenterNet(nn.Cell):
-    """CenterNet on a backbone of several stacks, which ends at stride 4: the maps are those of the last stack.
+    """CenterNet with a backbone of several stacks that end at stride 4. The last stack gives the maps for detection.
 
     Args:
         backbone: (B,3,H,W) -> features of each stack.
-        heads: of each stack.
+        heads: heads of each stack.
     """
 
     def __init__(self, backbone: nn.Cell, heads: list[nn.Cell]):
@@ -46,11 +46,11 @@ class StackedCenterNet(nn.Cell):
         self.heads = nn.CellList(heads)
 
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Raw maps of a batch of images, see CenterNet."""
+        """Return the raw maps of a batch of images, see CenterNet."""
         return self.heads[-1](self.backbone(x)[-1])
 
     def of_each_stack(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """What is trained: the raw maps of all stacks, the first stack's first."""
+        """Return the raw maps of all stacks for training, beginning with the first stack."""
         maps = ()  # type: tuple[tuple[Tensor, ...], ...]
         features = self.backbone(x)
         for index, heads in enumerate(self.heads):
@@ -59,7 +59,7 @@ class StackedCenterNet(nn.Cell):
 
 
 def build_centernet(net: NetConfig, num_classes: int) -> CenterNet | StackedCenterNet:
-    """The network that a configuration describes, with weights that ms.set_seed determines."""
+    """Build the configured network. ms.set_seed determines its initial weights."""
     def heads(in_channels: int) -> Heads:
         return Heads(in_channels, num_classes, net.head_conv, net.cat_spec_wh, net.reg_offset)
 

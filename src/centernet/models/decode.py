@@ -1,4 +1,4 @@
-"""From raw maps to detections, in the graph (Zhou et al. 2019, section 4: a peak is its own 3x3 maximum)."""
+"""Decoding of raw maps to detections in the graph (Zhou et al. 2019, section 4: a peak is a maximum of 3x3 values)."""
 from __future__ import annotations
 
 import mindspore as ms
@@ -10,18 +10,17 @@ from centernet.models.heads import gather_pairs
 class Decode(nn.Cell):
     """The K highest peaks of the heatmaps as boxes.
 
-    Batch and map size are read from the (static) shapes. The form suits MindSpore
-    Lite: TopK's indices are reshaped before they are cast, and there is no integer
-    division.
+    Batch size and map size come from the static shapes. MindSpore Lite needs two details: TopK's indices are reshaped
+    before they are cast, and there is no integer division.
 
     Args:
-        K: detections of an image; at most the number of cells of a map (h * w).
+        K: detections per image; at most the number of output cells (h * w).
         cat_spec_wh: wh has two channels for each class.
-        from_scores: hm is after its sigmoid already.
+        from_scores: hm is already after its sigmoid.
 
     Raises:
-        ValueError: K exceeds the cells of a map, when the graph is compiled; callers
-            with a user at hand compare K with (height / 4) * (width / 4) before.
+        ValueError: at compilation, if K exceeds the number of output cells. runtimes.sizes.require_cells checks this
+            before, with a message for the user.
     """
 
     def __init__(self, K: int, cat_spec_wh: bool = False, from_scores: bool = False):
@@ -37,19 +36,19 @@ class Decode(nn.Cell):
 
         Args:
             hm: (B,C,h,w) logits, or scores with from_scores.
-            wh: (B,2,h,w) or (B,2C,h,w), box sizes in cells.
-            reg: (B,2,h,w), the centre's offset in its cell; without it the middle of the cell.
+            wh: (B,2,h,w) or (B,2C,h,w), box sizes in output cells.
+            reg: (B,2,h,w), offset of the centre within its output cell; None: the middle of the cell.
 
         Returns:
-            (B,K,6) float32, best first: x1, y1, x2, y2 in output-map cells, score, class index.
+            (B,K,6) float32, best first: x1, y1, x2, y2 in output cells, score, class index.
         """
         batch, classes, height, width = hm.shape
         if height * width < self.K:
-            raise ValueError("K exceeds the cells of the output map: lower eval_config.K or enlarge the input")
+            raise ValueError("K exceeds the number of output cells: lower eval_config.K or enlarge the input")
         hm = ops.cast(hm, ms.float32)
         scores = hm if self.from_scores else ops.sigmoid(hm)
         scores = scores * ops.cast(ops.equal(self.pool(scores), scores), ms.float32)
-        # The best K of each class, then of all of them: much cheaper than one sort of all cells.
+        # The best K of each class, then the best K of these: much faster than to sort all positions of all classes.
         scores, cells = self.topk(ops.reshape(scores, (batch, classes, height * width)), self.K)
         scores, order = self.topk(ops.reshape(scores, (batch, classes * self.K)), self.K)
         ind = ops.gather_elements(ops.reshape(cells, (batch, classes * self.K)), 1, order)
@@ -65,13 +64,13 @@ class Decode(nn.Cell):
 
 
 class Detect(nn.Cell):
-    """Network and Decode as one: normalised images (B,3,H,W) -> (B,K,6).
+    """Network and Decode in one nn.Cell: normalised images (B,3,H,W) -> (B,K,6).
 
     Args:
-        network: gives (hm, wh, reg) or (hm, wh).
-        K: detections of an image.
+        network: returns (hm, wh, reg) or (hm, wh).
+        K: detections per image.
         cat_spec_wh: wh has two channels for each class.
-        flip_test: average the scores and wh with those of the mirrored image; reg is the plain image's.
+        flip_test: average scores and wh with those of the mirrored image; reg comes from the unmirrored image.
     """
 
     def __init__(self, network: nn.Cell, K: int, cat_spec_wh: bool = False, flip_test: bool = False):
@@ -82,7 +81,7 @@ class Detect(nn.Cell):
         self.mirror = ops.ReverseV2(axis=[3])
 
     def construct(self, x: Tensor) -> Tensor:
-        """Detections in output-map cells, see Decode."""
+        """Return detections with boxes in output cells, see Decode."""
         batch = x.shape[0]
         maps = self.network(ops.concat((x, self.mirror(x)), 0) if self.flip_test else x)
         scores, wh = ops.sigmoid(ops.cast(maps[0], ms.float32)), maps[1]

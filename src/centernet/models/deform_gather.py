@@ -1,9 +1,9 @@
-"""Deformable convolution without its operator, for runtimes and chips that lack DeformableOffsets.
+"""Deformable convolution from common operators, for runtimes and chips without the operator DeformableOffsets.
 
-The sum over taps and channels commutes with bilinear sampling: each cell of the
-input is first multiplied by the kernels of all nine taps (one matrix product), and
-the results are then read at the moved positions, four corners a tap. Compared with
-sampling first, rows of Cout instead of Cin values are moved, and Cin is the larger.
+Bilinear sampling and the sum over taps and channels can be exchanged. So each position of the input is first
+multiplied by the kernels of all nine taps (one matrix product). Then the products are read at the moved positions,
+four corners for each tap. This reads rows of Cout values. Sampling first would read rows of Cin values, and Cin is
+larger.
 """
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from centernet.models.deform_conv import TAPS, DeformConv
 
 
 class GatherDeformConv(nn.Cell):
-    """A trained DeformConv in portable operators, with its weights: (B,Cin,H,W) -> (B,Cout,H,W), static shapes.
+    """A trained DeformConv with common operators and its weights: (B,Cin,H,W) -> (B,Cout,H,W), static shapes.
 
-    Inference only. The position of a tap is never held as one float: whole cells are
-    integers and the fraction is the offset's own, so half precision costs neither
-    a wrong cell nor, on large maps, the fraction.
+    For inference only. The position of a tap is not one float: its whole part is an integer, and its fraction comes
+    from the offset alone. So half precision gives the correct position and keeps the fraction, also on large maps.
     """
 
     def __init__(self, layer: DeformConv):
@@ -41,13 +40,13 @@ class GatherDeformConv(nn.Cell):
         batch, channels, height, width = x.shape
         column, row, first = tap_grid(batch, height, width)
         predicted = ops.transpose(self.offset(x), (0, 2, 3, 1))
-        left, right, left_share, right_share = corners(column, predicted[:, :, :, :TAPS], width)
-        top, bottom, top_share, bottom_share = corners(row, predicted[:, :, :, TAPS:2 * TAPS], height)
+        left, right, left_weight, right_weight = corners(column, predicted[:, :, :, :TAPS], width)
+        top, bottom, top_weight, bottom_weight = corners(row, predicted[:, :, :, TAPS:2 * TAPS], height)
         mask = ops.sigmoid(predicted[:, :, :, 2 * TAPS:])
-        top_share, bottom_share = top_share * mask, bottom_share * mask
-        shares = ops.concat((top_share * left_share, top_share * right_share,
-                             bottom_share * left_share, bottom_share * right_share), 3)
-        # Rows of the products: cell after cell, and the taps of one cell together.
+        top_weight, bottom_weight = top_weight * mask, bottom_weight * mask
+        weights = ops.concat((top_weight * left_weight, top_weight * right_weight,
+                              bottom_weight * left_weight, bottom_weight * right_weight), 3)
+        # Row numbers in products: position after position, with the taps of one position together.
         left, right = left * TAPS + first, right * TAPS + first
         top, bottom = top * (TAPS * width), bottom * (TAPS * width)
         rows = ops.concat((top + left, top + right, bottom + left, bottom + right), 3)
@@ -56,7 +55,7 @@ class GatherDeformConv(nn.Cell):
         products = self.by_kernels(ops.reshape(ops.transpose(x, (0, 2, 3, 1)), (cells, channels)), self.weight)
         products = ops.reshape(products, (cells * TAPS, self.out_channels))
         read = ops.gather(products, ops.reshape(rows, (cells * 4 * TAPS,)), 0)
-        out = self.weighted_sum(ops.reshape(shares, (cells, 1, 4 * TAPS)),
+        out = self.weighted_sum(ops.reshape(weights, (cells, 1, 4 * TAPS)),
                                 ops.reshape(read, (cells, 4 * TAPS, self.out_channels)))
         out = ops.reshape(out, (batch, height, width, self.out_channels)) + self.bias
         return ops.transpose(out, (0, 3, 1, 2))
@@ -64,9 +63,11 @@ class GatherDeformConv(nn.Cell):
 
 @ops.constexpr
 def tap_grid(batch: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Unmoved positions of the nine taps: column (1,1,W,9) and row (1,H,1,9) float32, first (B,1,1,9) int32.
+    """Return the unmoved positions of the nine taps.
 
-    first is the row of the products that holds a tap of an image's first cell.
+    Returns:
+        column (1,1,W,9) float32 and row (1,H,1,9) float32 of each tap; first (B,1,1,9) int32: the row of the products
+        with a tap of an image's first position.
     """
     tap = np.arange(TAPS)
     column = np.arange(width)[None, None, :, None] + tap % 3 - 1
@@ -76,15 +77,15 @@ def tap_grid(batch: int, height: int, width: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def corners(position: Tensor, offset: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The two cells around position + offset along one axis, and their shares in linear interpolation.
+    """Return the two neighbours of position + offset along one axis, and their weights in linear interpolation.
 
     Args:
-        position: whole cells, float32, broadcast against offset.
+        position: whole numbers, float32, broadcast against offset.
         offset: (B,H,W,9) float32, any value.
-        size: cells of the axis; outside lie zeros.
+        size: length of the axis; values outside of it are zero.
 
     Returns:
-        lower, upper cell, int32, moved into 0..size-1; their shares, 0 for a cell that had to be moved.
+        lower and upper neighbour, int32, moved into 0..size-1; their weights, 0 for a neighbour that was moved.
     """
     whole = ops.floor(offset)
     fraction = offset - whole
@@ -92,21 +93,24 @@ def corners(position: Tensor, offset: Tensor, size: int) -> tuple[Tensor, Tensor
     upper = lower + 1.0
     lower_inside = ops.minimum(ops.maximum(lower, 0.0), size - 1.0)
     upper_inside = ops.minimum(ops.maximum(upper, 0.0), size - 1.0)
-    lower_share = (1.0 - fraction) * ops.cast(ops.equal(lower_inside, lower), ms.float32)
-    upper_share = fraction * ops.cast(ops.equal(upper_inside, upper), ms.float32)
-    return ops.cast(lower_inside, ms.int32), ops.cast(upper_inside, ms.int32), lower_share, upper_share
+    lower_weight = (1.0 - fraction) * ops.cast(ops.equal(lower_inside, lower), ms.float32)
+    upper_weight = fraction * ops.cast(ops.equal(upper_inside, upper), ms.float32)
+    return ops.cast(lower_inside, ms.int32), ops.cast(upper_inside, ms.int32), lower_weight, upper_weight
 
 
 def with_gathers(network: nn.Cell) -> nn.Cell:
-    """A copy of a network with each DeformConv (they stand in SequentialCells) as a GatherDeformConv.
+    """Return a copy of a network with each DeformConv replaced by a GatherDeformConv.
 
-    Parameters keep their names; the shapes of the layers' weights differ.
+    Parameters keep their names, but the weights of these layers have another shape.
     """
     return with_deform_layers(network, GatherDeformConv)
 
 
 def with_deform_layers(network: nn.Cell, make: Callable[[DeformConv], nn.Cell]) -> nn.Cell:
-    """A copy of a network with make(layer) in the place of each DeformConv; parameters are named by their place."""
+    """Return a copy of a network with each DeformConv (in an nn.SequentialCell) replaced by make(layer).
+
+    The names of the parameters follow from their position in the network.
+    """
     network = copy.deepcopy(network)
     for _, cell in list(network.cells_and_names()):
         if isinstance(cell, nn.SequentialCell):

@@ -1,4 +1,4 @@
-"""Output heads (hm, wh, reg), and reading their maps at given cells."""
+"""Output heads (hm, wh, reg), and a function that reads their maps at given positions."""
 from __future__ import annotations
 
 import math
@@ -6,19 +6,20 @@ import math
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Normal
 
-# A score of 0.1 everywhere: with the focal loss, a start at 0.5 drowns the few centres (Lin et al. 2017).
+# An initial score of 0.1 everywhere: with an initial score of 0.5, the loss of the many background positions would
+# dominate the focal loss of the few centres (Lin et al. 2017).
 HM_BIAS = -2.19
 
 
 class Heads(nn.Cell):
-    """(B,C,h,w) features -> raw hm (B,classes,h,w), wh (B,2 or 2*classes,h,w) and, with reg_offset, reg (B,2,h,w).
+    """Heads: features (B,C,h,w) -> raw hm (B,classes,h,w), wh (B,2 or 2*classes,h,w), with reg_offset reg (B,2,h,w).
 
     Args:
         in_channels: channels of the features.
         num_classes: channels of hm.
         head_conv: channels of each head's 3x3 convolution; 0: heads are one 1x1 convolution.
         cat_spec_wh: wh has a width and a height channel for each class (2*c, 2*c+1).
-        reg_offset: predict the centre's offset within its cell.
+        reg_offset: predict the centre's offset within its output cell.
     """
 
     def __init__(self, in_channels: int, num_classes: int, head_conv: int, cat_spec_wh: bool, reg_offset: bool):
@@ -30,7 +31,7 @@ class Heads(nn.Cell):
             self.reg = head(in_channels, head_conv, 2, Normal(0.001), 0.0)
 
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The raw maps, (hm, wh, reg) or (hm, wh)."""
+        """Return the raw maps, (hm, wh, reg) or (hm, wh)."""
         if self.reg_offset:
             return self.hm(x), self.wh(x), self.reg(x)
         return self.hm(x), self.wh(x)
@@ -38,7 +39,7 @@ class Heads(nn.Cell):
 
 def head(in_channels: int, head_conv: int, channels: int, weight_init: HeUniform | Normal,
          last_bias: float) -> nn.SequentialCell:
-    """3x3 convolution, ReLU, 1x1 convolution; or the last alone if head_conv is 0."""
+    """Build a head: 3x3 convolution, ReLU, 1x1 convolution; only the 1x1 convolution if head_conv is 0."""
     layers: list[nn.Cell] = []
     if head_conv:
         layers = [nn.Conv2d(in_channels, head_conv, 3, pad_mode="pad", padding=1, has_bias=True,
@@ -49,15 +50,15 @@ def head(in_channels: int, head_conv: int, channels: int, weight_init: HeUniform
 
 
 def gather_pairs(maps: Tensor, ind: Tensor, cls: Tensor | None = None) -> Tensor:
-    """Read two channels of a map at given cells.
+    """Read two channels of a map at given positions.
 
     Args:
         maps: (B,2,H,W), or (B,2C,H,W) with channels 2*c and 2*c+1 for class c.
         ind: (B,M) int32, y * W + x.
-        cls: (B,M) int32, needed for 2C channels.
+        cls: (B,M) int32 class of each position, needed for 2C channels.
 
     Returns:
-        (B,M,2).
+        (B,M,2), with the dtype of maps.
     """
     batch, count = ind.shape
     cells = maps.shape[2] * maps.shape[3]

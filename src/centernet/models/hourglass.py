@@ -6,18 +6,20 @@ from mindspore import Tensor, nn, ops
 from centernet.models.resnet import BasicBlock, batch_norm, conv, conv_layer
 
 STACKS = 2
-CHANNELS = 256  # of what goes in and comes out of a stack
-# Channels and residual blocks at strides 4, 8, 16, 32, 64, 128; the blocks at a stride are those of each of its parts.
+CHANNELS = 256  # channels of a stack's input and output
+# Channels and residual blocks at strides 4, 8, 16, 32, 64, 128. The number of blocks is that of each part of a level.
 WIDTHS = (256, 256, 384, 384, 384, 512)
 BLOCKS = (2, 2, 2, 2, 2, 4)
 
 
 class Hourglass(nn.Cell):
-    """Features mixed at all coarser sizes: (B,C,H,W) -> (B,C,H,W); H and W are multiples of 2^levels.
+    """One hourglass: it processes features at all coarser sizes. (B,C,H,W) -> (B,C,H,W).
+
+    H and W must be multiples of 2^levels.
 
     Args:
-        widths: channels here and at each coarser size.
-        blocks: residual blocks likewise.
+        widths: channels at this size and at each coarser size.
+        blocks: residual blocks at this size and at each coarser size.
     """
 
     def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...]):
@@ -32,21 +34,21 @@ class Hourglass(nn.Cell):
         self.up = residuals([*[coarse] * count, width])
 
     def construct(self, x: Tensor) -> Tensor:
-        """The features at this size plus what comes back from the coarser ones."""
+        """Return the features at this size plus the enlarged features of the coarser sizes."""
         coarse = self.up(self.inner(self.down(x)))
         return self.keep(x) + ops.ResizeNearestNeighbor(x.shape[2:])(coarse)
 
 
 def residuals(channels: list[int], stride: int = 1) -> nn.SequentialCell:
-    """Residual blocks between one number of channels and the next; the first block has the stride."""
+    """Build residual blocks from each number of channels to the next. The first block has the stride."""
     return nn.SequentialCell(*[BasicBlock(before, after, stride if index == 0 else 1)
                                for index, (before, after) in enumerate(zip(channels, channels[1:]))])
 
 
 class Hourglass104(nn.Cell):
-    """Features of each stack: (B,3,H,W) -> STACKS x (B,256,H/4,W/4); H and W are multiples of 128.
+    """Backbone Hourglass-104: (B,3,H,W) -> features (B,256,H/4,W/4) of each stack. H and W must be multiples of 128.
 
-    Between two stacks their input and output are added after a 1x1 convolution of each.
+    The next stack gets the sum of the input and output of the stack before it, each after a 1x1 convolution.
     """
 
     def __init__(self):
@@ -61,7 +63,7 @@ class Hourglass104(nn.Cell):
         self.relu = nn.ReLU()
 
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Features, the first stack's first."""
+        """Return the features of each stack, beginning with the first stack."""
         x = self.stem(x)
         outputs = ()  # type: tuple[Tensor, ...]
         for index in range(STACKS):
@@ -74,5 +76,5 @@ class Hourglass104(nn.Cell):
 
 
 def projection(channels: int) -> nn.SequentialCell:
-    """1x1 convolution and batch norm."""
+    """Build a 1x1 convolution with batch norm."""
     return nn.SequentialCell(conv(channels, channels, 1), batch_norm(channels))

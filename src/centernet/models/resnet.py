@@ -1,7 +1,7 @@
-"""ResNet backbones (He et al. 2016), with torchvision's layout so that ImageNet weights fit.
+"""ResNet backbones (He et al. 2016) in torchvision's layout, so that its ImageNet weights can be loaded.
 
-In bottlenecks the 3x3 convolution carries the stride. Parameter names are
-torchvision's: conv1, bn1, layer1.0.conv1, layer1.0.downsample.0, ...
+In bottlenecks, the 3x3 convolution has the stride. The parameters have torchvision's names: conv1, bn1,
+layer1.0.conv1, layer1.0.downsample.0, ...
 """
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4,
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Convolution without bias, padded by kernel // 2, He-normal weights."""
+    """Build a convolution without bias, with padding kernel // 2 and He-normal weights."""
     return nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=kernel // 2, has_bias=False,
                      weight_init=HeNormal(mode="fan_out", nonlinearity="relu"))
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm with PyTorch's defaults (its momentum 0.1 is 0.9 here)."""
+    """Build a batch norm with PyTorch's defaults (its momentum 0.1 corresponds to 0.9 here)."""
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9)
 
 
 def conv_layer(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.SequentialCell:
-    """Convolution, batch norm, ReLU."""
+    """Build a convolution with batch norm and ReLU."""
     return nn.SequentialCell(conv(in_channels, out_channels, kernel, stride), batch_norm(out_channels), nn.ReLU())
 
 
 class BasicBlock(nn.Cell):
     """Two 3x3 convolutions and a shortcut: (B,Cin,H,W) -> (B,width,H/stride,W/stride).
 
-    Without a downsample cell of the caller's, the shortcut is the one of shortcut().
+    If the caller gives no `downsample`, shortcut() builds the shortcut.
     """
 
     expansion = 1
@@ -47,7 +47,7 @@ class BasicBlock(nn.Cell):
         self.downsample = shortcut(in_channels, width, stride) if downsample is None else downsample
 
     def construct(self, x: Tensor) -> Tensor:
-        """Add the residual to the shortcut."""
+        """Return ReLU(residual + shortcut)."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         return self.relu(out + self.downsample(x))
@@ -70,7 +70,7 @@ class Bottleneck(nn.Cell):
         self.downsample = shortcut(in_channels, 4 * width, stride)
 
     def construct(self, x: Tensor) -> Tensor:
-        """Add the residual to the shortcut."""
+        """Return ReLU(residual + shortcut)."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -78,20 +78,20 @@ class Bottleneck(nn.Cell):
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Cell:
-    """The identity, or a 1x1 convolution and batch norm where the shape changes."""
+    """Build the identity, or a 1x1 convolution with batch norm if the shape changes."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.SequentialCell(conv(in_channels, out_channels, 1, stride), batch_norm(out_channels))
 
 
 class ResNet(nn.Cell):
-    """Feature extractor: (B,3,H,W) -> (B,out_channels,ceil(H/32),ceil(W/32)).
+    """Backbone ResNet: (B,3,H,W) -> (B,out_channels,ceil(H/32),ceil(W/32)).
 
     Args:
         name: a key of BLOCKS.
-        blocks: number of blocks of the four stages; empty takes the name's own.
-        stem_pool: "pad" is PyTorch's symmetric padding of the stem's pooling;
-            "same" pads at the end only, as the model zoo's networks were trained.
+        blocks: number of blocks of the four stages; empty: those of BLOCKS.
+        stem_pool: "pad" is PyTorch's symmetric padding of the stem's pooling; "same" pads only at the end, as in the
+            training of the model zoo's networks.
     """
 
     def __init__(self, name: str, blocks: tuple[int, ...] = (), stem_pool: str = "pad"):
@@ -109,16 +109,17 @@ class ResNet(nn.Cell):
         self.out_channels = 512 * block.expansion
 
     def construct(self, x: Tensor) -> Tensor:
-        """Features of the last stage."""
+        """Return the features of the last stage."""
         x = self.pool(self.relu(self.bn1(self.conv1(x))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
 class StemPool(nn.Cell):
-    """3x3 max pooling with stride 2, padded by 1, of what has passed a ReLU: (B,C,H,W) -> (B,C,ceil(H/2),ceil(W/2)).
+    """3x3 max pooling with stride 2 and padding 1, after a ReLU: (B,C,H,W) -> (B,C,ceil(H/2),ceil(W/2)).
 
-    Zeros pad as well as minus infinity would. The pooling's own pad_mode "pad" is not available on every device and
-    in every runtime, but trains faster on CPU: the gradient of the other one computes the pooling once more.
+    After a ReLU, padding with zeros gives the same result as padding with minus infinity. The pad_mode "pad" of the
+    pooling itself does not exist on every device and in every runtime. But it trains faster on CPU, because the
+    gradient of the other form computes the pooling a second time.
     """
 
     def __init__(self):
@@ -137,12 +138,12 @@ class StemPool(nn.Cell):
 
 
 def stem_pooling(padding: str) -> nn.Cell:
-    """3x3 max pooling with stride 2, padded on both sides ("pad") or as needed at the end ("same")."""
+    """Build a 3x3 max pooling with stride 2 and padding on both sides ("pad"), or only at the end ("same")."""
     return nn.MaxPool2d(3, 2, pad_mode="same") if padding == "same" else StemPool()
 
 
 def stage(block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, count: int,
           stride: int) -> nn.SequentialCell:
-    """Blocks of one resolution; the first changes stride and channels."""
+    """Build the blocks of one resolution. The first block changes resolution and channels."""
     first = block(in_channels, width, stride)
     return nn.SequentialCell(first, *[block(width * block.expansion, width, 1) for _ in range(count - 1)])

@@ -1,4 +1,4 @@
-"""Detect with a checkpoint's network under MindSpore, decoding in the graph."""
+"""MindSpore runtime for a checkpoint's network, with decoding in the graph."""
 from __future__ import annotations
 
 import mindspore as ms
@@ -12,14 +12,14 @@ from centernet.spec import ModelSpec
 
 
 class CheckpointBackend:
-    """A network with its weights, at any input size; each new size is compiled once. See detection.detector.Backend.
+    """A network with its weights, for any input size. Each new size is compiled once. See detection.detector.Backend.
 
     Args:
         network: float32 (B,3,H,W) -> raw hm, wh and, with net.reg_offset, reg.
-        net: what the network is.
-        spec: what it was trained on.
-        K: detections of an image.
-        flip_test: average the scores and wh with those of the mirrored image; reg is the plain image's.
+        net: configuration of the network.
+        spec: specification of the model.
+        K: detections per image.
+        flip_test: average scores and wh with those of the mirrored image; reg comes from the unmirrored image.
     """
 
     fixed_shape = None
@@ -32,9 +32,9 @@ class CheckpointBackend:
         self._detect = Detect(network, K, net.cat_spec_wh, flip_test)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect on float32 (B,3,H,W), see Backend; raises UserError for sizes that do not suit the network or K."""
+        """Detect in float32 (B,3,H,W), see Backend. Raise UserError for sizes that the network or K does not allow."""
         require_size(images.shape[2], images.shape[3], self._net)
         require_cells(images.shape[2], images.shape[3], self.K)
-        # At each call: a training loop that validates switches the network back in between.
+        # At each call, because a training loop sets the network back to training mode after a validation.
         self._detect.set_train(False)
         return self._detect(ms.Tensor(np.ascontiguousarray(images, np.float32))).asnumpy()

@@ -1,4 +1,4 @@
-"""Detect with an exported model, a MINDIR under MindSpore or ONNX under onnxruntime."""
+"""Runtime for exported models: MINDIR with MindSpore, ONNX with onnxruntime."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from centernet.runtimes.manifest import read_manifest
 from centernet.runtimes.onnx_session import load_onnx
 
 SUFFIXES = {"mindspore": (".ckpt",), "mindir": (".mindir",), "onnx": (".onnx", ".ckpt"),
-            "auto": ("",)}  # of what each backend runs
+            "auto": ("",)}  # suffixes of the files that each backend runs
 
 
 def is_exported(path: str, backend: str = "auto") -> bool:
-    """Whether a model is an exported one rather than a checkpoint; UserError if --backend does not run such files."""
+    """Return whether a model is exported (not a checkpoint). Raise UserError if --backend does not run such files."""
     wanted = SUFFIXES[backend]
     if not path.endswith(wanted):
-        raise UserError(f"--backend {backend} runs {' and '.join(wanted)} files, found {path}: name such a file, or "
-                        "leave --backend auto, which suits every file")
+        raise UserError(f"--backend {backend} runs {' and '.join(wanted)} files, found {path}: use such a file, or "
+                        "use --backend auto, which runs every kind of file")
     return path.endswith((".mindir", ".onnx"))
 
 
 def open_exported(path: str, evaluation: EvalConfig) -> ExportedBackend:
-    """The backend of an exported model; UserError if a flip test is wanted that its graph has not."""
+    """Open an exported model as a backend. Raise UserError if a flip test is requested but not in its graph."""
     backend = ExportedBackend(path)
     if evaluation.flip_test and not backend.manifest.flip_test:
         raise UserError(f"eval_config.flip_test: {path} was exported without it: export it again with "
@@ -37,7 +37,7 @@ def open_exported(path: str, evaluation: EvalConfig) -> ExportedBackend:
 
 
 def load_graph(path: Path) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """The function from a float32 batch to the outputs of a .mindir or .onnx file.
+    """Load a .mindir or .onnx file as a function from a float32 batch to its outputs.
 
     Raises:
         RuntimeError, ValueError: MindSpore cannot load the .mindir.
@@ -55,12 +55,12 @@ def load_graph(path: Path) -> Callable[[np.ndarray], list[np.ndarray]]:
 
 
 class ExportedBackend:
-    """An exported model at its one input size; fewer images than its batch are padded, more are split.
+    """An exported model at its fixed input size. Smaller batches are padded, larger batches are split.
 
-    A model whose batch size is open takes any number at once; fixed_shape has 0 for it.
+    A model without a fixed batch size runs any number of images at once; then fixed_shape has batch size 0.
     """
 
-    compiles = True  # a MINDIR, once
+    compiles = True  # once, for a MINDIR
 
     def __init__(self, model_path: str | Path):
         path = Path(model_path)
@@ -74,7 +74,7 @@ class ExportedBackend:
         try:
             self._graph = load_graph(path)
             if manifest.versions.get("mindspore") == "2.0.0":
-                # It loads, and fails when it is compiled.
+                # Loading succeeds, but compilation fails. Find out now.
                 self._graph(np.zeros((batch, 3, height, width), np.float32))
         except (RuntimeError, ValueError) as error:
             raise self._unreadable(path) from error
@@ -83,15 +83,15 @@ class ExportedBackend:
         writer = self.manifest.versions.get("mindspore", "unknown")
         remedy = ("it is for MindSpore Lite 2.0 and the C++ program; for Python use export.py" if writer == "2.0.0" else
                   "export the checkpoint again")
-        return UserError(f"{path} is whole, but MindSpore {ms.__version__} cannot run it (written by MindSpore "
-                         f"{writer}): {remedy}")
+        return UserError(f"{path} is not damaged, but MindSpore {ms.__version__} cannot run it (it was written by "
+                         f"MindSpore {writer}): {remedy}")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect on float32 (B,3,H,W), any B, see Backend; raises UserError for another size than the model's."""
+        """Detect in float32 (B,3,H,W), any B, see Backend. Raise UserError for another H or W than the model's."""
         batch, height, width = self.fixed_shape
         if images.shape[1:] != (3, height, width):
             raise UserError(f"the model takes images of shape {(3, height, width)}, found {images.shape[1:]}: prepare "
-                            "them at the model's size, or export again with --input_res")
+                            "them with the model's size, or export again with --input_res")
         step = batch or len(images)
         return np.concatenate([self._run(images[first:first + step]) for first in range(0, len(images), step)])
 

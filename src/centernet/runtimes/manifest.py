@@ -1,7 +1,7 @@
-"""The JSON file beside an exported model: what a program needs to feed it and to read its output.
+"""Manifest: the JSON file beside an exported model that describes its input and its output.
 
-Python and C++ take sizes, normalisation and categories from here, never from
-constants of their own. A manifest belongs to its model by the SHA-256 of the model's bytes.
+Python and C++ programs read sizes, normalisation and categories from the manifest and have no constants for them. The
+manifest holds the SHA-256 of its model file.
 """
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """An exported model's interface.
+    """The interface of an exported model.
 
     Attributes:
         input_name: name of the only input.
-        input_shape: (B, 3, H, W), fixed in the graph; B is 0, here and in outputs, if any number of images goes.
+        input_shape: (B, 3, H, W), fixed in the graph. B is 0, here and in outputs, if any batch size is allowed.
         input_dtype: "float32".
         spec: normalisation, colour order, categories; its input_size is input_shape's height and width.
-        K: detections of an image.
-        decode: whether the graph decodes. If so, output "detections" (B, K, 6) holds x1, y1, x2, y2 in
-            output-map cells, score, class. If not, the outputs are the raw hm, wh and (mostly) reg.
-        cat_spec_wh: whether wh has two channels for each category.
-        flip_test: whether the graph averages with the mirrored image.
+        K: detections per image.
+        decode: the graph decodes. If true, output "detections" (B, K, 6) holds x1, y1, x2, y2 in output cells,
+            score, class. If false, the outputs are the raw hm, wh and (with net_config.reg_offset) reg.
+        cat_spec_wh: wh has two channels for each category.
+        flip_test: the graph averages the maps of the image and of the mirrored image.
         outputs: name and shape of each output, in order.
-        preset: configuration overlay that the network was built from; "" for the defaults.
-        sha256: of the model file.
-        versions: packages that wrote the model.
-        deform: "native" (the framework's operator), "gather" (portable operators) or "none": the form of the
-            deformable layers in the graph; "" in manifests written before there was a choice.
-        precision: "fp32", "fp16" or "int8": the numbers inside; inputs and outputs are float32 always.
-        calibration_method, calibration_images: of int8, how the ranges of activations were found, and on how many
-            images; "" and 0 otherwise.
+        preset: preset that the network was built from; "" for the defaults.
+        sha256: SHA-256 of the model file.
+        versions: versions of the packages that wrote the model.
+        deform: form of the deformable layers in the graph: "native" (the framework's operator), "gather" (common
+            operators) or "none"; "" in old manifests without this key.
+        precision: "fp32", "fp16" or "int8": number format inside the graph. Inputs and outputs are always float32.
+        calibration_method, calibration_images: for int8, the method that measured the ranges of activations, and its
+            number of images; "" and 0 otherwise.
     """
 
     input_name: str
@@ -61,14 +61,14 @@ class Manifest:
 
 
 def manifest_path(model_path: Path) -> Path:
-    """NAME.json beside NAME.mindir; NAME.onnx.json beside NAME.onnx, as a NAME may have both formats."""
+    """Return NAME.json for NAME.mindir, NAME.onnx.json for NAME.onnx: a NAME may have both formats."""
     if model_path.suffix == ".mindir":
         return model_path.with_suffix(".json")
     return model_path.with_name(f"{model_path.name}.json")
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest whole or not at all; raises UserError if it cannot be written."""
+    """Write a manifest completely or not at all. Raise UserError if it cannot be written."""
     spec = manifest.spec
     write_json(path, {
         "format_version": FORMAT_VERSION,
@@ -87,8 +87,8 @@ def read_manifest(model_path: str | Path) -> Manifest:
     """Read the manifest of an exported model and check that it belongs to the model file.
 
     Raises:
-        UserError: model or manifest missing, manifest damaged or of another format
-            version, or the model file is not the one that was exported.
+        UserError: the model or the manifest is missing, the manifest is damaged or has another format version, or the
+            manifest belongs to another model file.
     """
     model = Path(model_path)
     path = manifest_path(model)
@@ -96,11 +96,11 @@ def read_manifest(model_path: str | Path) -> Manifest:
         raise UserError(f"--model_path {model}: there is no such file. export.py writes NAME.mindir and NAME.json, or "
                         "NAME.onnx and NAME.onnx.json")
     if model.suffix == ".ckpt":
-        raise UserError(f"--model_path {model} is a checkpoint, an exported model is needed: export.py "
-                        f"--export_load_ckpt {model} --export_name {model.with_suffix('')} makes one")
+        raise UserError(f"--model_path {model} is a checkpoint, but an exported model is needed. Run export.py "
+                        f"--export_load_ckpt {model} --export_name {model.with_suffix('')}")
     if not path.exists():
-        raise UserError(f"{path}: the manifest of {model.name} is missing; it is written beside the model by "
-                        "export.py: copy it too, or export again")
+        raise UserError(f"{path}: the manifest of {model.name} is missing. export.py writes it beside the model: copy "
+                        "it, too, or export again")
     values = read_json(path, remedy="Export again")
     version = values.get("format_version")
     if version != FORMAT_VERSION:
@@ -109,7 +109,7 @@ def read_manifest(model_path: str | Path) -> Manifest:
     manifest = _from_json(values, path)
     found = sha256(model)
     if found != manifest.sha256:
-        raise UserError(f"{model} is not the file that was exported: its SHA-256 is {found[:12]}..., {path} says "
+        raise UserError(f"{model} is not the file that was exported: its SHA-256 is {found[:12]}..., but {path} says "
                         f"{manifest.sha256[:12]}...: copy both files again, or export again")
     return manifest
 

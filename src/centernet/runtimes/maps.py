@@ -1,4 +1,4 @@
-"""Detect with a checkpoint's network that another runtime than MindSpore computes."""
+"""Runtime for a checkpoint's network that is not run by MindSpore: any function from images to raw maps."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from centernet.spec import ModelSpec
 
 
 class MapsBackend:
-    """A function from images to raw maps, at any input size; nothing is compiled. See detection.detector.Backend.
+    """A function from images to raw maps, for any input size, without compilation. See detection.detector.Backend.
 
     Args:
         run: normalised float32 (B,3,H,W) -> raw hm, wh and, with net.reg_offset, reg.
-        net: what the network is.
-        spec: what it was trained on.
-        K: detections of an image.
-        flip_test: average the scores and wh with those of the mirrored image; reg is the plain image's.
+        net: configuration of the network.
+        spec: specification of the model.
+        K: detections per image.
+        flip_test: average scores and wh with those of the mirrored image; reg comes from the unmirrored image.
     """
 
     fixed_shape = None
@@ -34,7 +34,7 @@ class MapsBackend:
         self._flip_test = flip_test
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect on float32 (B,3,H,W), see Backend; raises UserError for sizes that do not suit the network or K."""
+        """Detect in float32 (B,3,H,W), see Backend. Raise UserError for sizes that the network or K does not allow."""
         require_size(images.shape[2], images.shape[3], self._net)
         require_cells(images.shape[2], images.shape[3], self.K)
         batch = len(images)

@@ -16,7 +16,7 @@ PACKAGES = ("onnx", "onnxruntime")
 
 
 def require_package(name: str) -> ModuleType:
-    """Import one of PACKAGES; UserError if it is not installed, or its files do not load."""
+    """Import one of PACKAGES. Raise UserError if it is not installed or cannot be loaded."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -25,20 +25,20 @@ def require_package(name: str) -> ModuleType:
 
 
 def package_versions() -> dict[str, str]:
-    """Package -> version of those that write and run ONNX; UserError if one is missing."""
+    """Return the versions of PACKAGES: package -> version. Raise UserError if one is missing."""
     for name in PACKAGES:
         require_package(name)
     return {name: metadata.version(name) for name in PACKAGES}
 
 
 def open_session(model: Path | bytes):
-    """An onnxruntime.InferenceSession on the CPU, with a thread for each core that this process may use.
+    """Open an onnxruntime.InferenceSession on the CPU, with one thread for each core that this process may use.
 
     Args:
-        model: a .onnx file, or the bytes of one.
+        model: path of a .onnx file, or its bytes.
 
     Raises:
-        UserError: onnxruntime is missing, the file is no ONNX model, or has an operator that this onnxruntime lacks.
+        UserError: onnxruntime is missing, the file is not an ONNX model, or this onnxruntime lacks an operator of it.
     """
     runtime = require_package("onnxruntime")
     options = runtime.SessionOptions()
@@ -54,7 +54,7 @@ def open_session(model: Path | bytes):
 
 
 def has_deform_conv() -> bool:
-    """Whether this onnxruntime has the operator DeformConv; UserError if a package is missing."""
+    """Return whether this onnxruntime has the operator DeformConv. Raise UserError if a package is missing."""
     onnx = require_package("onnx")
     shapes = {"x": (1, 1, 1, 1), "w": (1, 1, 1, 1), "offset": (1, 2, 1, 1), "y": (1, 1, 1, 1)}
     values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
@@ -72,13 +72,13 @@ def has_deform_conv() -> bool:
 def _explain(name: str, version: str, error: Exception) -> str:
     text = str(error).splitlines()[0]
     if "DeformConv" in text:
-        return (f"{name} has the operator DeformConv, which onnxruntime {version} lacks: use a newer one "
-                "(1.31 has it; Python 3.10 gets none), or export with --export_deform gather")
+        return (f"{name} has the operator DeformConv, which onnxruntime {version} lacks: use a newer version "
+                "(1.31 has it; there is none for Python 3.10), or export with --export_deform gather")
     return f"{name}: onnxruntime {version} cannot load it: {text}"
 
 
 def threads() -> int:
-    """OMP_NUM_THREADS, which launchers of several processes set, or the cores that this process may run on."""
+    """Return OMP_NUM_THREADS (set by launchers of several processes), or the number of cores for this process."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted):
         return int(wanted)
@@ -86,7 +86,7 @@ def threads() -> int:
 
 
 def load_onnx(model: Path | bytes) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """The function from a float32 batch to the outputs of a .onnx, or of its bytes; UserErrors are open_session's."""
+    """Load a .onnx file, or its bytes, as a function from a float32 batch to its outputs. Raises as open_session."""
     session = open_session(model)
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: images})

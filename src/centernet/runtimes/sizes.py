@@ -1,4 +1,4 @@
-"""Which input sizes a network takes, and how long its runs took."""
+"""Checks of input sizes, and the log line about the speed of a model."""
 from __future__ import annotations
 
 from centernet.config.schema import NetConfig
@@ -6,19 +6,21 @@ from centernet.errors import UserError
 
 
 def map_size(height: int, width: int) -> tuple[int, int]:
-    """Cells (h, w) of the output map: strides halve five times, rounding up, three up-convolutions double.
+    """Return the size (h, w) of the output map for an input of height x width pixels.
 
-    A quarter of sizes that are multiples of 32, hence of all that networks but ResNets take.
+    A ResNet halves the size five times and rounds up; three transposed convolutions double it. For multiples of 32 the
+    result is a quarter of the input. The other networks allow only multiples of 32.
     """
     return -(-height // 32) * 8, -(-width // 32) * 8
 
 
 def require_size(height: int, width: int, net: NetConfig) -> None:
-    """Raise UserError if an input of height x width pixels is not of a size that the backbone takes."""
+    """Raise UserError if the backbone does not allow an input of height x width pixels."""
     unit = net.size_unit
     if height % unit or width % unit:
         raise UserError(f"{net.backbone} takes inputs whose height and width are multiples of {unit}, found {height} x "
-                        f"{width}: set --eval_config.pad to {unit - 1}, or other sizes without eval_config.keep_res")
+                        f"{width}: set --eval_config.pad to {unit - 1}, or, without eval_config.keep_res, use other "
+                        "sizes")
 
 
 def require_cells(height: int, width: int, K: int) -> None:
@@ -31,9 +33,11 @@ def require_cells(height: int, width: int, K: int) -> None:
 
 
 def speed(seconds: list[float], batch: int) -> str:
-    """A line for the log on the time of each call of a backend with `batch` images.
+    """Return a log line about the speed of a model.
 
-    The first call, which may compile, is told apart.
+    Args:
+        seconds: time of each call of the backend. The first call may compile, so its time is reported separately.
+        batch: number of images in a call.
     """
     first = f"first run: {seconds[0]:.2f} s"
     if len(seconds) == 1:

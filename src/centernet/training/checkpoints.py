@@ -1,4 +1,4 @@
-"""When checkpoints are written during training, and how many are kept."""
+"""Checkpoints during training: write them at intervals, and keep a limited number."""
 from __future__ import annotations
 
 import logging
@@ -17,18 +17,18 @@ NAME = re.compile(r"centernet-(\d+)_(\d+)\.ckpt")
 
 
 class CheckpointKeeper:
-    """Writes centernet-EPOCH_STEP.ckpt (both from 1, STEP within its epoch) and keeps the newest ones.
+    """Writes centernet-EPOCH_STEP.ckpt (both from 1, STEP within its epoch) and keeps the newest files.
 
-    last.ckpt is always the newest, best.ckpt the one with the highest AP, if there are evaluations.
+    last.ckpt is always the newest checkpoint. best.ckpt has the highest AP, if the training evaluates.
 
     Args:
-        folder: where checkpoints go; None writes none.
-        step_cell: the training step, whose parameters are saved.
-        record: what the network is.
-        every: save each time this many steps are done.
-        keep: number of files kept; last.ckpt and best.ckpt are not counted.
-        start_step: steps done before a resumed training goes on; what the folder has up to there counts
-            as this training's own. 0 for a new training, which leaves files that it finds alone.
+        folder: folder of the checkpoints; None: write no checkpoints.
+        step_cell: the training step (nn.Cell) whose parameters are saved.
+        record: description of the network.
+        every: save after this number of steps, again and again.
+        keep: number of files to keep, without last.ckpt and best.ckpt.
+        start_step: number of steps before a resumed training. Checkpoints in folder up to this step count as those of
+            this training. 0 for a new training: it does not delete existing files.
         steps_per_epoch: steps of an epoch.
     """
 
@@ -47,11 +47,11 @@ class CheckpointKeeper:
                 self.best_precision = read_checkpoint(folder / "best.ckpt").progress.get("AP", -1.0)
 
     def after_step(self, progress: dict[str, Any], last: bool) -> None:
-        """Save if it is time to, or if this was the last step.
+        """Save a checkpoint if it is due, or if this was the last step.
 
         Args:
-            progress: has "step" (done in all), and is saved with the weights.
-            last: nothing follows.
+            progress: saved with the weights; its "step" is the number of all steps done.
+            last: this was the last step.
         """
         if self.folder is None or not (last or progress["step"] % self.every == 0):
             return
@@ -61,13 +61,13 @@ class CheckpointKeeper:
         LOG.info("saved %s", path)
         _give_second_name(path, self.folder / "last.ckpt")
         self.written = [other for other in self.written if other != path] + [path]
-        # Only now that the new one is complete.
+        # Old files are deleted only now, because the new file is complete.
         for old in self.written[:-self.keep]:
             old.unlink(missing_ok=True)
         self.written = self.written[-self.keep:]
 
     def after_evaluation(self, average_precision: float, progress: dict[str, Any]) -> bool:
-        """Save best.ckpt if the AP (0..1) is higher than any before; whether it is."""
+        """Save best.ckpt if the AP (0..1) is higher than all before. Return whether it is."""
         if average_precision <= self.best_precision:
             return False
         self.best_precision = average_precision
@@ -78,7 +78,7 @@ class CheckpointKeeper:
 
 
 def _give_second_name(path: Path, name: Path) -> None:
-    """Let name be the same file as path: a hard link, or a copy where there are no links."""
+    """Make name the same file as path: a hard link, or a copy if the file system has no links."""
     unfinished = name.with_name(".unfinished.ckpt")
     unfinished.unlink(missing_ok=True)
     try:
@@ -89,7 +89,7 @@ def _give_second_name(path: Path, name: Path) -> None:
 
 
 def _earlier(folder: Path, last_step: int, steps_per_epoch: int) -> list[Path]:
-    """Checkpoints in folder up to a step, oldest first."""
+    """Return the checkpoints in folder up to a step, oldest first."""
     found = []
     for path in folder.glob("centernet-*.ckpt"):
         match = NAME.fullmatch(path.name)

@@ -1,7 +1,7 @@
-"""Training targets that are drawn on the device, from a few numbers per object.
+"""Training targets that the device draws from a few numbers for each object.
 
-A Gaussian of radius r (cells) has sigma (2r + 1) / 6 and is cut off at a distance
-of r in x and in y; where objects overlap the largest value counts.
+A Gaussian of radius r (in output cells) has sigma (2r + 1) / 6 and is cut off at a distance of r in x and in y. Where
+objects overlap, the largest value counts.
 """
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from mindspore import Tensor, nn, ops
 
 
 def draw_gaussians(ind: Tensor, radius: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
-    """One map per object.
+    """Draw one map for each object.
 
     Args:
-        ind: (B,M) int32, the centre's cell y * W + x.
-        radius: (B,M) int32, cells.
-        valid: (B,M), 1 for an object, 0 for an unused slot (its map is all zero).
-        size: H, W of the map.
+        ind: (B,M) int32, position of the centre in the output map: y * W + x.
+        radius: (B,M) int32, output cells.
+        valid: (B,M), 1 for an object, 0 for an unused slot (its map is zero).
+        size: (H, W) of the map.
 
     Returns:
         (B,M,H,W) float32 in 0..1, exactly 1 at the centre.
     """
     height, width = size
-    # Three axes: (B,M,cells of one side)
+    # Three axes: (B,M,H) or (B,M,W).
     center = ops.expand_dims(ops.cast(ind, ms.float32), 2)
     y = ops.floor((center + 0.5) * (1.0 / width))
     x = center - y * width
@@ -34,13 +34,13 @@ def draw_gaussians(ind: Tensor, radius: Tensor, valid: Tensor, size: tuple[int, 
 
 
 def _profile(cells: Tensor, center: Tensor, reach: Tensor, falloff: Tensor) -> Tensor:
-    """The Gaussian along one axis, (B,M,cells); a map is the product of two."""
+    """Return the Gaussian along one axis, (B,M,H) or (B,M,W). A map is the product of two of them."""
     distance = ops.cast(cells, ms.float32) - center
     return ops.exp(-distance * distance * falloff) * ops.cast(ops.abs(distance) <= reach, ms.float32)
 
 
 class DrawHeatmap(nn.Cell):
-    """Target heatmaps: ind, cls, radius, valid (B,M) -> (B,num_classes,H,W) float32."""
+    """Target heatmaps: ind, cls, radius, valid (B,M) -> (B,num_classes,H,W) float32 in 0..1."""
 
     def __init__(self, num_classes: int):
         super().__init__()
@@ -48,25 +48,25 @@ class DrawHeatmap(nn.Cell):
         self.largest = ops.UnsortedSegmentMax()
 
     def construct(self, ind: Tensor, cls: Tensor, radius: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
-        """Largest Gaussian of each class in each cell; arguments as for draw_gaussians, cls in 0..num_classes-1."""
+        """Return the largest Gaussian of each class at each position. Arguments: as draw_gaussians; cls is a class."""
         batch, count = ind.shape
         gaussians = ops.reshape(draw_gaussians(ind, radius, valid, size), (batch * count, size[0] * size[1]))
         first = ops.reshape(ms.numpy.arange(batch) * self.num_classes, (batch, 1))
         segments = ops.reshape(ops.cast(cls, ms.int32) + ops.cast(first, ms.int32), (batch * count,))
         drawn = self.largest(gaussians, segments, batch * self.num_classes)
-        # A class without objects gets the smallest float.
+        # UnsortedSegmentMax gives the smallest float to a class without objects.
         return ops.reshape(ops.maximum(drawn, 0.0), (batch, self.num_classes, *size))
 
 
 def draw_dense_wh(ind: Tensor, radius: Tensor, valid: Tensor, wh: Tensor, size: tuple[int, int]) -> Tensor:
-    """In each cell the wh of the object whose Gaussian is the largest there; of equal ones the last object's.
+    """Return, at each position, the wh of the object with the largest Gaussian there; of equal Gaussians the last one.
 
     Args:
         ind, radius, valid, size: as for draw_gaussians.
-        wh: (B,M,2) float32 in cells.
+        wh: (B,M,2) float32 in output cells.
 
     Returns:
-        (B,2,H,W) float32; cells outside all Gaussians hold an arbitrary object's wh and must get no weight.
+        (B,2,H,W) float32. Positions outside all Gaussians hold the wh of an arbitrary object: their weight must be 0.
     """
     batch, count = ind.shape
     gaussians = ops.reshape(draw_gaussians(ind, radius, valid, size), (batch, count, size[0] * size[1]))

@@ -1,4 +1,4 @@
-"""The graph that is trained: images as they come, network, losses."""
+"""Training graph: normalisation of uint8 images, network and losses."""
 from __future__ import annotations
 
 import mindspore as ms
@@ -11,7 +11,7 @@ from centernet.training.losses import DetectionLoss
 
 
 class Normalize(nn.Cell):
-    """uint8 BGR images (B,H,W,3) -> float32 (B,3,H,W): colour order, / 255, - mean, / std of the configuration."""
+    """uint8 BGR images (B,H,W,3) -> float32 (B,3,H,W) in the network's colour order: (pixels / 255 - mean) / std."""
 
     def __init__(self, data: DatasetConfig):
         super().__init__()
@@ -21,7 +21,7 @@ class Normalize(nn.Cell):
         self.scale = Tensor(1 / (255 * np.array(data.std)), ms.float32)
 
     def construct(self, image: Tensor) -> Tensor:
-        """Normalise a batch."""
+        """Return the normalised batch."""
         image = ops.cast(image, ms.float32)
         if self.to_rgb:
             image = self.reverse(image)
@@ -29,16 +29,16 @@ class Normalize(nn.Cell):
 
 
 class LossNetwork(nn.Cell):
-    """A training batch -> loss, hm_loss, wh_loss, off_loss (float32 scalars): means over the network's stacks.
+    """Training batch -> loss, hm_loss, wh_loss, off_loss (float32 scalars), averaged over the network's stacks.
 
-    Parameters keep the network's names.
+    The parameters have the names of the network's parameters.
 
     Args:
-        network: its of_each_stack gives raw (hm, wh, reg) or (hm, wh) of each stack.
-        net: which losses, and their weights.
+        network: its of_each_stack returns raw (hm, wh, reg) or (hm, wh) of each stack.
+        net: kinds and weights of the losses.
         data: colour order, mean and std.
         num_classes: channels of hm.
-        devices: size of the group that trains together, see DetectionLoss.
+        devices: number of devices that train together, see DetectionLoss.
     """
 
     def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, num_classes: int, devices: int = 1):
@@ -50,13 +50,13 @@ class LossNetwork(nn.Cell):
 
     def construct(self, image: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
                   reg_mask: Tensor, hm: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Losses of a batch.
+        """Return the losses of a batch.
 
         Args:
             image: (B,H,W,3) uint8 BGR.
             cls, radius, ind, reg_mask: (B,M) int32, see DetectionLoss.
-            wh, reg: (B,M,2) float32, cells.
-            hm: (B,C,h,w) float32 target; drawn from cls, radius and ind if it is not given.
+            wh, reg: (B,M,2) float32, output cells.
+            hm: (B,C,h,w) float32 target; None: draw it from cls, radius and ind.
         """
         stacks = self.network.of_each_stack(self.normalize(image))
         if hm is None:

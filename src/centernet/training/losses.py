@@ -1,6 +1,6 @@
-"""Losses of the three heads; float32 whatever the network's precision.
+"""Losses of the three heads. They compute in float32 for every precision of the network.
 
-Each is a sum over the batch and the count to divide it by: DetectionLoss divides, with the counts of all devices.
+Each function returns a sum over the batch and a count. DetectionLoss divides the sum by the count of all devices.
 """
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from centernet.models.heads import gather_pairs
 from centernet.training.heatmap import draw_dense_wh
 
 EPS = 1e-4
-SATURATION = math.log((1 - EPS) / EPS)  # the logit at which a score is clamped
+SATURATION = math.log((1 - EPS) / EPS)  # logit of the largest score, 1 - EPS
 
 
 def _total(values: Tensor) -> Tensor:
-    """Sum of all values: of one axis, since CPU kernels take four times as long for a sum over several."""
+    """Sum all values over one axis: CPU kernels take four times as long for a sum over several axes."""
     return ops.reduce_sum(ops.reshape(values, (-1,)))
 
 
 def focal_loss(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
-    """Penalty-reduced focal loss (Law and Deng 2018; alpha 2, beta 4), scores clamped to [1e-4, 1 - 1e-4].
+    """Penalty-reduced focal loss (Law and Deng 2018; alpha 2, beta 4) with scores clamped to [1e-4, 1 - 1e-4].
 
-    Logarithms come from the logits, so that nothing cancels. Clamped cells have no gradient.
+    The logarithms are computed from the logits, without loss of precision. Clamped positions have no gradient.
 
     Args:
         logits: (B,C,H,W) float32.
         hm: (B,C,H,W) float32 target; exactly 1 at centres.
 
     Returns:
-        The sum over all cells, and the number of centres.
+        The sum over all positions, and the number of centres.
     """
     logits = ops.clip_by_value(logits, -SATURATION, SATURATION)
     score = ops.sigmoid(logits)
@@ -44,17 +44,16 @@ def focal_loss(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_squared_error(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum over all cells of (sigmoid(logits) - hm)^2, and their number.
+    """Return the sum of (sigmoid(logits) - hm)^2 over all positions, and the number of positions.
 
-    The paper's code compares the raw output instead, whose sigmoid its decoder then
-    takes: scores between 0.5 and 0.73. With the sigmoid here scores mean what they
-    mean with the focal loss.
+    The paper's code compares the raw output with the target, but its decoder takes the sigmoid: scores are between 0.5
+    and 0.73. With the sigmoid in this loss, scores have the same meaning as with the focal loss.
     """
     return _total(ops.square(ops.sigmoid(logits) - hm)), Tensor(hm.size, ms.float32)
 
 
 def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of absolute errors, and the sum of the mask over both channels, that is twice the objects.
+    """Return the sum of absolute errors, and the sum of the mask over both channels: twice the number of objects.
 
     Args:
         predicted, target: (B,M,2) float32.
@@ -64,7 +63,7 @@ def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Te
 
 
 def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of Huber errors (quadratic below 1), and the number of objects; arguments as for l1_loss."""
+    """Return the sum of Huber errors (quadratic below 1), and the number of objects. Arguments: as l1_loss."""
     error = ops.abs(predicted - target) * mask
     quadratic = ops.minimum(error, 1.0)
     # error^2 / 2 below 1, error - 1/2 above
@@ -72,12 +71,12 @@ def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Ten
 
 
 def relative_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """l1_loss of predicted / (target + 1e-4) against 1 (norm_wh: errors as shares of the size)."""
+    """Return the l1_loss of predicted / (target + 1e-4) and 1, for norm_wh: errors are fractions of the size."""
     return l1_loss(predicted / (target + EPS), ops.ones_like(target), mask)
 
 
 def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of weighted absolute errors, and the sum of the weights over both channels.
+    """Return the sum of weighted absolute errors, and the sum of the weights over both channels.
 
     Args:
         predicted, target: (B,2,H,W) float32.
@@ -87,18 +86,19 @@ def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Te
 
 
 class DetectionLoss(nn.Cell):
-    """Weighted sum of the losses of hm, wh and reg, as a configuration chooses them.
+    """Weighted sum of the configured losses of hm, wh and reg.
 
-    reg_loss (l1 or sl1) applies to reg, and to wh unless dense_wh or norm_wh gives wh its own loss. The heatmap's
-    sum is divided by max(count, 1), the others by count + 1e-4.
+    reg_loss (l1 or sl1) applies to reg, and also to wh unless dense_wh or norm_wh is set. The heatmap's sum is divided
+    by max(count, 1), the other sums by count + 1e-4.
 
-    Counts are those of all devices, and sums are multiplied by the number of devices: then the average of the
-    devices' losses is the loss of the global batch, and so are the gradients, wherever the objects are. The paper's
-    code divides by each device's own counts instead: an object weighs more the fewer others its device got.
+    The counts are those of all devices, and the sums are multiplied by the number of devices. Then the average of the
+    devices' losses is the loss of the global batch, for any distribution of the objects over the devices. The same
+    holds for the gradients. The paper's code divides by each device's own counts: there, an object has more weight if
+    its device has fewer other objects.
 
     Args:
-        net: which losses, and their weights.
-        devices: size of the group that trains together; above 1 it must have been joined.
+        net: kinds and weights of the losses.
+        devices: number of devices that train together. If it is above 1, this process must have joined their group.
     """
 
     def __init__(self, net: NetConfig, devices: int = 1):
@@ -120,10 +120,10 @@ class DetectionLoss(nn.Cell):
             hm: (B,C,H,W) float32 target.
             cls: (B,M) int32 in 0..C-1; used with cat_spec_wh.
             ind: (B,M) int32, y * W + x.
-            wh: (B,M,2) float32, cells.
-            reg: (B,M,2) float32, cells.
+            wh: (B,M,2) float32, output cells.
+            reg: (B,M,2) float32, output cells.
             reg_mask: (B,M), 1 for an object, 0 for an unused slot.
-            radius: (B,M) int32, cells; used with dense_wh.
+            radius: (B,M) int32, output cells; used with dense_wh.
 
         Returns:
             loss, hm_loss, wh_loss, off_loss: float32 scalars; the last three before their weights.
@@ -143,10 +143,10 @@ class DetectionLoss(nn.Cell):
         return self._weigh((hm_loss[0], wh_loss[0], off_loss[0]), (hm_loss[1], wh_loss[1], off_loss[1]))
 
     def _weigh(self, sums: tuple[Tensor, ...], counts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The loss, and its parts hm, wh and off, of their sums and counts."""
+        """Return the total loss and the losses hm, wh and off from their sums and counts."""
         if self.devices > 1:
-            # One message, so that no two can overtake each other; those of several stacks are equal, the counts being
-            # of the targets alone.
+            # One message for all counts: two messages could arrive in another order on each device. The messages of
+            # several stacks are equal, because the counts depend only on the targets.
             counts = ops.unstack(ops.stop_gradient(self.sum(ops.stack(counts))))
         hm_loss = self.devices * sums[0] / ops.maximum(counts[0], 1.0)
         wh_loss = self.devices * sums[1] / (counts[1] + EPS)

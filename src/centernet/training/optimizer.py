@@ -1,4 +1,4 @@
-"""Adam or SGD over the network's parameters, with weight decay on some of them."""
+"""Adam or SGD for the network's parameters, with weight decay for some of them."""
 from __future__ import annotations
 
 from mindspore import nn
@@ -9,24 +9,24 @@ from centernet.errors import UserError
 
 
 def build_optimizer(network: nn.Cell, train: TrainConfig, schedule: LearningRateSchedule) -> nn.Optimizer:
-    """The optimizer that train.optimizer names, with the settings of its section.
+    """Build the configured optimizer (train.optimizer) with the settings of its section.
 
-    Parameters whose names end in one of the section's decay_filter get its weight_decay (L2, added to the gradient),
-    the others none. Adam's epsilon is that of the chosen schedule's section. SGD is PyTorch's: v = momentum * v +
-    gradient; the weights go by -rate * v, with nesterov by -rate * (gradient + momentum * v).
+    Parameters whose names end in one of the suffixes in decay_filter get weight_decay (L2, added to the gradient).
+    Adam's epsilon comes from the section of the chosen schedule. SGD is that of PyTorch: v = momentum * v + gradient.
+    The weights change by -learning_rate * v, with nesterov by -learning_rate * (gradient + momentum * v).
 
     Raises:
-        UserError: weight decay is asked for and no parameter's name fits the filter.
+        UserError: weight decay is set, but no parameter's name matches decay_filter.
     """
     parameters = _decay_groups(network, train)
     if train.optimizer == "SGD":
-        # nn.Momentum has another Nesterov step on CPU, and is announced to go.
+        # nn.Momentum has another Nesterov step on CPU, and its removal is announced.
         return nn.SGD(parameters, schedule, train.SGD.momentum, nesterov=train.SGD.nesterov)
     return nn.Adam(parameters, schedule, eps=getattr(train, train.lr_schedule).eps)
 
 
 def describe_optimizer(train: TrainConfig) -> str:
-    """The optimizer, its decay and the clipping of gradients, in a line for the log."""
+    """Return a log line about the optimizer, its weight decay and gradient clipping."""
     section = getattr(train, train.optimizer)
     parts = [train.optimizer]
     if train.optimizer == "SGD":
@@ -39,7 +39,7 @@ def describe_optimizer(train: TrainConfig) -> str:
 
 
 def _decay_groups(network: nn.Cell, train: TrainConfig) -> list:
-    """The network's trainable parameters, in groups if some are decayed."""
+    """Return the network's trainable parameters, in groups if some have weight decay."""
     parameters = list(network.trainable_params())
     section, name = getattr(train, train.optimizer), f"train_config.{train.optimizer}"
     if section.weight_decay == 0:
@@ -47,10 +47,10 @@ def _decay_groups(network: nn.Cell, train: TrainConfig) -> list:
     decayed = [parameter for parameter in parameters if parameter.name.endswith(section.decay_filter)]
     others = [parameter for parameter in parameters if not parameter.name.endswith(section.decay_filter)]
     if not decayed:
-        raise UserError(f"{name}.decay_filter {list(section.decay_filter)} fits no parameter: names end in .weight, "
-                        f".bias, .gamma or .beta; for no decay set {name}.weight_decay to 0")
+        raise UserError(f"{name}.decay_filter {list(section.decay_filter)} matches no parameter: names end in .weight, "
+                        f".bias, .gamma or .beta. To train without weight decay, set {name}.weight_decay to 0")
     groups = [{"params": decayed, "weight_decay": section.weight_decay}]
     if others:
         groups.append({"params": others, "weight_decay": 0.0})
-    # The order decides in which sequence devices exchange gradients: the network's own, not the groups'.
+    # Devices exchange gradients in this order. It is the order of the network, not of the groups.
     return [*groups, {"order_params": parameters}]

@@ -1,4 +1,4 @@
-"""What a training leaves and shows: folders, checkpoints, log, profile, plot, and the summary before it."""
+"""Output of a training: folders, checkpoints, log, profile, loss plot, and the summary at the start."""
 from __future__ import annotations
 
 import logging
@@ -24,7 +24,7 @@ LOG = logging.getLogger("centernet")
 
 @dataclass(frozen=True)
 class Output:
-    """Where the loop reports to; after_step is called after each step, if there is a profile to write."""
+    """Outputs of the training loop. If a profile is written, after_step is called after each step."""
 
     log: TrainLog
     keeper: CheckpointKeeper
@@ -34,12 +34,12 @@ class Output:
 @contextmanager
 def open_output(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan,
                 group: Group) -> Iterator[Output]:
-    """Print the summary and open the outputs of a training; its end writes the plot, however it ends.
+    """Print the summary and open the outputs of a training. At its end, also after an error, write the loss plot.
 
-    All ranks but the first are silent and write nothing.
+    Only the first rank prints and writes.
 
     Raises:
-        UserError: a folder cannot be made.
+        UserError: a folder cannot be created.
     """
     first, train = group.rank == 0, config.train_config
     checkpoints, results = prepare_folders(config)
@@ -63,7 +63,7 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
 
 
 def prepare_folders(config: Config) -> tuple[Path, Path]:
-    """Make the folders of checkpoints and of results (log, metrics, plot); UserError if that is impossible."""
+    """Create the folders of checkpoints and results (log, metrics, plot). Raise UserError if that is impossible."""
     checkpoints = Path(config.save_checkpoint_path or "checkpoints")
     results = Path(config.save_result_dir or checkpoints)
     for flag, folder in (("--save_checkpoint_path", checkpoints), ("--save_result_dir", results)):
@@ -74,22 +74,22 @@ def prepare_folders(config: Config) -> tuple[Path, Path]:
 
 def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan, devices: int,
             folders: tuple[Path, Path]) -> str:
-    """What is going to be trained, in lines for the log."""
+    """Return log lines about the training: device, data, network, batch size, optimizer, steps, folders."""
     train, net = config.train_config, config.net_config
     images = train.batch_size * devices
     parameters = sum(parameter.size for parameter in step_cell.weights)
     height, width = config.dataset_config.input_res_train
-    lines = [f"device: {config.device_target}, {devices} in all",
+    lines = [f"devices: {devices} ({config.device_target})",
              f"data: {plan.conditions['num_images']} images, {len(categories)} categories, {height} x {width} pixels",
              f"network: {net.backbone}, neck {net.neck}, {parameters / 1e6:.3f} M trainable parameters",
-             f"batch: {train.batch_size} on each device x {devices} = {images} in all",
+             f"global batch size: {train.batch_size} on each device x {devices} = {images}",
              f"optimizer: {describe_optimizer(train)}",
              describe_schedule(train, images),
-             f"steps: {plan.start_step} done, {plan.total_steps} in all, {plan.steps_per_epoch} in an epoch",
+             f"steps: {plan.start_step} done, {plan.total_steps} in total, {plan.steps_per_epoch} in an epoch",
              f"checkpoints: {folders[0] if config.enable_save_ckpt else 'none'}; log, metrics and plot: {folders[1]}"]
     if config.enable_data_sink:
-        # The stream of each epoch is built anew (seeded by the epoch, resumable in its middle); a sunk graph is
-        # tied to one stream and would be compiled again for each.
+        # Each epoch has a new data stream (seeded by the epoch, resumable in its middle). A graph with data sink is
+        # bound to one stream and would be compiled again for each.
         lines.append(f"enable_data_sink has no effect on {config.device_target}: batches are prefetched by threads "
                      "and fed step by step")
     return "\n".join(lines)

@@ -1,7 +1,6 @@
-"""Learning rate schedules; they run in the training graph, on the optimizer's own step counter.
+"""Learning rate schedules. They run in the training graph and use the optimizer's step counter.
 
-The optimizer counts updates, so a step that is skipped for an overflow does not
-advance the schedule.
+The optimizer counts updates. So a step that is skipped because of an overflow does not advance the schedule.
 """
 from __future__ import annotations
 
@@ -15,12 +14,12 @@ from centernet.config.schema import TrainConfig
 
 
 class MultiDecay(LearningRateSchedule):
-    """Linear warm-up, then the rate divided by a factor after each of some epochs.
+    """Linear warm-up and step decay: the learning rate is divided by a factor after given numbers of updates.
 
     Args:
-        learning_rate: rate after the warm-up.
-        warmup_steps: update s (from 0) of the warm-up has (s + 1) / warmup_steps of the rate; 0 is no warm-up.
-        drop_steps: numbers of updates after which the rate is divided.
+        learning_rate: learning rate after the warm-up.
+        warmup_steps: update s (from 0) of the warm-up uses (s + 1) / warmup_steps of the learning rate; 0: no warm-up.
+        drop_steps: numbers of updates after which the learning rate is divided.
         factor: divisor.
     """
 
@@ -32,7 +31,7 @@ class MultiDecay(LearningRateSchedule):
         self.factor = factor
 
     def construct(self, global_step: Tensor) -> Tensor:
-        """Rate, float32 scalar, of the update that global_step (int32, from 0) counts."""
+        """Return the learning rate, float32 scalar, of update number global_step (int32, from 0)."""
         rate = self.learning_rate * _warm_up(global_step, self.warmup_steps)
         for drop in self.drop_steps:
             rate = ops.select(global_step >= drop, rate / self.factor, rate)
@@ -40,13 +39,13 @@ class MultiDecay(LearningRateSchedule):
 
 
 class PolyDecay(LearningRateSchedule):
-    """(rate - end) * (1 - step / total_steps) ** power + end, times a linear warm-up; end after total_steps.
+    """Polynomial decay: (learning_rate - end) * (1 - step / total_steps) ** power + end, times a linear warm-up.
 
     Args:
-        learning_rate: rate that the polynomial starts from.
-        end_learning_rate: rate after total_steps.
-        power: power of the polynomial.
-        warmup_steps: as for MultiDecay; the polynomial counts from step 0, warm-up included.
+        learning_rate: learning rate at the start of the polynomial.
+        end_learning_rate: learning rate `end`, also after total_steps.
+        power: exponent of the polynomial.
+        warmup_steps: as for MultiDecay. The polynomial also counts the steps of the warm-up.
         total_steps: length of the training in updates.
     """
 
@@ -60,7 +59,7 @@ class PolyDecay(LearningRateSchedule):
         self.total_steps = total_steps
 
     def construct(self, global_step: Tensor) -> Tensor:
-        """Rate, float32 scalar, of the update that global_step (int32, from 0) counts."""
+        """Return the learning rate, float32 scalar, of update number global_step (int32, from 0)."""
         done = ops.minimum(global_step.astype(ms.float32) / self.total_steps, 1.0)
         return (self.span * ops.pow(1.0 - done, self.power) + self.end) * _warm_up(global_step, self.warmup_steps)
 
@@ -70,23 +69,23 @@ def _warm_up(global_step: Tensor, warmup_steps: int) -> Tensor:
 
 
 def rate_factor(train: TrainConfig, images: int) -> float:
-    """What lr_scale multiplies the learning rate by, for steps of so many images on all devices.
+    """Return the factor of lr_scale for the learning rate; images is the global batch size.
 
-    linear (Goyal and others 2017) is usual for plain gradient descent, sqrt (Krizhevsky 2014) often safer with Adam.
+    linear (Goyal et al. 2017) is usual for SGD; sqrt (Krizhevsky 2014) is often safer with Adam.
     """
     power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[train.lr_scale]
     return (images / train.reference_batch) ** power if power else 1.0
 
 
 def warmup_factor(train: TrainConfig, images: int) -> float:
-    """What warmup_scale multiplies the warm-up by, for steps of so many images on all devices."""
+    """Return the factor of warmup_scale for the warm-up; images is the global batch size."""
     return train.reference_batch / images if train.warmup_scale else 1.0
 
 
 def scale_schedule(train: TrainConfig, images: int) -> TrainConfig:
-    """The settings with the rates and the warm-up of the chosen schedule for steps of so many images.
+    """Return the settings with the schedule's learning rates and warm-up scaled to a global batch size of `images`.
 
-    A warm-up that is there keeps at least one step.
+    A warm-up is never scaled to less than one step.
     """
     section = getattr(train, train.lr_schedule)
     changes = {name: getattr(section, name) * rate_factor(train, images)
@@ -97,10 +96,10 @@ def scale_schedule(train: TrainConfig, images: int) -> TrainConfig:
 
 
 def describe_schedule(train: TrainConfig, images: int) -> str:
-    """The learning rate and warm-up as configured and as used for steps of so many images, in lines for the log."""
+    """Return log lines with the configured and the used learning rate and warm-up; images is the global batch size."""
     given = getattr(train, train.lr_schedule)
     used = getattr(scale_schedule(train, images), train.lr_schedule)
-    of = f"{images} images a step, reference_batch {train.reference_batch}"
+    of = f"global batch size {images}, reference_batch {train.reference_batch}"
     rate, warm_up = f"{given.learning_rate:g}", f"{given.warmup_steps} steps"
     if train.lr_scale != "none":
         rate += f" x {rate_factor(train, images):.4g} = {used.learning_rate:.4g} (lr_scale {train.lr_scale}: {of})"
@@ -110,13 +109,13 @@ def describe_schedule(train: TrainConfig, images: int) -> str:
     if train.lr_scale == "none" and train.reference_batch not in (0, images):
         linear, root = (given.learning_rate * rate_factor(dataclasses.replace(train, lr_scale=rule), images)
                         for rule in ("linear", "sqrt"))
-        lines.append(f"note: this learning rate is meant for {train.reference_batch} images a step, here are {images}; "
-                     f"--train_config.lr_scale linear makes it {linear:.4g}, sqrt {root:.4g}")
+        lines.append(f"note: this learning rate was chosen for a global batch size of {train.reference_batch}, but it "
+                     f"is {images}: --train_config.lr_scale linear would change it to {linear:.4g}, sqrt to {root:.4g}")
     return "\n".join(lines)
 
 
 def build_schedule(train: TrainConfig, steps_per_epoch: int, total_steps: int) -> LearningRateSchedule:
-    """The schedule that train.lr_schedule names, for epochs of the given number of steps."""
+    """Build the configured schedule (train.lr_schedule)."""
     if train.lr_schedule == "PolyDecay":
         poly = train.PolyDecay
         return PolyDecay(poly.learning_rate, poly.end_learning_rate, poly.power, poly.warmup_steps, total_steps)

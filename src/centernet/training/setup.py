@@ -1,4 +1,4 @@
-"""Where a training begins: fresh weights, a backbone, another detector, or the middle of an earlier run."""
+"""Set-up of a training: new weights, backbone weights, another detector's weights, or a resumed run."""
 from __future__ import annotations
 
 import dataclasses
@@ -25,8 +25,9 @@ from centernet.weights.transfer import load_backbone, load_for_fine_tuning
 
 LOG = logging.getLogger("centernet")
 
-# What decides which images a step sees and what its update is, and what sets it: a resumed run must agree with the
-# first in all. (The momentum is among the optimizer's parameters: a checkpoint would overrule the configuration.)
+# Conditions that determine the images and the update of each step, and the flags that set them. All of them must be the
+# same in a resumed run. (The optimizer's parameters include the momentum: a checkpoint would override the
+# configuration.)
 CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size", "device_num": "the number of devices",
               "do_shuffle": "--do_shuffle", "optimizer": "--train_config.optimizer",
               "momentum": "--train_config.SGD.momentum", "num_images": "the number of images in --mindrecord_dir",
@@ -35,22 +36,22 @@ CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size", "devi
 
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
-    """The data set to evaluate on during training; None if eval_interval is 0.
+    """Read the data set for evaluation during training; return None if eval_interval is 0.
 
     Raises:
-        UserError: it is not found, or its categories are not those of the training data.
+        UserError: the data set is not found or not complete, or its categories are not those of the training data.
     """
     if config.eval_interval == 0:
         return None
     dataset = read_coco(*locate(config.data_dir, "val", config.annotation_file, config.image_dir))
     require_whole(dataset)
     require_same(categories, dataset.categories, "the training data", str(dataset.annotation_file),
-                 "Evaluate on data of the same categories, or set --eval_interval 0.")
+                 "Evaluate on data with the same categories, or set --eval_interval 0.")
     return dataset
 
 
 def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: int) -> Plan:
-    """A training from its first step to the one that train_steps or epoch_size ask for."""
+    """Return the plan of a new training with the length that train_steps or epoch_size gives."""
     train = config.train_config
     total = config.train_steps if config.train_steps > 0 else config.epoch_size * steps_per_epoch
     conditions = {"seed": config.seed, "batch_size": train.batch_size, "device_num": devices,
@@ -58,20 +59,25 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
                   "optimizer": train.optimizer, "momentum": train.SGD.momentum,
                   "rate_factor": rate_factor(train, train.batch_size * devices),
                   "warmup_factor": warmup_factor(train, train.batch_size * devices)}
-    # Without a loss scale nothing is lowered after an overflow, so trying again is of no use.
+    # Without a loss scale, nothing is lowered after an overflow. So it is useless to try again.
     allowed = train.max_skipped_steps if config.enable_lossscale else 1
     return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions)
 
 
 def start(config: Config, categories: Categories, plan: Plan, group: Group) -> tuple[TrainStep, Plan]:
-    """The network in its training step, as the configuration lets it begin, and the plan from there on.
+    """Build the training step with its initial or resumed state.
 
     Args:
-        plan: of a new training.
+        config: the configuration.
+        categories: categories of the training data.
+        plan: plan of a new training.
         group: the processes that train together.
 
+    Returns:
+        The training step, and the plan; for a resumed run it begins after the steps already done.
+
     Raises:
-        UserError: what is to be loaded does not fit, or the ranks would not begin with the same.
+        UserError: a checkpoint does not match, or the ranks would start with different settings or weights.
     """
     train, size = config.train_config, group.size
     network = build_centernet(config.net_config, len(categories))
@@ -87,7 +93,7 @@ def start(config: Config, categories: Categories, plan: Plan, group: Group) -> t
 
 
 def _premises(config: Config, categories: Categories, plan: Plan, step_cell: TrainStep) -> dict[str, Any]:
-    """What all ranks must begin with, by names that a user knows; paths and devices may differ."""
+    """Return the values that must be the same on all ranks, by their names for the user. Paths may differ."""
     values = {flag: plan.conditions[key] for key, flag in CONDITIONS.items()}
     values["the categories of --mindrecord_dir"] = categories.names
     for name in ("dataset_config", "net_config", "train_config", "eval_config"):
@@ -98,7 +104,7 @@ def _premises(config: Config, categories: Categories, plan: Plan, step_cell: Tra
     return {**values, "--enable_lossscale": config.enable_lossscale, "--eval_interval": plan.eval_interval,
             "the number of steps (--epoch_size, --train_steps)": plan.total_steps,
             "the number of steps done before (--resume)": plan.start_step, "MindSpore's version": ms.__version__,
-            "the checksum of the first weights (--load_checkpoint_path, --backbone_checkpoint)": crc}
+            "the checksum of the initial weights (--load_checkpoint_path, --backbone_checkpoint)": crc}
 
 
 def _leaves(name: str, value: Any) -> dict[str, Any]:
@@ -108,14 +114,14 @@ def _leaves(name: str, value: Any) -> dict[str, Any]:
 
 
 def load_weights(config: Config, network: nn.Cell, categories: Categories) -> None:
-    """Load what load_checkpoint_path or backbone_checkpoint ask for; a resumed run is loaded by resume().
+    """Load the weights of load_checkpoint_path or backbone_checkpoint. resume() loads those of a resumed run.
 
     Raises:
-        UserError: unreadable files, another network, or other categories without fine_tune.
+        UserError: a file cannot be read, has another network, or has other categories (without fine_tune).
     """
     if config.backbone_checkpoint and config.load_checkpoint_path:
-        raise UserError("--backbone_checkpoint and --load_checkpoint_path exclude each other: a detector's checkpoint "
-                        "brings its backbone along")
+        raise UserError("--backbone_checkpoint and --load_checkpoint_path exclude each other: the checkpoint of a "
+                        "detector contains its backbone")
     if config.backbone_checkpoint:
         path = config.backbone_checkpoint
         LOG.info("backbone from %s\n%s", path, load_backbone(network, read_checkpoint(path), path).table())
@@ -131,32 +137,32 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
         return
     _require_categories(checkpoint, categories, path)
     load_parameters(network, checkpoint.parameters, path)
-    LOG.info("weights from %s; optimizer, schedule and step counter start anew", path)
+    LOG.info("weights from %s; optimizer, schedule and step counter start from the beginning", path)
 
 
 def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan) -> Plan:
-    """Load the whole state of an earlier run into step_cell; the plan from there on.
+    """Load the complete state of an earlier run into step_cell. Return the plan for the remaining steps.
 
     Raises:
-        UserError: the checkpoint is of another network, other categories or another run's
-            conditions, or there is nothing left to train.
+        UserError: the checkpoint has another network, other categories or other conditions, or no steps remain.
     """
     path = config.load_checkpoint_path
     checkpoint = read_checkpoint(path)
     done = checkpoint.progress.get("step")
     if checkpoint.record is None or done is None:
-        raise UserError(f"--resume true: {path} does not hold the state of a training. To start a new training from "
-                        "its weights leave out --resume")
+        raise UserError(f"--resume true: {path} does not contain the state of a training. To start a new training from "
+                        "its weights, leave out --resume")
     require_preset(checkpoint.record, config.net_config, path)
     _require_categories(checkpoint, categories, path)
     then, now = {**plan.conditions, **checkpoint.progress}, plan.conditions
     other = [f"{flag} was {then[key]}, now {now[key]}" for key, flag in CONDITIONS.items() if then[key] != now[key]]
     if other:
-        raise UserError(f"--resume true: {path} cannot be gone on with exactly, since {'; '.join(other)}. Use the "
+        raise UserError(f"--resume true: {path} cannot be resumed exactly, because {'; '.join(other)}. Use the "
                         "same values, or leave out --resume to start a new training from its weights")
     if done >= plan.total_steps:
-        raise UserError(f"--resume true: {path} has done {done} steps, and this training ends at "
-                        f"{plan.total_steps}: raise --epoch_size or --train_steps (both count from the very start)")
+        raise UserError(f"--resume true: {path} was saved after {done} steps, but this training ends after "
+                        f"{plan.total_steps}: increase --epoch_size or --train_steps (both include the steps of the "
+                        "earlier run)")
     load_parameters(step_cell, checkpoint.parameters, path)
     LOG.info("resumed from %s after step %d", path, done)
     return dataclasses.replace(plan, start_step=done)
@@ -165,4 +171,5 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
 def _require_categories(checkpoint: Checkpoint, categories: Categories, path: str) -> None:
     if checkpoint.record:
         require_same(checkpoint.record.spec.categories, categories, f"checkpoint {path}", "the training data",
-                     "To keep all but the heatmap head and learn the new categories use --fine_tune true.")
+                     "To learn the new categories with all weights except those of the heatmap head, use --fine_tune "
+                     "true.")

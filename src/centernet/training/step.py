@@ -1,4 +1,4 @@
-"""One training step as one cell: loss, gradients, loss scale, overflow skip, clip, update."""
+"""Training step as one nn.Cell: loss, gradients, loss scale, skipping of overflows, gradient clipping, update."""
 from __future__ import annotations
 
 import mindspore as ms
@@ -6,8 +6,8 @@ from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
 
 from centernet.config.schema import TrainConfig
 
-# Beyond this a larger scale does not save a single float16 gradient from underflow; growing on would only
-# make steps overflow. The framework's own dynamic scale starts here.
+# A scale above this saves no further float16 gradient from underflow, it only makes steps overflow. MindSpore's own
+# dynamic loss scale starts with this value.
 LARGEST_SCALE = 2.0 ** 24
 STATISTICS = ("moving_mean", "moving_variance")
 
@@ -17,7 +17,7 @@ def _unscale(inverse: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _sum(values: Tensor) -> Tensor:
-    # One axis: a sum over several takes CPU kernels four times as long.
+    # Over one axis: CPU kernels take four times as long for a sum over several axes.
     return values.astype(ms.float32).reshape((-1,)).sum()
 
 
@@ -26,25 +26,24 @@ def _square_sum(gradient: Tensor) -> Tensor:
 
 
 class TrainStep(nn.Cell):
-    """Run one batch; update the weights unless a gradient or the loss is not finite on any device.
+    """Run one batch. Update the weights unless a gradient or the loss is not finite on any device.
 
-    A skipped step leaves everything as it was, moments, step counter and batch norm
-    statistics included (the forward pass has already moved these, so they are put
-    back), except that a dynamic loss scale is halved.
+    A skipped step changes only a dynamic loss scale, which is halved. Weights, moments, step counter and batch norm
+    statistics keep their values. (The forward pass has already changed the statistics, so they are restored.)
 
-    All state is Parameters, so that a checkpoint of this cell is complete: the network's
-    under their own names, the optimizer's, `loss_scale` (float32) and `good_steps` (int32).
+    All state is in Parameters, so that a checkpoint of this nn.Cell is complete: the network's parameters with their
+    own names, the optimizer's parameters, `loss_scale` (float32) and `good_steps` (int32).
 
-    On several devices gradients, losses and batch norm statistics are averaged in every step, so that all state is
-    the same everywhere: any device can evaluate, and the checkpoint of one resumes all.
+    On several devices, gradients, losses and batch norm statistics are averaged in every step. So all devices have the
+    same state: any device can evaluate, and all can resume from the checkpoint of one.
 
     Args:
-        loss_network: cell; construct(*batch) -> (loss, hm_loss, wh_loss, off_loss), float32 scalars, such that
-            those of the global batch are the devices' averages.
+        loss_network: nn.Cell; construct(*batch) -> (loss, hm_loss, wh_loss, off_loss), float32 scalars. The average
+            over the devices must be the loss of the global batch.
         optimizer: updates loss_network's trainable parameters; its learning rate is a schedule.
         train: loss_scale_value, loss_scale_mode, loss_scale_window and grad_clip are used.
-        scale_loss: False keeps the scale at 1; non-finite gradients are skipped all the same.
-        devices: size of the group that trains together.
+        scale_loss: False keeps the loss scale at 1. Steps with non-finite gradients are skipped in any case.
+        devices: number of devices that train together.
     """
 
     def __init__(self, loss_network: nn.Cell, optimizer: nn.Optimizer, train: TrainConfig, scale_loss: bool = True,
@@ -72,18 +71,18 @@ class TrainStep(nn.Cell):
         self.set_train()
 
     def construct(self, *batch: Tensor) -> tuple[Tensor, ...]:
-        """Return loss, hm_loss, wh_loss, off_loss, overflow (bool), the scale and the learning rate of this step.
+        """Return loss, hm_loss, wh_loss, off_loss, overflow (bool), loss scale and learning rate of this step.
 
         The losses are those of the global batch.
         """
         scale = self.loss_scale * 1.0  # a copy: _adjust_scale overwrites the parameter
         rate = self.optimizer.learning_rate(self.optimizer.global_step).reshape(())
         before = self._copy_statistics()
-        # The forward pass moves the statistics in place, so it has to wait for the copies.
+        # The forward pass changes the statistics in place, so it has to wait for the copies.
         batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
         (_, losses), gradients = self.gradient(*batch)
         gradients = self.each(ops.partial(_unscale, 1.0 / scale), gradients)
-        # The loss too: an L1 term has a gradient of 1 where a target is inf.
+        # Check the loss, too: the gradient of an L1 loss is 1 where a target is infinite.
         finite, moved = self._all_finite((*gradients, losses[0])), before
         if self.devices > 1:
             finite, losses, moved, gradients = self._average(finite, losses, gradients)
@@ -103,17 +102,21 @@ class TrainStep(nn.Cell):
         return losses[0] * self.loss_scale, losses
 
     def _all_finite(self, tensors: tuple[Tensor, ...]) -> Tensor:
-        """Whether all values are finite: on CPU, where all_finite takes 5 % of a step, whether their sum is."""
+        """Return whether all values are finite. On CPU, check their sum: all_finite would take 5 % of a step."""
         if self.on_cpu:
             return ops.isfinite(ops.addn(self.each(_sum, tensors)))
         return amp.all_finite(tensors)
 
     def _average(self, finite: Tensor, losses: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple:
-        """Whether all devices' gradients are finite, and averages of losses, statistics (moved by now) and gradients.
+        """Average over the devices: losses, batch norm statistics (after the forward pass) and gradients.
 
-        One message: exchanges that do not wait for each other may run in another order on each device, and then mix
-        up their numbers without an error (seen on CPU). The flag goes along although a bad gradient shows in the
-        average: on the first Ascend 910 all_finite reads a status register of its own device.
+        One message holds all values. Messages that do not wait for each other may run in another order on each device;
+        then values are mixed up without an error (seen on CPU). The message also has a flag for non-finite gradients,
+        although these would make the average non-finite: on the first Ascend 910, all_finite reads a status register
+        of its own device.
+
+        Returns:
+            Whether all devices' gradients are finite, and the averages of losses, statistics and gradients.
         """
         heads = ops.stack((1.0 - finite.astype(ms.float32), *losses))
         statistics = [ops.depend(statistic, losses[0]) for statistic in self.statistics]
@@ -138,7 +141,7 @@ class TrainStep(nn.Cell):
             ops.assign(self.statistics[index], values[start:end])
 
     def _adjust_scale(self, finite: Tensor) -> None:
-        """Count good steps; halve a dynamic scale after a bad one, double it after a window of good ones."""
+        """Count finite steps. Halve a dynamic scale after a skipped step, double it after a window of finite steps."""
         counted = (self.good_steps + 1) * finite.astype(ms.int32)
         if self.dynamic:
             smallest, largest = self.limits
@@ -150,7 +153,7 @@ class TrainStep(nn.Cell):
 
 
 def _running_ends(parameters: list[Parameter]) -> tuple[tuple[int, int], ...]:
-    """Start and end of each parameter in the concatenation of all."""
+    """Return start and end of each parameter in the concatenation of all."""
     spans, start = [], 0
     for parameter in parameters:
         spans.append((start, start + parameter.size))

@@ -1,4 +1,4 @@
-"""What a training tells: lines that people grep, metrics.jsonl, a progress bar, a picture of the losses."""
+"""Training log: console lines, metrics.jsonl, progress bar, loss plot."""
 from __future__ import annotations
 
 import json
@@ -18,7 +18,7 @@ METRICS = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class StepResult:
-    """Numbers of one step, of the global batch; total is the weighted sum of the three losses."""
+    """Numbers of one step. total is the weighted sum of the losses; rate is the learning rate."""
 
     total: float
     hm: float
@@ -29,21 +29,21 @@ class StepResult:
     rate: float
 
     def text(self) -> str:
-        """The outputs as the model zoo's training printed them."""
+        """Return the outputs in the form of the model zoo's README."""
         return (f"(Tensor(shape=[], dtype=Float32, value= {self.total:.6g}), "
                 f"Tensor(shape=[], dtype=Bool, value= {self.overflow}), "
                 f"Tensor(shape=[], dtype=Float32, value= {self.scale:.6g}))")
 
 
 class TrainLog:
-    """Log of one training; folder None (all ranks but the first) makes it silent.
+    """Log of one training. With folder None (all ranks but the first) it prints and writes nothing.
 
     Args:
-        folder: where metrics.jsonl goes.
+        folder: folder of metrics.jsonl.
         steps_per_epoch: steps of an epoch.
         total_steps: last step of the training.
-        images_per_step: global batch.
-        start_step: steps done before; what metrics.jsonl has of later ones is removed, as they come again.
+        images_per_step: global batch size.
+        start_step: number of steps done before. Later steps in metrics.jsonl are removed, because they are repeated.
     """
 
     def __init__(self, folder: Path | None, steps_per_epoch: int, total_steps: int, images_per_step: int,
@@ -66,11 +66,11 @@ class TrainLog:
                 self._write(row)
 
     def start_clock(self) -> None:
-        """Begin to measure; the time until the first step's end is reported apart."""
+        """Start the clock of the first step. Its time is reported separately."""
         self.clock = time.perf_counter()
 
     def step(self, epoch: int, step: int, result: StepResult) -> None:
-        """Log a step; epoch counts from 0, step from 1 over the whole training."""
+        """Log a step. epoch counts from 0; step counts from 1 over the whole training."""
         now = time.perf_counter()
         seconds, self.clock = now - self.clock, now
         if self.first:
@@ -90,7 +90,7 @@ class TrainLog:
         self.bar.update()
 
     def epoch(self, epoch: int, step: int) -> None:
-        """Log the end of an epoch; the first step of the run does not count in its times."""
+        """Log the end of an epoch. Its times do not include the first step of the run."""
         total, each = sum(self.seconds), sum(self.seconds) / max(len(self.seconds), 1)
         self._info(f"epoch time: {total * 1000:.3f} ms, per step time: {each * 1000:.3f} ms")
         finite = [loss for loss in self.losses if math.isfinite(loss)]
@@ -107,7 +107,7 @@ class TrainLog:
         self.start_clock()
 
     def close(self) -> None:
-        """Close the bar and the file; everything has been written at once."""
+        """Close the progress bar and the file. All rows are already on disk."""
         self.bar.close()
         if self.active:
             self.file.close()
@@ -125,19 +125,19 @@ class TrainLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The objects of a metrics.jsonl; a last line that was cut off is left out, no file is no objects."""
+    """Read the objects of a metrics.jsonl, without incomplete lines; [] if there is no file."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
-            LOG.warning("%s: left out a line that is not complete", path)
+            LOG.warning("%s: skipped an incomplete line", path)
     return rows
 
 
 def plot_losses(metrics: Path, picture: Path) -> None:
-    """Draw the losses of a metrics.jsonl over the steps, and the learning rate below; nothing without steps."""
-    # matplotlib takes a second to import, and only the end of a training needs it.
+    """Plot the losses of a metrics.jsonl over the steps, and the learning rate below. Without steps, do nothing."""
+    # The import of matplotlib takes a second, and only the end of a training needs it.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there at all, and telling what network and categories they hold."""
+"""Checkpoints: written completely or not at all, with a record of their network and categories."""
 from __future__ import annotations
 
 import binascii
@@ -22,26 +22,25 @@ from centernet.spec import ModelSpec, configured_spec
 
 LOG = logging.getLogger("centernet")
 
-# Keys of net_config that say what is computed; the others weigh losses.
+# Keys of net_config that determine the computation of the network. The other keys concern the losses.
 ARCHITECTURE = ("backbone", "block_class", "num_stacks", "down_ratio", "neck", "neck_filters", "head_conv",
                 "stem_pool", "cat_spec_wh", "reg_offset")
 RECORD_KEY = "model_record"
 PROGRESS_KEY = "progress"
-# MindSpore ends a file that is saved with crc_check by this word and ten bytes, big-endian.
+# A file that MindSpore saves with crc_check ends with this word and ten bytes, big-endian.
 CRC_WORD = b"crc_num"
 CRC_TAIL = len(CRC_WORD) + 10
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a network is and what it was trained on: all that is needed to run it again.
+    """A checkpoint's description of its model: all information that is needed to run it again.
 
     Attributes:
-        preset: configuration overlay that the network was built from; "" for the defaults.
+        preset: preset that the network was built from; "" for the defaults.
         spec: normalisation, categories and the input size of tests.
-        network: the ARCHITECTURE keys of net_config as plain JSON values.
-        evaluation: eval_config as plain JSON values: how the model was meant to be tested; {} in checkpoints that
-            were written before there was such an entry.
+        network: the ARCHITECTURE keys of net_config as JSON values.
+        evaluation: eval_config as JSON values: the test settings of the training. {} in old checkpoints.
     """
 
     preset: str
@@ -50,7 +49,7 @@ class ModelRecord:
     evaluation: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for json.dumps."""
+        """Return values for json.dumps."""
         spec = self.spec
         return {"preset": self.preset, "categories": spec.categories.to_json(), "network": self.network,
                 "mean": spec.mean, "std": spec.std, "to_rgb": spec.to_rgb, "input_res_test": spec.input_size,
@@ -58,7 +57,7 @@ class ModelRecord:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any], source: str) -> ModelRecord:
-        """Read to_json's form; raises UserError naming source if a field is missing or wrong."""
+        """Convert the values of to_json to a record. Raise UserError if a field is missing or wrong."""
         try:
             network = {key: fields["network"][key] for key in ARCHITECTURE}
             height, width = fields["input_res_test"]
@@ -67,13 +66,13 @@ class ModelRecord:
                              (height, width))
             return cls(str(fields["preset"]), spec, network, _tuples(fields.get("evaluation", {})))
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{source}: its record of the model lacks or misstates {error}; was it written by "
-                            "another version of this program?") from error
+            raise UserError(f"{source}: in its record of the model, this is missing or wrong: {error}. Was it written "
+                            "by another version of this program?") from error
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file's content: parameters by name, and the record and progress if this program wrote it."""
+    """The content of a file: parameters by name, and the record and progress if this program wrote it."""
 
     parameters: dict[str, Parameter]
     record: ModelRecord | None
@@ -81,43 +80,49 @@ class Checkpoint:
 
 
 def model_record(config: Config, categories: Categories) -> ModelRecord:
-    """The record of the network that a configuration describes."""
+    """Return the record of the configured network."""
     spec = configured_spec(config.dataset_config, config.net_config, categories)
     return ModelRecord(config.preset, spec, _architecture(config.net_config), dataclasses.asdict(config.eval_config))
 
 
 def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord | None, progress: dict[str, Any]) -> None:
-    """Write every parameter of cell, the record (None: cell is no detector) and the progress (simple values) to path.
+    """Write all parameters of an nn.Cell, the record and the progress to path.
 
-    The file appears complete or not at all: it is written beside path, flushed to the
-    disk, read back against its checksum, and only then takes the name.
+    The file appears completely or not at all: it is written to another name in the same folder, flushed to the disk,
+    checked by its checksum, and then renamed.
+
+    Args:
+        path: the file, NAME.ckpt.
+        cell: the parameters to write.
+        record: description of the model; None if cell is not a detector.
+        progress: state of the training, as JSON values.
 
     Raises:
-        UserError: the folder cannot be written to, or the disk is full or faulty.
+        UserError: the folder is not writable, or the disk is full or faulty.
     """
-    # First the record: a file that was cut off later then still shows whose it is.
+    # The record comes first: then a truncated file still shows that this program wrote it.
     content: dict[str, Any] = {RECORD_KEY: json.dumps(record.to_json())} if record else {}
     content[PROGRESS_KEY] = json.dumps(progress)
     content.update((parameter.name, parameter) for parameter in cell.get_parameters())
     try:
-        _remove_unfinished(path.parent)  # what a killed process left behind
+        _remove_unfinished(path.parent)  # files of killed processes
         with replacing(path) as unfinished:
-            unfinished.touch()  # if this fails, the framework would log a message of its own, too
+            unfinished.touch()  # if this fails, MindSpore does not log its own message in addition
             ms.save_checkpoint(content, str(unfinished), crc_check=True)
             unfinished.chmod(0o644)
             if not _crc_holds(unfinished):
-                raise OSError("what was read back is not what was written")
+                raise OSError("the written file has a wrong checksum")
     except (OSError, RuntimeError, ValueError) as error:
         _remove_unfinished(path.parent)
         raise UserError(f"the checkpoint {path} could not be written: {str(error).splitlines()[0]}. Is the folder "
-                        "writable, and the disk not full? Earlier checkpoints are untouched.") from error
+                        "writable, and the disk not full? Earlier checkpoints have not been changed.") from error
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, of this program or any other MindSpore one.
+    """Read a checkpoint of this program or of another MindSpore program.
 
     Raises:
-        UserError: the file is missing, cut off, altered, or not a MindSpore checkpoint.
+        UserError: the file is missing, truncated, changed, or not a MindSpore checkpoint.
     """
     path = Path(path)
     if path.is_dir():
@@ -126,7 +131,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise UserError(f"checkpoint {path}: there is no such file{_neighbours(path)}")
     if path.suffix != ".ckpt":
-        raise UserError(f"checkpoint {path}: expected a MindSpore checkpoint, whose name ends in .ckpt")
+        raise UserError(f"checkpoint {path}: expected a MindSpore checkpoint with a name that ends in .ckpt")
     try:
         intact = _crc_holds(path)
         if intact is False:
@@ -144,25 +149,25 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise UserError(f"checkpoint {path} is cut off: its end with the checksum is missing. "
                         "Use another one, or copy it again.")
     if not ours:
-        LOG.warning("%s tells neither its categories nor its network%s: it is taken as it is", path,
-                    "" if intact else " and has no checksum")
+        LOG.warning("%s has no record of its categories and network%s: they cannot be checked", path,
+                    "" if intact else ", and no checksum")
     parameters = {name: value for name, value in content.items() if isinstance(value, Parameter)}
     record = ModelRecord.from_json(json.loads(text), str(path)) if text else None
     return Checkpoint(parameters, record, json.loads(progress or "{}"))
 
 
 def network_config(record: ModelRecord, base: NetConfig) -> NetConfig:
-    """Base with the architecture of a record."""
+    """Return base with the architecture of a record."""
     return dataclasses.replace(base, **_tuples(record.network))
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples that the configuration has."""
+    """Convert the lists of JSON to the tuples of the configuration."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def require_preset(record: ModelRecord, net: NetConfig, path: str | Path) -> None:
-    """Raise UserError unless a checkpoint's network is the configured one; the message has the flags that mend it."""
+    """Raise UserError unless a checkpoint's network is the configured one. The message contains the correct flags."""
     wanted = _architecture(net)
     other = {key: value for key, value in record.network.items() if value != wanted[key]}
     if not other:
@@ -175,21 +180,21 @@ def require_preset(record: ModelRecord, net: NetConfig, path: str | Path) -> Non
 
 
 def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str | Path) -> None:
-    """Copy every parameter of cell from parameters by name; further ones (the optimizer's) are left out.
+    """Copy all parameters of an nn.Cell from `parameters` by name. Further entries (the optimizer's) are ignored.
 
     Raises:
-        UserError: parameters are missing or have another shape; nothing is loaded then.
+        UserError: parameters are missing or have another shape. Then nothing is loaded.
     """
     own = {parameter.name: parameter for parameter in cell.get_parameters()}
     problems = [f"{name} {tuple(value.shape)} is missing" for name, value in own.items() if name not in parameters]
-    problems += [f"{name} is {tuple(parameters[name].shape)}, the network's {tuple(value.shape)}"
+    problems += [f"{name} is {tuple(parameters[name].shape)}, but in the network {tuple(value.shape)}"
                  for name, value in own.items() if name in parameters and parameters[name].shape != value.shape]
     if problems:
         more = f"\n  - and {len(problems) - 8} more" if len(problems) > 8 else ""
         listed = "\n  - ".join(problems[:8])
         alone = all(name.startswith("backbone.") for name in parameters)
-        way_out = ("It holds a backbone alone: train a detector from it with train.py --backbone_checkpoint." if alone
-                   else "Use the --config_path and the categories it was trained with.")
+        way_out = ("It contains only a backbone: train a detector from it with train.py --backbone_checkpoint." if alone
+                   else "Use the --config_path and the categories of its training.")
         raise UserError(f"checkpoint {path} does not fit: {len(problems)} of {len(own)} parameters differ:\n"
                         f"  - {listed}{more}\n{way_out}")
     ms.load_param_into_net(cell, {name: parameters[name] for name in own}, strict_load=True)
@@ -207,9 +212,9 @@ def _architecture(net: NetConfig) -> dict[str, Any]:
 
 
 def _crc_holds(path: Path) -> bool | None:
-    """Whether the checksum at the end of the file is its content's; None if there is no checksum.
+    """Return whether the checksum at the end of a file is correct; None if there is no checksum.
 
-    Done here because the framework reports a wrong checksum as a lack of permission.
+    MindSpore also checks it, but reports a wrong checksum as a missing permission.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -227,7 +232,7 @@ def _crc_holds(path: Path) -> bool | None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Give a full disk its space back; MindSpore writes a file with the suffix .tmp first."""
+    """Delete unfinished files, because the disk may be full. MindSpore first writes a file with the suffix .tmp."""
     for left in folder.glob(f"{UNFINISHED}*"):
         if left.suffix in (".ckpt", ".tmp"):
             with contextlib.suppress(OSError):

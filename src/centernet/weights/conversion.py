@@ -1,4 +1,4 @@
-"""Weights of other programs into checkpoints of ours, and back: every name and every shape is accounted for."""
+"""Conversion of other programs' weights to checkpoints, and back, with a check of all names and shapes."""
 from __future__ import annotations
 
 import re
@@ -25,17 +25,20 @@ from centernet.weights.name_maps import (
     to_their_layout,
 )
 
-# Parameters whose shape the number of categories decides.
+# Parameters whose shape depends on the number of categories.
 BY_CATEGORY = re.compile(r"^heads\.(\d\.)?(hm|wh)\.")
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How the tensors of a file and the parameters of a network correspond.
+    """Comparison of the tensors of a file with the parameters of a network.
 
-    names: our name -> name in the file, or ABSENT. missing, reshaped: our names without a
-    tensor, or with one of another shape. unexpected: tensors that the network has no place
-    for. ignored: tensors that a detector does not need.
+    Attributes:
+        names: our name -> name in the file, or ABSENT.
+        missing: our names without a tensor.
+        reshaped: our names with a tensor of another shape.
+        unexpected: tensors that the network does not have.
+        ignored: tensors that a detector does not need.
     """
 
     names: dict[str, str]
@@ -46,37 +49,37 @@ class Fit:
 
     @property
     def exact(self) -> bool:
-        """Whether all corresponds."""
+        """Return whether all names and shapes match."""
         return not (self.missing or self.reshaped or self.unexpected)
 
     @property
     def but_categories(self) -> bool:
-        """Whether all corresponds but perhaps the number of categories."""
+        """Return whether all names and shapes match, except perhaps the number of categories."""
         return not (self.missing or self.unexpected) and all(BY_CATEGORY.match(name) for name in self.reshaped)
 
     def lines(self) -> list[str]:
-        """The counts for the user."""
+        """Return lines with the numbers of tensors."""
         zeros = [ours for ours, theirs in self.names.items() if theirs == ABSENT]
         groups = (("tensors converted", [theirs for theirs in self.names.values() if theirs != ABSENT]),
-                  ("parameters that the source has not got, set to zero", zeros),
+                  ("parameters that the source does not have, set to zero", zeros),
                   ("tensors not needed and left out", self.ignored))
         return [f"{len(names):>6} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
                 for what, names in groups if names]
 
 
 def skeleton(net: NetConfig, num_classes: int) -> nn.Cell:
-    """The network with names and shapes, but without values: quick to build, to be loaded into."""
+    """Build the network without values: this is fast, and the values are loaded later."""
     with no_init_parameters():
         return build_centernet(net, num_classes)
 
 
 def part_for(source: str, network: nn.Cell) -> nn.Cell:
-    """The part of a network that a source has weights for."""
+    """Return the part of a network for which a source has weights."""
     return network.backbone if SOURCES[source].backbone_knows else network
 
 
 def fit(tensors: dict[str, np.ndarray], source: str, net: NetConfig, cell: nn.Cell) -> Fit:
-    """Compare a file's tensors with the parameters of cell, a network or its backbone."""
+    """Compare a file's tensors with the parameters of an nn.Cell: a network or its backbone."""
     shapes = {parameter.name: tuple(parameter.shape) for parameter in cell.get_parameters()}
     names = {ours: _in_file(theirs, tensors) for ours, theirs in source_names(source, net, shapes).items()}
     wanted = set(names.values())
@@ -89,17 +92,17 @@ def fit(tensors: dict[str, np.ndarray], source: str, net: NetConfig, cell: nn.Ce
 
 
 def convert(tensors: dict[str, np.ndarray], source: str, config: Config, cell: nn.Cell, path: Path) -> Fit:
-    """Load every parameter of cell from the tensors of a source.
+    """Load all parameters of an nn.Cell from the tensors of a source.
 
     Args:
-        tensors: name -> array, see from_torch.read_weights.
+        tensors: name -> array, see foreign_files.read_weights.
         source: a key of SOURCES.
-        config: names the network.
-        cell: its skeleton, or the skeleton's backbone.
-        path: of the file, for messages.
+        config: configuration of the network.
+        cell: skeleton of the network, or its backbone.
+        path: the file, for messages.
 
     Raises:
-        UserError: a tensor is missing, has another shape or no place, or holds NaN or infinity.
+        UserError: a tensor is missing, has another shape, does not belong to the network, or holds NaN or infinity.
     """
     if problem := objection(source, config.net_config):
         raise UserError(f"{problem}\n{_advice(tensors, source, config.preset, path)}")
@@ -110,8 +113,8 @@ def convert(tensors: dict[str, np.ndarray], source: str, config: Config, cell: n
         raise UserError(_misfit_message(tensors, source, config, cell, found, path))
     broken = [theirs for theirs in found.names.values() if theirs != ABSENT and not np.isfinite(tensors[theirs]).all()]
     if broken:
-        raise UserError(f"--input {path}: {len(broken)} tensors hold NaN or infinity, as {broken[0]}: the training "
-                        "that wrote them had diverged. Use an earlier checkpoint")
+        raise UserError(f"--input {path}: {len(broken)} tensors contain NaN or infinity, for example {broken[0]}: "
+                        "their training had diverged. Use an earlier checkpoint")
     values = {}
     for parameter in cell.get_parameters():
         theirs = found.names[parameter.name]
@@ -123,17 +126,17 @@ def convert(tensors: dict[str, np.ndarray], source: str, config: Config, cell: n
 
 
 def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path) -> dict[str, np.ndarray]:
-    """The source's tensors, in float32, from a checkpoint of ours; an optimizer's state is left out.
+    """Convert a checkpoint of this program to a source's tensors, in float32, without the optimizer's state.
 
     Raises:
-        UserError: the checkpoint holds another network than the configuration, or the source has no such network.
+        UserError: the checkpoint has another network than the configuration, or the source has no such network.
     """
     if problem := objection(source, config.net_config):
         raise UserError(problem)
     if not SOURCES[source].backbone_knows and all(name.startswith("backbone.") for name in checkpoint.parameters):
         others = " or ".join(name for name, about in SOURCES.items() if about.backbone_knows)
-        raise UserError(f"checkpoint {path} holds a backbone alone, and --source {source} takes whole detectors: use "
-                        f"the source that the backbone came from, {others}")
+        raise UserError(f"checkpoint {path} contains only a backbone, but --source {source} needs a complete detector: "
+                        f"use the source that the backbone came from, {others}")
     if checkpoint.record:
         require_preset(checkpoint.record, config.net_config, path)
     cell = part_for(source, skeleton(config.net_config, _num_classes(checkpoint)))
@@ -141,7 +144,7 @@ def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path
     values = {parameter.name: parameter.asnumpy() for parameter in cell.get_parameters()}
     names = source_names(source, config.net_config, values)
     for ours in (ours for ours, theirs in names.items() if theirs == ABSENT):
-        # A bias in front of a batch norm only moves the mean that is taken away there.
+        # The source has no bias before a batch norm. A bias only shifts the mean that the batch norm subtracts.
         mean = ours.replace(".0.bias", ".1.moving_mean")
         values[mean] = values[mean] - values[ours]
     return {theirs: np.ascontiguousarray(to_their_layout(ours, values[ours]))
@@ -149,7 +152,7 @@ def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path
 
 
 def _in_file(theirs: str, tensors: dict[str, np.ndarray]) -> str:
-    """The name under which a file has a tensor; averaged ones may be all that it has, as ema_ and no dots."""
+    """Return the name of a tensor in a file. A file may have only averaged tensors: prefix ema_, "_" for each dot."""
     averaged = "ema_" + theirs.replace(".", "_")
     return averaged if theirs not in tensors and averaged in tensors else theirs
 
@@ -163,9 +166,9 @@ def _num_classes(checkpoint: Checkpoint) -> int:
 
 def _category_message(tensors: dict[str, np.ndarray], found: Fit, path: Path) -> str:
     ours = next(name for name in reversed(found.reshaped) if ".hm." in name)
-    return (f"--input {path} detects {tensors[found.names[ours]].shape[0]} categories, not as many as the "
-            "configuration names. Name them: --category_file FILE (the COCO-format annotation file that it was trained "
-            "with), or --dataset_config.coco_classes NAME NAME ...")
+    return (f"--input {path} detects {tensors[found.names[ours]].shape[0]} categories, but the configuration has "
+            "another number. Give their names: --category_file FILE (the COCO-format annotation file of the training), "
+            "or --dataset_config.coco_classes NAME NAME ...")
 
 
 def _misfit_message(tensors: dict[str, np.ndarray], source: str, config: Config, cell: nn.Cell, found: Fit,
@@ -174,7 +177,7 @@ def _misfit_message(tensors: dict[str, np.ndarray], source: str, config: Config,
     reshaped = [f"{found.names[ours]} {tensors[found.names[ours]].shape}, expected {shapes[ours]}"
                 for ours in found.reshaped]
     groups = (("missing", [found.names[ours] for ours in found.missing]), ("of another shape", reshaped),
-              ("in the file that the network has no place for", found.unexpected))
+              ("in the file that the network does not have", found.unexpected))
     lines = [f"{len(names)} {what}: {'; '.join(names[:3])}{'; ...' if len(names) > 3 else ''}"
              for what, names in groups if names]
     listed = "\n  - ".join(lines)
@@ -191,13 +194,13 @@ def _advice(tensors: dict[str, np.ndarray], source: str, preset: str, path: Path
 
 
 def _presets_that_fit(tensors: dict[str, np.ndarray], source: str, preset: str) -> Iterator[tuple[str, str]]:
-    """Pairs of source and preset file that a file's tensors fit, the likeliest first."""
+    """Yield pairs of source and preset file that match a file's tensors, with the most probable pair first."""
     networks = []
     for path in sorted(PRESETS.glob("*.yaml")):
         net = load_config("convert_weights", ["--config_path", str(path)], "").net_config
         networks.append((path.name, net, skeleton(net, 80)))
     for other in sorted(SOURCES, key=lambda name: name != source):
-        # The one that was asked for; then presets that bear the source's name, and have its colours and statistics.
+        # First the given preset, then the presets of the source, which have its colour order, mean and std.
         for name, net, network in sorted(networks, key=lambda row: (row[0] != f"{preset}.yaml",
                                                                     not row[0].startswith(other))):
             if not objection(other, net) and fit(tensors, other, net, part_for(other, network)).but_categories:

@@ -1,8 +1,7 @@
 """Weight files of other programs, read and written as name -> array: PyTorch, safetensors, MindSpore.
 
-PyTorch is imported here and nowhere else, and only for its own files; it is an optional
-package. Files are told by their content, not by their suffix. Nothing in a file is run:
-pickles are read with weights_only.
+PyTorch is an optional package. Only this module imports it, and only for PyTorch's files. The content of a file, not
+its suffix, determines its format. No code in a file is run: pickles are read with weights_only.
 """
 from __future__ import annotations
 
@@ -21,15 +20,15 @@ from centernet.errors import UserError
 from centernet.files import replacing
 from centernet.weights.checkpoint import read_checkpoint
 
-# Where programs put the weights in what they save, and where they put an average of them over the training.
+# Keys under which programs save the weights, and keys under which they save averaged weights.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weights")
 EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
-# What DataParallel, Lightning, averaging and torch.compile put before every name.
+# Prefixes of names by DataParallel, Lightning, averaging and torch.compile.
 PREFIX = re.compile(r"^((module|model|ema|ema_model|model_ema|_orig_mod)\.)+")
-# Modules of Python that an honest checkpoint has nothing from.
+# Modules of Python that a normal checkpoint never uses.
 HARMFUL = ("builtins", "nt", "os", "posix", "runpy", "shutil", "socket", "subprocess", "sys")
 NO_TORCH = ("PyTorch is needed for .pth files and is not installed: `pip install -r requirements-convert.txt`. Or save "
-            "the weights as .safetensors where they come from")
+            "the weights as .safetensors on a machine that has PyTorch")
 
 
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -39,10 +38,10 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         name -> array, in the file's precision (bfloat16 becomes float32), and notes for the user.
 
     Raises:
-        UserError: the file is missing, cut off, altered, holds code or is no weight file at all.
+        UserError: the file is missing, truncated, changed, contains code, or is not a weight file.
     """
     if path.is_dir() or not path.is_file():
-        raise UserError(f"--input {path}: {'is a folder, name a file' if path.is_dir() else 'there is no such file'}")
+        raise UserError(f"--input {path}: {'is a folder: give a file' if path.is_dir() else 'there is no such file'}")
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -60,27 +59,27 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     elif not head:
         raise UserError(f"--input {path} is empty (0 bytes): copy or download it again")
     else:
-        raise UserError(f"--input {path}: neither a PyTorch, a safetensors nor a MindSpore (.ckpt) file; it has "
-                        f"{path.stat().st_size} bytes and begins with {head[:16]!r}. Was a web page saved instead of "
-                        "the file, or was it packed?")
+        raise UserError(f"--input {path} is not a PyTorch, safetensors or MindSpore (.ckpt) file; it has "
+                        f"{path.stat().st_size} bytes and begins with {head[:16]!r}. Is it a web page, or is it "
+                        "compressed?")
     tensors, notes = _unwrap(content, path)
     plain = _without_prefix(tensors)
     if len(plain) < len(tensors):
-        notes += (f"{len(tensors) - len(plain)} tensors were left aside: others have their names, but for a prefix "
-                  "(averaged weights have one)",)
+        notes += (f"{len(tensors) - len(plain)} tensors were left out: other tensors have the same names without a "
+                  "prefix (averaged weights have a prefix)",)
     return plain, notes
 
 
 def write_weights(path: Path, tensors: dict[str, np.ndarray], wrapped: bool) -> None:
-    """Write name -> array as PyTorch (.pth, .pt), .safetensors or MindSpore (.ckpt); all of the file appears, or none.
+    """Write a PyTorch (.pth, .pt), safetensors or MindSpore (.ckpt) file, completely or not at all.
 
     Args:
-        path: its suffix says which; an older file is replaced.
-        tensors: what to write.
-        wrapped: PyTorch only: put them into the entry "state_dict", beside an "epoch" of 0.
+        path: the file; its suffix determines the format. An existing file is replaced.
+        tensors: name -> array.
+        wrapped: PyTorch only: write the tensors into the entry "state_dict", beside an "epoch" of 0.
 
     Raises:
-        UserError: PyTorch is needed and absent, or the file cannot be written.
+        UserError: PyTorch is needed but not installed, or the file cannot be written.
     """
     try:
         with replacing(path) as unfinished:
@@ -101,7 +100,7 @@ def write_weights(path: Path, tensors: dict[str, np.ndarray], wrapped: bool) -> 
 
 
 def import_torch() -> Any:
-    """The module torch; raises UserError saying what to install if it is absent."""
+    """Import the module torch. Raise UserError with the installation command if it is missing."""
     try:
         import torch
     except ImportError as error:
@@ -115,20 +114,20 @@ def _read_torch(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    # What torch raises for a bad file depends on the place where it is bad.
+    # The type of torch's exception depends on the place of the damage.
     except Exception as error:
         text = str(error)
-        # A name of torch's own appears when a cut goes through it.
+        # A truncated file can end within a name of torch itself; this is not a refused name.
         refused = re.search(r"GLOBAL (?!torch\._utils\.)([\w.]+)", text)
         if "TorchScript" in text:
-            raise UserError(f"--input {path} is a TorchScript program, not a checkpoint: save the state_dict of the "
-                            "network it was made from") from error
+            raise UserError(f"--input {path} is a TorchScript program, not a checkpoint: save the state_dict of its "
+                            "network instead") from error
         if refused:
-            raise UserError(f"--input {path} holds more than weights: reading it would run {refused[1]}, so it was not "
-                            f"read. {_way_out(refused[1])}") from error
+            raise UserError(f"--input {path} contains more than weights: to read it would run {refused[1]}. Therefore "
+                            f"it was not read. {_way_out(refused[1])}") from error
         if "Unsupported operand" in text or "Invalid magic number" in text:
-            raise UserError(f"--input {path} is a pickle that torch.save did not write, or damaged. It was not read, "
-                            "since pickles can hold code: get the weights as torch.save or safetensors write them"
+            raise UserError(f"--input {path} is damaged, or a pickle that torch.save did not write. It was not read, "
+                            "because pickles can contain code: use a file of torch.save or safetensors"
                             ) from error
         raise UserError(f"--input {path} is cut off or damaged ({path.stat().st_size} bytes, "
                         f"{type(error).__name__}): copy or download it again") from error
@@ -137,13 +136,13 @@ def _read_torch(path: Path) -> Any:
 def _way_out(refused: str) -> str:
     if refused.split(".")[0] in HARMFUL:
         return "No checkpoint needs that: do not use this file"
-    return ("If you trust its author, save its weights alone where the program that wrote it is installed: "
-            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth'); "
-            "where the file holds the network itself, .state_dict() instead of ['state_dict']")
+    return ("If you trust its author, save only its weights on a machine that has the program that wrote it: "
+            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth'). "
+            "If the file contains the network itself, use .state_dict() instead of ['state_dict']")
 
 
 def _require_intact_zip(path: Path) -> None:
-    """Compare every entry's checksum, which torch does not; raises UserError."""
+    """Check the checksum of every entry, because torch does not. Raise UserError if one is wrong."""
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
@@ -156,15 +155,15 @@ def _require_intact_zip(path: Path) -> None:
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
-    """Whether a file begins with the length of a JSON header, and with the header."""
+    """Return whether a file begins with the length of a JSON header and the header."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < size
 
 
 def _read_mindspore(path: Path) -> dict[str, np.ndarray]:
     checkpoint = read_checkpoint(path)
     if checkpoint.record or any(name.startswith("backbone.") for name in checkpoint.parameters):
-        raise UserError(f"--input {path} is a checkpoint of this program already; with --reverse true it is written "
-                        "for --source")
+        raise UserError(f"--input {path} is already a checkpoint of this program. --reverse true converts it to the "
+                        "format of --source")
     return {name: value.asnumpy() for name, value in checkpoint.parameters.items()}
 
 
@@ -177,12 +176,12 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"--input {path} is cut off or is not a safetensors file ({path.stat().st_size} bytes, "
                         f"{error}): copy or download it again") from error
     except (TypeError, KeyError) as error:
-        raise UserError(f"--input {path} holds numbers of a type that NumPy has not got ({error}): save them as "
+        raise UserError(f"--input {path} contains numbers of a type that NumPy does not have ({error}): save them as "
                         "float32") from error
 
 
 def _unwrap(content: Any, path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The tensors of what torch.load gave, and a note if averaged weights were there too."""
+    """Return the tensors in the result of torch.load, and a note if there are also averaged weights."""
     averaged = [key for key in EMA_WRAPPERS if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
     notes: tuple[str, ...] = ()
     while isinstance(content, Mapping):
@@ -192,14 +191,14 @@ def _unwrap(content: Any, path: Path) -> tuple[dict[str, np.ndarray], tuple[str,
         content = content[inner]
         if averaged:
             others = [key for key in averaged if key != inner]
-            notes = (f"weights are those of its entry '{inner}'"
-                     + (f"; '{others[0]}' was left aside" if others else ""),)
+            notes = (f"weights are those of the entry '{inner}'"
+                     + (f"; '{others[0]}' was left out" if others else ""),)
     tensors = {str(name): _as_array(value) for name, value in content.items() if hasattr(value, "detach")} \
         if isinstance(content, Mapping) else {}
     if not tensors:
         held = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
-        raise UserError(f"--input {path} holds no tensors by name (it holds: {held or 'nothing'}): give the file that "
-                        "has the network's state_dict")
+        raise UserError(f"--input {path} has no tensors with names (it has: {held or 'nothing'}): give the file that "
+                        "contains the network's state_dict")
     return tensors, notes
 
 
@@ -209,7 +208,7 @@ def _as_array(tensor: Any) -> np.ndarray:
 
 
 def _without_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Names without module. and its like; of several for one name the plainest is kept, and an average last."""
+    """Remove common prefixes from the names. Of several tensors with one name, prefer no prefix, then no average."""
     def rank(name: str) -> tuple[bool, bool]:
         prefix = PREFIX.match(name)
         return (prefix is not None and "ema" in prefix[0], prefix is not None)

@@ -1,4 +1,4 @@
-"""From a checkpoint file to the network that it holds, ready to run."""
+"""Loading of a checkpoint file as a network that is ready to run."""
 from __future__ import annotations
 
 import dataclasses
@@ -20,9 +20,9 @@ class LoadedModel:
 
     Attributes:
         network: float32 (B,3,H,W) -> raw hm, wh and, with net.reg_offset, reg.
-        net: what the network is.
-        spec: what it expects, and its categories.
-        record: what the checkpoint says of itself; None if another program wrote it.
+        net: configuration of the network.
+        spec: expected input, and categories.
+        record: the checkpoint's record; None if another program wrote the checkpoint.
     """
 
     network: nn.Cell
@@ -31,7 +31,7 @@ class LoadedModel:
     record: ModelRecord | None
 
     def at_size(self, input_size: tuple[int, int]) -> LoadedModel:
-        """The same model, for another (height, width) at fixed resolution."""
+        """Return the same model for another (height, width) at fixed resolution."""
         return dataclasses.replace(self, spec=dataclasses.replace(self.spec, input_size=input_size))
 
 
@@ -41,12 +41,12 @@ def load_model(path: str | Path, config: Config, *, own_network: bool = False,
 
     Args:
         path: the .ckpt file.
-        config: says what the checkpoint does not.
-        own_network: the checkpoint's own record decides which network it is; otherwise it must be the configured one.
-        categories: of a checkpoint without a record; the names of dataset_config.coco_classes by default.
+        config: settings that the checkpoint does not have.
+        own_network: build the network of the checkpoint's record. Otherwise it must be the configured network.
+        categories: categories of a checkpoint without a record; default: the names of dataset_config.coco_classes.
 
     Raises:
-        UserError: the file is not readable, holds another network than the configured one, or does not fit.
+        UserError: the file is not readable, has another network than the configured one, or does not fit.
     """
     checkpoint = read_checkpoint(path)
     net, record = config.net_config, checkpoint.record
@@ -66,7 +66,7 @@ def load_model(path: str | Path, config: Config, *, own_network: bool = False,
 
 
 def recorded_settings(record: ModelRecord | None, base: EvalConfig) -> EvalConfig:
-    """The test settings that a checkpoint was meant for; base says what the record does not."""
+    """Return the test settings of a checkpoint's record; settings that it does not have come from base."""
     known = {field.name for field in dataclasses.fields(EvalConfig)}
     found = record.evaluation if record else {}
     return dataclasses.replace(base, **{key: value for key, value in found.items() if key in known})

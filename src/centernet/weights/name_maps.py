@@ -1,7 +1,7 @@
-"""What other programs call the parameters that we have: tables of rules from our names to theirs.
+"""Names of the parameters in other programs: tables of rules from our names to theirs.
 
-One direction is enough as data. The other one is the same map turned round over the
-parameters of a network, which fails if two of ours had one name of theirs.
+The rules have one direction. The other direction is the inverse map over the parameters of a network. It is an error
+if the rules give two of our parameters the same name.
 """
 from __future__ import annotations
 
@@ -16,29 +16,33 @@ from centernet.errors import UserError
 
 Rules = tuple[tuple[str, str], ...]
 
-# The offset layer's channels in PyTorch code, (y, x) pairs and then masks, in the order [x of 9 taps | y | mask].
+# PyTorch code has the channels of the offset layer as (y, x) pairs and then masks. These are their indices in our
+# order: [x of 9 taps | y of 9 taps | masks].
 OFFSET_ORDER = (*range(1, 18, 2), *range(0, 18, 2), *range(18, 27))
 OFFSET_LAYER = ".offset."
 
 PYTORCH_TAILS: Rules = ((r"\.gamma$", ".weight"), (r"\.beta$", ".bias"),
                         (r"\.moving_mean$", ".running_mean"), (r"\.moving_variance$", ".running_var"))
 
-# Patterns of PyTorch's counters: of training steps, of averaged states.
+# Patterns of PyTorch's counters: of training steps, and of averaged states.
 COUNTERS = (r"\.num_batches_tracked$", r"^(steps|n_averaged)$")
 
-# Replacement of a parameter that the other program has not got, and that is zero here.
+# Replacement of a parameter that the other program does not have, and that is zero here.
 ABSENT = ""
 
 
 def _up_stages(prefix: str, layers_of_stage: int) -> Rules:
-    """A neck that is one row of layers (convolution, batch norm, ReLU): stage by stage, the up-convolution last."""
+    """Return the rules of a neck that is one list of layers (convolution, batch norm, ReLU).
+
+    Each stage has layers_of_stage convolutions; the last one is the transposed convolution.
+    """
     sides = ("before", "up")[2 - layers_of_stage:]
     return tuple((rf"^neck\.{stage}\.{side}\.{part}\.", f"{prefix}{3 * (layers_of_stage * stage + index) + part}.")
                  for stage in range(3) for index, side in enumerate(sides) for part in (0, 1))
 
 
 def _dla(head: Rules) -> Rules:
-    """DLA's trees; its merges are numbered from 1; head are the rules of its 3x3 and 1x1 layers."""
+    """Return the rules of DLA. Its merges are numbered from 1; `head` has the rules of its 3x3 and 1x1 layers."""
     merges = tuple((rf"\.merges\.{index}\.(\w+)\.", rf".\1_{index + 1}.") for index in range(3))
     return (*head, (r"^backbone\.", "base."), (r"^neck\.ida\.", "dla_up.ida_"), (r"^neck\.last\.", "ida_up."),
             (r"\.tree1\.downsample\.1\.", ".project."), (r"\.root\.0\.", ".root.conv."), (r"\.root\.1\.", ".root.bn."),
@@ -67,13 +71,14 @@ class Source:
     """A program whose weights are read and written.
 
     Attributes:
-        title: what it is, for messages.
-        networks: (backbone, neck) -> rules, applied in turn to our names; backbone is "resnet" for all of them.
-        ignored: patterns of tensors that no output of the detector depends on.
-        backbone_knows: of sources that have backbones alone: the images that these were trained on, for the log.
-        stem_pool: how it pads the stem's pooling.
-        suffixes: of the files that it reads.
-        wrapped: it expects its weights as the entry "state_dict" beside an "epoch".
+        title: name of the program, for messages.
+        networks: (backbone, neck) -> rules, applied one after the other to our names; backbone is "resnet" for all
+            ResNets.
+        ignored: patterns of tensors that do not affect the detector's output.
+        backbone_knows: only for sources of backbones: the images of their training, for the log.
+        stem_pool: padding of the stem's pooling.
+        suffixes: suffixes of the program's files.
+        wrapped: the program expects the weights in the entry "state_dict" beside an "epoch".
     """
 
     title: str
@@ -99,7 +104,7 @@ SOURCES = {
     }, (r"^(base\.)?fc\.", r"^base\.level[34]\.project\.", *COUNTERS), wrapped=True),
     "mmdet": Source("mmdetection", {
         ("resnet", "conv"): _MMDET + PYTORCH_TAILS,
-        # Its deformable layers have no bias: the batch norm after them takes it away.
+        # Its deformable layers have no bias, because the batch norm after them would subtract it.
         ("resnet", "deform"): (((r"^neck\.\d\.before\.0\.bias$", ABSENT), (r"\.offset\.", ".conv_offset.")) + _MMDET
                                + PYTORCH_TAILS),
     }, (r"^ema_", *COUNTERS), wrapped=True),
@@ -110,10 +115,10 @@ SOURCES = {
         network: ((r"^backbone\.", ""),) + _dla(()) + PYTORCH_TAILS
         for network in (("dla34", "deform"), ("dla34", "conv"), ("dlav0_34", "conv"))
     }, (r"^fc\.", r"^level[34]\.project\.", *COUNTERS), _IMAGENET),
-    # What both detectors put on the hourglass; the paper's code renames ExtremeNet's heads.
+    # Both detectors have further layers on the hourglass; the paper's code renames ExtremeNet's heads.
     "extremenet": Source("ExtremeNet and CornerNet", {("hourglass104", "none"): _HOURGLASS + PYTORCH_TAILS},
                          (r"^([tlbr]|ct|tl|br)_(cnvs|heats|tags|regrs)\.", r"^(hm|reg)_[tlbrc]\.", *COUNTERS),
-                         "BGR images with COCO's mean and std, which official_hourglass has", wrapped=True),
+                         "BGR images with COCO's mean and std, as official_hourglass uses them", wrapped=True),
     "modelzoo": Source("the model zoo's centernet_resnet50_v1", {
         ("resnet", "none"): (_up_stages("network.resnet50.deconv_layers.", 1)
                              + ((r"^backbone\.", "network.resnet50."), (r"^heads\.(\w+)\.", r"network.\1_fn."))),
@@ -123,7 +128,7 @@ SOURCES = {
 
 
 def objection(source: str, net: NetConfig) -> str:
-    """Why a source cannot have weights of a network, with the remedy; empty if it can."""
+    """Return a message why a source cannot have weights of a network, with advice; "" if it can."""
     about = SOURCES[source]
     if _kind(net) not in about.networks:
         known = "; ".join(f"{backbone} with neck {neck}" for backbone, neck in about.networks)
@@ -136,7 +141,7 @@ def objection(source: str, net: NetConfig) -> str:
 
 
 def rules_for(source: str, net: NetConfig) -> Rules:
-    """The rules of a source for a network; raises UserError if there is an objection."""
+    """Return the rules of a source for a network. Raise UserError if there is an objection."""
     if problem := objection(source, net):
         raise UserError(problem)
     return SOURCES[source].networks[_kind(net)]
@@ -147,11 +152,11 @@ def _kind(net: NetConfig) -> tuple[str, str]:
 
 
 def source_names(source: str, net: NetConfig, names: Iterable[str]) -> dict[str, str]:
-    """Our parameters' names -> the source's, which all differ; ABSENT for what the source has not got.
+    """Return our parameters' names -> the source's names; ABSENT for parameters that the source does not have.
 
     Raises:
         UserError: see rules_for.
-        ValueError: the rules give two parameters one name.
+        ValueError: the rules give two parameters the same name.
     """
     rules, result = rules_for(source, net), {}
     if SOURCES[source].backbone_knows:
@@ -165,22 +170,22 @@ def source_names(source: str, net: NetConfig, names: Iterable[str]) -> dict[str,
 
 
 def apply_rules(rules: Rules, name: str) -> str:
-    """One name after all rules; ABSENT stays so."""
+    """Apply all rules to a name. ABSENT stays ABSENT."""
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def is_ignored(source: str, name: str) -> bool:
-    """Whether a tensor of the source is one that a detector does not need."""
+    """Return whether a detector does not need this tensor of the source."""
     return any(re.search(pattern, name) for pattern in SOURCES[source].ignored)
 
 
 def to_our_layout(name: str, value: np.ndarray) -> np.ndarray:
-    """The value of our parameter name, from a source's; only channels of offset layers are in another order."""
+    """Return the value of our parameter `name` from a source's. Only the channels of offset layers are reordered."""
     return value[list(OFFSET_ORDER)] if OFFSET_LAYER in name else value
 
 
 def to_their_layout(name: str, value: np.ndarray) -> np.ndarray:
-    """The inverse of to_our_layout."""
+    """Return the source's value of our parameter `name`: the inverse of to_our_layout."""
     return value[np.argsort(OFFSET_ORDER)] if OFFSET_LAYER in name else value

@@ -1,4 +1,4 @@
-"""Weights for a start from other ones: a detector of other categories, or an ImageNet backbone."""
+"""Transfer learning: initial weights from a detector with other categories, or from an ImageNet backbone."""
 from __future__ import annotations
 
 import re
@@ -12,18 +12,20 @@ from centernet.errors import UserError
 from centernet.weights.checkpoint import Checkpoint
 
 BACKBONE = "backbone."
-# Of a network with several stacks, heads have the stack's number before their name.
+# In a network with several stacks, the names of heads begin with the stack's number.
 HM_HEADS = re.compile(r"heads\.(\d+\.)?hm\.")
 HM_AND_WH_HEADS = re.compile(r"heads\.(\d+\.)?(hm|wh)\.")
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Names of the parameters by what happened to them.
+    """Names of the parameters, grouped by the result of a transfer.
 
-    loaded: taken from the file; dropped: in the file but left out on purpose; missing:
-    the network's, not loaded, hence freshly initialised; unused: the file's, unknown
-    to the network (an optimizer's state, a classifier).
+    Attributes:
+        loaded: loaded from the file.
+        dropped: in the file, but left out on purpose.
+        missing: parameters of the network that were not loaded, so they keep their initial values.
+        unused: in the file, but not in the network (an optimizer's state, a classifier).
     """
 
     loaded: tuple[str, ...]
@@ -32,7 +34,7 @@ class Transfer:
     unused: tuple[str, ...]
 
     def table(self) -> str:
-        """Counts by part of the network, and the names of what was dropped or is missing."""
+        """Return a table with the numbers for each part of the network, and the names of dropped and missing ones."""
         parts = sorted({_part(name) for name in (*self.loaded, *self.dropped, *self.missing)})
         rows = [f"{'part':<12}{'loaded':>8}{'dropped':>9}{'missing':>9}"]
         rows += [f"{part:<12}" + "".join(f"{sum(_part(name) == part for name in names):>{width}}" for names, width in
@@ -46,9 +48,9 @@ class Transfer:
 
 
 def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: bool, path: str | Path) -> Transfer:
-    """Load a detector of other categories: all but the heads whose outputs are by category.
+    """Load a detector with other categories, without the heads that have an output for each category.
 
-    These are the hm heads, and the wh heads if sizes are regressed for each category.
+    These are the hm heads and, with cat_spec_wh, the wh heads.
 
     Raises:
         UserError: a parameter of another part is missing or has another shape.
@@ -58,8 +60,8 @@ def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: 
     kept = {name: value for name, value in checkpoint.parameters.items() if not by_category(name)}
     absent = [name for name in own if name not in kept and not by_category(name)]
     if absent:
-        raise UserError(f"checkpoint {path} lacks {len(absent)} parameters of the network, as {absent[0]}: "
-                        "use the --config_path that it was trained with")
+        raise UserError(f"checkpoint {path} lacks {len(absent)} parameters of the network, for example {absent[0]}: "
+                        "use the --config_path of its training")
     loaded = _load(network, own, kept, path)
     dropped = tuple(name for name in checkpoint.parameters if by_category(name))
     return Transfer(loaded, dropped, tuple(name for name in own if by_category(name)),
@@ -67,20 +69,20 @@ def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: 
 
 
 def load_backbone(network: nn.Cell, checkpoint: Checkpoint, path: str | Path) -> Transfer:
-    """Load the backbone from a classifier's checkpoint, its names with or without the prefix "backbone.".
+    """Load the backbone from a classifier's checkpoint. Names may have the prefix "backbone.".
 
-    The names are torchvision's, or the model zoo's, which calls the shortcuts down_sample_layer.
+    The names are those of torchvision or of the model zoo, which calls the shortcuts down_sample_layer.
 
     Raises:
-        UserError: no name fits, or a shape does not.
+        UserError: no name matches, or a shape differs.
     """
     own = {name: value for name, value in _parameters(network).items() if name.startswith(BACKBONE)}
     names = {_backbone_name(name): name for name in checkpoint.parameters}
     offered = {full: checkpoint.parameters[name] for full, name in names.items()}
     if not own.keys() & offered.keys():
-        raise UserError(f"--backbone_checkpoint {path}: none of its {len(offered)} parameters (as "
-                        f"{next(iter(checkpoint.parameters), 'none')}) belongs to the backbone, whose names are like "
-                        f"{next(iter(own), 'none')}")
+        raise UserError(f"--backbone_checkpoint {path}: none of its {len(offered)} parameters (for example "
+                        f"{next(iter(checkpoint.parameters), 'none')}) belongs to the backbone, which has names such "
+                        f"as {next(iter(own), 'none')}")
     loaded = _load(network, own, offered, path)
     missing = tuple(name for name in own if name not in loaded)
     return Transfer(loaded, (), missing, tuple(name for full, name in names.items() if full not in own))
@@ -101,14 +103,14 @@ def _backbone_name(name: str) -> str:
 
 def _load(network: nn.Cell, own: dict[str, Parameter], offered: dict[str, Parameter],
           path: str | Path) -> tuple[str, ...]:
-    """Copy what both have, after a check of all shapes; the names that were copied."""
+    """Copy the parameters that both have, after a check of all shapes. Return their names."""
     common = tuple(name for name in own if name in offered)
     wrong = [f"{name}: {tuple(offered[name].shape)} in the file, {tuple(own[name].shape)} in the network"
              for name in common if offered[name].shape != own[name].shape]
     if wrong:
         listed = "\n  - ".join(wrong[:8])
         raise UserError(f"checkpoint {path} holds another network: {len(wrong)} shapes differ:\n  - {listed}\n"
-                        "Choose the configuration (--config_path) that fits the checkpoint.")
+                        "Use the configuration (--config_path) of the checkpoint's training.")
     for name in common:
         own[name].set_data(ms.Tensor(offered[name].asnumpy().astype(ms.dtype_to_nptype(own[name].dtype))))
     return common

@@ -53,7 +53,7 @@ def test_fp16_with_its_manifest_and_the_table(work, tmp_path, capsys):
     assert not (tmp_path / "fp32.layers.json").exists()
     assert run(work, tmp_path / "fp16", "--export_batch_size", "0", "--precision", "fp16") == 0
     assert read_manifest(tmp_path / "fp16.onnx").precision == "fp16"
-    assert "max error of the float32 form, before its reduction to fp16, against the" in capsys.readouterr().out
+    assert "max error of the float32 model, before its conversion to fp16, against the" in capsys.readouterr().out
     paths = [str(tmp_path / f"{name}.onnx") for name in ("fp32", "fp16")]
     capsys.readouterr()
     assert side_by_side.main([*paths, "--data_dir", str(work / "coco"), "--repeats", "1", "--batch_size", "3",
@@ -71,7 +71,7 @@ def test_a_drop_of_ap_leaves_nothing(work, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(low_precision, "evaluate_exported", lambda *_: type("Metrics", (), {"AP": next(figures)}))
     flags = ("--precision", "fp16", "--data_dir", str(work / "coco"), "--max_ap_drop")
     assert run(work, tmp_path / "m", *flags, "0.005") == 2
-    assert "AP falls by 0.0100, from 0.4000 to 0.3900; nothing was written" in capsys.readouterr().err
+    assert "AP drops by 0.0100, from 0.4000 to 0.3900; nothing was written" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
     figures = iter([0.4, 0.396])
     assert run(work, tmp_path / "m", *flags, "0.005") == 0

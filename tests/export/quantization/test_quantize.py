@@ -199,7 +199,7 @@ def test_a_weight_beyond_float16_is_named(maps):
     large.CopyFrom(maps)
     tensor = next(tensor for tensor in large.graph.initializer if tensor.name == "backbone.conv1.weight")
     tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 1e6, tensor.name))
-    with pytest.raises(UserError, match="backbone.conv1.weight holds .*, float16 ends at 65504"):
+    with pytest.raises(UserError, match="backbone.conv1.weight contains .*, but the largest float16 is 65504"):
         to_half(large)
 
 

@@ -14,7 +14,7 @@ def test_a_folder_belongs_to_one_running_job(tmp_path):
     job = subprocess.Popen([sys.executable, "-c", f"{TAKE}; print('taken', flush=True); sys.stdin.read()", tmp_path],
                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert job.stdout.readline() == "taken\n"
-    with pytest.raises(UserError, match="a job is running that writes there"):
+    with pytest.raises(UserError, match="a running job writes to this folder"):
         take_folder(tmp_path)
     job.kill()
     job.wait()
@@ -28,6 +28,6 @@ def test_it_stays_taken_by_the_process_that_goes_on_in_the_background(tmp_path):
     done = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE, text=True)
     child = int(done.stdout.readline())
     done.wait()
-    with pytest.raises(UserError, match="a job is running"):
+    with pytest.raises(UserError, match="a running job"):
         take_folder(tmp_path)
     subprocess.run(["kill", str(child)], check=True)

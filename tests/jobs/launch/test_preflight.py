@@ -27,7 +27,7 @@ def test_shards(tmp_path):
     (shards / "p0").write_bytes(b"1234")
     (shards / "p0.db").unlink()
     short, missing = preflight.shard_problems(shards, "p")
-    assert "p0 is not as long" in short and "p0.db is missing" in missing
+    assert "p0 has another size" in short and "p0.db is missing" in missing
     assert "was interrupted" in preflight.shard_problems(make_shards(tmp_path / "half", complete=False), "p")[0]
     (shards / "p.info.json").write_text("{}")
     assert "is not readable (KeyError" in preflight.shard_problems(shards, "p")[0]
@@ -56,7 +56,7 @@ def test_disk(tmp_path, monkeypatch):
     assert preflight.disk_problems(config(), tmp_path / "not/yet") == []
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10**9}))
     (problem,) = preflight.disk_problems(config(save_checkpoint_num=1), tmp_path / "not/yet")
-    assert f"{tmp_path} has 1000 MB free" in problem and "may need 1260 MB" in problem
+    assert f"{tmp_path} has 1000 MB of free space" in problem and "may need 1260 MB" in problem
     assert preflight.disk_problems(config(enable_save_ckpt=False), tmp_path) == []
 
 

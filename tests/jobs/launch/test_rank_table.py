@@ -22,7 +22,7 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(UserError, match="nothing.json: No such file"):
         read_rank_table(str(tmp_path / "nothing.json"))
     (tmp_path / "model.ckpt").write_bytes(b"\xff\x00weights")
-    with pytest.raises(UserError, match="model.ckpt is not JSON.*A checkpoint is the argument after"):
+    with pytest.raises(UserError, match="model.ckpt is not JSON.*a checkpoint, give it as the argument after"):
         read_rank_table(str(tmp_path / "model.ckpt"))
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(UserError, match="must hold one JSON object, found list"):
@@ -40,7 +40,7 @@ def change(document, path, value):
     (["version"], "1.2", "version must be \"1.0\", found '1.2'"),
     (["status"], "initializing", "status must be \"completed\""),
     (["server_list"], [], r"server_list must be a list of servers, found \[\]"),
-    (["server_count"], "3", "server_count is '3', server_list has 2"),
+    (["server_count"], "3", "server_count is '3', but server_list has 2 servers"),
     (["server_list", 1, "server_id"], "", r"server_list\[1\].server_id must be"),
     (["server_list", 1, "device"], None, r"server_list\[1\].device must be a list of devices, found nothing"),
     (["server_list", 0, "device", 1, "device_id"], "16", r"device\[1\].device_id must be a number from 0 to 15, found"),

@@ -1,4 +1,4 @@
-"""Ranges of activations for 8-bit quantisation: what a float model gives on real images, and where to cut it off."""
+"""Calibration of 8-bit quantisation: observe the activations of a float model on images, and choose their ranges."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BINS = 2048       # of the histogram of a tensor's absolute values
-LEVELS = 256      # of an 8-bit number
-MAX_BYTES = 1 << 29  # of activations that are looked at in one run of the model
+BINS = 2048       # bins in the histogram of a tensor's absolute values
+LEVELS = 256      # values of an 8-bit number
+MAX_BYTES = 1 << 29  # size of the activations that are observed in one run of the model
 
-Run = Callable[[Sequence[str], np.ndarray], list[np.ndarray]]  # tensors, images (B,3,H,W) -> their values
-Inputs = Callable[[], Iterable[tuple[np.ndarray, int]]]        # -> images (B,3,H,W), and how many of them count
+Run = Callable[[Sequence[str], np.ndarray], list[np.ndarray]]  # names of tensors, images (B,3,H,W) -> their values
+Inputs = Callable[[], Iterable[tuple[np.ndarray, int]]]        # -> images (B,3,H,W), how many are no padding
 
 
 @dataclass
 class Observed:
-    """One tensor's values over all calibration images.
+    """The values of one tensor over all calibration images.
 
-    counts are of the absolute values in BINS bins of equal width up to the largest one. Exact zeros are left
-    out: they stay zeros at any scale, and after a ReLU they would outnumber everything else.
+    counts is a histogram of the absolute values with BINS bins of equal width, up to the largest value. It does not
+    include exact zeros: they stay zero at any scale, and after a ReLU they would be the majority.
     """
 
     low: float
@@ -28,21 +28,22 @@ class Observed:
 
     @property
     def top(self) -> float:
-        """The largest absolute value."""
+        """Return the largest absolute value."""
         return max(-self.low, self.high)
 
 
 def observe(run: Run, inputs: Inputs, sizes: dict[str, int], max_bytes: int = MAX_BYTES) -> dict[str, Observed]:
-    """Look at tensors while a model runs, in two passes: their extremes first, then their histograms.
+    """Observe tensors while a model runs, in two passes: first their minima and maxima, then their histograms.
 
     Args:
         run: the float model.
         inputs: called for each pass.
-        sizes: tensor -> its bytes in one run; tensors are looked at in groups of at most max_bytes.
+        sizes: tensor -> its bytes in one run.
+        max_bytes: tensors are observed in groups of at most this size.
     """
     found = {}
     for names in _groups(sizes, max_bytes):
-        extremes = dict.fromkeys(names, (0.0, 0.0))  # zero is in every range, as it must be representable
+        extremes = dict.fromkeys(names, (0.0, 0.0))  # every range includes zero, because padding needs an exact zero
         for name, values in _values(run, inputs, names):
             low, high = extremes[name]
             extremes[name] = min(low, float(values.min())), max(high, float(values.max()))
@@ -71,43 +72,43 @@ def _values(run: Run, inputs: Inputs, names: list[str]) -> Iterator[tuple[str, n
 
 
 def histogram(values: np.ndarray, top: float) -> np.ndarray:
-    """Counts (BINS,) int64 of the non-zero absolute values, up to top."""
+    """Return the histogram (BINS,) int64 of the non-zero absolute values, up to top."""
     absolute = np.abs(values[values != 0])
     return np.histogram(absolute, BINS, (0, top))[0] if top > 0 else np.zeros(BINS, np.int64)
 
 
 def value_range(observed: Observed, method: str, percentile: float) -> tuple[float, float]:
-    """The range (low, high) that 8 bits are spread over; values outside are cut off to it.
+    """Return the range (low, high) of the 8-bit values. Values outside of it are clipped.
 
     Args:
         observed: a tensor's values.
-        method: "minmax" keeps all values, "percentile" this share of the non-zero absolute values, "kl" cuts
-            where the 8-bit distribution tells least apart from the float one, see kl_bins.
-        percentile: in percent, for that method.
+        method: "minmax" keeps all values. "percentile" keeps this percentage of the non-zero absolute values. "kl"
+            clips where the 8-bit distribution differs least from the float distribution, see kl_bins.
+        percentile: for method "percentile", in percent.
     """
     if method == "minmax" or not observed.counts.any():
         kept = BINS
     elif method == "percentile":
-        share = np.cumsum(observed.counts) / observed.counts.sum()
-        kept = int(np.searchsorted(share, percentile / 100)) + 1
+        fraction = np.cumsum(observed.counts) / observed.counts.sum()
+        kept = int(np.searchsorted(fraction, percentile / 100)) + 1
     else:
-        # A signed tensor spends half of its levels on each side.
+        # A signed tensor has half of its levels on each side of zero.
         kept = kl_bins(observed.counts, LEVELS // 2 if observed.low < 0 else LEVELS)
     threshold = observed.top * min(kept, BINS) / BINS
     return max(observed.low, -threshold), min(observed.high, threshold)
 
 
 def kl_bins(counts: np.ndarray, levels: int) -> int:
-    """How many of the first bins to keep, by Kullback-Leibler divergence (Migacz, 8-bit inference, GTC 2017).
+    """Return the number of bins to keep, by Kullback-Leibler divergence (Migacz, 8-bit inference, GTC 2017).
 
-    For each candidate, P is the distribution cut off after so many bins, what lies beyond added to its last bin
-    that is not empty; Q is the distribution of the kept bins alone at a resolution of `levels` equal steps, each
-    spread evenly over its bins that are not empty. The candidate with the least sum P log(P / Q) wins, the
-    smaller one among equals.
+    Each candidate keeps a number of first bins. P is the distribution of the kept bins, with the counts of all other
+    bins added to its last non-empty bin. Q is the distribution of the kept bins without these counts, reduced to
+    `levels` equal steps; the count of a step is distributed evenly over its non-empty bins. The result is the candidate
+    with the smallest sum of P log(P / Q), of equal candidates the smallest number.
 
     Args:
-        counts: (bins,) of absolute values.
-        levels: steps that the kept bins are squeezed into; at least so many bins are kept.
+        counts: (bins,) histogram of absolute values.
+        levels: number of steps; also the smallest number of bins to keep.
     """
     counts = counts.astype(np.float64)
     candidates = range(min(levels, len(counts)), len(counts) + 1)

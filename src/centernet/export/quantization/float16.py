@@ -1,8 +1,8 @@
-"""A .onnx with float16 weights and feature maps from a float32 one.
+"""Conversion of a float32 .onnx to float16 weights and feature maps.
 
-Images, the heads' last convolutions, hm, wh, reg and all of the decode stay float32: float16's 11 bits are too few
-for logits of small scores and for positions beyond 2048 cells. So does arithmetic on the sampling positions of
-deformable layers that are written as gathers.
+Images, the heads' last convolutions, hm, wh, reg and the decoding stay float32: the 11 bits of float16 are not enough
+for logits of small scores and for positions beyond 2048. The computation of the sampling positions in deformable layers
+that are written as gathers also stays float32.
 """
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FLOAT_INPUTS = {"Conv": (0, 1, 2), "ConvTranspose": (0, 1, 2), "DeformConv": (0,
 
 
 def to_half(model: ModelProto) -> ModelProto:
-    """The float16 form of a float32 model; the given one is left as it is.
+    """Return the float16 form of a float32 model. The given model is not changed.
 
     Raises:
-        UserError: a weight is beyond what float16 holds.
+        UserError: a weight is too large for float16.
     """
     result = ModelProto()
     result.CopyFrom(model)
@@ -32,7 +32,7 @@ def to_half(model: ModelProto) -> ModelProto:
     made = {name for node in graph.node if node.name in half_nodes for name in node.output}
     weights = {initializer.name: initializer for initializer in graph.initializer}
     nodes: list[NodeProto] = []
-    present: set[str] = set()  # tensors that there are in the other precision too
+    present: set[str] = set()  # tensors that also exist in the other precision
     for node in graph.node:
         floats = FLOAT_INPUTS.get(node.op_type, range(len(node.input))) if node.name in half_nodes else ()
         for index, name in enumerate(node.input):
@@ -69,8 +69,8 @@ def _half_weight(weight: TensorProto) -> TensorProto:
     values = numpy_helper.to_array(weight)
     largest = float(np.abs(values).max(initial=0))
     if not largest <= LARGEST:
-        raise UserError(f"--precision fp16: {weight.name} holds {largest:.3g}, float16 ends at {LARGEST:.0f}: export "
-                        "with --precision fp32")
+        raise UserError(f"--precision fp16: {weight.name} contains {largest:.3g}, but the largest float16 is "
+                        f"{LARGEST:.0f}: export with --precision fp32")
     return numpy_helper.from_array(values.astype(np.float16), _half(weight.name))
 
 

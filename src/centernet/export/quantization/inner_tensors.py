@@ -1,4 +1,4 @@
-"""Run a model and look at tensors inside it."""
+"""Access to the tensors inside a model while it runs."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -12,12 +12,12 @@ from centernet.runtimes.onnx_session import threads
 
 
 def run_inner(model: ModelProto, tensors: Iterable[str], exact: bool = False) -> Run:
-    """A function that runs a model on images and gives the named ones of these float32 tensors.
+    """Return a function that runs a model on images and returns inner float32 tensors by name.
 
     Args:
         model: the model.
-        tensors: names that may be asked for.
-        exact: add 8-bit products without saturation also on x86 processors without VNNI, where that is slower.
+        tensors: names of all tensors that the function can return.
+        exact: add 8-bit products without saturation, also on x86 processors without VNNI (there it is slower).
     """
     opened = ModelProto()
     opened.CopyFrom(model)

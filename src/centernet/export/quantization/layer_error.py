@@ -1,4 +1,4 @@
-"""How far each layer of an 8-bit model is from the float one, on real images."""
+"""Error of each layer of an 8-bit model compared with the float model, on real images."""
 from __future__ import annotations
 
 import math
@@ -12,15 +12,15 @@ from centernet.export.quantization.calibration import Inputs
 from centernet.export.quantization.inner_tensors import run_inner
 from centernet.export.quantization.layer_roles import CONVOLUTIONS
 
-DEQUANTIZED = "_DequantizeLinear_Output"  # how onnxruntime names what becomes of a tensor after 8 bits
+DEQUANTIZED = "_DequantizeLinear_Output"  # onnxruntime's suffix for a tensor after quantisation and dequantisation
 
 
 @dataclass(frozen=True)
 class LayerError:
-    """A convolution with the ReLU behind it.
+    """The error of a convolution with the ReLU after it.
 
-    sqnr is 10 log10(sum of squares of the float output / sum of squares of its error) in dB, inf without any
-    error. The input has errors already, so it tells the error that has gathered up to here.
+    sqnr is 10 log10(sum of squares of the float output / sum of squares of its error) in dB; inf without any error.
+    The input of the layer already has errors, so this is the accumulated error up to this layer.
     """
 
     layer: str
@@ -30,13 +30,13 @@ class LayerError:
 
 
 def layer_errors(model: ModelProto, quantized: ModelProto, inputs: Inputs, exact: bool = False) -> list[LayerError]:
-    """The error of each convolution's output, in the order of the graph.
+    """Return the error of each convolution's output, in the order of the graph.
 
     Args:
-        model: float32.
+        model: the float32 model.
         quantized: its 8-bit form.
-        inputs: as for calibration.observe; the first few images tell enough.
-        exact: as for run_inner, of the 8-bit form.
+        inputs: as for calibration.observe; a few images are enough.
+        exact: as for run_inner, for the 8-bit form.
     """
     layers, names, others = _layers(model, quantized)
     run, run_quantized = run_inner(model, names), run_inner(quantized, others, exact)
@@ -51,16 +51,16 @@ def layer_errors(model: ModelProto, quantized: ModelProto, inputs: Inputs, exact
 
 
 def saturation_loss(errors: Sequence[LayerError], exact: Sequence[LayerError]) -> float:
-    """What saturating sums add to the error of the layer that suffers most, in dB; 0 where sums are exact.
+    """Return the largest additional error of a layer from saturating sums, in dB; 0 if the sums are exact.
 
-    Without VNNI x86 processors add pairs of 8-bit products in 16 bits: 255 * 127 + 255 * 127 becomes 32767.
+    x86 processors without VNNI add pairs of 8-bit products in 16 bits: 255 * 127 + 255 * 127 becomes 32767.
     """
     return max((without.sqnr - error.sqnr for error, without in zip(errors, exact) if math.isfinite(error.sqnr)),
                default=0.0)
 
 
 def _layers(model: ModelProto, quantized: ModelProto) -> tuple[list[tuple[str, str, str]], list[str], list[str]]:
-    """(name of the weights, operator, form) of each convolution; its output's names in the two models."""
+    """Return (name of the weights, operator, form) of each convolution, and its output's names in the two models."""
     there = {name for node in quantized.graph.node for name in node.output}
     read = {name for node in quantized.graph.node for name in node.input}
     relus = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
@@ -82,7 +82,7 @@ def _decibel(signal: float, noise: float) -> float:
 
 
 def table(errors: Sequence[LayerError]) -> str:
-    """Lines of text."""
+    """Return the table as text."""
     width = max(len(error.layer) for error in errors)
     return "\n".join([f"{'layer':<{width}}  operator       form   SQNR dB",
                       *(f"{error.layer:<{width}}  {error.operator:<13}  {error.form:<5}  {error.sqnr:7.1f}"

@@ -1,4 +1,4 @@
-"""Which nodes of an exported .onnx are backbone, heads and decode: read off the graph, not off names."""
+"""Roles of the nodes of an exported .onnx (features, heads, decoding), found from the graph and not from names."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from onnx import ModelProto, NodeProto
 
 CONVOLUTIONS = ("Conv", "ConvTranspose", "DeformConv")
-# They pass feature maps on: inputs that must be feature maps for the output to be one; None: all of them.
+# Operators that pass feature maps on. The output is a feature map if this number of inputs are; None: all inputs.
 CARRIERS = {"Relu": 1, "MaxPool": 1, "Pad": 1, "Resize": 1, "Add": None, "Concat": None}
 
 
@@ -16,13 +16,14 @@ class LayerRoles:
     """Names of nodes by their role.
 
     Attributes:
-        features: convolutions, and what passes their feature maps on, up to the last convolutions and with them.
-            Arithmetic on sampling positions (deformable layers as gathers) and the decode do not belong to them.
+        features: convolutions, and nodes that pass their feature maps on, including the last convolutions. Not
+            included: computations of sampling positions (deformable layers as gathers), and the decoding.
         first: convolutions of the image.
-        heads: what serves one output only, the last convolutions among them.
-        last: convolutions that no other convolution follows; their outputs are the maps hm, wh, reg.
-        decode: all that follows the last convolutions.
-        positions: convolutions that something other than features reads, such as the offsets of deformable layers.
+        heads: nodes that only one output depends on, including the last convolutions.
+        last: convolutions without another convolution after them; their outputs are the maps hm, wh, reg.
+        decode: all nodes after the last convolutions.
+        positions: convolutions whose output is also read by nodes outside of features, such as the offset layers of
+            deformable convolutions.
     """
 
     features: frozenset[str]
@@ -34,7 +35,7 @@ class LayerRoles:
 
 
 def name_nodes(model: ModelProto) -> None:
-    """Give every node of the main graph a name of its own, keeping those that are unique already."""
+    """Give every node of the main graph a unique name. Names that are already unique do not change."""
     used: set[str] = set()
     for position, node in enumerate(model.graph.node):
         if not node.name or node.name in used:
@@ -43,7 +44,7 @@ def name_nodes(model: ModelProto) -> None:
 
 
 def find_roles(model: ModelProto) -> LayerRoles:
-    """Roles of the nodes of a model whose nodes are in topological order and named (name_nodes)."""
+    """Find the roles of a model's nodes. The nodes must be in topological order and have names (name_nodes)."""
     nodes = list(model.graph.node)
     readers = _readers(nodes)
     last_reached = _last_reached(nodes, readers)
@@ -59,7 +60,7 @@ def find_roles(model: ModelProto) -> LayerRoles:
 
 
 def _readers(nodes: list[NodeProto]) -> dict[str, list[NodeProto]]:
-    """Node name -> the nodes that read one of its outputs."""
+    """Return node name -> the nodes that read one of its outputs."""
     by_tensor: dict[str, list[NodeProto]] = defaultdict(list)
     for node in nodes:
         for tensor in set(node.input):
@@ -68,7 +69,7 @@ def _readers(nodes: list[NodeProto]) -> dict[str, list[NodeProto]]:
 
 
 def _last_reached(nodes: list[NodeProto], readers: dict[str, list[NodeProto]]) -> dict[str, set[str]]:
-    """Node name -> the last convolutions that follow it; none for those themselves, and for the decode."""
+    """Return node name -> the last convolutions after it; none for these convolutions and for the decoding."""
     reached: dict[str, set[str]] = {}
     for node in reversed(nodes):
         reached[node.name] = set()
@@ -79,7 +80,7 @@ def _last_reached(nodes: list[NodeProto], readers: dict[str, list[NodeProto]]) -
 
 
 def _descend(nodes: list[NodeProto], last: frozenset[str]) -> tuple[set[str], set[str]]:
-    """Names of all nodes that follow a convolution, and of those that follow a last one."""
+    """Return the names of all nodes after any convolution, and of all nodes after a last convolution."""
     after_any: set[str] = set()
     after_last: set[str] = set()
     from_any: set[str] = set()  # tensors
@@ -108,5 +109,5 @@ def _features(nodes: list[NodeProto]) -> set[str]:
 
 
 def _takes_features(reader: NodeProto, node: NodeProto, features: set[str]) -> bool:
-    """Whether a node reads another's output as a feature map, not as the positions of a deformable convolution."""
+    """Return whether reader uses node's output as a feature map, and not as positions of a deformable convolution."""
     return reader.name in features and (reader.op_type != "DeformConv" or not set(reader.input[1:]) & set(node.output))

@@ -1,4 +1,4 @@
-"""Export a network as ONNX in float16 or 8 bits: from the float32 file, and published only if it detects as well."""
+"""Export of a network as ONNX in float16 or 8 bits, with an optional check of the AP before publication."""
 from __future__ import annotations
 
 import dataclasses
@@ -30,22 +30,23 @@ from centernet.runtimes.manifest import Manifest
 
 LOG = logging.getLogger("centernet")
 
-REPORT_IMAGES = 8       # of the layer-error report
-SATURATION_LIMIT = 1.0  # dB that saturating sums may add to a layer's error without a warning
+REPORT_IMAGES = 8       # images for the report of layer errors
+SATURATION_LIMIT = 1.0  # dB; warn if saturating sums increase a layer's error by more
 
 
 def export_low_precision(config: Config, network: nn.Cell, manifest: Manifest, target: Path) -> float:
-    """Export in config.precision; for int8 with NAME.layers.json, the error of each layer, beside it.
+    """Export in config.precision. For int8, also write NAME.layers.json with the error of each layer.
 
     Args:
-        config: precision, calibration and gate.
+        config: settings of precision and calibration, and max_ap_drop.
         network, manifest, target: as for export_model.
 
     Returns:
-        The largest difference of the float32 file's outputs from the network's.
+        The largest difference between the outputs of the float32 file and of the network.
 
     Raises:
-        UserError: no calibration image, an AP lower than the gate allows, or export_model's; nothing is published.
+        UserError: as in export_model; there is no calibration image; or the AP drops by more than max_ap_drop. Then
+            nothing is published.
     """
     gate = _gate_dataset(config)
     images = find_calibration_images(config) if config.precision == "int8" else []
@@ -67,10 +68,10 @@ def export_low_precision(config: Config, network: nn.Cell, manifest: Manifest, t
             before, after = full.stat().st_size, reduced.stat().st_size
             publish(reduced, described, target)
     except OSError as error:
-        raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
+        raise UserError(f"--export_name {target}: cannot write this file: {error.strerror or error}") from error
     if errors:
         write_json(layer_report(target), [dataclasses.asdict(error) for error in errors])
-        LOG.info("error of the layers on %d images (SQNR of each output, with what it inherits), also in %s:\n%s",
+        LOG.info("error of the layers on %d images (SQNR of each output, with errors of its input), also in %s:\n%s",
                  min(REPORT_IMAGES, len(images)), layer_report(target).name, table(errors))
     LOG.info("%s: %.1f MB, fp32 has %.1f MB", config.precision, after / 1e6, before / 1e6)
     return difference
@@ -93,26 +94,30 @@ def _reduce(config: Config, manifest: Manifest, model: ModelProto,
 
 
 def find_calibration_images(config: Config) -> list[Path]:
-    """config.calibration_images files of config.calibration_data, evenly picked by name; UserError without any."""
+    """Return config.calibration_images files of config.calibration_data, evenly spaced by name.
+
+    Raises:
+        UserError: the folder does not exist or has no image.
+    """
     folder = Path(config.calibration_data)
     if not folder.is_dir():
         raise UserError(f"--calibration_data {folder}: there is no such folder")
     found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
     if not found:
-        raise UserError(f"--calibration_data {folder}: there is no image ({', '.join(SUFFIXES)}) in this folder; name "
-                        "one with some hundred images like those to come, such as train2017")
+        raise UserError(f"--calibration_data {folder}: there is no image ({', '.join(SUFFIXES)}) in this folder. Use a "
+                        "folder with some hundred images similar to those of the application, such as train2017")
     count = min(config.calibration_images, len(found))
     if count < config.calibration_images:
-        LOG.warning("warning: --calibration_data %s has %d images, --calibration_images asks for %d", folder, count,
+        LOG.warning("warning: --calibration_data %s has only %d images, but --calibration_images is %d", folder, count,
                     config.calibration_images)
     return [found[position * len(found) // count] for position in range(count)]
 
 
 def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
-    """Batches of images, prepared as evaluation prepares them for this model; the last is filled up.
+    """Return batches of images, prepared as in an evaluation of this model. The last batch is padded.
 
     Raises:
-        UserError: when they are read, if a file is no whole image.
+        UserError: during iteration, if a file is not a complete image.
     """
     size = manifest.input_shape[0] or 1
 
@@ -134,20 +139,20 @@ def _gate_dataset(config: Config) -> CocoDataset | None:
 
 
 def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:
-    """Log the AP of both models; UserError if the reduced one's is lower by more than config.max_ap_drop."""
+    """Log the AP of both models. Raise UserError if the AP drops by more than config.max_ap_drop."""
     before, after = (evaluate_exported(ExportedBackend(path), dataset, config.eval_config, config.num_workers).AP
                      for path in (full, reduced))
     LOG.info("AP of %s: %.4f, of fp32: %.4f (%+.4f; a drop of %g is allowed)", config.precision, after, before,
              after - before, config.max_ap_drop)
     if before - after > config.max_ap_drop:
-        raise UserError(f"--max_ap_drop {config.max_ap_drop:g}: AP falls by {before - after:.4f}, from {before:.4f} to "
+        raise UserError(f"--max_ap_drop {config.max_ap_drop:g}: AP drops by {before - after:.4f}, from {before:.4f} to "
                         f"{after:.4f}; nothing was written. Try another --calibration_method, more "
-                        "--calibration_images, or leave --quantize_heads and --quantize_first_layer false")
+                        "--calibration_images, or set --quantize_heads and --quantize_first_layer to false")
 
 
 def _require_finite(path: Path, manifest: Manifest) -> None:
     batch, *image = manifest.input_shape
     outputs = load_graph(path)(np.random.default_rng(0).standard_normal((batch or 1, *image), np.float32))
     if not all(np.isfinite(output).all() for output in outputs):
-        raise UserError("the model's output is not finite: its feature maps are beyond what float16 holds (65504). "
-                        "Export with --precision fp32")
+        raise UserError("the model's output is not finite: its feature maps have values above 65504, the largest "
+                        "float16. Export with --precision fp32")

@@ -1,6 +1,6 @@
-"""An 8-bit .onnx from a float32 one: static quantisation in QDQ form, calibrated on images.
+"""Static 8-bit quantisation of a float32 .onnx in QDQ form, calibrated on images.
 
-Weights are int8 with a scale for each output channel, activations uint8 with one scale a tensor.
+Weights are int8 with a scale for each output channel. Activations are uint8 with one scale for each tensor.
 """
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from centernet.export.quantization.calibration import Inputs, observe, value_ran
 from centernet.export.quantization.inner_tensors import run_inner
 from centernet.export.quantization.layer_roles import CARRIERS, LayerRoles, find_roles, name_nodes
 
-MIN_OPSET = 13  # the first with a scale for each channel
+MIN_OPSET = 13  # the first opset with a scale for each channel
 
 
 @dataclass(frozen=True)
 class Int8Options:
-    """How to quantise.
+    """Settings of the quantisation.
 
     Attributes:
         method: "kl", "minmax" or "percentile", see calibration.value_range.
-        percentile: for that method, in percent.
-        first_layer: quantise the convolution of the image too.
-        heads: quantise the heads' convolutions too.
-        reduce_range: keep weights within 7 bits, so that no sum saturates on x86 processors without VNNI.
+        percentile: for method "percentile", in percent.
+        first_layer: also quantise the first convolution.
+        heads: also quantise the convolutions of the heads.
+        reduce_range: use 7 bits for weights, so that no sum saturates on x86 processors without VNNI.
     """
 
     method: str
@@ -43,13 +43,13 @@ class Int8Options:
 
 
 def quantize(model: ModelProto, inputs: Inputs, options: Int8Options) -> ModelProto:
-    """The 8-bit form of a float32 model with folded batch norms; the given one is left as it is.
+    """Return the 8-bit form of a float32 model with folded batch norms. The given model is not changed.
 
-    onnxruntime's quantize_static is not used for the ranges: its Entropy method has as many histogram bins as
-    quantised ones and no option for them, which makes it min-max.
+    The ranges do not come from onnxruntime's quantize_static: its Entropy method has the same number of bins before and
+    after the quantisation, without an option to change it. So its result is the same as min-max.
 
     Raises:
-        UserError: the opset is too old, or no convolution is left to quantise.
+        UserError: the opset is too old, or there is no convolution to quantise.
     """
     model = _prepared(model)
     chosen = quantized_nodes(model, find_roles(model), options)
@@ -69,10 +69,10 @@ def quantize(model: ModelProto, inputs: Inputs, options: Int8Options) -> ModelPr
 
 
 def _prepared(model: ModelProto) -> ModelProto:
-    """A copy with names for all nodes and the shapes of all tensors."""
+    """Return a copy with names for all nodes and with the shapes of all tensors."""
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if opset < MIN_OPSET:
-        raise UserError(f"the model has ONNX opset {opset}, 8-bit weights with a scale for each channel need "
+        raise UserError(f"the model has ONNX opset {opset}, but 8-bit weights with a scale for each channel need "
                         f"{MIN_OPSET} or later: export it again")
     model = shape_inference.infer_shapes(model)
     name_nodes(model)
@@ -80,9 +80,9 @@ def _prepared(model: ModelProto) -> ModelProto:
 
 
 def quantized_nodes(model: ModelProto, roles: LayerRoles, options: Int8Options) -> set[str]:
-    """Names of the nodes to quantise: of the features, less what the options leave in float.
+    """Return the names of the nodes to quantise: the features without the layers that the options exclude.
 
-    Deformable convolutions, the convolutions that give their sampling positions, and the decode always stay.
+    Deformable convolutions, the convolutions for their sampling positions, and the decoding are never quantised.
     """
     wanted = roles.features - roles.positions
     wanted -= set() if options.first_layer else roles.first
@@ -94,7 +94,7 @@ def quantized_nodes(model: ModelProto, roles: LayerRoles, options: Int8Options) 
 
 
 def tensor_sizes(model: ModelProto, chosen: set[str]) -> dict[str, int]:
-    """Feature maps that chosen nodes read or write -> their bytes in one run (of one image if any number goes)."""
+    """Return the feature maps that chosen nodes read or write -> bytes in one run (of one image for any batch size)."""
     shapes = {value.name: value.type.tensor_type.shape.dim
               for value in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
     sizes = {}

@@ -1,4 +1,4 @@
-"""Forms of one model side by side: size, speed and average precision, in one table.
+"""Comparison of several forms of one model: a table of size, speed and average precision.
 
     python -m centernet.export.quantization.side_by_side fp32.onnx fp16.onnx int8.onnx --data_dir /path/to/coco
 """
@@ -34,7 +34,7 @@ WARM_UP = 2  # runs that are not timed
 
 @dataclass(frozen=True)
 class Row:
-    """One model; milliseconds are of the model alone, the median of the timed runs, for one image."""
+    """Results of one model. milliseconds is the median time of the timed runs, for one image, of the model alone."""
 
     model: str
     precision: str
@@ -47,22 +47,22 @@ class Row:
 
 def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, settings: EvalConfig,
                       num_workers: int = 2) -> Metrics:
-    """COCO's metrics of an exported model; UserError if the data set has other categories."""
+    """Return COCO's metrics of an exported model. Raise UserError if the data set has other categories."""
     require_same_labels(dataset.annotations, backend.manifest, "the model")
     detections = detect_dataset(Detector(backend, settings), dataset, num_workers)
     return evaluate_detections(dataset, detections)
 
 
 def milliseconds(paths: Sequence[Path], batches: Sequence[np.ndarray], repeats: int) -> list[float]:
-    """Median time of each model for one image, in ms, of what is in the file alone.
+    """Return the median time of each model for one image, in ms, without decoding outside of the file.
 
-    The models take turns at every run, so that what else the machine does meets all of them alike. Threads that
-    wait are put to sleep: spinning, those of one model would hold up the others.
+    The runs of the models are alternating, so that other load on the machine affects all models equally. Waiting
+    threads sleep: with busy waiting, the threads of one model would slow down the others.
 
     Args:
         paths: the .onnx files.
-        batches: for each model, float32 (B,3,H,W), normalised as it wants.
-        repeats: timed runs of each.
+        batches: for each model, float32 (B,3,H,W), normalised for it.
+        repeats: number of timed runs of each model.
     """
     sessions = [_waiting_session(path) for path in paths]
     seconds: list[list[float]] = [[] for _ in sessions]
@@ -85,7 +85,7 @@ def _waiting_session(path: Path):
 
 
 def batch_of(backend: ExportedBackend, dataset: CocoDataset, batch_size: int) -> np.ndarray:
-    """The first images of a data set, over again if they are too few: float32 (B,3,H,W) as the model wants them."""
+    """Return the first images of a data set, repeated if there are too few: float32 (B,3,H,W), normalised."""
     paths = [image.path for image in dataset.images[:batch_size]]
     images = [prepare_image(read_image(path), backend.spec)[0] for path in paths]
     return np.stack([images[position % len(images)] for position in range(batch_size)])
@@ -93,7 +93,7 @@ def batch_of(backend: ExportedBackend, dataset: CocoDataset, batch_size: int) ->
 
 def compare(paths: Sequence[Path], dataset: CocoDataset, evaluation: EvalConfig, batch_size: int,
             repeats: int) -> list[Row]:
-    """Measure models; UserError if one cannot be run, or its categories are not the data set's."""
+    """Measure models. Raise UserError if one cannot be run, or its categories are not those of the data set."""
     backends = [ExportedBackend(path) for path in paths]
     batches = [batch_of(backend, dataset, backend.fixed_shape[0] or batch_size) for backend in backends]
     times = milliseconds(paths, batches, repeats)
@@ -103,13 +103,13 @@ def compare(paths: Sequence[Path], dataset: CocoDataset, evaluation: EvalConfig,
 
 
 def calibration(manifest: Manifest) -> str:
-    """How an 8-bit model was calibrated, in short."""
+    """Return the calibration of an 8-bit model in short form; "-" for other models."""
     count = manifest.calibration_images
     return f"{manifest.calibration_method}, {count} images" if count else "-"
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Lines of text."""
+    """Return the table as text."""
     width = max(len(row.model) for row in rows)
     lines = [f"{'model':<{width}}  precision  calibration                MB  ms/image     AP   AP50"]
     lines += [f"{row.model:<{width}}  {row.precision:<9}  {row.calibration:<22}  {row.megabytes:5.1f}  "
@@ -118,20 +118,21 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def count(text: str) -> int:
-    """A whole number above 0, for argparse."""
+    """Convert text to an integer above 0, for argparse."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, found {text!r}")
     return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the table, return the exit status."""
+    """Print the table and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="+", metavar="NAME.onnx")
     parser.add_argument("--data_dir", default="", help="annotated COCO data set: annotations/ and val2017/")
-    parser.add_argument("--annotation_file", default="", help="or, with --image_dir, a data set of another layout")
-    parser.add_argument("--image_dir", default="", help="folder that the annotation file's image names are below")
-    parser.add_argument("--batch_size", type=count, default=1, help="images in a timed run, if a model leaves it open")
+    parser.add_argument("--annotation_file", default="", help="with --image_dir: for a data set in another layout")
+    parser.add_argument("--image_dir", default="", help="folder of the images that the annotation file names")
+    parser.add_argument("--batch_size", type=count, default=1,
+                        help="batch size of the timed runs, for models without a fixed batch size")
     parser.add_argument("--repeats", type=count, default=20, help="timed runs of each model")
     parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
     arguments = parser.parse_args(argv)

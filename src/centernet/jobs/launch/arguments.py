@@ -1,7 +1,7 @@
-"""What the scripts of scripts/ are given: arguments by position, flags, environment variables, configuration.
+"""Arguments of the scripts in scripts/: positional arguments, flags, environment variables, configuration.
 
-A value comes from the argument at its position, else from its flag, else from its environment variable,
-else from the file given by --config_path, else from default_config.yaml. What is then missing is listed at once.
+The first source of a value counts: positional argument, flag, environment variable, file of --config_path,
+default_config.yaml. All missing values are listed together.
 """
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from centernet.jobs.launch.preflight import ascend_devices
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument known by its position."""
+    """A positional argument."""
 
     name: str
-    key: str             # of the configuration and the flag
-    what: str
+    key: str             # name of the setting and the flag
+    what: str            # description for messages
     needed: bool = True
-    instead: tuple[str, ...] = ()  # keys that together make it superfluous
+    instead: tuple[str, ...] = ()  # keys that together replace it
 
     @property
     def variable(self) -> str:
-        """The environment variable that may hold it."""
+        """Return the name of its environment variable."""
         return self.key.upper()
 
 
@@ -46,7 +46,7 @@ TABLE = Argument("RANK_TABLE_FILE", "rank_table_file", "the rank table", needed=
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the scripts: the entry that it starts, and its arguments in their order."""
+    """One of the scripts: the entry that it starts, and its positional arguments in order."""
 
     entry: str
     arguments: tuple[Argument, ...]
@@ -55,7 +55,7 @@ class Kind:
 KINDS = {
     "convert": Kind("dataset", (
         Argument("COCO_DATASET_DIR", "coco_data_dir", "the folder of the COCO-format data set", instead=OWN_LAYOUT),
-        Argument("MINDRECORD_DATASET_DIR", "mindrecord_dir", "the folder that the shards go to"))),
+        Argument("MINDRECORD_DATASET_DIR", "mindrecord_dir", "the folder for the shards"))),
     "train": Kind("train", (DEVICE, SHARDS, START)),
     "distribute": Kind("train", (SHARDS, TABLE, START)),
     "eval": Kind("eval", (
@@ -72,11 +72,11 @@ GROUP_OPTIONS: dict[str, type] = {"rank_table_file": str, "server_id": str, "dev
 
 @dataclass(frozen=True)
 class Arguments:
-    """Everything that a script was given, checked."""
+    """The arguments of a script, after the checks."""
 
     config: Config
-    flags: tuple[str, ...]            # for the entry; they say all that the arguments and variables said
-    options: dict[str, str | int]     # the launcher's own, those that were given
+    flags: tuple[str, ...]            # flags for the entry, including positional arguments and variables
+    options: dict[str, str | int]     # the given flags of the launcher itself
     foreground: bool
 
 
@@ -86,10 +86,10 @@ def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) 
     Args:
         name: a key of KINDS.
         words: positional arguments, then flags.
-        environment: of the process.
+        environment: environment variables of the process.
 
     Raises:
-        UserError: wrong, contradicting or missing arguments.
+        UserError: arguments are wrong, contradict each other, or are missing.
     """
     kind = KINDS[name]
     options, foreground, words = _split_options(words, environment, OPTIONS | GROUP_OPTIONS if name == "distribute"
@@ -116,23 +116,23 @@ def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) 
 
 
 def is_given(flags: list[str] | tuple[str, ...], key: str) -> bool:
-    """Whether --key is among command line words."""
+    """Return whether --key is in the words of a command line."""
     return any(word == f"--{key}" or word.startswith(f"--{key}=") for word in flags)
 
 
 class _CaseSensitive(configparser.ConfigParser):
-    """Keys keep their case, as in train_config.Adam.weight_decay."""
+    """A parser that keeps upper case in keys, such as train_config.Adam.weight_decay."""
 
     def optionxform(self, optionstr: str) -> str:
-        """The key as it is."""
+        """Return the key unchanged."""
         return optionstr
 
 
 def read_hyper_parameters(path: str) -> list[str]:
-    """Flags of train.py from the section [config] of an .ini file; quotes around values and empty values fall away.
+    """Read flags of train.py from the section [config] of an .ini file, without quotes and without empty values.
 
     Raises:
-        UserError: it is unreadable, has no such section, or names what train.py does not know.
+        UserError: the file cannot be read, has no such section, or has a key that train.py does not have.
     """
     parser = _CaseSensitive(interpolation=None)
     try:
@@ -141,13 +141,13 @@ def read_hyper_parameters(path: str) -> list[str]:
     except OSError as error:
         raise UserError(f"--hyper_parameter_config_dir {path}: {error.strerror or error}") from error
     except (configparser.Error, UnicodeDecodeError, KeyError) as error:
-        raise UserError(f"--hyper_parameter_config_dir {path} is no .ini file with a section [config]: "
+        raise UserError(f"--hyper_parameter_config_dir {path} is not an .ini file with a section [config]: "
                         f"{str(error).splitlines()[0]}") from error
     flags = []
     for key, raw in values.items():
         value = raw.strip("'\"")
         if key in ("distribute", "device_id", "device_num") and (key, value.lower()) != ("distribute", "true"):
-            raise UserError(f"{path}: {key} is decided by the launcher: remove it")
+            raise UserError(f"{path}: {key} is set by the launcher: remove it")
         if value and key != "distribute":
             flags += [f"--{key}", *value.split()]
     try:
@@ -160,7 +160,7 @@ def read_hyper_parameters(path: str) -> list[str]:
 
 def _split_options(words: list[str], environment: Mapping[str, str],
                    options: dict[str, type]) -> tuple[dict[str, str | int], bool, list[str]]:
-    """The launcher's own flags (or their environment variables), --foreground, and the other words."""
+    """Return the launcher's own flags (or their environment variables), --foreground, and the other words."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--foreground", action="store_true")
     for name in options:
@@ -182,14 +182,14 @@ def _split_options(words: list[str], environment: Mapping[str, str],
 
 
 def _split_places(kind: Kind, words: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Values by key of the words before the first flag, and the flags; "" stands for what is not given."""
+    """Return the words before the first flag by key, without those that are "" (not given), and the flags."""
     count = next((number for number, word in enumerate(words) if word.startswith("--")), len(words))
     values, places = words[:count], list(kind.arguments)
     if values and values[0] in MODES and places[0] == DEVICE:
-        places = places[1:]  # the short form: the mode without the device
+        places = places[1:]  # short form: the mode without the device
     if len(values) > len(places):
-        raise UserError(f"too many arguments, {' '.join(values[len(places):])!r} is one more than "
-                        f"{' '.join(argument.name for argument in places)}; flags start with --")
+        raise UserError(f"there are too many arguments: {' '.join(values[len(places):])!r} comes after "
+                        f"{' '.join(argument.name for argument in places)}. Flags start with --")
     placed = {argument.key: value for argument, value in zip(places, values) if value}
     device, mode = placed.get("device_id", "0"), placed.get("run_mode", "val")
     if not device.isdecimal():
@@ -202,7 +202,7 @@ def _split_places(kind: Kind, words: list[str]) -> tuple[dict[str, str], list[st
 
 
 def _require(kind: Kind, config: Config, options: dict[str, str | int]) -> None:
-    """UserError with everything that is needed and was not given."""
+    """Raise UserError with all required values that are missing."""
     missing = []
     for position, argument in enumerate(kind.arguments, 1):
         if not argument.needed or argument == TABLE or getattr(config, argument.key) != "":
@@ -213,8 +213,8 @@ def _require(kind: Kind, config: Config, options: dict[str, str | int]) -> None:
                        f"environment variable {argument.variable}, or {argument.key} in {FILES}")
     if TABLE in kind.arguments and not (options.keys() & {TABLE.key, "worker_num", "device_num"}
                                         or config.device_num > 1 or ascend_devices()):
-        missing.append("the number of devices, as this server shows no Ascend device to count: --device_num, or the "
-                       f"environment variable DEVICE_NUM, or device_num above 1 in {FILES}; or else a rank table: "
+        missing.append("the number of devices, because this server has no Ascend device to count: --device_num, or the "
+                       f"environment variable DEVICE_NUM, or device_num above 1 in {FILES}. Or give a rank table: "
                        f"argument 2, or the environment variable {TABLE.name} (on CPU also set DEVICE_TARGET=CPU)")
     if missing:
         listed = "\n  - ".join(missing)

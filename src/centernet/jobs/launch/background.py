@@ -1,4 +1,4 @@
-"""Going on in the background after everything was checked in the foreground."""
+"""Continue a job in the background, after all checks in the foreground."""
 from __future__ import annotations
 
 import fcntl
@@ -10,7 +10,7 @@ from centernet.errors import UserError
 
 
 def keep_old(log_file: Path) -> None:
-    """Make a log's folder, and rename an earlier log there to *.old; UserError if that is impossible."""
+    """Create the folder of a log, and rename an earlier log to *.old. Raise UserError if that is impossible."""
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         if log_file.exists():
@@ -20,28 +20,28 @@ def keep_old(log_file: Path) -> None:
 
 
 def take_folder(folder: Path) -> int:
-    """Lock a job's log folder until this process, and the one that goes on for it, end; returns the open file.
+    """Lock a job's log folder until this process and its background process end. Return the open lock file.
 
     Raises:
-        UserError: another job is running in it, whose log and checkpoints would be mixed up with this one's.
+        UserError: another running job uses this folder. The logs and checkpoints of both would be mixed.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / ".job", os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{folder}: a job is running that writes there. Wait for its end, stop it, or start this one "
-                        "in another folder (--log_root DIR)") from error
+        raise UserError(f"{folder}: a running job writes to this folder. Wait until it ends, stop it, or start this "
+                        "job in another folder (--log_root DIR)") from error
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror or error}") from error
     return lock
 
 
 def detach(log_file: str) -> int:
-    """Split this process: the one that goes on in the background gets 0, the one that stays gets its process id.
+    """Split this process. Return 0 in the new background process, and its process id in this process.
 
-    The one in the background is in a session of its own, so that closing the terminal does not end it,
-    and its output is appended to log_file.
+    The background process has its own session, so that it continues after the terminal is closed. Its output is
+    appended to log_file.
     """
     sys.stdout.flush()
     sys.stderr.flush()

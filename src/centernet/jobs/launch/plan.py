@@ -1,8 +1,8 @@
-"""The plan of a distributed training: each rank's environment, command, cores and folder. Pure: nothing is started.
+"""Plan of a distributed training: environment, command, CPU cores and folder of each rank. Nothing is started here.
 
-Two ways to form the group:
-- by a rank table, on Ascend: HCCL reads the table, each rank only needs its own number;
-- by msrun, MindSpore's own launcher: its scheduler process brings the ranks together.
+There are two ways to form the group:
+- by a rank table, on Ascend: HCCL reads the table, and each rank needs only its own number;
+- by msrun, MindSpore's launcher: its scheduler process connects the ranks.
 """
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathlib import PurePath
 
 from centernet.jobs.launch.rank_table import Rank, RankTable
 
-# What launchers tell their processes. Leftovers of another launch must not reach the processes of this one.
+# Variables that launchers set for their processes. Values of another launcher must not reach the processes of this one.
 GROUP_VARIABLES = ("RANK_TABLE_FILE", "MINDSPORE_HCCL_CONFIG_PATH", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "SERVER_ID",
                    "MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_TOPO_TIMEOUT")
-TIME_OUT = 1200  # seconds that ranks wait for each other, e.g. while one still compiles
+TIME_OUT = 1200  # seconds that ranks wait for each other, for example while one is still compiling
 
 
 @dataclass(frozen=True)
 class LaunchJob:
-    """What all ranks have in common."""
+    """Values that are the same for all ranks."""
 
-    command: tuple[str, ...]  # Python, the program, and flags that are the same for all
+    command: tuple[str, ...]  # Python, the program, and flags that are the same for all ranks
     target: str               # Ascend or CPU
-    log_root: str = ""        # where the LOG folders are; "" is the current folder
-    own_checkpoints: bool = True  # False: the command itself says where checkpoints go
+    log_root: str = ""        # folder of the LOG folders; "" is the current folder
+    own_checkpoints: bool = True  # False: the command already has the folder of the checkpoints
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """The servers of a training without a rank table, as msrun counts them."""
+    """The servers of a training without a rank table, in msrun's terms."""
 
     worker_num: int
     local_worker_num: int
@@ -40,7 +40,7 @@ class Nodes:
 
     @property
     def has_scheduler(self) -> bool:
-        """Whether the cluster's scheduler runs on this server."""
+        """Return whether the scheduler of the group runs on this server."""
         return self.node_rank == 0
 
 
@@ -51,26 +51,27 @@ class RankPlan:
     name: str                    # "rank 3", "scheduler"
     device: int
     folder: str                  # its LOG folder
-    environment: dict[str, str]  # variables that are set beside the caller's
+    environment: dict[str, str]  # variables to set in addition to those of the caller
     command: tuple[str, ...]
-    cores: tuple[int, ...] = ()  # CPUs that it is bound to; none: all
+    cores: tuple[int, ...] = ()  # CPU cores that it may use; (): all
     log_name: str = "training_log.txt"
 
     @property
     def log_file(self) -> str:
-        """Where standard output and errors go."""
+        """Return the path of the log with standard output and errors."""
         return str(PurePath(self.folder, self.log_name))
 
 
 def plan_rank_table(table: RankTable, server: str, job: LaunchJob, cpus: Sequence[int],
                     environment: Mapping[str, str]) -> tuple[RankPlan, ...]:
-    """The ranks of one server of a rank table.
+    """Plan the ranks of one server of a rank table.
 
     Args:
-        table, server: the table and which of its servers this one is.
-        job: what all ranks run.
-        cpus: this server's CPUs; each rank gets an equal share.
-        environment: the caller's; values that a user may set there are kept.
+        table: the rank table.
+        server: id of this server in the table.
+        job: values that are the same for all ranks.
+        cpus: CPU cores of this server; each rank gets the same number.
+        environment: environment variables of the caller; HCCL_CONNECT_TIMEOUT is kept.
     """
     ranks = table.on_server(server)
     shared = {"RANK_TABLE_FILE": table.path,
@@ -82,9 +83,9 @@ def plan_rank_table(table: RankTable, server: str, job: LaunchJob, cpus: Sequenc
 
 
 def plan_msrun(nodes: Nodes, job: LaunchJob, cpus: Sequence[int]) -> tuple[RankPlan, ...]:
-    """The ranks that msrun shall start on this server, and its scheduler, last, on the first server.
+    """Plan the ranks that msrun starts on this server, and on the first server also its scheduler, as the last one.
 
-    msrun adds the variables of its cluster.
+    msrun adds its own environment variables.
     """
     first = nodes.node_rank * nodes.local_worker_num
     ranks = tuple(_rank_plan(Rank(first + local, local, "", ""), nodes.worker_num, job, cores, {})
@@ -93,7 +94,7 @@ def plan_msrun(nodes: Nodes, job: LaunchJob, cpus: Sequence[int]) -> tuple[RankP
 
 
 def msrun_command(nodes: Nodes, python: str, log_dir: str, worker: Sequence[str]) -> tuple[str, ...]:
-    """The command that starts msrun; worker is what it runs for each rank, without the Python before it."""
+    """Return the command that starts msrun. `worker` is the command of each rank, without Python at its start."""
     return (python, "-m", "mindspore.parallel.cluster.run", f"--worker_num={nodes.worker_num}",
             f"--local_worker_num={nodes.local_worker_num}", f"--master_addr={nodes.master_addr}",
             f"--master_port={nodes.master_port}", f"--node_rank={nodes.node_rank}", f"--log_dir={log_dir}",
@@ -101,14 +102,14 @@ def msrun_command(nodes: Nodes, python: str, log_dir: str, worker: Sequence[str]
 
 
 def plan_standalone(name: str, device: int, job: LaunchJob, log_name: str) -> RankPlan:
-    """A process that belongs to no group."""
+    """Plan a single process that belongs to no group."""
     folder = str(PurePath(job.log_root, f"LOG{device}"))
     flags = ("--save_checkpoint_path", str(PurePath(folder, "ckpt_0"))) if job.own_checkpoints else ()
     return RankPlan(name, device, folder, _logging(folder), (*job.command, *flags), log_name=log_name)
 
 
 def core_shares(cpus: Sequence[int], ranks: int) -> list[tuple[int, ...]]:
-    """Neighbouring CPUs in equal shares, the rest unused; no binding (empty shares) for more ranks than CPUs."""
+    """Divide the CPU cores equally; each rank gets neighbouring cores. For more ranks than cores: no binding (())."""
     each = len(cpus) // ranks
     return [tuple(cpus[number * each:(number + 1) * each]) for number in range(ranks)]
 
@@ -124,12 +125,12 @@ def _rank_plan(rank: Rank, size: int, job: LaunchJob, cores: tuple[int, ...], va
 
 
 def _scheduler_plan(nodes: Nodes, job: LaunchJob) -> RankPlan:
-    """The scheduler runs the same program as the ranks, and stays in its init() until the ranks have ended."""
+    """Plan the scheduler. It runs the same program as the ranks and stays in init() until the ranks have ended."""
     folder = str(PurePath(job.log_root, "LOG_scheduler"))
     command = (*job.command, "--distribute", "true", "--device_num", str(nodes.worker_num))
     return RankPlan("scheduler", 0, folder, _logging(folder), command)
 
 
 def _logging(folder: str) -> dict[str, str]:
-    """MindSpore's own log goes to files, and Python's output is not held back."""
+    """Return variables that send MindSpore's own log to files, and make Python flush its output at once."""
     return {"GLOG_logtostderr": "0", "GLOG_log_dir": str(PurePath(folder, "ms_log")), "PYTHONUNBUFFERED": "1"}

@@ -1,6 +1,6 @@
-"""Checks before a job starts, so that a mistake shows at once and not in the log of a process in the background.
+"""Checks before a job starts, so that a mistake is shown at once, and not later in the log of a background process.
 
-Each function gives the problems that it finds, as sentences for the user.
+Each function returns messages for the problems that it finds.
 """
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from pathlib import Path
 from centernet.config.schema import Config
 
 CONVERT = "scripts/convert_dataset_to_mindrecord.sh"
-# Megabytes of a checkpoint: weights and both moments of Adam, 12 bytes a parameter.
+# Size of a checkpoint in MB: weights and both moments of Adam, 12 bytes for each parameter.
 CHECKPOINT_MB = {"resnet18": 200, "resnet34": 320, "resnet50": 420, "resnet101": 650, "resnet152": 850,
                  "dla34": 250, "dlav0_34": 230, "hourglass104": 2400}
 HCCL_PORTS = tuple(range(60000, 60016))
 
 
 def environment_problems() -> list[str]:
-    """Whether this Python has MindSpore, and with it msrun."""
+    """Check that this Python has MindSpore, which includes msrun."""
     if find_spec("mindspore") is None:
-        return ["this Python has no MindSpore: activate the project's environment, or set PYTHON"]
+        return ["this Python does not have MindSpore: activate the project's environment, or set PYTHON"]
     return []
 
 
 def shard_problems(folder: Path, prefix: str) -> list[str]:
-    """Whether all files are there that the shards' info file lists; reading them is the training's own check."""
+    """Check that all files in the shards' info file exist with the correct size. The training checks their content."""
     if not folder.is_dir():
-        return [f"MINDRECORD_DIR {folder} is not a folder; {CONVERT} makes one"]
+        return [f"MINDRECORD_DIR {folder} is not a folder: create the shards with {CONVERT}"]
     info = folder / f"{prefix}.info.json"
     if not info.exists():
         first = folder / f"{prefix}0"
-        return [] if first.is_file() else [f"MINDRECORD_DIR {folder} has no shards {prefix}0, {prefix}1, ...; "
-                                           f"{CONVERT} makes them, --mindrecord_prefix names other ones"]
+        return [] if first.is_file() else [f"MINDRECORD_DIR {folder} has no shards {prefix}0, {prefix}1, ...: create "
+                                           f"them with {CONVERT}, or set --mindrecord_prefix for other names"]
     try:
         document = json.loads(info.read_text(encoding="utf-8"))
         complete = document["complete"]
@@ -44,24 +44,24 @@ def shard_problems(folder: Path, prefix: str) -> list[str]:
         return [f"{info} is not readable ({type(error).__name__}: {error}); run {CONVERT} again"]
     if not complete:
         return [f"{info}: a conversion was interrupted; run {CONVERT} again"]
-    return [f"shard {path} {'is not as long as its info file says' if path.is_file() else 'is missing'}; run {CONVERT} "
-            "again" for path, size in files if not path.is_file() or path.stat().st_size != size]
+    return [f"shard {path} {'has another size than in its info file' if path.is_file() else 'is missing'}; run "
+            f"{CONVERT} again" for path, size in files if not path.is_file() or path.stat().st_size != size]
 
 
 def checkpoint_problems(config: Config) -> list[str]:
-    """Whether the checkpoints to load are files."""
+    """Check that the checkpoints to load are files."""
     named = (("LOAD_CHECKPOINT_PATH", config.load_checkpoint_path),
              ("--backbone_checkpoint", config.backbone_checkpoint))
     return [f"{name} {path} is not a file" for name, path in named if path and not Path(path).is_file()]
 
 
 def device_problems(target: str, devices: Iterable[int]) -> list[str]:
-    """Whether this server has the devices."""
+    """Check that this server has the devices."""
     if target == "CPU":
         return []
     present, wanted = ascend_devices(), sorted(set(devices))
     if not present:
-        return ["this server has no Ascend device (no /dev/davinci0, ...); to run on CPU set DEVICE_TARGET=CPU"]
+        return ["this server has no Ascend device (/dev/davinci0, ...); to run on CPU, set DEVICE_TARGET=CPU"]
     missing = [str(device) for device in wanted if device not in present]
     if missing:
         return [f"this server has no device {', '.join(missing)}; it has {', '.join(map(str, present))}"]
@@ -69,19 +69,20 @@ def device_problems(target: str, devices: Iterable[int]) -> list[str]:
 
 
 def crowd_problems(target: str, ranks: int, cpus: int) -> list[str]:
-    """Whether more processes than a server can bear are to run on its CPU cores alone."""
+    """Check that there are not too many processes for the CPU cores of this server, with device_target CPU."""
     if target != "CPU" or ranks <= 4 * cpus:
         return []
-    return [f"{ranks} processes on the {cpus} CPU cores of this server: at most {4 * cpus} (4 for each core)"]
+    return [f"{ranks} processes on the {cpus} CPU cores of this server are too many: use at most {4 * cpus} (4 for "
+            "each core)"]
 
 
 def ascend_devices() -> list[int]:
-    """The numbers of this server's Ascend devices."""
+    """Return the numbers of this server's Ascend devices."""
     return sorted(int(path.name[7:]) for path in Path("/dev").glob("davinci*") if path.name[7:].isdecimal())
 
 
 def port_problems(ports: Iterable[int], advice: str) -> list[str]:
-    """Whether the ports are free on this server."""
+    """Check that the ports are free on this server."""
     used = []
     for port in ports:
         with socket.socket() as probe:
@@ -94,15 +95,16 @@ def port_problems(ports: Iterable[int], advice: str) -> list[str]:
 
 
 def disk_problems(config: Config, folder: Path) -> list[str]:
-    """Whether the disk of a folder has space for the checkpoints of a training."""
+    """Check that the disk of a folder has space for the checkpoints of a training."""
     if not config.enable_save_ckpt:
         return []
     while not folder.exists():
         folder = folder.parent
-    # One more than is kept: a new one is written before the oldest is deleted; and last.ckpt, best.ckpt.
+    # Two more than save_checkpoint_num: a new checkpoint is written before the oldest one is deleted, and best.ckpt.
     needed = CHECKPOINT_MB.get(config.net_config.backbone, 1000) * (config.save_checkpoint_num + 2)
     free = shutil.disk_usage(folder).free // 10**6
     if free >= needed:
         return []
-    return [f"{folder} has {free} MB free, and the checkpoints of {config.net_config.backbone} may need {needed} MB: "
-            "free some space, set --save_checkpoint_path or --log_root to another disk, or lower --save_checkpoint_num"]
+    return [f"{folder} has {free} MB of free space, but the checkpoints of {config.net_config.backbone} may need "
+            f"{needed} MB: free some space, set --save_checkpoint_path or --log_root to another disk, or lower "
+            "--save_checkpoint_num"]

@@ -1,4 +1,4 @@
-"""Whole trees of processes on Linux: none of them outlives the one that started it."""
+"""Process trees on Linux: no process runs longer than the process that started it."""
 from __future__ import annotations
 
 import contextlib
@@ -13,17 +13,17 @@ LIBC = "libc.so.6"
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of descendants whose parent dies, so that it can still find and end them."""
+    """Make this process the parent of descendants whose own parent has ended, so that it can find and end them."""
     ctypes.CDLL(LIBC).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent() -> None:
-    """End this process when its parent ends, even by SIGKILL; for subprocess's preexec_fn."""
+    """End this process when its parent ends, even by SIGKILL. Use it as preexec_fn of subprocess."""
     ctypes.CDLL(LIBC).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def descendants(pid: int) -> list[int]:
-    """The living processes below a process, children before their own children."""
+    """Return the running descendants of a process, parents before their children."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -38,12 +38,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
+    """Return whether a process exists and is not a zombie."""
     return _state(pid)[0] not in ("Z", "X", "")
 
 
 def end_descendants(patience: float) -> None:
-    """End all processes below this one: SIGTERM, then SIGKILL for those that are there after patience seconds."""
+    """End all descendants of this process: with SIGTERM, and after patience seconds with SIGKILL."""
     deadline = time.monotonic() + patience
     asked: set[int] = set()
     while remaining := descendants(os.getpid()):
@@ -54,28 +54,28 @@ def end_descendants(patience: float) -> None:
         asked.update(remaining)
         _reap()
         time.sleep(0.05)
-        if time.monotonic() > deadline + 10:  # stuck in the kernel: a device driver that does not answer
+        if time.monotonic() > deadline + 10:  # blocked in the kernel, because a device driver does not answer
             return
     _reap()
 
 
 def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it ended in between, as it should
+    with contextlib.suppress(ProcessLookupError):  # it has ended in the meantime
         os.kill(pid, number)
 
 
 def _reap() -> None:
-    """Collect the adopted processes that have ended."""
-    with contextlib.suppress(ChildProcessError):  # none is left
+    """Collect the exit status of adopted processes that have ended."""
+    with contextlib.suppress(ChildProcessError):  # there are none
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def _state(pid: int) -> tuple[str, int]:
-    """State letter and parent of a process; ("", 0) if there is none."""
+    """Return state letter and parent of a process; ("", 0) if it does not exist."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "", 0
-    state, parent = text.rpartition(")")[2].split()[:2]  # the name before may hold spaces and brackets
+    state, parent = text.rpartition(")")[2].split()[:2]  # the name may contain spaces and brackets
     return state, int(parent)

@@ -1,11 +1,11 @@
-"""One rank's process: environment, cores, log. Started by the supervisor, or by msrun through this file as a script.
+"""The process of one rank: environment, CPU cores, log. The supervisor starts it, or msrun with this file as script.
 
-msrun starts the same program for every rank and for its scheduler, so what differs comes from a plan file:
+msrun starts the same program for every rank and for its scheduler. The differences come from a plan file:
 
     msrun ... src/centernet/jobs/launch/rank_process.py LAUNCH_PLAN.json
 
-The program runs below this process, which leaves its exit status in the LOG folder: msrun itself
-notices a dead rank, but ends only when its scheduler does, some 45 s later.
+The program runs as a child of this process, which writes its exit status into the LOG folder. This is necessary,
+because msrun notices a dead rank, but ends only when its scheduler ends, about 45 s later.
 """
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ VANISHED = -signal.NSIG  # no signal has this number; msrun kills a rank togethe
 
 
 def start(plan: RankPlan, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a rank in a session of its own, its output appended to its log; environment is all that it gets."""
-    # MindSpore would make its log's folder, too, but then refuses spaces in the path and makes all later files private.
+    """Start a rank in its own session, with only this environment. Its output is appended to its log."""
+    # MindSpore can create its log folder, too. But then it rejects spaces in the path, and all later files are private.
     Path(plan.environment.get("GLOG_log_dir", plan.folder)).mkdir(parents=True, exist_ok=True)
     with open(plan.log_file, "ab") as log:
         process = subprocess.Popen(plan.command, env={**environment, **plan.environment}, stdin=subprocess.DEVNULL,
@@ -38,7 +38,7 @@ def start(plan: RankPlan, environment: Mapping[str, str]) -> subprocess.Popen[by
 
 
 def status_file(plan: RankPlan) -> Path:
-    """Where a rank that msrun started leaves its process id and then its exit status."""
+    """Return the path of the file with the process id, later the exit status, of a rank that msrun started."""
     return Path(plan.folder, "status")
 
 
@@ -65,11 +65,11 @@ def write_plans(path: Path, plans: tuple[RankPlan, ...]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the rank that msrun's variables name and return its status."""
+    """Run the rank that msrun's environment variables select, and return its exit status."""
     (path,) = sys.argv[1:] if argv is None else argv
     name = "scheduler" if os.environ["MS_ROLE"] == "MS_SCHED" else f"rank {os.environ['RANK_ID']}"
     plans = json.loads(Path(path).read_text(encoding="utf-8"))
-    if name not in plans:  # msrun starts a scheduler on every node that has the master's address, as containers may
+    if name not in plans:  # msrun starts a scheduler on every node with the master's address; containers may share it
         return 0
     plan = RankPlan(**plans[name])
     die_with_parent()

@@ -1,6 +1,6 @@
-"""Rank tables: which process of a distributed training runs on which device of which server.
+"""Rank tables: the device and server of each process of a distributed training.
 
-The format is HCCL's ranktable template 1, a JSON file that the hccl_tools script writes:
+The format is HCCL's ranktable template 1, a JSON file of the script hccl_tools:
 
     {"version": "1.0", "server_count": "1", "status": "completed",
      "server_list": [{"server_id": "10.0.0.1",
@@ -19,33 +19,33 @@ from typing import Any
 from centernet.errors import UserError
 
 HCCN_CONF = Path("/etc/hccn.conf")
-MOST_DEVICES = 16  # of one server; device ids are below it
+MOST_DEVICES = 16  # largest number of devices on one server; device ids are below it
 
 
 @dataclass(frozen=True)
 class Rank:
-    """One process: its number, and the device that it has."""
+    """One process: its number, and its device."""
 
     rank: int
     device: int
     server: str
-    address: str  # of the device's network port; "" where there is none
+    address: str  # address of the device's network port; "" if there is none
 
 
 @dataclass(frozen=True)
 class RankTable:
-    """A checked rank table: ranks are 0..N-1 in order, devices are unique on each server."""
+    """A rank table after the checks: ranks are 0..N-1 in order, devices are unique on each server."""
 
     path: str
     ranks: tuple[Rank, ...]
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The servers' ids in the order of their first ranks."""
+        """Return the servers' ids in the order of their first ranks."""
         return tuple(dict.fromkeys(rank.server for rank in self.ranks))
 
     def on_server(self, server: str) -> tuple[Rank, ...]:
-        """The ranks of one server."""
+        """Return the ranks of one server."""
         return tuple(rank for rank in self.ranks if rank.server == server)
 
 
@@ -53,16 +53,16 @@ def read_rank_table(path: str) -> RankTable:
     """Read and check a rank table.
 
     Raises:
-        UserError: it is unreadable or breaks a rule; every problem is listed with its key.
+        UserError: the file cannot be read or breaks a rule; every problem is listed with its key.
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"rank table {path}: {error.strerror or error}. hccl_tools writes one for this server; without "
-                        "a rank table leave the argument out") from error
+        raise UserError(f"rank table {path}: {error.strerror or error}. Create one for this server with hccl_tools, or "
+                        "leave out the argument to start without a rank table") from error
     except ValueError as error:
-        raise UserError(f"rank table {path} is not JSON ({str(error).splitlines()[0]}). A checkpoint is the argument "
-                        "after the rank table, or --load_checkpoint_path") from error
+        raise UserError(f"rank table {path} is not JSON ({str(error).splitlines()[0]}). If it is a checkpoint, give it "
+                        "as the argument after the rank table, or as --load_checkpoint_path") from error
     problems: list[str] = []
     ranks = _read_servers(document, problems) if isinstance(document, dict) else []
     if not isinstance(document, dict):
@@ -76,10 +76,10 @@ def read_rank_table(path: str) -> RankTable:
 
 
 def find_server(table: RankTable, server_id: str = "", hccn_conf: Path = HCCN_CONF) -> str:
-    """Which of the table's servers this one is: the only one, server_id, or the one whose devices have our addresses.
+    """Return the id of this server in the table: the only server, server_id, or the server with our devices' addresses.
 
     Raises:
-        UserError: none or several fit; the message lists the servers.
+        UserError: no server or several servers match; the message lists the servers.
     """
     listed = f"rank table {table.path} has the servers {', '.join(table.servers)}"
     if server_id:
@@ -91,19 +91,19 @@ def find_server(table: RankTable, server_id: str = "", hccn_conf: Path = HCCN_CO
     try:
         lines = hccn_conf.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise UserError(f"{listed}, and which of them this one is cannot be seen ({hccn_conf}: "
-                        f"{error.strerror or error}): name it with --server_id") from error
+        raise UserError(f"{listed}, and it is not known which of them is this server ({hccn_conf}: "
+                        f"{error.strerror or error}): give its id with --server_id") from error
     own = {match[1] for line in lines if (match := re.fullmatch(r"\s*address_\d+\s*=\s*(\S+)\s*", line))}
     found = [server for server in table.servers if own & {rank.address for rank in table.on_server(server)}]
     if len(found) != 1:
         raise UserError(f"{listed}; the addresses of this server's devices in {hccn_conf} "
                         f"({', '.join(sorted(own)) or 'none'}) belong to {' and '.join(found) or 'none of them'}: "
-                        "name this server with --server_id, or write a new rank table")
+                        "give the id of this server with --server_id, or create a new rank table")
     return found[0]
 
 
 def _read_servers(document: dict[str, Any], problems: list[str]) -> list[Rank]:
-    """The ranks as written; problems of single keys are appended to problems."""
+    """Read the ranks. Problems of single keys are appended to problems."""
     if str(document.get("version")) != "1.0":
         problems.append(f"version must be \"1.0\", found {document.get('version')!r}")
     if document.get("status") != "completed":
@@ -113,7 +113,7 @@ def _read_servers(document: dict[str, Any], problems: list[str]) -> list[Rank]:
         problems.append(f"server_list must be a list of servers, found {_shown(servers)}")
         return []
     if "server_count" in document and str(document["server_count"]) != str(len(servers)):
-        problems.append(f"server_count is {document['server_count']!r}, server_list has {len(servers)}")
+        problems.append(f"server_count is {document['server_count']!r}, but server_list has {len(servers)} servers")
     ranks = []
     for number, server in enumerate(servers):
         place = f"server_list[{number}]"
@@ -148,7 +148,7 @@ def _read_device(device: Any, server: str, place: str, address_needed: bool, pro
 
 
 def _contradictions(ranks: list[Rank]) -> list[str]:
-    """Problems between the ranks: numbers, devices or addresses used twice or left out."""
+    """Return problems between the ranks: numbers, devices or addresses that are used twice or missing."""
     numbers = [rank.rank for rank in ranks]
     problems = [f"rank_id {number} is used {count} times" for number, count in Counter(numbers).items() if count > 1]
     missing = sorted(set(range(len(ranks))) - set(numbers))

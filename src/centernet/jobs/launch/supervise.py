@@ -1,4 +1,4 @@
-"""Running the processes of a job to their end: one that dies ends all, and nothing is left behind."""
+"""Supervision of a job's processes: if one fails, all are ended, and no process stays behind."""
 from __future__ import annotations
 
 import math
@@ -20,12 +20,12 @@ from centernet.jobs.launch.rank_process import VANISHED, read_status, start, sta
 
 POLL = 0.2          # seconds
 TAIL_LINES = 30
-FAREWELL = 60       # seconds that scheduler and msrun have after the last rank has ended well, and the other way round
+FAREWELL = 60       # seconds that scheduler and msrun may still run after the last rank has succeeded; also the reverse
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A process that the job consists of: its name, its log, and its exit status (None while it runs)."""
+    """A process of the job: its name, its log, and its exit status (None while it runs)."""
 
     name: str
     log_file: str
@@ -33,7 +33,7 @@ class Watched:
 
 
 class Stopped(Exception):
-    """A signal asked the job to end."""
+    """The job got a signal to end."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -41,12 +41,12 @@ class Stopped(Exception):
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what another launcher left in it."""
+    """Return the environment without the variables of another launcher."""
     return {name: value for name, value in environment.items() if name not in GROUP_VARIABLES}
 
 
 def run_plans(plans: tuple[RankPlan, ...], patience: float, echo: bool) -> int:
-    """Start ranks as planned and watch them; see watch()."""
+    """Start the planned ranks and watch them; see watch()."""
     with _in_charge(patience):
         environment = clean_environment(os.environ)
         processes = [start(plan, environment) for plan in plans]
@@ -59,7 +59,7 @@ def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: s
     with _in_charge(patience=3):
         for plan in plans:
             status_file(plan).unlink(missing_ok=True)
-        # msrun calls its ranks' Python "python": let that be ours.
+        # msrun starts its ranks with the command "python": it must be this Python.
         path = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
         with open(log_file, "wb") as log:
             msrun = subprocess.Popen(command, env={**clean_environment(os.environ), "PATH": path}, stdout=log,
@@ -71,23 +71,23 @@ def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: s
 
 
 def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
-    """Wait until all ranks have ended, or one process has failed; says on standard output which one and why.
+    """Wait until all ranks have ended or one process has failed. Print a failed process and the reason.
 
     Standard output is the first rank's log, or a terminal that shows it.
 
     Args:
         ranks: the processes that do the work.
-        helpers: processes that form their group; they and the ranks end about the same time.
+        helpers: processes that form the group of the ranks; they end at about the same time as the ranks.
         echo: copy the first rank's log to standard output.
 
     Returns:
-        0 if all ranks succeeded, else the status of the first process that failed (128 + signal for one that was
+        0 if all ranks succeeded, otherwise the status of the first process that failed (128 + signal if it was
         killed).
     """
     follow = _Follower(ranks[0].log_file) if echo else None
     deadline = math.inf
     while True:
-        # Read before the logs: what a process wrote before its end is then shown.
+        # Read the status before the logs: then all output from before the end of a process is shown.
         codes = {one: one.status() for one in (*helpers, *ranks)}  # None: still running
         if follow:
             follow.copy()
@@ -113,7 +113,7 @@ def _first_failure(codes: dict[Watched, int | None], ranks: list[Watched]) -> Wa
 
 
 def _give_time(helpers: list[Watched]) -> None:
-    """Let helpers end by themselves. Their status does not count: the work is done, and msrun loads MindSpore too."""
+    """Wait for the helpers to end. Their status is ignored: the work is done, but msrun may crash while it unloads."""
     deadline = time.monotonic() + FAREWELL
     while any(helper.status() is None for helper in helpers) and time.monotonic() < deadline:
         time.sleep(POLL)
@@ -139,13 +139,13 @@ def _print_tail(path: str) -> None:
 
 
 class _Follower:
-    """Copies what is appended to a file to standard output."""
+    """Copies text that is appended to a file to standard output."""
 
     def __init__(self, path: str):
         self.path, self.position = Path(path), 0
 
     def copy(self) -> None:
-        """Copy what is new."""
+        """Copy the new text."""
         if self.path.exists():
             with open(self.path, "rb") as file:
                 file.seek(self.position)
@@ -157,7 +157,7 @@ class _Follower:
 
 @contextmanager
 def _in_charge(patience: float) -> Iterator[None]:
-    """Within it signals raise Stopped; when it is left, all processes below this one are ended."""
+    """In the block, signals raise Stopped. At its end, all descendants of this process are ended."""
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
