@@ -41,7 +41,7 @@ def test_the_entry_trains_and_only_the_first_rank_writes(group):
            "MultiDecay\nwarm-up: 2 steps" in group.logs[0]
     rows = [json.loads(line) for line in (group.folder / "out0" / "metrics.jsonl").open()]
     assert [row["kind"] for row in rows] == [*["step"] * 3, "epoch"] * 2 + ["evaluation"]
-    assert "2 processes share 5 images" in group.logs[0]
+    assert "2 processes divide 5 images among them" in group.logs[0]
     assert read_checkpoint(group.folder / "out0" / "last.ckpt").progress["device_num"] == 2
 
 
