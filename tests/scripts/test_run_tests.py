@@ -22,6 +22,7 @@ def run(tmp_path):
         path.write_text(STUB)
         path.chmod(0o755)
     shutil.copy(ROOT / "requirements.lock", tmp_path / "venv/installed.lock")
+    (tmp_path / "venv/installed.package").write_text(str(ROOT))
     (tmp_path / "lite/mindspore_lite/include/api").mkdir(parents=True)
     (tmp_path / "lite/mindspore_lite/include/api/model.h").touch()
 
