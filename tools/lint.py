@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -92,12 +93,13 @@ def problems(root: Path = ROOT) -> Iterator[str]:
             yield from link_problems(path, (root / path).read_text(encoding="utf-8"), root, files)
 
 
-def main() -> int:
-    """Print all problems; the number of the exit status."""
+def main(argv: Sequence[str] = ()) -> int:
+    """Print all problems; returns the exit status."""
+    argparse.ArgumentParser(prog="python -m tools.lint", description=__doc__.splitlines()[0]).parse_args(argv)
     found = list(problems())
     print("\n".join(found) or "ruff, mypy, shellcheck, clang-format and the documents' links: no problem")
     return min(len(found), 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
