@@ -1,4 +1,4 @@
-"""Commands for those who maintain the project; they run from a checkout: `python -m tools.NAME`."""
+"""Commands for the maintainers of the project. They run from a checkout: `python -m tools.NAME`."""
 import sys
 from pathlib import Path
 

@@ -1,12 +1,12 @@
-"""Do converted networks give the outputs of the programs that they come from, and do weights come back unchanged?
+"""Compare the outputs of converted networks with those of the original programs, and check conversions there and back.
 
     python -m tools.check_parity                              # all golden networks
     python -m tools.check_parity res_18 dla_34 --golden DIR
     python -m tools.check_parity --round_trip                 # of each source; or some: --round_trip mmdet dla
 
-The first ones write a .pth with the weights of a golden archive, run convert_weights.py and export.py on it, and
-compare the checkpoint's maps and onnxruntime's with the archive's. Prints a Markdown table; exit status 0, 1 if a
-network errs by more than is allowed or a tensor came back changed, 2 for wrong arguments or missing files.
+The first two commands write a .pth with the weights of a golden archive, run convert_weights.py and export.py on it,
+and compare the maps of the checkpoint and of onnxruntime with those of the archive. The output is a Markdown table. The
+exit status is 0; 1 if an error is larger than allowed or a tensor has changed; 2 for wrong arguments or missing files.
 """
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Tensors = dict[str, np.ndarray]
 
 
 def check_networks(names: list[str], golden: Path) -> bool:
-    """Print a row for each network and way to export its deformable layers; whether all errors are allowed."""
+    """Print a row for each network and form of its deformable layers. Return whether all errors are small enough."""
     for name in names:
         require_archive(golden, name)
     maps = " ".join(MAPS)
@@ -61,14 +61,14 @@ def check_networks(names: list[str], golden: Path) -> bool:
 
 
 def shown(error: float, allowed: float) -> str:
-    """An error as text, bold if it is not allowed."""
+    """Return an error as text; bold if it is larger than allowed."""
     return f"{error:.1e}" if error <= allowed else f"**{error:.1e}**"
 
 
 def measure(name: str, golden: Path, work: Path) -> Iterator[tuple[str, dict[str, float], dict[str, float]]]:
-    """For each form of the deformable layers: its name, the errors of the checkpoint's maps and of the exported ones.
+    """Yield for each form of the deformable layers: its name, the errors of the checkpoint and of the exported model.
 
-    Errors are by map, as shares of its largest value.
+    Errors are by map, as a fraction of its largest value.
     """
     from centernet.runtimes.onnx_session import load_onnx
 
@@ -88,7 +88,7 @@ def measure(name: str, golden: Path, work: Path) -> Iterator[tuple[str, dict[str
 
 
 def forms(neck: str) -> tuple[str, ...]:
-    """How a network's deformable layers can be written for the onnxruntime that is installed."""
+    """Return the forms of deformable layers that the installed onnxruntime supports."""
     from centernet.runtimes.onnx_session import package_versions
 
     if neck != "deform":
@@ -98,7 +98,7 @@ def forms(neck: str) -> tuple[str, ...]:
 
 
 def checkpoint_maps(path: Path, images: np.ndarray) -> tuple[list[np.ndarray], str]:
-    """What a checkpoint's network makes of images (B,3,H,W): hm, wh, reg; and its kind of neck."""
+    """Run a checkpoint's network on images (B,3,H,W). Return hm, wh, reg, and its kind of neck."""
     from mindspore import Tensor
 
     from centernet.config.load import load_config
@@ -109,7 +109,7 @@ def checkpoint_maps(path: Path, images: np.ndarray) -> tuple[list[np.ndarray], s
 
 
 def check_round_trips(sources: list[str]) -> bool:
-    """Print a row for each network of the sources: what came back of a file; whether all of it is unchanged."""
+    """Convert the weights of each source there and back, and print a row. Return whether all tensors are unchanged."""
     print("| source | network | tensors | left out | there and back |\n|---|---|---|---|---|", flush=True)
     good = True
     for source, preset, flags, make in cases():
@@ -126,7 +126,7 @@ def check_round_trips(sources: list[str]) -> bool:
 
 
 def cases() -> Iterator[tuple[str, str, list[str], Callable[[], Tensors]]]:
-    """Source, preset, further flags and the weights of a file, with the names and shapes of its program."""
+    """Yield source, preset, further flags, and a function that makes weights with the source's names and shapes."""
     for name, preset in PRESET_OF.items():
         yield source_of(name), preset, [], lambda name=name: formula_weights(name)
     yield "mmdet", "mmdet_resdcn18", [], lambda: random_tensors(mmdet_dcn_shapes())
@@ -140,7 +140,7 @@ def cases() -> Iterator[tuple[str, str, list[str], Callable[[], Tensors]]]:
 
 
 def round_trip(source: str, preset: str, flags: list[str], tensors: Tensors, work: Path) -> tuple[int, bool]:
-    """Convert a file with tensors, and back; how many came back, and whether they are all and unchanged."""
+    """Convert a file there and back. Return the number of tensors, and whether all are there and unchanged."""
     from centernet.weights.foreign_files import read_weights, write_weights
 
     suffix = ".ckpt" if source == "modelzoo" else ".pth"
@@ -160,7 +160,7 @@ def round_trip(source: str, preset: str, flags: list[str], tensors: Tensors, wor
 
 
 def save_pth(path: Path, tensors: Tensors) -> None:
-    """Write a file as the paper's code and mmdetection do after a training on several devices."""
+    """Write a .pth in the form of the paper's code and mmdetection after a training on several devices."""
     from centernet.weights.foreign_files import import_torch
 
     torch = import_torch()
@@ -169,7 +169,7 @@ def save_pth(path: Path, tensors: Tensors) -> None:
 
 
 def command(entry: str, *arguments: object) -> None:
-    """Run an entry of the project; raises UserError with its last lines if it fails."""
+    """Run a command of the project. Raise UserError with its last lines if it fails."""
     words = [entry, *map(str, arguments)]
     done = subprocess.run([sys.executable, str(ROOT / entry), *words[1:]], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -181,14 +181,14 @@ def require_archive(folder: Path, name: str) -> None:
     """Raise UserError unless a folder has the golden archive of a network."""
     for path in (folder / f"{name}.json", folder / f"{name}.npz"):
         if not path.is_file():
-            raise UserError(f"golden archive {path}: there is no such file. Name the folder that has it with --golden "
-                            f"DIR (default: golden/ of the environment's CENTERNET_SHARED, else {GOLDEN})")
+            raise UserError(f"golden archive {path}: there is no such file. Give its folder with --golden DIR "
+                            f"(default: golden/ in the folder of the variable CENTERNET_SHARED, otherwise {GOLDEN})")
     if not zipfile.is_zipfile(folder / f"{name}.npz"):
-        raise UserError(f"golden archive {folder / name}.npz is cut off or no .npz file: copy it again")
+        raise UserError(f"golden archive {folder / name}.npz is cut off or is not an .npz file: copy it again")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments, with all names if none are given; raises UserError for unknown ones."""
+    """Parse the arguments; without names, take all. Raise UserError for unknown names."""
     shared = os.environ.get("CENTERNET_SHARED")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"networks: {', '.join(PRESET_OF)} (default: all); "
@@ -207,10 +207,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Check what the arguments name; returns the exit status."""
+    """Check the networks or sources of the arguments and return the exit status."""
     try:
         arguments = parse(argv)
-        logging.getLogger("centernet").setLevel(logging.ERROR)  # nothing but the table
+        logging.getLogger("centernet").setLevel(logging.ERROR)  # print only the table
         prepare_environment()
         set_up_device("CPU", 0, seed=1)
         if arguments.round_trip:

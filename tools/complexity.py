@@ -1,4 +1,4 @@
-"""How big a network is and how much it computes: parameters, multiply-accumulates, floating-point operations."""
+"""Complexity of a network: parameters, multiply-accumulates, floating-point operations."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class Complexity:
     """Counts of one network for one image.
 
     Attributes:
-        parameters: trainable ones, also of what only training uses.
-        folded: of the layers that detection uses, each batch norm folded into the convolution before it.
-        macs: multiply-accumulates of the convolutions; of a transposed one, for the cells that exist in its input;
-            of a deformable one, without the interpolation of its samples.
-        flops: 2 * macs, and for each element of their outputs: bias 1, ReLU 2, pooling the cells of its window,
-            sum of two branches 1.
+        parameters: trainable parameters, including those of layers that only training uses.
+        folded: parameters for detection, with each batch norm folded into the convolution before it.
+        macs: multiply-accumulates of the convolutions. For a transposed convolution, those of the positions in its
+            input; for a deformable convolution, without the interpolation of its samples.
+        flops: 2 * macs, and for each element of their outputs: bias 1, ReLU 2, pooling the size of its window, sum of
+            two branches 1.
         outputs: shapes of the maps.
     """
 
@@ -39,7 +39,7 @@ class Complexity:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a cell: elements of its first input and of its output."""
+    """One call of an nn.Cell: numbers of elements of its first input and of its output."""
 
     cell: nn.Cell
     elements_in: int
@@ -47,10 +47,10 @@ class Call:
 
 
 def measure(network: nn.Cell, height: int, width: int) -> Complexity:
-    """Count what a network does with an image of height x width pixels; needs eager mode (runtime.device.eager).
+    """Count the operations of a network for an image of height x width pixels. It needs eager mode (device.eager).
 
-    All counts are proportional to the image's area wherever every size is divided without a remainder. So large
-    images of multiples of 128 pixels are stood for by the smallest one of the same proportions.
+    All counts are proportional to the image's area if every size is divided without a remainder. So for multiples of
+    128 pixels, the smallest image with the same aspect ratio is measured, and the counts are scaled.
     """
     factor = 1 if height % 128 or width % 128 else int(np.gcd(height, width)) // 128
     calls, outputs = observe(network, height // factor, width // factor)
@@ -64,7 +64,7 @@ def measure(network: nn.Cell, height: int, width: int) -> Complexity:
 
 
 def observe(network: nn.Cell, height: int, width: int) -> tuple[list[Call], list[tuple[int, ...]]]:
-    """Run a network on one image: every call of its cells that computes something, and the shapes of its outputs."""
+    """Run a network on one image. Return the calls of all cells that compute something, and the output shapes."""
     calls: list[Call] = []
 
     def note(cell: nn.Cell, inputs: Any, output: Any) -> None:
@@ -80,16 +80,16 @@ def observe(network: nn.Cell, height: int, width: int) -> tuple[list[Call], list
 
 
 def macs(call: Call) -> int:
-    """Multiply-accumulates of a call."""
+    """Return the multiply-accumulates of a call."""
     if not isinstance(call.cell, CONVOLUTIONS):
         return 0
-    # Kernels are (out, in / groups, k, k), of transposed convolutions (in, out / groups, k, k).
+    # Kernels are (out, in / groups, k, k); those of transposed convolutions are (in, out / groups, k, k).
     taps = int(np.prod(call.cell.weight.shape[1:]))
     return taps * (call.elements_in if isinstance(call.cell, nn.Conv2dTranspose) else call.elements_out)
 
 
 def elementwise(call: Call) -> int:
-    """Operations of a call that are not multiply-accumulates; batch norms count as folded."""
+    """Return the other operations of a call. Batch norms count as folded."""
     cell, per_element = call.cell, 0
     if isinstance(cell, DeformConv) or getattr(cell, "has_bias", False):
         per_element = 1
@@ -103,8 +103,8 @@ def elementwise(call: Call) -> int:
 
 
 def folded_parameters(cell: nn.Cell) -> int:
-    """Parameters of a cell (without its children) in a network without batch norms."""
+    """Return the number of parameters of an nn.Cell (without its children) in a network with folded batch norms."""
     if isinstance(cell, nn.BatchNorm2d):
         return cell.beta.size  # becomes the convolution's bias
     own = sum(parameter.size for parameter in cell.get_parameters(expand=False))
-    return own - cell.bias.size if isinstance(cell, DeformConv) else own  # its bias goes into the batch norm's
+    return own - cell.bias.size if isinstance(cell, DeformConv) else own  # the batch norm takes its bias

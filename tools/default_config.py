@@ -1,8 +1,8 @@
-"""Write default_config.yaml: values, help and choices from the declarations, comments from the file as it is.
+"""Write default_config.yaml: values, help and choices from the declarations, comments from the existing file.
 
     python -m tools.default_config
 
-A comment stays with the key below it, or with the key on its line. Values that somebody changed in the file are reset.
+A comment belongs to the key below it, or to the key on its line. Values that were changed in the file are reset.
 """
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from centernet.config.load import DEFAULT_CONFIG
 from centernet.config.values import plain
 
 WIDTH = 120
-COLUMN = 28  # of comments behind a value
+COLUMN = 28  # column of comments after a value
 
 
 def render(text: str) -> str:
-    """The text of the file that fits the declarations, with the comments of an earlier one."""
+    """Return the text of the file according to the declarations, with the comments of an earlier text."""
     settings = list(SETTINGS.values())
     values, helps, choices = (document.splitlines() for document in re.split(r"^---\n", text, flags=re.MULTILINE))
     documents = (_document(settings, lambda declared: declared.default, _comments(values)),
@@ -34,7 +34,7 @@ def render(text: str) -> str:
 
 
 def _comments(lines: Iterable[str]) -> dict[str, tuple[list[str], str]]:
-    """Comments of a document by dotted name: the lines above the key (blank ones too), and the end of its line."""
+    """Return the comments by dotted name: the lines above the key (also blank lines), and the end of its line."""
     found: dict[str, tuple[list[str], str]] = {}
     above: list[str] = []
     sections: list[str] = []
@@ -69,7 +69,7 @@ def _document(settings: Iterable[Declared], value: Callable[[Declared], Any],
 
 
 def _line(start: str, value: Any) -> str:
-    """`key: value` in YAML; a list that is too long for one line goes on below its bracket."""
+    """Return `key: value` in YAML. A list that is too long for one line continues below its bracket."""
     text = f"{start} {_scalar(value)}"
     if len(text) <= WIDTH - 20 or not isinstance(value, list):
         return text
@@ -88,14 +88,14 @@ def _scalar(value: Any) -> str:
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, float):
-        return f"{Decimal(repr(value)):f}"  # YAML takes 5e-07 for a word
+        return f"{Decimal(repr(value)):f}"  # YAML reads 5e-07 as a string
     if isinstance(value, list):
         return f"[{', '.join(map(_scalar, value))}]"
     return json.dumps(value, ensure_ascii=False)
 
 
 def write(path: Path = DEFAULT_CONFIG) -> None:
-    """Bring the file up to date."""
+    """Update the file."""
     path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

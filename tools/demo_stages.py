@@ -1,8 +1,7 @@
-"""The stages of the demo: each is a command that a user could type; run_demo_cpu.sh calls this.
+"""Stages of the demo (run_demo_cpu.sh). Each stage is a command that a user can type.
 
-Measures seconds and peak memory of every stage, and ends with one summary. The
-exit status is 1 when a stage fails, or when generated images were used and the
-accuracy is not what a working installation reaches.
+It measures seconds and peak memory of every stage, and prints a summary at the end. The exit status is 1 if a stage
+fails, or if generated images were used and the accuracy is lower than that of a working installation.
 """
 from __future__ import annotations
 
@@ -21,13 +20,13 @@ from centernet.data.coco import locate
 from centernet.errors import UserError
 
 CONFIG = ("--config_path", "configs/demo_cpu.yaml")
-MIN_AP50 = 0.50           # on held-out generated images
+MIN_AP50 = 0.50           # on generated validation images
 MAX_AP_DIFFERENCE = 0.01  # between checkpoint and MINDIR
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What a stage cost: wall seconds and peak resident memory of its process in MiB."""
+    """Cost of a stage: wall-clock seconds, and peak resident memory of its process in MiB."""
 
     name: str
     seconds: float
@@ -35,7 +34,7 @@ class Measure:
 
 
 def stages(work: Path, coco: Path, label_path: Path) -> list[tuple[str, list[str]]]:
-    """Names and commands of the stages, in order; paths below the work folder."""
+    """Return names and commands of the stages in order, with paths below the work folder."""
     model, inputs, results = work / "export" / "centernet_demo", work / "mindir_inputs", work / "mindir_results"
     checkpoint, shards = str(work / "checkpoints" / "last.ckpt"), str(work / "shards")
     generate = [("generate", ["-m", "tools.synthetic", str(coco)])] if coco == work / "coco" else []
@@ -57,24 +56,24 @@ def stages(work: Path, coco: Path, label_path: Path) -> list[tuple[str, list[str
 
 
 def clear(work: Path) -> None:
-    """Remove an earlier run of the demo; a folder with anything else in it is refused."""
+    """Remove the files of an earlier run of the demo. Raise UserError if the folder contains other files."""
     marker = work / "made_by_the_demo.txt"
     if work.exists() and any(work.iterdir()) and not marker.exists():
-        raise UserError(f"{work} is not empty and was not made by this demo: name a new or empty folder")
+        raise UserError(f"{work} is not empty and is not from this demo: use a new or empty folder")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    marker.write_text("The next run of the demo removes this folder and writes it anew.\n", encoding="utf-8")
+    marker.write_text("The next run of the demo removes this folder and writes a new one.\n", encoding="utf-8")
 
 
 def run_stage(name: str, arguments: list[str]) -> Measure:
-    """Run one stage in a process of its own; exits with a message when it fails."""
+    """Run one stage in its own process. Exit with a message if it fails."""
     print(f"\n=== {name}\n$ python {shlex.join(arguments)}", flush=True)
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, *arguments])
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"error: the stage '{name}' ended with status {process.returncode}; its message is above")
+        sys.exit(f"error: the stage '{name}' ended with status {process.returncode}: see its message above")
     return Measure(name, time.monotonic() - started, usage.ru_maxrss / 1024)
 
 
@@ -98,7 +97,7 @@ def summarise(work: Path, measures: list[Measure], generated: bool) -> int:
     if difference > MAX_AP_DIFFERENCE:
         failures.append(f"the MINDIR's AP differs from the checkpoint's by {difference:.3f}")
     if generated and metrics["checkpoint"]["AP50"] < MIN_AP50:
-        failures.append(f"AP@0.5 is {metrics['checkpoint']['AP50']:.3f}, a working installation reaches {MIN_AP50}")
+        failures.append(f"AP@0.5 is {metrics['checkpoint']['AP50']:.3f}, but a working installation reaches {MIN_AP50}")
     print("\n" + ("FAILED: " + "; ".join(failures) if failures else "The demo succeeded."))
     return 1 if failures else 0
 

@@ -1,10 +1,10 @@
-"""Export a network under MindSpore 2.0: the half of export_mindir_lite20.py that an old Python runs.
+"""Export a network with MindSpore 2.0: the part of export_mindir_lite20.py that runs in an old Python.
 
     python3.7 tools/export_in_mindspore20.py FOLDER
 
-FOLDER holds request.json, weights.npz and input.npy; it gets model.mindir, the outputs of the written file,
-output_0.npy, ..., and at last version.txt. No syntax newer than Python 3.7 here, nor in the files of src that it
-imports (config.schema, models, detection.decode).
+FOLDER contains request.json, weights.npz and input.npy. This program adds model.mindir, the outputs of the written file
+(output_0.npy, ...), and at the end version.txt. This file and the files of src that it imports (config.schema, models)
+must not use syntax newer than Python 3.7.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from centernet.models.deform_gather import with_gathers
 
 
 def main(folder: Path) -> None:
-    """Build the requested network with the given weights, export it, run the file."""
+    """Build the requested network with the given weights, export it, and run the exported file."""
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in request["network"].items()}

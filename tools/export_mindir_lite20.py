@@ -1,7 +1,7 @@
-"""Export a checkpoint as a MINDIR of the old form that MindSpore Lite 2.0 reads; run export_mindir_lite20.sh.
+"""Export a checkpoint as a MINDIR in the old format of MindSpore Lite 2.0. Use scripts/export_mindir_lite20.sh.
 
-The flags are those of export.py. The network is written by MindSpore 2.0 in its own Python, named by the variable
-MINDSPORE20_PYTHON, and must give the output that it has in this Python.
+The flags are those of export.py. MindSpore 2.0 writes the file in its own Python (variable MINDSPORE20_PYTHON). The
+output of the file must be equal to the output of the network in this Python.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORKER = Path(__file__).with_name("export_in_mindspore20.py")
 
 
 def run(config: Config) -> None:
-    """Read the checkpoint, let MindSpore 2.0 write it, compare, publish."""
+    """Read the checkpoint, write the model with MindSpore 2.0, compare the outputs, publish the file."""
     from centernet.export.describe import describe, target_path
     from centernet.export.publish import publish, require_equal, with_outputs
     from centernet.runtimes.manifest import manifest_path
@@ -43,7 +43,7 @@ def run(config: Config) -> None:
     manifest = describe(config, model.record)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The exporter refuses names with spaces, so it works elsewhere; a rename needs the target's own folder.
+        # The exporter rejects names with spaces, so it writes elsewhere. The final rename needs the target's folder.
         with (tempfile.TemporaryDirectory(prefix="export-") as work,
               tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as beside):
             folder = Path(work)
@@ -55,14 +55,14 @@ def run(config: Config) -> None:
             described = dataclasses.replace(with_outputs(manifest, found), versions={"mindspore": version})
             publish(written, described, target)
     except OSError as error:
-        raise UserError(f"--export_name {target}: cannot write there: {error.strerror or error}") from error
+        raise UserError(f"--export_name {target}: cannot write this file: {error.strerror or error}") from error
     log.info("exported %s and %s with MindSpore %s: input %s, %d categories", target, manifest_path(target).name,
              version, list(manifest.input_shape), len(manifest.spec.categories))
     log.info("max error against the checkpoint: %.2e", difference)
 
 
 def _write_request(folder: Path, config: Config, manifest, network) -> list[np.ndarray]:
-    """Everything that the worker needs, as files without pickles; returns the outputs that it must reach."""
+    """Write the files for the worker, without pickles. Return the expected outputs."""
     from centernet.export.exportable import as_exported
     from centernet.export.publish import outputs_of
 
@@ -77,11 +77,11 @@ def _write_request(folder: Path, config: Config, manifest, network) -> list[np.n
 
 
 def _run_worker(folder: Path) -> str:
-    """Export in the other Python; returns its MindSpore's version."""
+    """Export in the other Python. Return the version of its MindSpore."""
     python = os.environ.get("MINDSPORE20_PYTHON", "")
     if not python:
-        raise UserError("MINDSPORE20_PYTHON is not set: run scripts/export_mindir_lite20.sh, which makes that Python")
-    # What belongs to this Python must not reach the other one.
+        raise UserError("MINDSPORE20_PYTHON is not set: run scripts/export_mindir_lite20.sh, which sets up that Python")
+    # Variables for this Python must not reach the other one.
     foreign = ("PYTHONHOME", "PYTHONPATH", "LD_PRELOAD", "VIRTUAL_ENV")
     environment = {key: value for key, value in os.environ.items() if key not in foreign}
     try:

@@ -1,4 +1,4 @@
-"""Weights as other programs name them, enumerated here without the tables under test."""
+"""Names and shapes of other programs' weights, listed without the rules that the tests check."""
 import numpy as np
 
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3),
@@ -8,12 +8,12 @@ MINDSPORE = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def norm(name, channels, tails):
-    """Names and shapes of a batch norm."""
+    """Return names and shapes of a batch norm."""
     return [(f"{name}.{tail}", (channels,)) for tail in tails]
 
 
 def resnet_shapes(depth, tails=PYTORCH):
-    """Names and shapes of torchvision's ResNets without their classifier."""
+    """Return names and shapes of torchvision's ResNets without their classifier."""
     wide = depth not in ("resnet18", "resnet34")
     shapes = [("conv1.weight", (64, 3, 7, 7)), *norm("bn1", 64, tails)]
     before = 64
@@ -35,7 +35,7 @@ def resnet_shapes(depth, tails=PYTORCH):
 
 
 def mmdet_dcn_shapes():
-    """centernet_resnet18_dcnv2 of mmdetection: deformable layers without bias, their offsets in conv_offset."""
+    """Return names and shapes of mmdetection's centernet_resnet18_dcnv2, with deformable layers without bias."""
     shapes = [(f"backbone.{name}", shape) for name, shape in resnet_shapes("resnet18")]
     for stage, (before, after) in enumerate(((512, 256), (256, 128), (128, 64))):
         first, second = (f"neck.deconv_layers.{2 * stage + side}" for side in (0, 1))
@@ -47,7 +47,7 @@ def mmdet_dcn_shapes():
 
 
 def modelzoo_shapes():
-    """What centernet_resnet50_v1 of the model zoo trains."""
+    """Return names and shapes of the trained parameters of the model zoo's centernet_resnet50_v1."""
     shapes = [(f"network.resnet50.{name}", shape) for name, shape in resnet_shapes("resnet50", MINDSPORE)]
     for stage, (before, after) in enumerate(((2048, 256), (256, 128), (128, 64))):
         shapes += [(f"network.resnet50.deconv_layers.{3 * stage}.weight", (before, after, 4, 4)),
@@ -56,13 +56,13 @@ def modelzoo_shapes():
 
 
 def head_shapes(pattern, names):
-    """Names and shapes of the three heads."""
+    """Return names and shapes of the three heads."""
     return [(f"{pattern.format(name)}.{layer}.{tail}", shape) for name, channels in zip(names, (80, 2, 2))
             for layer, size in ((0, (64, 64, 3, 3)), (2, (channels, 64, 1, 1)))
             for tail, shape in (("weight", size), ("bias", size[:1]))]
 
 
 def random_tensors(shapes, seed=0):
-    """Name -> float32 values, all different."""
+    """Return name -> random float32 values."""
     random = np.random.default_rng(seed)
     return {name: random.standard_normal(shape, np.float32) for name, shape in shapes}

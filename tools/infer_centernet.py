@@ -1,6 +1,7 @@
-"""Measure the accuracy or the speed of an ONNX model in one precision, and print the row of a results table.
+"""Measure the accuracy or the speed of an ONNX model in one precision, and print a row of a results table.
 
-Called by scripts/infer_centernet_{fp16,int8}_{accuracy,performance}.sh, which explain the environment variables.
+scripts/infer_centernet_{fp16,int8}_{accuracy,performance}.sh call it. scripts/infer_centernet.sh explains the
+environment variables.
 """
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ REPEATS = 5  # timed batches
 
 
 def run(precision: str, kind: str, environment: Mapping[str, str]) -> str:
-    """Build the model if none is named, measure it; returns the table.
+    """Measure a model and return the table. Without MODEL_PATH, build the model first.
 
     Args:
         precision: "fp16" or "int8".
@@ -30,7 +31,7 @@ def run(precision: str, kind: str, environment: Mapping[str, str]) -> str:
         environment: DATASETS_DIR, and MODEL_PATH or CHECKPOINT; BATCH_SIZE, CONFIG_PATH, OUTPUT_DIR.
 
     Raises:
-        UserError: a variable is missing or wrong, or the model is not of this precision and batch.
+        UserError: a variable is missing or wrong, or the model has another precision or batch size.
     """
     if not environment.get("DATASETS_DIR"):
         raise UserError("DATASETS_DIR is not set: export DATASETS_DIR=/path/to/coco (annotations/ and val2017/)")
@@ -43,13 +44,13 @@ def run(precision: str, kind: str, environment: Mapping[str, str]) -> str:
     path = Path(environment.get("MODEL_PATH") or build(precision, environment, config_flags))
     batch = int(batch_text)
     require(path, precision, batch)
-    # keep_res has no meaning for a model of one input size, and would forbid batches.
+    # keep_res has no effect on a model with a fixed input size, but it would not allow batches.
     evaluation = dataclasses.replace(evaluation, keep_res=False, batch_size=batch)
     return table(path, precision, batch, *measure(kind, path, dataset, evaluation, batch))
 
 
 def build(precision: str, environment: Mapping[str, str], config_flags: list[str]) -> str:
-    """Export CHECKPOINT with any batch size, raw maps, in a precision; returns the file's path."""
+    """Export CHECKPOINT in a precision, as raw maps with any batch size. Return the path of the file."""
     checkpoint = environment.get("CHECKPOINT")
     if not checkpoint:
         raise UserError("set MODEL_PATH to a .onnx file of export.py, or CHECKPOINT to a checkpoint to export first "
@@ -64,24 +65,24 @@ def build(precision: str, environment: Mapping[str, str], config_flags: list[str
         command += ["--calibration_data", environment.get("CALIBRATION_DATA") or str(images[0] if images else ""),
                     "--calibration_method", environment.get("CALIBRATION_METHOD") or "kl"]
     if subprocess.run(command, check=False).returncode:
-        raise UserError(f"export.py could not export {checkpoint}; see above")
-    print(f"MODEL_PATH={target} uses this file again", flush=True)
+        raise UserError(f"export.py could not export {checkpoint}: see its message above")
+    print(f"To use this file again, set MODEL_PATH={target}", flush=True)
     return target
 
 
 def require(path: Path, precision: str, batch: int) -> None:
-    """Raise UserError unless a model is of a precision and takes batches of a size."""
+    """Raise UserError unless a model has this precision and allows this batch size."""
     manifest = read_manifest(path)
     if manifest.precision != precision:
-        raise UserError(f"MODEL_PATH {path} is {manifest.precision}, this script measures {precision}: export with "
+        raise UserError(f"MODEL_PATH {path} is {manifest.precision}, but this script measures {precision}: export with "
                         f"--export_format ONNX --precision {precision}")
     if manifest.input_shape[0] not in (0, batch):
-        raise UserError(f"MODEL_PATH {path} takes {manifest.input_shape[0]} images at once, BATCH_SIZE is {batch}: "
+        raise UserError(f"MODEL_PATH {path} takes {manifest.input_shape[0]} images at once, but BATCH_SIZE is {batch}: "
                         "change BATCH_SIZE, or export with --export_decode false --export_batch_size 0")
 
 
 def measure(kind: str, path: Path, dataset: CocoDataset, evaluation, batch: int) -> tuple[str, str, str]:
-    """Images a second, AP at IoU 0.5, AP at IoU 0.5:0.95; "-" for what this kind of run does not measure."""
+    """Return images per second, AP at IoU 0.5 and AP at IoU 0.5:0.95; "-" for values that are not measured."""
     from centernet.export.quantization.side_by_side import batch_of, evaluate_exported, milliseconds
     from centernet.runtimes.exported import ExportedBackend
 
@@ -95,16 +96,16 @@ def measure(kind: str, path: Path, dataset: CocoDataset, evaluation, batch: int)
 
 
 def table(path: Path, precision: str, batch: int, speed: str, ap50: str, ap: str) -> str:
-    """A Markdown table of one row."""
-    note = ("\nonnxruntime's CPU kernels compute float16 in float32 and convert before and after: the FPS of fp16 is "
-            "that of this machine, and no speed-up." if precision == "fp16" and speed != "-" else "")
+    """Return a Markdown table with one row."""
+    note = ("\nonnxruntime's CPU kernels convert float16 to float32, compute in float32 and convert back. So fp16 is "
+            "not faster on a CPU." if precision == "fp16" and speed != "-" else "")
     return (f"\n{path}\n\n| Model     | BatchSize | Precision | FPS    | IOU@0.5 | IOU@0.5:0.95 |\n"
             "| :-------: | :-------: | :-------: | :----: | :-----: | :----------: |\n"
             f"| CenterNet | {batch:<9} | {precision.upper():<9} | {speed:<6} | {ap50:<7} | {ap:<12} |{note}")
 
 
 def main() -> int:
-    """Print the table, return the exit status."""
+    """Print the table and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("precision", choices=("fp16", "int8"))
     parser.add_argument("kind", choices=("accuracy", "performance"))

@@ -1,6 +1,6 @@
-"""Checks without running the code: style of Python, shell and C++, types, and the links of the documents.
+"""Static checks: style of Python, shell and C++, types, and links in the documents.
 
-    python -m tools.lint        prints every problem; the exit status is 1 if there is one
+    python -m tools.lint        prints all problems; the exit status is 1 if there are any
 """
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST_SOURCE = 300  # lines of a C++ file
-# (?!...): links to other sites and within the page are not looked at.
+LONGEST_SOURCE = 300  # largest number of lines in a C++ file
+# (?!...): links to other sites and within a page are not checked.
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 SCRIPT = re.compile(r"(?:bash|python) ((?:scripts|src)/[\w/]+\.(?:sh|py))")
 
 
 def tracked(root: Path) -> list[Path]:
-    """The files that git knows, relative to root; where git knows none, all files."""
+    """Return the files that git tracks, relative to root; without a git repository, all files."""
     git = shutil.which("git") or "git"
     listed = run_tool([git, "ls-files", "-z"], root)
     if listed.returncode == 0 and listed.stdout:
@@ -31,10 +31,10 @@ def tracked(root: Path) -> list[Path]:
 
 
 def commands(shell: Sequence[Path], cpp: Sequence[Path]) -> Iterator[list[str]]:
-    """One process for each tool, however many files it reads."""
+    """Yield one command for each tool, for all files together."""
     tools = Path(sys.executable).parent
     yield [str(tools / "ruff"), "check", "."]
-    yield [str(tools / "mypy")]  # the types of src, as pyproject.toml says
+    yield [str(tools / "mypy")]  # pyproject.toml has its files and options
     if shell:
         yield [str(tools / "shellcheck"), "--external-sources", "--source-path", ".", *map(str, shell)]
     if cpp:
@@ -42,7 +42,7 @@ def commands(shell: Sequence[Path], cpp: Sequence[Path]) -> Iterator[list[str]]:
 
 
 def run_tool(command: Sequence[str], root: Path) -> subprocess.CompletedProcess[str]:
-    """The finished process; a program that is not installed counts as one that ended with status 127."""
+    """Run a command and return the finished process. The status is 127 if the program is not installed."""
     try:
         return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -50,13 +50,13 @@ def run_tool(command: Sequence[str], root: Path) -> subprocess.CompletedProcess[
 
 
 def shell_problems(path: Path, text: str) -> Iterator[str]:
-    """A script stops at its first error, unless another one sources it."""
+    """Check that a script stops at its first error, unless other scripts source it."""
     if "set -euo pipefail" not in text and not re.search(r"^# .*\bsource it\b", text, re.MULTILINE):
         yield f"{path}: it has neither 'set -euo pipefail' nor a comment that says to source it"
 
 
 def cpp_problems(path: Path, text: str) -> Iterator[str]:
-    """C++ files are short, and headers are guarded by their name."""
+    """Check that C++ files are short, and that headers have a guard with their name."""
     lines = text.splitlines()
     if len(lines) > LONGEST_SOURCE:
         yield f"{path}: {len(lines)} lines, at most {LONGEST_SOURCE} are allowed"
@@ -66,7 +66,7 @@ def cpp_problems(path: Path, text: str) -> Iterator[str]:
 
 
 def link_problems(path: Path, text: str, root: Path, files: Sequence[Path]) -> Iterator[str]:
-    """Relative links lead to a folder or a committed file, and the README names scripts that exist."""
+    """Check that relative links lead to a folder or a committed file, and that scripts in a README exist."""
     for target in LINK.findall(text):
         place = (root / path).parent.joinpath(target).resolve()
         if not place.is_dir() and not (place.is_relative_to(root) and place.relative_to(root) in files):
@@ -76,7 +76,7 @@ def link_problems(path: Path, text: str, root: Path, files: Sequence[Path]) -> I
 
 
 def problems(root: Path = ROOT) -> Iterator[str]:
-    """Everything that is wrong below root, one text for each finding."""
+    """Yield one message for each problem in the files below root."""
     files = tracked(root)
     shell = [path for path in files if path.suffix == ".sh" or path == Path(".ci/run")]
     cpp = [path for path in files if path.suffix in (".h", ".cc")]

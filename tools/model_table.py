@@ -1,4 +1,4 @@
-"""Size and work of every preset's network: `python -m tools.model_table [PRESET ...] [--input_res H W]`."""
+"""Parameters and operations of the presets' networks: `python -m tools.model_table [PRESET ...] [--input_res H W]`."""
 from __future__ import annotations
 
 import argparse
@@ -11,17 +11,17 @@ from centernet.errors import UserError
 
 HEADER = f"{'preset':<20}{'input':>9}{'parameters':>13}{'folded':>10}{'GMACs':>9}{'GFLOPs':>9}  outputs"
 NOTES = """\
-parameters  trainable ones, in millions
-folded      those of detection, every batch norm folded into the convolution before it
-GMACs       multiply-accumulates of the convolutions; transposed ones over their input, deformable ones without sampling
-GFLOPs      2 GMACs + 1 a bias, 2 a ReLU, k*k a pooling, 1 a sum of branches, for each element of their outputs"""
+parameters  trainable parameters, in millions
+folded      parameters for detection, with each batch norm folded into the convolution before it
+GMACs       multiply-accumulates of convolutions; transposed ones count their input, deformable ones without sampling
+GFLOPs      2 GMACs, and for each output element: 1 for a bias, 2 for a ReLU, k*k for a pooling, 1 for a sum"""
 
 
 def row(preset: Path, size: list[int]) -> str:
-    """A line of the table: the preset's network at a (height, width), or at its own test resolution.
+    """Return a line of the table: the preset's network at a (height, width), or at its own test resolution.
 
     Raises:
-        UserError: the preset is unreadable or does not take that size.
+        UserError: the preset cannot be read or does not allow that size.
     """
     import mindspore as ms
 
@@ -42,9 +42,10 @@ def row(preset: Path, size: list[int]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the table; 2 for a preset that does not exist or a size that it does not take."""
+    """Print the table and return the exit status: 2 if a preset does not exist or does not allow the size."""
     parser = argparse.ArgumentParser(prog="python -m tools.model_table", epilog=NOTES,
-                                     description="Print parameters and work of the presets' networks, 80 classes.",
+                                     description="Print parameters and operations of the presets' networks for 80 "
+                                                 "classes.",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="*", metavar="PRESET",
                         help="names of presets, or YAML files; without any, all of configs/")

@@ -1,4 +1,4 @@
-"""The operators of an exported model, counted: what a runtime or a chip must have to run it.
+"""Numbers of the operators in an exported model. A runtime or chip must have all of them to run it.
 
     python -m tools.operators centernet.mindir
     python -m tools.operators centernet.onnx
@@ -16,12 +16,12 @@ from mindspore.train.mind_ir_pb2 import ModelProto
 from centernet.errors import UserError
 from centernet.runtimes.onnx_session import require_package
 
-# Nodes that order or bundle values and compute nothing.
+# Nodes that order or group values and compute nothing.
 STRUCTURE = {"Depend", "Load", "MakeTuple", "Return", "TupleGetItem", "UpdateState"}
 
 
 def operators(path: str | Path) -> dict[str, int]:
-    """Operator -> number of its nodes, sorted by name; raises UserError if path is no readable MINDIR or ONNX."""
+    """Return operator -> number of its nodes, sorted by name. Raise UserError if path is not a valid MINDIR or ONNX."""
     onnx = Path(path).suffix == ".onnx"
     model = require_package("onnx").ModelProto() if onnx else ModelProto()
     try:
@@ -41,7 +41,7 @@ def operators(path: str | Path) -> dict[str, int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the operators of a file, return the exit status."""
+    """Print the operators of a file and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, metavar="NAME.mindir|NAME.onnx")
     try:

@@ -1,4 +1,4 @@
-"""Write an annotation file of the first N images whose boxes are all large; check_overfit.sh uses it."""
+"""Write an annotation file of the first N images with only large boxes. check_overfit.sh uses it."""
 from __future__ import annotations
 
 import argparse
@@ -10,11 +10,11 @@ from pathlib import Path
 from centernet.data.coco import locate
 from centernet.errors import UserError
 
-MIN_SIDE = 40  # pixels: smaller ones are a fraction of a cell at 256 x 256
+MIN_SIDE = 40  # pixels; at 256 x 256, smaller boxes are only a few output cells wide
 
 
 def pick(data: dict, count: int) -> dict:
-    """The COCO annotation data of the first images that have boxes, no crowd, and no side below MIN_SIDE."""
+    """Return the COCO annotation data of the first images with boxes, without crowds and without small boxes."""
     boxes = defaultdict(list)
     for row in data["annotations"]:
         boxes[row["image_id"]].append(row)

@@ -1,4 +1,4 @@
-"""ONNX files of every preset in one table: nodes, operator set, size and error of each form and precision.
+"""Table of the presets' ONNX files: nodes, operator set, size and error of each form and precision.
 
     python -m tools.preset_table [PRESET ...] [--precisions fp32 fp16 int8] [--input_res HEIGHT WIDTH]
 """
@@ -22,21 +22,21 @@ from centernet.errors import UserError
 from centernet.runtimes.onnx_session import has_deform_conv
 
 PRECISIONS = ("fp32", "fp16", "int8")
-SETTLING = 8  # random images for the batch norms: at 128 x 128 the hourglass's smallest maps have one cell
+SETTLING = 8  # random images for the batch norms: at 128 x 128, the smallest maps of Hourglass-104 have one position
 HEADER = """\
 | preset | deformable layers | precision | nodes | operator set | MB | error |
 |---|---|---|---|---|---|---|"""
 NOTES = """
-Networks of 80 classes with random weights, raw maps, batch 1. Their batch norms fit random images, as training
-would have made them. Error: of fp32 against MindSpore, of the others against fp32, as a share of a map's largest
-value; 8 bits are calibrated by min-max on two random images and compared on a third."""
+Networks for 80 classes with random weights, raw maps, batch size 1. As after a training, their batch norms have the
+statistics of (random) images. Error: fp32 against MindSpore, the others against fp32, as a fraction of a map's largest
+value. int8 is calibrated by min-max on two random images and compared on a third."""
 
 
 def rows(preset: Path, size: Sequence[int], precisions: Sequence[str]) -> list[str]:
-    """Lines of the table for one preset, of all forms of its deformable layers that this machine can run.
+    """Return the lines of the table for one preset, for all forms of its deformable layers that this machine can run.
 
     Raises:
-        UserError: the preset is unreadable, does not take that size, or cannot be exported.
+        UserError: the preset cannot be read, does not allow that size, or cannot be exported.
     """
     from centernet.export.describe import describe
     from centernet.models.centernet import build_centernet
@@ -60,10 +60,10 @@ def rows(preset: Path, size: Sequence[int], precisions: Sequence[str]) -> list[s
 
 
 def _settle(network, images: np.ndarray) -> None:
-    """Give a new network offsets, batch norms that fit what images (B,3,H,W) put into them, and evaluation mode.
+    """Give a new network random offsets and batch norms with the statistics of images (B,3,H,W); set evaluation mode.
 
-    Scales well below 1 keep residual branches smaller than what they are added to, as in trained networks: with
-    1 each block would double its input's noise.
+    The scales are well below 1, so that residual branches are smaller than their shortcuts, as in trained networks.
+    With scale 1, each block would double the noise of its input.
     """
     import mindspore as ms
     from mindspore import nn
@@ -122,7 +122,7 @@ def _rows_of_form(preset: Path, network, manifest, images: np.ndarray, precision
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the table; 2 for a preset that does not exist or cannot be exported."""
+    """Print the table and return the exit status: 2 if a preset does not exist or cannot be exported."""
     parser = argparse.ArgumentParser(prog="python -m tools.preset_table", epilog=NOTES,
                                      description="Print nodes, size and error of the presets' ONNX files.",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
         presets = preset_files(arguments.presets)
         print(HEADER, flush=True)
         for preset in presets:
-            # A process for each: compiled graphs are not given back, and the largest model takes several GB.
+            # One process for each preset: MindSpore does not free compiled graphs, and the largest takes several GB.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 print(*pool.submit(rows, preset, arguments.input_res, arguments.precisions).result(), sep="\n",
                       flush=True)
@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenProcessPool:
-        print(f"error: the process that exported {preset} was ended, perhaps for want of memory", file=sys.stderr)
+        print(f"error: the process that exported {preset} was killed. Is there too little memory?", file=sys.stderr)
         return 2
     print(NOTES)
     return 0

@@ -1,10 +1,9 @@
-"""Procedural COCO-format data set for the demo: nothing to download, the same files for the same seed.
+"""Generator of a COCO-format data set for the demo: no download, and the same files for the same random seed.
 
     python -m tools.synthetic OUTPUT_DIR --train 400 --val 100
 
-Images have multi-octave noise backgrounds and textured shapes of four classes,
-with varied size, aspect, rotation and texture; later shapes hide earlier ones.
-Boxes enclose what stays visible, as in COCO.
+Images have a background of noise and textured shapes of four classes, with random size, aspect ratio, rotation and
+texture. Later shapes hide earlier ones. Boxes enclose the visible part, as in COCO.
 """
 from __future__ import annotations
 
@@ -20,8 +19,8 @@ from tqdm import tqdm
 
 CLASSES = ("disc", "block", "wedge", "ring")
 HUES = {"disc": 0, "block": 60, "wedge": 105, "ring": 150}  # typical hue (OpenCV's 0..179) of a class
-HUE_SPREAD = 14   # standard deviation: neighbouring classes overlap, so colour helps and shape decides
-MIN_VISIBLE = 0.4  # share of a shape that must stay visible for it to be annotated
+HUE_SPREAD = 14   # standard deviation; the colours of neighbouring classes overlap, so the shape is needed, too
+MIN_VISIBLE = 0.4  # smallest visible fraction of an annotated shape
 
 
 def make_dataset(directory: Path, num_train: int, num_val: int, seed: int = 1) -> None:
@@ -48,10 +47,10 @@ def make_dataset(directory: Path, num_train: int, num_val: int, seed: int = 1) -
 
 
 def draw_image(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, list[float], float]]]:
-    """One image (h, w, 3) uint8 BGR and its shapes as (category id, [x, y, w, h] pixels, visible area)."""
+    """Draw an image (h, w, 3) uint8 BGR. Return it and its shapes: (category id, [x, y, w, h] pixels, visible area)."""
     height, width = (int(rng.integers(136, 217)) for _ in range(2))
     canvas = _noise(rng, height, width, octaves=5) * 0.75 + 32
-    owner = np.zeros((height, width), np.int32)  # which shape each pixel shows, 0: background
+    owner = np.zeros((height, width), np.int32)  # number of the shape at each pixel; 0: background
     full_area, classes = [], []
     for number in range(1, int(rng.integers(1, 6)) + 1):
         category = int(rng.integers(len(CLASSES)))
@@ -72,7 +71,7 @@ def draw_image(rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, li
 
 
 def _noise(rng: np.random.Generator, height: int, width: int, octaves: int) -> np.ndarray:
-    """Smooth coloured noise (h, w, 3) float32 in 0..255."""
+    """Return smooth coloured noise (h, w, 3) float32 in 0..255."""
     image = np.zeros((height, width, 3), np.float32)
     for octave in range(octaves):
         cells = 2 ** (octave + 1)
@@ -82,7 +81,7 @@ def _noise(rng: np.random.Generator, height: int, width: int, octaves: int) -> n
 
 
 def _fill(rng: np.random.Generator, typical_hue: int, height: int, width: int) -> np.ndarray:
-    """Texture of a shape (h, w, 3) float32: a saturated colour with stripes, checks or grain."""
+    """Return the texture of a shape (h, w, 3) float32: a saturated colour with stripes, checks or noise."""
     hue = round(rng.normal(typical_hue, HUE_SPREAD)) % 180
     colour = cv2.cvtColor(np.array([[[hue, rng.integers(120, 256), rng.integers(110, 256)]]], np.uint8),
                           cv2.COLOR_HSV2BGR).astype(np.float32)[0, 0]
@@ -100,7 +99,7 @@ def _fill(rng: np.random.Generator, typical_hue: int, height: int, width: int) -
 
 
 def _shape_mask(rng: np.random.Generator, name: str, height: int, width: int) -> np.ndarray:
-    """Anti-aliased mask (h, w) uint8 of a shape at a random place; it may leave the image a little."""
+    """Return an anti-aliased mask (h, w) uint8 of a shape at a random position, perhaps partly outside of the image."""
     side = min(height, width) * math.exp(rng.uniform(math.log(0.16), math.log(0.6)))
     aspect = math.exp(rng.uniform(-0.6, 0.6))
     half_w, half_h = 0.5 * side * math.sqrt(aspect), 0.5 * side / math.sqrt(aspect)
@@ -121,7 +120,7 @@ def _shape_mask(rng: np.random.Generator, name: str, height: int, width: int) ->
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line: output folder and numbers of images."""
+    """Generate the data set of the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path)
     parser.add_argument("--train", type=int, default=400, help="training images (default: 400)")

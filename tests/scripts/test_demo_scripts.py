@@ -51,7 +51,7 @@ def test_set_up_names_a_python_that_is_too_old(tmp_path):
 
 def test_demo_refuses_a_folder_with_other_files(tmp_path):
     (tmp_path / "thesis.txt").write_text("dear")
-    with pytest.raises(UserError, match="was not made by this demo"):
+    with pytest.raises(UserError, match="is not from this demo"):
         clear(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "dear"
 

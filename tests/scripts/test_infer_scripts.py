@@ -53,4 +53,4 @@ def test_a_checkpoint_is_exported_and_measured(work, tmp_path):
     row = [cell.strip() for cell in found.stdout.splitlines()[-1].strip("|").split("|")]
     assert row[:3] == ["CenterNet", "4", "INT8"] and float(row[3]) > 0 and row[4:] == ["-", "-"]
     other = run("infer_centernet_fp16_performance.sh", tmp_path, MODEL_PATH=model, **data)
-    assert other.returncode == 2 and "is int8, this script measures fp16" in other.stderr
+    assert other.returncode == 2 and "is int8, but this script measures fp16" in other.stderr

@@ -45,7 +45,7 @@ def test_every_source_has_a_round_trip():
 @pytest.mark.parametrize("arguments, words", [
     (["res18"], "error: there is no golden network 'res18'; there are res_18, res_50, "),
     (["--round_trip", "caffe"], "error: there is no source 'caffe'; there are official, mmdet, "),
-    (["res_18", "--golden", "absent"], "error: golden archive absent/res_18.json: there is no such file. Name the ")])
+    (["res_18", "--golden", "absent"], "error: golden archive absent/res_18.json: there is no such file. Give its ")])
 def test_mistakes(capsys, arguments, words):
     status, lines, message = run(capsys, *arguments)
     assert status == 2 and not lines and message.startswith(words)
@@ -58,7 +58,7 @@ def test_archives_are_looked_for_where_the_environment_says(monkeypatch, capsys,
     assert f"{tmp_path}/golden/res_18.npz: there is no such file" in run(capsys, "res_18")[2]
     (tmp_path / "golden" / "res_18.npz").write_bytes((GOLDEN / "res_18.npz").read_bytes()[:9999])
     status, _, message = run(capsys, "res_18")
-    assert status == 2 and "golden/res_18.npz is cut off or no .npz file" in message
+    assert status == 2 and "golden/res_18.npz is cut off or is not an .npz file" in message
 
 
 def test_a_command_that_fails_is_shown_with_its_message(monkeypatch, capsys):
