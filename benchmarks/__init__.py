@@ -1,4 +1,4 @@
-"""Measurements, run from a checkout: `python -m benchmarks.run`."""
+"""Benchmarks. They run from a checkout: `python -m benchmarks.run`."""
 import sys
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""COCO to MindRecord: against copying the same image files with cp, and memory by the number of images."""
+"""Conversion of COCO to MindRecord: speed compared with a copy of the image files, and memory per image."""
 from __future__ import annotations
 
 import json
@@ -15,10 +15,10 @@ import numpy as np
 
 from benchmarks.measure import Options, PeakMemory, Row, median, median_ratio, paired
 
-IMAGES = 2000               # of the comparison with cp: the data set's own, as often as it takes
-FEW, MANY = 2_000, 20_000   # images of the memory measurement
-BOXES = 7                   # of each; COCO's mean
-COCO_IMAGES = 118_287       # of train2017
+IMAGES = 2000               # in the comparison with cp: the images of the data set, repeated
+FEW, MANY = 2_000, 20_000   # images in the memory measurement
+BOXES = 7                   # boxes of each image, as the mean of COCO
+COCO_IMAGES = 118_287       # images of train2017
 SHARDS = 8
 
 
@@ -26,14 +26,14 @@ SHARDS = 8
 class Memory:
     """Resident MiB of a converting process."""
 
-    start: float        # with mindspore imported
-    annotations: float  # largest while annotations are read
-    read: float         # after that
-    convert: float      # largest while shards are written
+    start: float        # after the import of MindSpore
+    annotations: float  # peak while annotations are read
+    read: float         # after the annotations are read
+    convert: float      # peak while shards are written
 
 
 def measure(options: Options) -> list[Row]:
-    """Speed, what bounds it, and memory."""
+    """Return rows about speed, the limits of the speed, and memory."""
     return [*_speed(options), *_memory(options.work)]
 
 
@@ -54,13 +54,13 @@ def _speed(options: Options) -> list[Row]:
                      options.repeats, before=lambda: _clear(out))
     rows = []
     for name, what, note in (
-            ("cp", "copying the image files with cp", f"{count} images, {mib:.0f} MiB, all in the page cache; all its "
-             "time is the kernel's, for memory, which virtual machines give at very different speeds"),
+            ("cp", "copy of the image files with cp", f"{count} images, {mib:.0f} MiB, all in the page cache; its time "
+             "is spent in the kernel for memory, which differs much between virtual machines"),
             ("convert", "conversion", "reads annotations with outlines, decodes every image, writes shards and index, "
-                                      "reads rows back, SHA-256 of all"),
+                                      "reads the rows again, SHA-256 of all files"),
             ("images", "conversion without reading annotations", ""),
-            ("decode", "decoding the images alone", f"images in memory, {os.cpu_count()} threads"),
-            ("writer", "MindSpore's FileWriter alone", "images in memory: the bound of any conversion")):
+            ("decode", "only decoding of the images", f"images in memory, {os.cpu_count()} threads"),
+            ("writer", "only MindSpore's FileWriter", "images in memory: the limit of any conversion")):
         target = ">= 0.8 of cp" if name == "convert" else ""
         ratio = 1 / median_ratio(seconds, name, "cp")
         rows.append(Row(what, count / median(seconds[name]), "images/s", None if name == "cp" else ratio, "cp", target,
@@ -69,13 +69,13 @@ def _speed(options: Options) -> list[Row]:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what the function before wrote, and wait until the disk has nothing of it left to do."""
+    """Remove the files of the function before, and wait until the disk has finished."""
     shutil.rmtree(folder, ignore_errors=True)
     os.sync()
 
 
 def _multiply(annotation_file: Path, image_dir: Path, folder: Path) -> tuple[Path, Path]:
-    """A data set of IMAGES images or a few more: the given one over and over, each time with new files and ids."""
+    """Build a data set of at least IMAGES images: repeat the given one, each time with new files and ids."""
     document = json.loads(annotation_file.read_text(encoding="utf-8"))
     images, annotations = [], []
     (folder / "images").mkdir(parents=True)
@@ -133,15 +133,15 @@ def _memory(work: Path) -> list[Row]:
               note=f"{found[count].convert - found[count].read:.0f} MiB more than after reading the annotations")
           for count in found),
         *(Row(f"peak memory while annotations are read, {count} images", found[count].annotations, "MiB",
-              note=f"{BOXES} boxes an image with outlines; {found[count].start:.0f} MiB are the program's")
+              note=f"{BOXES} boxes per image with outlines; includes {found[count].start:.0f} MiB for the program")
           for count in found),
         Row(f"the same for COCO's {COCO_IMAGES} images, extrapolated", coco, "MiB",
-            note=f"{per_image * 1024:.1f} KiB an image while reading; {kept * 1024:.1f} KiB stay"),
+            note=f"{per_image * 1024:.1f} KiB per image while reading, {kept * 1024:.1f} KiB afterwards"),
     ]
 
 
 def _watch_conversion(folder: Path, count: int) -> Memory:
-    import mindspore.mindrecord  # noqa: F401  (its memory is the program's, not the conversion's)
+    import mindspore.mindrecord  # noqa: F401  (its memory counts for the program, not for the conversion)
 
     from centernet.data.coco import read_coco
     from centernet.data.convert import convert
@@ -160,7 +160,7 @@ def _watch_conversion(folder: Path, count: int) -> Memory:
 
 
 def _synthesize(folder: Path, count: int) -> None:
-    """One JPEG under many names, and annotations as long as COCO's, written line by line."""
+    """Write one JPEG under many names, and annotations as long as those of COCO, line by line."""
     (folder / "images").mkdir(parents=True)
     pixels = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8), (9, 9), 4)
     cv2.imwrite(str(folder / "one.jpg"), pixels)

@@ -1,4 +1,4 @@
-"""Evaluation end to end beside the bare inference of the same images, as eval.py runs a ResNet-50 on the CPU.
+"""Evaluation with a ResNet-50 on the CPU as in eval.py, compared with inference alone on the same images.
 
 python -m benchmarks.run evaluation --data_dir COCO
 """
@@ -30,17 +30,17 @@ from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.maps import MapsBackend
 from centernet.spec import configured_spec
 
-ROUNDS = 2           # of whole evaluations, at most
+ROUNDS = 2           # largest number of complete evaluations
 SIZE = (512, 512)
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 OWN_RESOLUTION_IMAGES = 20
 MULTI_SCALE_IMAGES = 4
-SHARE = 1.1          # target of the whole evaluation, in bare inferences
-POST_PROCESSING = 1  # target, milliseconds an image
+SHARE = 1.1          # target: time of the complete evaluation / time of inference alone
+POST_PROCESSING = 1  # target, milliseconds per image
 
 
 def measure(options: Options) -> list[Row]:
-    """Whole evaluations at fixed and own resolution, the time of each stage, several scales with the mirror image."""
+    """Return rows about complete evaluations (fixed and own resolution), each stage, and several scales with flip."""
     set_up_device("CPU", 0, seed=1)
     config = load_config("eval", ["--config_path", str(PRESETS / "resnet50_plain.yaml"), "--device_target", "CPU"], "")
     dataset = read_coco(*locate(str(options.data_dir), "val"))
@@ -55,7 +55,7 @@ def measure(options: Options) -> list[Row]:
 
 
 def open_backend(config: Config, categories: Categories, flip: bool) -> Backend:
-    """A ResNet-50 with random weights whose boxes overlap, run as --backend auto runs it."""
+    """Open a ResNet-50 with random weights and overlapping boxes, with the runtime of --backend auto."""
     network = build_centernet(config.net_config, len(categories)).set_train(False)
     bias = network.heads.wh[-1].bias
     bias.set_data(ms.Tensor(np.full(bias.shape, 12, np.float32)))
@@ -69,10 +69,10 @@ def open_backend(config: Config, categories: Categories, flip: bool) -> Backend:
 
 def evaluation_rows(name: str, backend: Backend, dataset: CocoDataset, evaluation: EvalConfig,
                     options: Options) -> list[Row]:
-    """What eval.py does from the first image to the AP, beside the network and its decode on prepared inputs."""
+    """Compare eval.py, from the first image to the AP, with network and decoding alone on prepared inputs."""
     inputs = [prepared(image, backend, evaluation) for image in dataset.images]
     for shape in {x.shape for x in inputs}:
-        backend(np.zeros(shape, np.float32))  # what is compiled is compiled
+        backend(np.zeros(shape, np.float32))  # compile before the measurement
 
     def bare() -> None:
         for x in inputs:
@@ -81,20 +81,20 @@ def evaluation_rows(name: str, backend: Backend, dataset: CocoDataset, evaluatio
     seconds = paired({"whole": partial(evaluate, backend, dataset, evaluation, options), "bare": bare},
                      min(ROUNDS, options.repeats), 0)
     ratio = median_ratio(seconds, "whole", "bare")
-    return [Row(f"{len(inputs)} images, {name}: network and decode alone", median(seconds["bare"]), "s"),
+    return [Row(f"{len(inputs)} images, {name}: network and decoding alone", median(seconds["bare"]), "s"),
             Row(f"{len(inputs)} images, {name}: evaluation", median(seconds["whole"]), "s", ratio,
-                "network and decode alone", f"<= {SHARE}", ratio <= SHARE,
-                "reading, preparing, network, decode, post-processing, result files, COCOeval")]
+                "network and decoding alone", f"<= {SHARE}", ratio <= SHARE,
+                "reading, preparing, network, decoding, post-processing, result files, COCOeval")]
 
 
 def prepared(image, backend: Backend, evaluation: EvalConfig) -> np.ndarray:
-    """The network's input of an image, float32 (1,3,H,W)."""
+    """Return the network's input for an image, float32 (1,3,H,W)."""
     return prepare_image(read_image(image.path), backend.spec, keep_res=evaluation.keep_res,
                          pad=evaluation.pad)[0][None]
 
 
 def evaluate(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, options: Options) -> None:
-    """As eval.py, after its start and the reading of the annotations."""
+    """Evaluate as eval.py does, after its start and the reading of the annotations."""
     detections = detect_dataset(Detector(backend, evaluation), dataset)
     names = {image.id: image.file_name for image in dataset.images}
     results = write_results(options.work, "val", detections, names, dataset.categories)
@@ -102,7 +102,7 @@ def evaluate(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, opt
 
 
 def stage_rows(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, options: Options) -> list[Row]:
-    """Milliseconds an image of each stage, alone on the machine."""
+    """Return milliseconds per image of each stage, measured one at a time."""
     images = dataset.images[:16]
     pixels = [read_image(image.path) for image in images]
     inputs = [prepare_image(image, backend.spec) for image in pixels]
@@ -126,7 +126,7 @@ def stage_rows(backend: Backend, dataset: CocoDataset, evaluation: EvalConfig, o
 
 
 def multi_scale_row(config: Config, dataset: CocoDataset) -> Row:
-    """Detection at five scales with the mirror image, own resolution."""
+    """Return a row about detection at five scales with flip test and own resolution."""
     images = dataset.images[:MULTI_SCALE_IMAGES]
     plain = dataclasses.replace(config.eval_config, keep_res=True)
     several = dataclasses.replace(plain, multi_scales=SCALES, flip_test=True)
@@ -136,4 +136,4 @@ def multi_scale_row(config: Config, dataset: CocoDataset) -> Row:
         ("one scale", backends[0], plain), ("five scales", backends[1], several))}, 1, 0)
     return Row("an image at 5 scales (0.5 to 1.5) with flip", median(seconds["five scales"]) / len(images), "s",
                median_ratio(seconds, "five scales", "one scale"), "one scale without flip",
-               note="the pixels of the inputs are about 11 times as many")
+               note="the inputs have about 11 times as many pixels")

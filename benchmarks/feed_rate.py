@@ -1,9 +1,9 @@
-"""Whether this host prepares training images fast enough for its devices.
+"""Check that this host prepares training images fast enough for its devices.
 
 python -m benchmarks.feed_rate --devices 8 --mindrecord_dir SHARDS
 python -m benchmarks.feed_rate --devices 8 --data_dir COCO        converts some of its images first
 
-Exit status: 0 it does, 1 it does not, 2 wrong usage.
+Exit status: 0 fast enough, 1 too slow, 2 wrong usage.
 """
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from centernet.errors import UserError
 from centernet.group import ALONE, Group
 
 PREFIX = "coco_det.train.mind"
-CONVERTED = 256   # images of --data_dir that are enough to measure with
-DECODED = 128     # images of the bare decode rate; they are held in memory
+CONVERTED = 256   # number of images of --data_dir to convert
+DECODED = 128     # images for the measurement of decoding alone; they are in memory
 
 
 def count_steps(steps: Iterator[int], seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Images/s of an iterator that yields how many images it made, over `seconds` at least.
+    """Return images/s of an iterator that yields numbers of images, measured for at least `seconds`.
 
-    The first item is not counted: pipelines start slowly.
+    The first item is not counted, because pipelines start slowly.
     """
     next(steps)
     start, images = clock(), 0
@@ -43,13 +43,13 @@ def count_steps(steps: Iterator[int], seconds: float, clock: Callable[[], float]
 
 
 def batches(config: Config, workers: int) -> Iterator[int]:
-    """Epoch after epoch of the training pipeline; yields the images of each batch."""
+    """Run epochs of the training pipeline and yield the number of images of each batch."""
     from centernet.data.pipeline import open_training_data
 
     batch = config.train_config.batch_size
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config, batch, 1,
                               group=Group(rank=1), num_workers=workers)
-    data = replace(data, group=ALONE)  # as a further rank it was opened without reading the shards for their SHA-256
+    data = replace(data, group=ALONE)  # rank 1 opens the shards without reading them for their SHA-256
     data.steps_per_epoch()
     epoch = 0
     while True:
@@ -59,7 +59,7 @@ def batches(config: Config, workers: int) -> Iterator[int]:
 
 
 def decode_rate(config: Config, workers: int, seconds: float) -> float:
-    """Images/s of decoding alone, in threads, of files that are in memory."""
+    """Return images/s of decoding alone, in threads, for files in memory."""
     import mindspore.dataset as ds
 
     from centernet.data.image_file import decode
@@ -78,7 +78,7 @@ def decode_rate(config: Config, workers: int, seconds: float) -> float:
 
 
 def feed_together(config: Config, processes: int, workers: int, seconds: float) -> float:
-    """Images/s of all together, when a process for each device prepares images at the same time."""
+    """Return the total images/s of one process for each device, all at the same time."""
     context = multiprocessing.get_context("spawn")
     pipes, children = [], []
     for _ in range(processes):
@@ -95,7 +95,7 @@ def feed_together(config: Config, processes: int, workers: int, seconds: float) 
             pipe.send(True)
         return sum(pipe.recv() for pipe in pipes)
     except EOFError as error:
-        raise UserError("a process that fed images was killed; is there too little memory?") from error
+        raise UserError("a process that prepared images was killed. Is there too little memory?") from error
     finally:
         for child in children:
             child.kill()
@@ -109,23 +109,23 @@ def _feed(pipe: Connection, config: Config, workers: int, seconds: float) -> Non
     pipe.send(True)
     pipe.recv()
     pipe.send(count_steps(steps, seconds))
-    pipe.recv()  # until it is ended: one that stops early would leave its cores to the others
+    pipe.recv()  # wait until it is killed: a process that ends early would leave its cores to the others
 
 
 def verdict(rate: float, devices: int, wanted: float, cores: int) -> tuple[bool, str]:
-    """Whether images/s suffice for devices that take `wanted` each, and what to do, in words."""
+    """Return whether the images/s are enough for devices that need `wanted` each, and advice as text."""
     needed = devices * wanted
-    have = f"{rate:.0f} images/s from {cores} cores; {devices} device(s) take {needed:.0f} ({wanted:g} each)"
+    have = f"{rate:.0f} images/s from {cores} cores; {devices} device(s) need {needed:.0f} ({wanted:g} each)"
     if rate >= needed:
-        return True, f"yes: {have}. {rate / needed:.1f} times what is needed."
+        return True, f"yes: {have}. This is {rate / needed:.1f} times the required rate."
     fed, missing = int(rate // wanted), math.ceil(needed / (rate / cores))
-    return False, (f"no: {have}. It feeds {fed} of them, the others would wait. All need about {missing} such "
-                   "cores. Else: keep dataset_config.heatmap_on_device true; store the images smaller (long side "
-                   "640); end other jobs on this host; train on fewer devices of it.")
+    return False, (f"no: {have}. This is enough for {fed} of them; the others would wait. All devices need about "
+                   f"{missing} such cores. Or: keep dataset_config.heatmap_on_device true; store smaller images (long "
+                   "side 640); end other jobs on this host; train on fewer devices of it.")
 
 
 def measure_host(config: Config, devices: int, wanted: float, seconds: float) -> bool:
-    """Print the tables and the verdict."""
+    """Print the tables and the result. Return whether this host is fast enough."""
     cores = len(os.sched_getaffinity(0))
     counts = sorted({2 ** power for power in range(cores.bit_length()) if 2 ** power <= cores} | {cores})
     print("threads  decode only  pipeline of one process (images/s)", flush=True)
@@ -137,30 +137,31 @@ def measure_host(config: Config, devices: int, wanted: float, seconds: float) ->
     print(f"{processes} process(es) with {workers} thread(s) each, together ...", flush=True)
     rate = feed_together(config, processes, workers, seconds)
     fits, words = verdict(rate, devices, wanted, cores)
-    print(f"{rate:.0f} images/s, {rate / cores:.0f} a core\n{words}")
+    print(f"{rate:.0f} images/s, {rate / cores:.0f} per core\n{words}")
     return fits
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line; UserError for values that make no sense."""
+    """Parse the command line. Raise UserError for invalid values."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, required=True, help="devices of this host that train")
     parser.add_argument("--mindrecord_dir", default="", help="shards of src/dataset.py")
     parser.add_argument("--mindrecord_prefix", default=PREFIX, help="default %(default)s")
     parser.add_argument("--data_dir", default="", help="data set in COCO's layout, instead of shards")
-    parser.add_argument("--rate", type=float, default=62.0, help="images/s that a device takes (default %(default)s)")
-    parser.add_argument("--batch", type=int, default=16, help="images of a batch (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=62.0, help="images/s that a device needs (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=16, help="batch size (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5.0,
+                        help="length of each measurement (default %(default)s)")
     arguments = parser.parse_args(argv)
     if arguments.devices < 1 or arguments.batch < 1 or not arguments.rate > 0 or not arguments.seconds > 0:
         raise UserError("--devices and --batch must be at least 1, --rate and --seconds above 0")
     if bool(arguments.mindrecord_dir) == bool(arguments.data_dir):
-        raise UserError("name either shards with --mindrecord_dir or a data set in COCO's layout with --data_dir")
+        raise UserError("give either shards with --mindrecord_dir or a data set in COCO's layout with --data_dir")
     return arguments
 
 
 def _prepare() -> None:
-    """As the entries do: mindspore's environment, and no threads of OpenCV's own."""
+    """Prepare this process as the commands do: MindSpore's environment, and no threads of OpenCV."""
     prepare_environment()
     import cv2
 
@@ -178,7 +179,7 @@ def _convert(data_dir: str, folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 the host suffices, 1 it does not, 2 a user's error."""
+    """Measure this host and return the exit status: 0 fast enough, 1 too slow, 2 a UserError."""
     try:
         arguments = parse(argv)
         _prepare()

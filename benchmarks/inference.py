@@ -1,4 +1,4 @@
-"""Inference of one image of 512 x 512 on the CPU by each runtime, decoding included; and what the first one costs more.
+"""Inference of one 512 x 512 image on the CPU with each runtime, including decoding; and costs before the first image.
 
 python -m benchmarks.run inference --data_dir COCO
 """
@@ -38,13 +38,13 @@ from centernet.weights.checkpoint import model_record, save_checkpoint
 
 NETWORKS = {"ResNet-50 plain": ["--config_path", str(PRESETS / "resnet50_plain.yaml")], "ResNet-50 deformable": []}
 SIZE = 512
-OTHER_SIZE = 544     # one that nothing was compiled for
+OTHER_SIZE = 544     # a size without a compiled graph
 CALIBRATION_IMAGES = 4
 REFERENCE, LITE = "MindSpore", "MindSpore Lite (C++)"
 
 
 def measure(options: Options) -> list[Row]:
-    """For each network: each runtime beside MindSpore, the costs before the first image; and both decodes."""
+    """Return rows for each network (runtimes compared with MindSpore, costs before the first image) and decoding."""
     set_up_device("CPU", 0, seed=1)
     images = read_coco(*locate(str(options.data_dir), "val")).images[:CALIBRATION_IMAGES]
     rows = []
@@ -54,7 +54,7 @@ def measure(options: Options) -> list[Row]:
 
 
 def network_rows(name: str, flags: list[str], images: list[Path], options: Options) -> list[Row]:
-    """Rows of one network with random weights, whose speed is that of trained ones."""
+    """Return the rows of one network. It has random weights: these do not affect the speed."""
     config = load_config("export", [*flags, "--device_target", "CPU", "--input_res", str(SIZE), str(SIZE)], "")
     network = build_centernet(config.net_config, len(config.dataset_config.coco_classes)).set_train(False)
     x = prepared(images[0], config, SIZE)
@@ -87,35 +87,35 @@ def network_rows(name: str, flags: list[str], images: list[Path], options: Optio
     in_python = [key for key in backends if "8 bits" not in key]
     fastest = min(in_python, key=lambda key: median(seconds[key]))
     rows += [Row(f"{name}, {key}", 1000 * median(values), "ms", median_ratio(seconds, key, REFERENCE), REFERENCE,
-                 note="the fastest of Python's with the checkpoint's numbers" if key == fastest else "")
+                 note="the fastest in Python with the output of the checkpoint" if key == fastest else "")
              for key, values in seconds.items()]
     return rows + cost_rows
 
 
 def prepared(path: Path, config: Config, size: int) -> np.ndarray:
-    """An image file as float32 (1,3,size,size)."""
+    """Return an image file as float32 (1,3,size,size)."""
     return prepare_image(read_image(path), dataclasses.replace(spec_of(config), input_size=(size, size)))[0][None]
 
 
 def spec_of(config: Config) -> ModelSpec:
-    """What the configured network expects."""
+    """Return the specification of the configured network."""
     categories = categories_from_names(config.dataset_config.coco_classes)
     return configured_spec(config.dataset_config, config.net_config, categories)
 
 
 def mindspore_backend(network: nn.Cell, config: Config) -> CheckpointBackend:
-    """The network under MindSpore, compiled as a graph at the first image of a size."""
+    """Return the network with MindSpore. It compiles a graph for the first image of each size."""
     return CheckpointBackend(network, config.net_config, spec_of(config), config.eval_config.K)
 
 
 def onnxruntime_backend(network: nn.Cell, config: Config) -> MapsBackend:
-    """The network under onnxruntime, as --backend auto runs it."""
+    """Return the network with onnxruntime, as --backend auto runs it."""
     return MapsBackend(to_onnxruntime(network, config.net_config), config.net_config, spec_of(config),
                        config.eval_config.K)
 
 
 def exported(network: nn.Cell, config: Config, target: Path) -> ExportedBackend:
-    """The network as a file with decoding, as export.py writes it."""
+    """Export the network with decoding, as export.py does, and open the file."""
     categories = categories_from_names(config.dataset_config.coco_classes)
     manifest = describe(config, model_record(config, categories))
     if config.precision == "int8":
@@ -128,7 +128,7 @@ def exported(network: nn.Cell, config: Config, target: Path) -> ExportedBackend:
 
 
 def lite(network: nn.Cell, config: Config, flags: list[str], x: np.ndarray, folder: Path) -> LiteProgram:
-    """The network in the C++ program."""
+    """Return the network in the C++ program."""
     checkpoint = folder / "net.ckpt"
     save_checkpoint(checkpoint, network,
                     model_record(config, categories_from_names(config.dataset_config.coco_classes)), {})
@@ -136,7 +136,7 @@ def lite(network: nn.Cell, config: Config, flags: list[str], x: np.ndarray, fold
 
 
 def decode_rows(repeats: int) -> list[Row]:
-    """The decode of 80 classes at 128 x 128 cells: in MindSpore's graph, and in NumPy."""
+    """Return rows about decoding of 80 classes at 128 x 128 positions: in MindSpore's graph, and in NumPy."""
     rng = np.random.default_rng(0)
     hm, wh, reg = (rng.standard_normal((1, channels, 128, 128), np.float32) for channels in (80, 2, 2))
     graph = Decode(100)
@@ -147,7 +147,7 @@ def decode_rows(repeats: int) -> list[Row]:
 
 
 def seconds_of(function: Callable[[], object]) -> float:
-    """Seconds of one call."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

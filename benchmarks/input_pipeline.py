@@ -1,4 +1,4 @@
-"""The training input pipeline beside bare decoding of the same images, with as many threads.
+"""Input pipeline of training, compared with decoding alone of the same images with the same number of threads.
 
 python -m benchmarks.run input_pipeline --data_dir COCO
 """
@@ -26,11 +26,11 @@ from centernet.data.convert import convert
 from centernet.data.image_file import decode
 from centernet.data.pipeline import TrainingData, open_training_data
 
-IMAGES = 480    # of an epoch; a smaller data set is repeated under new image ids
+IMAGES = 480    # images of an epoch; a smaller data set is repeated with new image ids
 BATCH_SIZE = 16
 THREADS = (1, 2)
-WARM_UP = 4     # batches until all queues have been filled
-# Functions that data.pipeline calls; what make_sample does besides them is "other".
+WARM_UP = 4     # number of batches until all queues are full
+# Functions that data.pipeline calls; the rest of make_sample is "other".
 STAGES = {"decode": "decode", "draw_view": "random view", "warp": "warp", "jitter_colors": "colour jitter",
           "to_output_boxes": "boxes", "encode": "targets", "draw_heatmap": "heatmap (host only)"}
 TARGETS = {"device": 280, "host": 130}  # images/s with two threads
@@ -38,14 +38,14 @@ MEMORY_TARGET = 1024                    # MiB
 
 
 def measure(options: Options) -> list[Row]:
-    """Rows: bare decoding, the pipeline, what a slow reader waits for, memory, milliseconds of each stage."""
+    """Return rows about decoding alone, the pipeline, waiting times of a slow reader, memory, and each stage."""
     cv2.setNumThreads(0)  # as train.py does
     data = load_config("train", [], "").dataset_config
     host = dataclasses.replace(data, heatmap_on_device=False)
     images = repeat_images(read_coco(*locate(str(options.data_dir), "train")))
     convert(images, options.work, "coco", shard_num=8, keep_empty=True)
     rows = [memory_row(name, open_shards(options.work, settings, THREADS[-1]))
-            for name, settings in (("device", data), ("host", host))]  # first, before bare decoding holds its files
+            for name, settings in (("device", data), ("host", host))]  # before the files are in memory
     files = [image.path.read_bytes() for image in images.images]
     functions: dict[str, Callable[[], object]] = {
         f"decode {threads}": partial(decode_all, files, threads) for threads in THREADS}
@@ -59,44 +59,44 @@ def measure(options: Options) -> list[Row]:
 
 
 def repeat_images(dataset: CocoDataset) -> CocoDataset:
-    """IMAGES images under the ids 1, 2, ..."""
+    """Return IMAGES images with the ids 1, 2, ..."""
     chosen = [dataset.images[k % len(dataset.images)] for k in range(IMAGES)]
     return dataclasses.replace(dataset, images=tuple(dataclasses.replace(image, id=k) for k, image
                                                      in enumerate(chosen, 1)))
 
 
 def open_shards(folder: Path, data: DatasetConfig, threads: int) -> TrainingData:
-    """The shards of measure() as train.py opens them."""
+    """Open the shards of measure() as train.py does."""
     return open_training_data(str(folder), "coco", data, BATCH_SIZE, seed=1, num_workers=threads)
 
 
 def decode_all(files: list[bytes], threads: int) -> None:
-    """Decode files in threads and drop the pixels."""
+    """Decode files in threads and discard the pixels."""
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(decode, files):
             pass
 
 
 def run_epoch(training: TrainingData) -> None:
-    """Read an epoch as fast as it comes."""
+    """Read an epoch as fast as possible."""
     for _ in training.epoch(0):
         pass
 
 
 def rate_row(name: str, threads: int, seconds: dict[str, list[float]]) -> Row:
-    """Images per second of bare decoding or of the pipeline."""
+    """Return a row about images per second of decoding alone or of the pipeline."""
     rate = IMAGES / median(seconds[f"{name} {threads}"])
     noun = f"{threads} thread{'s' * (threads > 1)}"
     if name == "decode":
-        return Row(f"bare decoding, {noun}", rate, "images/s")
+        return Row(f"decoding alone, {noun}", rate, "images/s")
     target = TARGETS[name] if threads == THREADS[-1] else None
     return Row(f"pipeline, {name} heatmaps, {noun}", rate, "images/s",
-               1 / median_ratio(seconds, f"{name} {threads}", f"decode {threads}"), f"bare decoding, {noun}",
+               1 / median_ratio(seconds, f"{name} {threads}", f"decode {threads}"), f"decoding alone, {noun}",
                f">= {target} images/s" if target else "", rate >= target if target else None)
 
 
 def memory_row(name: str, training: TrainingData) -> Row:
-    """Largest resident memory during an epoch."""
+    """Return a row about the peak resident memory during an epoch."""
     with PeakMemory() as memory:
         run_epoch(training)
     return Row(f"resident memory, {name} heatmaps", memory.mib, "MiB", target=f"< {MEMORY_TARGET} MiB",
@@ -104,15 +104,15 @@ def memory_row(name: str, training: TrainingData) -> Row:
 
 
 def overlap_row(training: TrainingData) -> Row:
-    """What a reader waits that needs as long for a batch as the pipeline, as an accelerator would."""
+    """Return a row about the waiting time of a reader that is about as slow as the pipeline, like an accelerator."""
     batch_seconds = steady_seconds(training, 0.0)
     waited = steady_seconds(training, 1.25 * batch_seconds)
-    return Row("waiting for a batch beside a step of 1.25 x its time", 1000 * waited, "ms", waited / batch_seconds,
+    return Row("waiting for a batch, with steps of 1.25 x its time", 1000 * waited, "ms", waited / batch_seconds,
                "a batch of the pipeline alone", note="0: the pipeline works during the step")
 
 
 def steady_seconds(training: TrainingData, step: float) -> float:
-    """Mean seconds that a reader waits for a batch, after the first WARM_UP, if it sleeps `step` seconds on each."""
+    """Return the mean waiting time for a batch in seconds, without the first WARM_UP; a step takes `step` seconds."""
     waits, start = [], time.perf_counter()
     for _ in training.epoch(0):
         waits.append(time.perf_counter() - start)
@@ -122,7 +122,7 @@ def steady_seconds(training: TrainingData, step: float) -> float:
 
 
 def stage_rows(training: TrainingData) -> list[Row]:
-    """CPU milliseconds of an image by stage during an epoch with one thread."""
+    """Return rows about CPU milliseconds per image of each stage, during an epoch with one thread."""
     seconds: dict[str, float] = defaultdict(float)
     with timed(seconds, [*STAGES, "make_sample"]):
         start = time.process_time()
@@ -138,7 +138,7 @@ def stage_rows(training: TrainingData) -> list[Row]:
 
 @contextlib.contextmanager
 def timed(seconds: dict[str, float], names: list[str]) -> Iterator[None]:
-    """Add up by name the CPU seconds of functions that data.pipeline calls, each in one thread only."""
+    """Sum the CPU seconds of functions of data.pipeline by name. Each must run in only one thread."""
     def wrapped(name: str, function: Callable) -> Callable:
         def run(*arguments):
             start = time.thread_time()

@@ -1,4 +1,4 @@
-"""What a measurement was made on: processor, memory, versions."""
+"""Description of the machine of a measurement: processor, memory, versions."""
 from __future__ import annotations
 
 import os
@@ -13,7 +13,7 @@ PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "opencv-python", "on
 
 
 def describe_machine() -> dict[str, str]:
-    """Name and value of what matters for speed; packages that are not installed are left out."""
+    """Return names and values that affect the speed, without packages that are not installed."""
     cpuinfo = _read("/proc/cpuinfo")
     model = re.search(r"model name\s*:\s*(.+)", cpuinfo)
     vectors = sorted(set(re.findall(r"\b(?:avx\w*|amx\w*|asimd\w*|sve\w*)\b", cpuinfo)))

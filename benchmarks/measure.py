@@ -1,4 +1,4 @@
-"""How the benchmarks measure: pairs within one run, medians, peak memory; and the row that they report."""
+"""Measurement for benchmarks: alternating runs, medians, peak memory, and the row of a report."""
 from __future__ import annotations
 
 import statistics
@@ -10,16 +10,16 @@ from pathlib import Path
 
 import psutil
 
-INTERVAL = 0.02  # seconds between two looks at the memory
+INTERVAL = 0.02  # seconds between two measurements of the memory
 
 
 @dataclass(frozen=True)
 class Options:
-    """What run.py hands to every benchmark."""
+    """Arguments of every benchmark."""
 
-    data_dir: Path | None  # COCO layout; checked to be there for the benchmarks that need it
-    repeats: int           # pairs of every comparison
-    work: Path             # an empty folder of the benchmark's own, removed afterwards
+    data_dir: Path | None  # data set in COCO's layout; it exists if the benchmark needs it
+    repeats: int           # number of rounds of every comparison
+    work: Path             # an empty folder for this benchmark; it is removed afterwards
 
 
 @dataclass(frozen=True)
@@ -27,30 +27,30 @@ class Row:
     """One line of the report."""
 
     what: str
-    value: float | None        # None: not measured, the note says why
+    value: float | None        # None: not measured, see the note
     unit: str                  # "s", "ms", "images/s", "MiB", ...
-    ratio: float | None = None  # of value to that of `to`, both from the same run
+    ratio: float | None = None  # value / value of `to`, both from the same run
     to: str = ""
-    target: str = ""           # in words, e.g. ">= 280 images/s"; "" if there is none
-    met: bool | None = None    # whether the target is met; None without target or measurement
+    target: str = ""           # as text, for example ">= 280 images/s"; "" if there is none
+    met: bool | None = None    # the target is met; None without target or measurement
     note: str = ""
 
 
 def not_installed(what: str, unit: str, package: str) -> Row:
-    """The row of something whose optional package is missing."""
+    """Return the row of a measurement whose optional package is missing."""
     return Row(what, None, unit, note=f"{package} is not installed")
 
 
 def paired(functions: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1,
            before: Callable[[], object] | None = None) -> dict[str, list[float]]:
-    """Time functions against each other: in every round each runs once, every other round in reverse order.
+    """Compare the times of functions: each runs once in every round, with the reverse order in every second round.
 
-    So a machine that slows down for a while slows all of them, and none always runs after the same other.
+    So if the machine is slower for a while, this affects all functions, and the order has no effect.
 
     Args:
-        functions: by name; what they return is dropped.
-        repeats: rounds that count.
-        warm_up: rounds before that do not.
+        functions: functions by name; their results are discarded.
+        repeats: number of measured rounds.
+        warm_up: number of rounds before, without measurement.
         before: called before every function, outside of its time.
 
     Returns:
@@ -69,19 +69,19 @@ def paired(functions: dict[str, Callable[[], object]], repeats: int, warm_up: in
 
 
 def median(values: list[float]) -> float:
-    """The middle of the values."""
+    """Return the median of the values."""
     return statistics.median(values)
 
 
 def median_ratio(seconds: dict[str, list[float]], name: str, to: str) -> float:
-    """Median over the rounds of paired() of name's seconds divided by to's."""
+    """Return the median over the rounds of paired() of seconds[name] / seconds[to]."""
     return statistics.median(mine / other for mine, other in zip(seconds[name], seconds[to]))
 
 
 class PeakMemory:
-    """Context manager that watches the resident memory of a process and its children; `mib` is the largest seen.
+    """Context manager that measures the resident memory of a process and its children. `mib` is the peak.
 
-    Memory that processes share counts in each of them, so for several processes it is an upper bound.
+    Shared memory counts for each process, so the sum of several processes is an upper limit.
     """
 
     def __init__(self, pid: int | None = None):
@@ -108,6 +108,6 @@ class PeakMemory:
         try:
             for process in (self.process, *self.process.children(recursive=True)):
                 total += process.memory_info().rss
-        except psutil.NoSuchProcess:  # ended meanwhile
+        except psutil.NoSuchProcess:  # it has ended in the meantime
             pass
         self.mib = max(self.mib, total / 2**20)

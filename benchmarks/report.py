@@ -9,7 +9,7 @@ from benchmarks.measure import Row
 
 
 def write_report(folder: Path, machine: dict[str, str], results: dict[str, list[Row]]) -> str:
-    """Write results.json and results.md into folder; returns the Markdown text."""
+    """Write results.json and results.md into folder. Return the Markdown text."""
     plain = {name: [dataclasses.asdict(row) for row in rows] for name, rows in results.items()}
     (folder / "results.json").write_text(json.dumps({"machine": machine, "benchmarks": plain}, indent=1) + "\n",
                                          encoding="utf-8")
@@ -19,7 +19,7 @@ def write_report(folder: Path, machine: dict[str, str], results: dict[str, list[
 
 
 def markdown(machine: dict[str, str], results: dict[str, list[Row]]) -> str:
-    """The machine in one line, and a table for each benchmark."""
+    """Return the machine in one line, and a table for each benchmark."""
     lines = [", ".join(f"{name}: {value}" for name, value in machine.items()), ""]
     for name, rows in results.items():
         lines += [f"## {name}", "", "| what | measured | ratio | target | met | note |", "|---|---|---|---|---|---|"]
@@ -36,5 +36,5 @@ def _cells(row: Row) -> list[str]:
 
 
 def shown(value: float) -> str:
-    """Three significant digits, without exponent."""
+    """Return a number with three significant digits, without exponent."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

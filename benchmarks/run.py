@@ -1,4 +1,4 @@
-"""Measure the project on this machine: pairs within one run, so that ratios hold on a noisy machine, too.
+"""Run the benchmarks on this machine. Comparisons use alternating runs, so that ratios are valid on a loaded machine.
 
 python -m benchmarks.run --data_dir COCO                    all benchmarks
 python -m benchmarks.run inference evaluation --data_dir COCO --out FOLDER
@@ -21,22 +21,22 @@ from benchmarks.report import shown, write_report
 from centernet.device import prepare_environment
 from centernet.errors import UserError
 
-# Whether a benchmark needs --data_dir.
+# Benchmark -> it needs --data_dir.
 NAMES = {"conversion": True, "start_up": False, "input_pipeline": True, "training_step": True, "inference": True,
          "evaluation": True}
 
 
 def measure_alone(name: str, options: Options) -> list[Row]:
-    """Run one benchmark in a process of its own: memory, threads and compiled graphs of others do not disturb it.
+    """Run one benchmark in its own process, so that memory, threads and graphs of other benchmarks do not affect it.
 
     Raises:
-        UserError: the benchmark cannot run; or its process was killed.
+        UserError: the benchmark cannot run, or its process was killed.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(_measure, name, options).result()
         except BrokenProcessPool as error:
-            raise UserError(f"{name}: its process was killed; is there too little memory?") from error
+            raise UserError(f"{name}: its process was killed. Is there too little memory?") from error
 
 
 def _measure(name: str, options: Options) -> list[Row]:
@@ -45,7 +45,7 @@ def _measure(name: str, options: Options) -> list[Row]:
 
 
 def run(names: list[str], data_dir: Path | None, out: Path, repeats: int) -> dict[str, list[Row]]:
-    """Run benchmarks one after the other; the report is rewritten after each."""
+    """Run benchmarks one after the other, and write the report after each."""
     results: dict[str, list[Row]] = {}
     machine = describe_machine()
     work = (out / "work").resolve()
@@ -58,7 +58,7 @@ def run(names: list[str], data_dir: Path | None, out: Path, repeats: int) -> dic
             results[name] = measure_alone(name, Options(data_dir, repeats, work))
             for row in results[name]:
                 print(f"    {row.what}: {row.note if row.value is None else f'{shown(row.value)} {row.unit}'}")
-            print(f"    {time.monotonic() - start:.0f} s in all", flush=True)
+            print(f"    {time.monotonic() - start:.0f} s in total", flush=True)
             text = write_report(out, machine, results)
     except OSError as error:
         raise UserError(f"--out {out}: {error}") from error
@@ -69,30 +69,30 @@ def run(names: list[str], data_dir: Path | None, out: Path, repeats: int) -> dic
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line; UserError for what cannot be run."""
+    """Parse the command line. Raise UserError for benchmarks that cannot run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure (default all): {', '.join(NAMES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"benchmarks (default: all): {', '.join(NAMES)}")
     parser.add_argument("--data_dir", type=Path, help="data set in COCO's layout with train2017 and val2017")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"),
                         help="folder of results.json and results.md (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="pairs of every comparison (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds of every comparison (default %(default)s)")
     arguments = parser.parse_args(argv)
     arguments.names = arguments.names or list(NAMES)
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:
         raise UserError(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
     if arguments.repeats < 1:
-        raise UserError(f"--repeats {arguments.repeats}: at least 1 is needed")
+        raise UserError(f"--repeats {arguments.repeats} is not allowed: use at least 1")
     needing = [name for name in arguments.names if NAMES[name]]
     if needing and arguments.data_dir is None:
-        raise UserError(f"{', '.join(needing)}: images are needed; name a data set in COCO's layout with --data_dir")
+        raise UserError(f"{', '.join(needing)}: images are needed. Give a data set in COCO's layout with --data_dir")
     if arguments.data_dir and not arguments.data_dir.is_dir():
         raise UserError(f"--data_dir {arguments.data_dir}: there is no such folder")
     return arguments
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 after a user's error."""
+    """Run the benchmarks and return the exit status: 0, or 2 after a UserError."""
     try:
         prepare_environment()
         arguments = parse(argv)

@@ -1,4 +1,4 @@
-"""Start-up: --help of every entry, and where the time to the first training step goes."""
+"""Start-up time: --help of every command, and the parts of the time to the end of the first training step."""
 from __future__ import annotations
 
 import json
@@ -13,24 +13,24 @@ from centernet.config.setting import ENTRIES
 ROOT = DEFAULT_CONFIG.parent
 LIMIT = 1.0  # seconds
 IMAGES = 8
-# Preset and flags of the trainings whose first step is timed.
+# Flags of the trainings whose first step is measured.
 TRAININGS = {
     "demo (ResNet-18, 128 x 128, batch 8)": ["--config_path", str(PRESETS / "demo_cpu.yaml")],
     "ResNet-50 plain, 256 x 256, batch 2": [
         "--config_path", str(PRESETS / "resnet50_plain.yaml"), "--train_config.batch_size", "2",
         "--dataset_config.input_res_train", "256", "256", "--dataset_config.output_res", "64", "64"],
 }
-PARTS = {"import": "imports", "data": "shards opened (SHA-256), first batch", "build": "network, optimizer, step",
-         "first": "first step, compilation included", "second": "second step"}
+PARTS = {"import": "imports", "data": "opening the shards (SHA-256), first batch", "build": "network, optimizer, step",
+         "first": "first step with compilation", "second": "second step"}
 
 
 def entry_file(entry: str) -> Path:
-    """The file that a user starts."""
+    """Return the file of an entry that a user starts."""
     return ROOT / "src/dataset.py" if entry == "dataset" else ROOT / f"{entry}.py"
 
 
 def measure(options: Options) -> list[Row]:
-    """Rows of --help, of a wrong flag, and of first steps."""
+    """Return rows about --help, a wrong flag, and first training steps."""
     return [*_help_rows(options.repeats), *_first_step_rows(options)]
 
 
@@ -56,7 +56,7 @@ def _first_step_rows(options: Options) -> list[Row]:
 
 
 def _run(function: str, *arguments: str) -> str:
-    """Call a function of this file in a new Python process; returns the last line that it prints."""
+    """Call a function of this file in a new Python process. Return the last line of its output."""
     code = f"import sys; from benchmarks.start_up import {function} as run; run(sys.argv[1:])"
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True,
                           check=True)

@@ -1,6 +1,6 @@
-"""CenterNet on a ResNet-50 and its training step in plain PyTorch: what benchmarks/training_step.py compares with.
+"""CenterNet with a ResNet-50 and its training step in PyTorch, for the comparison in benchmarks/training_step.py.
 
-Modules have the names of the paper's code, so that weights are exchanged through weights/name_maps.
+Modules have the names of the paper's code, so that weights can be exchanged with weights/name_maps.py.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Bottleneck(nn.Module):
                                             nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,Cin,H,W) -> (B,4*width,H/stride,W/stride)."""
+        """Return features (B,Cin,H,W) -> (B,4*width,H/stride,W/stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
@@ -39,7 +39,7 @@ class Bottleneck(nn.Module):
 
 
 class TorchCenterNet(nn.Module):
-    """(B,3,H,W) -> raw hm (B,classes,H/4,W/4), wh and reg (B,2,H/4,W/4)."""
+    """Network: (B,3,H,W) -> raw hm (B,classes,H/4,W/4), wh and reg (B,2,H/4,W/4)."""
 
     def __init__(self, classes: int, filters: tuple[int, ...], head_conv: int):
         super().__init__()
@@ -65,7 +65,7 @@ class TorchCenterNet(nn.Module):
                                                 nn.Conv2d(head_conv, outputs, 1)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The raw maps of normalised images."""
+        """Return the raw maps of normalised images."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = self.deconv_layers(x)
@@ -73,7 +73,7 @@ class TorchCenterNet(nn.Module):
 
 
 def focal_loss(logits: Tensor, hm: Tensor) -> Tensor:
-    """Penalty-reduced focal loss of clamped scores, divided by the number of centres."""
+    """Return the penalty-reduced focal loss of clamped scores, divided by the number of centres."""
     score = logits.sigmoid().clamp(1e-4, 1 - 1e-4)
     positive = hm.eq(1).float()
     loss = (score.log() * (1 - score) ** 2 * positive
@@ -82,7 +82,7 @@ def focal_loss(logits: Tensor, hm: Tensor) -> Tensor:
 
 
 def pair_loss(maps: Tensor, ind: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """L1 between maps (B,2,H,W) at the cells ind (B,M) int64 and target (B,M,2), where mask (B,M,1) is 1."""
+    """Return the L1 loss of maps (B,2,H,W) at positions ind (B,M) int64 and target (B,M,2), where mask (B,M,1) is 1."""
     cells = maps.flatten(2).transpose(1, 2)
     read = cells.gather(1, ind[:, :, None].expand(-1, -1, 2))
     mask = mask.expand_as(read)
@@ -108,7 +108,7 @@ class TorchStep:
         self.optimizer = torch.optim.Adam(self.network.parameters(), 1.25e-4)
 
     def __call__(self) -> list[float]:
-        """One step: loss, hm, wh and offset loss."""
+        """Run one step and return loss, hm loss, wh loss and offset loss."""
         batch = self.batch
         hm, wh, reg = self.network(batch["image"])
         hm_loss = focal_loss(hm, batch["hm"])

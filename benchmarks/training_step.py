@@ -1,4 +1,4 @@
-"""The training step on CPU: ours against PyTorch's on the same network, weights and batch; and the default network's.
+"""Training step on CPU, compared with PyTorch for the same network, weights and batch; and that of the default network.
 
 python -m benchmarks.training_step [--size 256] [--batch 2] [--repeats 5]
 """
@@ -27,20 +27,20 @@ from centernet.config.schema import NetConfig
 from centernet.device import prepare_environment
 from centernet.errors import UserError
 
-if TYPE_CHECKING:  # mindspore is imported in the processes that measure it, and only there
+if TYPE_CHECKING:  # only the processes that measure MindSpore import it
     from mindspore import nn
 
     from centernet.training.step import TrainStep
 
 PLAIN = PRESETS / "resnet50_plain.yaml"
 CLASSES = 80
-OBJECTS = 7  # of an image; COCO's mean
+OBJECTS = 7  # objects of an image, as the mean of COCO
 OURS, DEFORMABLE, TORCH = "ResNet-50 plain", "ResNet-50 deformable (default)", "PyTorch, ResNet-50 plain"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A step: images of size x size pixels, `batch` of them; preset "" is the default network."""
+    """A training step: batch size `batch`, images of size x size pixels; preset "" is the default network."""
 
     preset: str
     size: int
@@ -48,11 +48,11 @@ class Case:
 
 
 class StepProcess:
-    """A process of its own with a built and compiled step: two programs' threads never fight, one waits for the other.
+    """A process with a compiled training step. While one process runs, the threads of the others wait.
 
     Attributes:
-        first_seconds: of the first step, compilation included.
-        losses: of the first step: loss, hm, wh, off.
+        first_seconds: time of the first step, including compilation.
+        losses: losses of the first step: total, hm, wh, off.
     """
 
     def __init__(self, serve: Callable[[Connection, Case, Path], None], case: Case, weights: Path):
@@ -64,12 +64,12 @@ class StepProcess:
         self.first_seconds, self.losses = self._receive()
 
     def __call__(self) -> None:
-        """One step."""
+        """Run one step."""
         self.pipe.send(True)
         self._receive()
 
     def peak_memory(self) -> float:
-        """MiB that the process holds at most during one more step."""
+        """Return the peak memory of the process in MiB during one more step."""
         with PeakMemory(self.process.pid) as memory:
             self()
         return memory.mib
@@ -78,8 +78,8 @@ class StepProcess:
         try:
             return self.pipe.recv()
         except EOFError as error:
-            raise UserError("a process of the training step ended early: its messages are above; none means that it "
-                            "was killed, perhaps for want of memory") from error
+            raise UserError("a process of the training step ended early: see its messages above. If there are none, it "
+                            "was killed. Is there too little memory?") from error
 
     def end(self) -> None:
         """Let the process end."""
@@ -88,7 +88,7 @@ class StepProcess:
 
 
 def answer(pipe: Connection, step: Callable[[], list[float]]) -> None:
-    """Run the first step and tell its seconds and losses; then one step for every True."""
+    """Run the first step and send its seconds and losses. Then run one step for every True."""
     start = time.perf_counter()
     losses = step()
     pipe.send((time.perf_counter() - start, losses))
@@ -97,7 +97,7 @@ def answer(pipe: Connection, step: Callable[[], list[float]]) -> None:
 
 
 def serve_ours(pipe: Connection, case: Case, weights: Path) -> None:
-    """The step of train.py; the first weights are written under the paper's names if its code has the network."""
+    """Serve the step of train.py. If the paper's code has the network, write the initial weights with its names."""
     prepare_environment()
     from mindspore import Tensor
 
@@ -113,7 +113,7 @@ def serve_ours(pipe: Connection, case: Case, weights: Path) -> None:
 
 
 def build_step(config: Config) -> TrainStep:
-    """TrainStep as train.py makes it for one device."""
+    """Build TrainStep as train.py does for one device."""
     from centernet.models.centernet import build_centernet
     from centernet.training.loss_network import LossNetwork
     from centernet.training.optimizer import build_optimizer
@@ -128,7 +128,7 @@ def build_step(config: Config) -> TrainStep:
 
 
 def write_weights(network: nn.Cell, net: NetConfig, path: Path) -> None:
-    """All weights of a network under the names of the paper's code, as .npz."""
+    """Write all weights of a network with the names of the paper's code to an .npz."""
     from centernet.weights.name_maps import source_names, to_their_layout
 
     ours = {parameter.name: parameter.asnumpy() for parameter in network.get_parameters()}
@@ -137,7 +137,7 @@ def write_weights(network: nn.Cell, net: NetConfig, path: Path) -> None:
 
 
 def draw_batch(case: Case) -> list[np.ndarray]:
-    """Random pixels and boxes as data.pipeline would send them, see its COLUMNS."""
+    """Return a batch with random pixels and boxes in the form of data.pipeline, see its COLUMNS."""
     from centernet.data.targets import encode
 
     random = np.random.default_rng(0)
@@ -153,8 +153,8 @@ def draw_batch(case: Case) -> list[np.ndarray]:
 
 
 def serve_torch(pipe: Connection, case: Case, weights: Path) -> None:
-    """The paper's step: images come normalised and with their heatmaps drawn, which ours does itself."""
-    os.environ.pop("ONEDNN_MAX_CPU_ISA", None)  # a remedy for mindspore, that only holds PyTorch back
+    """Serve the step of the paper's code. It gets normalised images and heatmaps, which our step computes itself."""
+    os.environ.pop("ONEDNN_MAX_CPU_ISA", None)  # necessary for MindSpore, but it would slow down PyTorch
     from benchmarks.torch_centernet import TorchStep
     from centernet.data.targets import draw_heatmap
 
@@ -171,7 +171,7 @@ def serve_torch(pipe: Connection, case: Case, weights: Path) -> None:
 
 
 def measure(options: Options, size: int = 512, batch: int = 2) -> list[Row]:
-    """Seconds and memory of the steps, their first steps apart: these include the compilation.
+    """Return rows about time and memory of the steps. The first steps, with compilation, are reported separately.
 
     Raises:
         UserError: a step could not be built, or its process was killed.
@@ -192,7 +192,7 @@ def measure(options: Options, size: int = 512, batch: int = 2) -> list[Row]:
 
 
 def start_processes(case: Case, weights: Path) -> dict[str, StepProcess]:
-    """The steps to compare, compiled; PyTorch's only if it is installed."""
+    """Start the compiled steps to compare; that of PyTorch only if it is installed."""
     steps = {OURS: StepProcess(serve_ours, case, weights),
              DEFORMABLE: StepProcess(serve_ours, replace(case, preset=""), weights)}
     if importlib.util.find_spec("torch"):
@@ -201,16 +201,16 @@ def start_processes(case: Case, weights: Path) -> dict[str, StepProcess]:
 
 
 def compared(ours: list[float], theirs: list[float]) -> str:
-    """How far the losses of the two first steps are apart: a check that both do the same work."""
+    """Return a note about the difference of the first steps' losses: a check that both do the same work."""
     error = max(abs(mine / other - 1) for mine, other in zip(ours, theirs))
     return f"losses of the first step differ by {error:.1e}"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure and print the rows; exit status 0, or 2 after a user's error."""
+    """Measure, print the rows and return the exit status: 0, or 2 after a UserError."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="height and width of the images (default %(default)s)")
-    parser.add_argument("--batch", type=int, default=2, help="images of a step (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=2, help="batch size (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default %(default)s)")
     arguments = parser.parse_args(argv)
     try:
