@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# usage: bash scripts/check_overfit.sh COCO_DIR WORK_DIR      (10 to 25 minutes on two cores; AP above 0.80 is healthy)
-# Can the detector learn at all? Trains ResNet-18 on eight images without augmentation and evaluates on the same eight.
+# usage: bash scripts/check_overfit.sh COCO_DIR WORK_DIR      (10 to 25 minutes on two cores; expected AP: above 0.80)
+# Check that the detector can learn: overfit a ResNet-18 to eight images without augmentation, and evaluate on them.
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What the scripts of this folder share; they source it.
+# Common functions of the scripts in this folder; they source it.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# Every Python that a script starts finds this checkout's package, and tools/.
+# Every Python that a script starts can import this checkout's package, and tools/.
 export PYTHONPATH=$repository/src:$repository${PYTHONPATH:+:$PYTHONPATH}
 
-# help_if_asked WORDS: if the first one asks for help, print the comment at the head of the calling script and end.
+# help_if_asked WORDS: if the first word is -h or --help, print the first comment of the calling script and exit.
 help_if_asked() {
     if [[ ${1:-} == -h || ${1:-} == --help ]]; then
         sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[1]}"

@@ -6,11 +6,11 @@ usage() {
     cat <<'TEXT'
 usage: bash scripts/convert_dataset_to_mindrecord.sh [COCO_DATASET_DIR [MINDRECORD_DATASET_DIR]] [--foreground] [FLAGS]
   COCO_DATASET_DIR        annotations/instances_train2017.json and train2017/ (or annotations/train.json and images/train/)
-  MINDRECORD_DATASET_DIR  where the shards go; made if missing. The log is convert_dataset.log in it
+  MINDRECORD_DATASET_DIR  folder for the shards; it is created if necessary. The log is convert_dataset.log in it
   --foreground            wait for the end, and exit with the conversion's status
   FLAGS                   flags of src/dataset.py, e.g. --keep_empty true --strict true --shard_num 16
-What is left out comes from the environment (COCO_DATA_DIR, MINDRECORD_DIR, PYTHON), else from default_config.yaml
-(coco_data_dir, mindrecord_dir) or the file of --config_path.
+Missing arguments come from the environment (COCO_DATA_DIR, MINDRECORD_DIR, PYTHON), then from the file of --config_path
+or default_config.yaml (coco_data_dir, mindrecord_dir).
 TEXT
 }
 

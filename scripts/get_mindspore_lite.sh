@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bash scripts/get_mindspore_lite.sh DIR      then build with MS_LITE_HOME=DIR
-# Fetch MindSpore Lite 2.0.0 for x86 CPUs from the package registry and unpack it, for tests and hosts without Ascend.
-# The registry has it as a wheel for Python 3.7; its C++ headers and libraries need no Python, so any pip will do.
+# Download MindSpore Lite 2.0.0 for x86 CPUs from the package registry and unpack it, for tests and hosts without Ascend.
+# The registry has it as a wheel for Python 3.7. Its C++ headers and libraries need no Python, so any pip works.
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh
@@ -22,8 +22,8 @@ if ! command -v "$python" >/dev/null; then
     exit 2
 fi
 if [[ $(uname -sm) != "Linux x86_64" ]]; then
-    echo "error: the registry has MindSpore Lite 2.0.0 for Linux on x86_64 only; this is $(uname -sm). Take an archive" \
-        "for it from MindSpore's download page, and set MS_LITE_HOME to the unpacked folder" >&2
+    echo "error: the registry has MindSpore Lite 2.0.0 only for Linux on x86_64; this is $(uname -sm). Use an archive" \
+        "from MindSpore's download page, and set MS_LITE_HOME to the unpacked folder" >&2
     exit 2
 fi
 
@@ -32,7 +32,7 @@ partial=$(mktemp -d "$folder/.fetch.XXXXXX")
 trap 'rm -rf "$partial"' EXIT
 "$python" -m pip download -qq --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.7 \
     --implementation cp --abi cp37m --platform manylinux1_x86_64 --dest "$partial" mindspore-lite==2.0.0 \
-    || { echo "error: fetching mindspore-lite==2.0.0 failed; the message above says why" >&2; exit 1; }
+    || { echo "error: the download of mindspore-lite==2.0.0 failed: see the message above" >&2; exit 1; }
 "$python" -m zipfile -e "$partial"/mindspore_lite-2.0.0-*.whl "$partial/unpacked"
 rm -rf "$folder/mindspore_lite"
 mv "$partial/unpacked/mindspore_lite" "$folder/mindspore_lite"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the infer_centernet_*.sh scripts share; source it.
+# Common function of the infer_centernet_*.sh scripts; source it.
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -11,21 +11,21 @@ infer_centernet() {
     if [[ ${1:-} == -h || ${1:-} == --help ]]; then
         cat <<TEXT
 usage: DATASETS_DIR=/path/to/coco CHECKPOINT=NAME.ckpt bash scripts/infer_centernet_${precision}_${kind}.sh
-Measure the $kind of an ONNX model in $precision under onnxruntime, on the CPU, and print one row of a results table.
+Measure the $kind of an ONNX model in $precision with onnxruntime on the CPU, and print one row of a results table.
   DATASETS_DIR        the COCO-format data set: annotations/instances_val2017.json and val2017/
   MODEL_PATH          the model: NAME.onnx of export.py --precision $precision, with NAME.onnx.json beside it
-  CHECKPOINT          without MODEL_PATH: the checkpoint to export first, with any batch size
+  CHECKPOINT          without MODEL_PATH: the checkpoint to export first
   CONFIG_PATH         its preset, such as configs/mmdet_res18.yaml; also the test settings (default: default_config.yaml)
-  OUTPUT_DIR          where the exported model goes (default: results_onnx in the current folder)
-  CALIBRATION_DATA    int8: the folder of calibration images (default: train2017 of DATASETS_DIR, else val2017)
+  OUTPUT_DIR          folder for the exported model (default: results_onnx in the current folder)
+  CALIBRATION_DATA    int8: folder of calibration images (default: train2017 of DATASETS_DIR, or val2017)
   CALIBRATION_METHOD  int8: kl, minmax, percentile (default: kl, as in published results)
-  BATCH_SIZE          images in a batch (default: 32)
+  BATCH_SIZE          batch size (default: 32)
   PYTHON              the Python of the project's environment (default: python)
 TEXT
         exit 0
     fi
     if [[ $# -gt 0 ]]; then
-        echo "error: unexpected argument '$1': everything comes from the environment, see --help" >&2
+        echo "error: unexpected argument '$1': all settings are environment variables, see --help" >&2
         exit 2
     fi
     if ! command -v "$python" >/dev/null; then

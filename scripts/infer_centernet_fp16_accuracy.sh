@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# COCO accuracy (AP at IoU 0.5 and 0.5:0.95) of a float16 CenterNet at batch 32; --help tells how to name data and model.
+# COCO accuracy (AP at IoU 0.5 and 0.5:0.95) of a float16 CenterNet with batch size 32; see --help for data and model.
 set -euo pipefail
 
 # shellcheck source=scripts/infer_centernet.sh

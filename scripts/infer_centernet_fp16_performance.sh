@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Images a second of a float16 CenterNet at batch 32; --help tells how to name data and model.
+# Images per second of a float16 CenterNet with batch size 32; see --help for data and model.
 set -euo pipefail
 
 # shellcheck source=scripts/infer_centernet.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Images a second of an 8-bit CenterNet at batch 32; --help tells how to name data and model.
+# Images per second of an 8-bit CenterNet with batch size 32; see --help for data and model.
 set -euo pipefail
 
 # shellcheck source=scripts/infer_centernet.sh

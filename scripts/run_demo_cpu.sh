@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bash scripts/run_demo_cpu.sh [WORK_DIR]                 (default: work_demo in the repository)
 #        COCO_DIR=/path/to/coco bash scripts/run_demo_cpu.sh     (your data set instead of generated images)
-# Set up everything, then do the whole main job on CPU: images -> shards -> training -> COCO AP -> MINDIR -> COCO AP.
+# Set up the environment, then run all stages on CPU: images -> shards -> training -> COCO AP -> MINDIR -> COCO AP.
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh

@@ -8,19 +8,19 @@ usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH PREPROCESS_IMAGES 
   MINDIR_PATH         NAME.mindir with NAME.json beside it; or a checkpoint NAME.ckpt, which is exported first
   DATASET_PATH        COCO data set: annotations/instances_val2017.json and val2017/
   PREPROCESS_IMAGES   y: prepare the images in ./preprocess_Result
-                      n: take what an earlier run prepared there (or in DATASET_PATH, if it is such a folder itself)
+                      n: use the set that an earlier run prepared there (or DATASET_PATH itself, if it is such a set)
   DEVICE_ID           number of the Ascend device (0 for CPU)
   DEVICE_TARGET       ASCEND or CPU (default: the variable DEVICE_TARGET, or ASCEND)
-Writes to the current folder: result_Files/ (detections), time_Result/test_perform_result.txt (times), acc.log (AP),
+Output in the current folder: result_Files/ (detections), time_Result/test_perform_result.txt (times), acc.log (AP),
 results_310/ (COCO results), and the log of each step.
 environment variables:
   MS_LITE_HOME        MindSpore Lite, see ascend310_infer/build.sh
   NLOHMANN_JSON_HOME  the library nlohmann/json, if ascend310_infer/build.sh does not find it
-  BUILD_DIR           where the program is built (default: ascend310_infer/build)
+  BUILD_DIR           build folder of the program (default: ascend310_infer/build)
   PYTHON              Python with this project's packages (default: python)
   INFER_FLAGS         more flags of the C++ program, e.g. "--precision_mode enforce_origin"
   EXPORT_FLAGS        flags of export.py for a checkpoint, e.g. "--input_res 512 512 --export_deform gather"
-  MINDIR_FORM         form of the file exported from a checkpoint: current (written by this MindSpore; the default) or
+  MINDIR_FORM         format of the file exported from a checkpoint: current (of this MindSpore; the default) or
                       lite20 (for MindSpore Lite 2.0, see scripts/export_mindir_lite20.sh; the default for CPU)
 TEXT
 }
@@ -79,7 +79,7 @@ step() {
     "$@" >"$log" 2>&1 || status=$?
     if [[ $status -ne 0 ]]; then
         tail -15 "$log" >&2
-        echo "error: $name failed with status $status; the whole log is $PWD/$log" >&2
+        echo "error: $name failed with status $status; the complete log is $PWD/$log" >&2
         exit "$status"
     fi
 }
@@ -98,8 +98,8 @@ export_checkpoint() {
 }
 
 check_arguments
-rm -f acc.log time_Result/test_perform_result.txt  # an earlier run's figures must not stand for this one
-export GLOG_v=${GLOG_v:-3}  # the runtime's warnings say nothing to a user
+rm -f acc.log time_Result/test_perform_result.txt  # results of an earlier run must not look like those of this run
+export GLOG_v=${GLOG_v:-3}  # the runtime's warnings do not help a user
 [[ $model != *.ckpt ]] || export_checkpoint
 if [[ $preprocess == y ]]; then
     step "preprocess" preprocess.log "$python" "$repository/preprocess.py" --model_path "$model" \

@@ -10,11 +10,11 @@ usage: bash scripts/run_standalone_eval_ascend.sh [DEVICE_ID] [val|test] [DATA_D
   DATA_DIR              the COCO-format data set
   LOAD_CHECKPOINT_PATH  the checkpoint to evaluate
   --foreground          wait for the end, show the log, and exit with the evaluation's status
-  --log_root DIR        where LOG<DEVICE_ID> is made (default: the current folder)
+  --log_root DIR        folder for LOG<DEVICE_ID> (default: the current folder)
   FLAGS                 flags of eval.py, e.g. --config_path configs/official_res18.yaml --save_result_dir results
-What is left out comes from the environment (DEVICE_ID, RUN_MODE, DATA_DIR, LOAD_CHECKPOINT_PATH, DEVICE_TARGET,
-LOG_ROOT, PYTHON), else from default_config.yaml or the file of --config_path.
-Written: LOG<DEVICE_ID>/eval_log.txt with the COCO figures, LOG<DEVICE_ID>/ms_log/, and the results (--save_result_dir).
+Missing arguments come from the environment (DEVICE_ID, RUN_MODE, DATA_DIR, LOAD_CHECKPOINT_PATH, DEVICE_TARGET,
+LOG_ROOT, PYTHON), then from the file of --config_path or default_config.yaml.
+Output: LOG<DEVICE_ID>/eval_log.txt with the COCO metrics, LOG<DEVICE_ID>/ms_log/, and the results (--save_result_dir).
 DEVICE_TARGET=CPU runs it without an Ascend device.
 TEXT
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # usage: bash scripts/run_tests.sh [pytest arguments]     e.g.  bash scripts/run_tests.sh -m slow
-# Set up everything, then run the linters and the tests.
-#   TEST_WORKERS=2   processes that share the tests (default: 2; with pytest arguments 1)
-#   WITHOUT_LITE=1   do not fetch MindSpore Lite and MindSpore 2.0; tests of the C++ program on them are skipped
+# Set up the environment, then run the linters and the tests.
+#   TEST_WORKERS=2   number of test processes (default: 2; with pytest arguments 1)
+#   WITHOUT_LITE=1   do not download MindSpore Lite and MindSpore 2.0; tests of the C++ program with them are skipped
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh
@@ -13,7 +13,7 @@ scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/set_up_environment.sh
 . "$scripts/set_up_environment.sh"
 if [[ -z ${WITHOUT_LITE:-} ]]; then
-    # Beside everything else, since it downloads 1.2 GB. The tests that need it wait for the last line of this log.
+    # In the background, because it downloads 1.2 GB. The tests that need it wait for the last line of this log.
     export LITE_SET_UP_LOG=$venv/set_up_lite.log
     : >"$LITE_SET_UP_LOG"
     { bash "$scripts/set_up_lite.sh" && status=0 || status=$?; echo "exit status: $status"; } \
@@ -29,7 +29,7 @@ cd "$scripts/.."
 "$PYTHON" -m tools.lint
 workers=${TEST_WORKERS:-$(($# ? 1 : 2))}
 if ((workers > 1)); then
-    # tests/conftest.py says which tests share what they build, and what comes first.
+    # tests/conftest.py determines which tests run in one process, and their order.
     set -- --numprocesses "$workers" --dist loadfile --no-loadscope-reorder "$@"
 fi
 if [[ " $* " != *" -m "* ]]; then
@@ -37,5 +37,5 @@ if [[ " $* " != *" -m "* ]]; then
 fi
 status=0
 "$PYTHON" -m pytest "$@" || status=$?
-wait # for the set-up, if none of the tests did
+wait # for the set-up, if no test has waited for it
 exit "$status"

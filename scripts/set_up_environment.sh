@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # usage: . scripts/set_up_environment.sh      then "$PYTHON" train.py ...
-# Makes the virtual environment that run_demo_cpu.sh and run_tests.sh use and names its Python in PYTHON; source it.
-# Idempotent: packages are installed only when requirements.lock changed since the last time. The package centernet
-# itself is installed from this checkout (pip install -e), with its command `centernet`.
-#   CENTERNET_VENV  where the environment is (default: .venv in the repository)
-#   PYTHON          the Python 3.10, 3.11 or 3.12 to make it with (default: the first one found)
+# Creates the virtual environment for run_demo_cpu.sh and run_tests.sh and sets PYTHON to its Python; source it.
+# Packages are installed only if requirements.lock has changed since the last time. The package centernet itself is
+# installed from this checkout (pip install -e), with its command `centernet`.
+#   CENTERNET_VENV  folder of the environment (default: .venv in the repository)
+#   PYTHON          a Python 3.10, 3.11 or 3.12 to create it with (default: the first one found)
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${CENTERNET_VENV:-$repository/.venv}
@@ -18,7 +18,7 @@ find_python() {
         fi
     done
     echo "error: Python 3.10, 3.11 or 3.12 is needed and none was found; python3 is: $(python3 --version 2>&1 || true)" >&2
-    echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: PYTHON=/path/to/python3.11" >&2
+    echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or set PYTHON=/path/to/python3.11" >&2
     return 1
 }
 
@@ -30,11 +30,11 @@ make_environment() {
     python=$(find_python) || return 1
     echo "Setting up $venv with $("$python" --version) (about 2 minutes, 1 GB to download)"
     if ! "$python" -m venv --clear "$venv"; then
-        echo "error: $python cannot make virtual environments (Debian, Ubuntu: apt-get install python3-venv)" >&2
+        echo "error: $python cannot create virtual environments (Debian, Ubuntu: apt-get install python3-venv)" >&2
         return 1
     fi
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$repository/requirements.lock" \
-        || { echo "error: installing requirements.lock failed; the message above says why" >&2; return 1; }
+        || { echo "error: the installation of requirements.lock failed: see the message above" >&2; return 1; }
     cp "$repository/requirements.lock" "$stamp"
 }
 
@@ -45,11 +45,11 @@ install_package() {
     fi
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
         --editable "$repository" \
-        || { echo "error: installing $repository failed; the message above says why" >&2; return 1; }
+        || { echo "error: the installation of $repository failed: see the message above" >&2; return 1; }
     echo "$repository" >"$stamp"
 }
 
-if [[ ${BASH_SOURCE[0]} == "$0" ]]; then  # when it is sourced, the words are the other script's
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then  # if it is sourced, the arguments belong to the other script
     # shellcheck source=scripts/common.sh
     . "$(dirname "$0")/common.sh"
     help_if_asked "$@"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # usage: bash scripts/set_up_lite.sh
-# Fetch what the tests of the C++ program need beside a compiler: MindSpore Lite 2.0.0 and an environment with
-# MindSpore 2.0.0 (1.2 GB to download, once). Never fails: what cannot be had is named, and its tests are skipped.
-#   CENTERNET_LITE   the folder for both (default: beside the virtual environment, its name with -lite)
+# Download the requirements of the C++ program's tests besides a compiler: MindSpore Lite 2.0.0 and an environment with
+# MindSpore 2.0.0 (1.2 GB to download, once). It never fails: it prints a note for each missing part, and the tests that
+# need this part are skipped.
+#   CENTERNET_LITE   folder for both (default: beside the virtual environment, with -lite added to its name)
 #   PYTHON           this project's Python
 set -euo pipefail
 
@@ -16,7 +17,7 @@ folder=${CENTERNET_LITE:-$("$python" -c 'import sys; print(sys.prefix)')-lite}
 mkdir -p "$folder"
 exec 9>"$folder/set_up.lock" # held until this script ends
 if command -v flock >/dev/null && ! flock --nonblock 9; then
-    echo "note: another set-up of $folder is under way: waiting for its end"
+    echo "note: another set-up of $folder is running: waiting for its end"
     flock 9
 fi
 PYTHON=$python bash "$scripts/get_mindspore_lite.sh" "$folder" \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bash scripts/set_up_mindspore20.sh DIR        prints the path of its Python
-# Makes a virtual environment with MindSpore 2.0.0, which writes the MINDIR files that MindSpore Lite 2.0 reads.
-#   PYTHON20   the Python 3.7, 3.8 or 3.9 to make it with (default: the first one found, also among pyenv's)
+# Creates a virtual environment with MindSpore 2.0.0, which writes MINDIR files for MindSpore Lite 2.0.
+#   PYTHON20   a Python 3.7, 3.8 or 3.9 to create it with (default: the first one found, also in pyenv)
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh
@@ -23,8 +23,8 @@ find_python() {
             return
         fi
     done
-    echo "error: MindSpore 2.0.0 needs Python 3.7, 3.8 or 3.9, and none was found: install one (pyenv, conda), and" \
-        "name it if it is not in PATH: PYTHON20=/path/to/python3.7" >&2
+    echo "error: MindSpore 2.0.0 needs Python 3.7, 3.8 or 3.9, and none was found: install one (pyenv, conda). If it" \
+        "is not in PATH, set PYTHON20=/path/to/python3.7" >&2
     return 2
 }
 
@@ -34,6 +34,6 @@ if ! "$python" -c 'import mindspore; assert mindspore.__version__ == "2.0.0"' >/
     echo "Setting up $environment with $("$base" --version) and MindSpore 2.0.0 (1 minute, 1 GB to download)" >&2
     "$base" -m venv --clear "$environment" >&2
     "$python" -m pip install -qq --disable-pip-version-check mindspore==2.0.0 >&2 \
-        || { echo "error: installing mindspore==2.0.0 failed; the message above says why" >&2; exit 1; }
+        || { echo "error: the installation of mindspore==2.0.0 failed: see the message above" >&2; exit 1; }
 fi
 cd "$environment/bin" && echo "$PWD/python"

@@ -1,4 +1,4 @@
-// The two ways in which the program ends before its work is done.
+// The two kinds of errors that end the program.
 #ifndef CENTERNET_ERRORS_H_
 #define CENTERNET_ERRORS_H_
 
@@ -7,13 +7,13 @@
 
 namespace centernet {
 
-// Something that the user gave is wrong: a flag, a file, a folder. Exit status 2.
+// A flag, file or folder of the user is wrong. Exit status 2.
 class UserError : public std::runtime_error {
  public:
   explicit UserError(const std::string& message) : std::runtime_error(message) {}
 };
 
-// The runtime, the device or the disk failed on input that is right. Exit status 1.
+// The runtime, the device or the disk failed, although the input is correct. Exit status 1.
 class RunError : public std::runtime_error {
  public:
   explicit RunError(const std::string& message) : std::runtime_error(message) {}

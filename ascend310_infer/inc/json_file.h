@@ -12,20 +12,20 @@
 
 namespace centernet {
 
-// One value of a JSON file. The accessors throw UserError, naming the file and the place in it, when the value is of
-// another kind.
+// One value of a JSON file. If the value is of another kind, the accessors throw UserError with the file and the place
+// in it.
 class JsonValue {
  public:
   bool Boolean() const;
   double Number() const;
-  // A whole number between lowest and highest.
+  // An integer between lowest and highest.
   int64_t Integer(int64_t lowest, int64_t highest) const;
   std::string String() const;
   std::vector<JsonValue> Array() const;
   // An array of `count` values.
   std::vector<JsonValue> Array(size_t count) const;
   bool Has(const char* key) const;
-  // The value of a key; UserError if this is not an object or lacks the key.
+  // The value of a key. UserError if this is not an object or does not have the key.
   JsonValue operator[](const char* key) const;
 
   // UserError "FILE: input.shape[0] " + what.
@@ -43,14 +43,14 @@ class JsonValue {
   const nlohmann::json* value_;  // in the document
 };
 
-// Read a file that holds one JSON document (RFC 8259); of equal keys the last one counts, as in Python.
-// UserError naming the file: it cannot be read, has more than max_bytes, is not JSON, or is nested too deeply.
+// Read a file with one JSON document (RFC 8259). Of equal keys, the last one counts, as in Python.
+// UserError: the file cannot be read, has more than max_bytes, is not JSON, or is nested too deeply.
 JsonValue ReadJson(const std::string& path, size_t max_bytes);
 
-// A JSON text in one line, in the form of Python's json.dumps; numbers read back as exactly the same doubles.
+// A JSON text in one line, in the form of Python's json.dumps. A reader gets exactly the same doubles.
 std::string OneLine(const nlohmann::ordered_json& value);
 
-// Whether a text may be written as a JSON string.
+// Return whether a text can be written as a JSON string.
 bool IsUtf8(const std::string& text);
 
 }  // namespace centernet

@@ -1,5 +1,5 @@
-// The JSON file beside an exported model, which src/centernet/runtimes/manifest.py writes: sizes, normalisation,
-// categories.
+// Manifest: the JSON file beside an exported model with sizes, normalisation and categories.
+// src/centernet/runtimes/manifest.py writes it.
 #ifndef CENTERNET_MANIFEST_H_
 #define CENTERNET_MANIFEST_H_
 
@@ -12,16 +12,16 @@
 namespace centernet {
 
 struct Manifest {
-  int batch = 0;  // of the input (batch, 3, height, width), float32
+  int batch = 0;  // the input is float32 (batch, 3, height, width)
   int height = 0;
   int width = 0;
   bool to_rgb = false;         // colour order of the input; false: BGR
-  std::array<double, 3> mean;  // of pixels / 255, in the input's colour order
-  std::array<double, 3> std;   // likewise
-  int down_ratio = 0;          // input pixels of one output cell
-  int detections = 0;          // K, rows of the output (batch, K, 6): x1, y1, x2, y2 in cells, score, class
+  std::array<double, 3> mean;  // mean of pixels / 255, in the input's colour order
+  std::array<double, 3> std;   // standard deviation of pixels / 255, in the input's colour order
+  int down_ratio = 0;          // side of one output cell, in input pixels
+  int detections = 0;          // K, rows of the output (batch, K, 6): x1, y1, x2, y2 in output cells, score, class
   int categories = 0;          // classes are 0 .. categories - 1
-  std::string deform;          // form of the deformable layers: "native", "gather", "none"; "" if not told
+  std::string deform;          // form of the deformable layers: "native", "gather", "none"; "" if not known
   std::string written_by;      // "MindSpore 2.0.0"
 
   size_t ImageValues() const { return size_t{3} * static_cast<size_t>(height) * static_cast<size_t>(width); }
@@ -29,14 +29,14 @@ struct Manifest {
 };
 
 // Read NAME.json beside NAME.mindir and check that it belongs to that file.
-// UserError: a file is missing or damaged, the model was exported without decoding, or its SHA-256 is not the
-// manifest's.
+// UserError: a file is missing or damaged, the model was exported without decoding, or its SHA-256 is not that of the
+// manifest.
 Manifest ReadManifest(const std::string& model_path);
 
-// UserError unless a prepared set's index (meta/index.json) says that it was prepared for such a model.
+// UserError unless the index of a prepared set (meta/index.json) describes the inputs of this model.
 void RequirePreparedFor(const Manifest& manifest, const JsonValue& index, const std::string& index_path);
 
-// The same description of the inputs for an index of our own: a JSON object.
+// The description of the inputs for an index that this program writes: a JSON object.
 nlohmann::ordered_json DescribePreparation(const Manifest& manifest);
 
 }  // namespace centernet

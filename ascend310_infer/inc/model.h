@@ -1,4 +1,4 @@
-// An exported model on MindSpore Lite.
+// An exported model that runs with MindSpore Lite.
 #ifndef CENTERNET_MODEL_H_
 #define CENTERNET_MODEL_H_
 
@@ -14,14 +14,14 @@ namespace centernet {
 
 class Model {
  public:
-  // Build the model of a checked manifest on the device of the options.
-  // RunError: the runtime cannot build it, or its input is not the manifest's.
+  // Build the model on the device of the options. The manifest has been checked before.
+  // RunError: the runtime cannot build the model, or its input differs from the manifest.
   Model(const Options& options, const Manifest& manifest);
 
   // Copy batch * 3 * height * width values into the model's input.
   void SetInput(const std::vector<float>& images);
 
-  // Run on the input.
+  // Run the model on the input.
   void Predict();
 
   // The batch * K * 6 values of the last run.

@@ -13,16 +13,16 @@ struct Options {
   std::string device_target = "ASCEND";  // or CPU
   int device_id = 0;
   std::string precision_mode = "preferred_fp32";
-  int threads = 0;  // of the CPU; 0: as many as there are cores
-  int warm_up = 1;  // runs before the measured ones
+  int threads = 0;  // CPU threads; 0: one for each core
+  int warm_up = 1;  // runs before the measured runs
   bool prepare_only = false;
   bool help = false;
 };
 
-// Read a command line. UserError: an unknown flag, a missing or wrong value, a flag that is missing.
+// Parse a command line. UserError: a flag is unknown or missing, or a value is missing or wrong.
 Options ParseOptions(int argc, const char* const* argv);
 
-// What --help prints.
+// The text of --help.
 std::string Usage();
 
 }  // namespace centernet

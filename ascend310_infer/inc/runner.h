@@ -1,4 +1,4 @@
-// The program's work: a folder of images in, a folder of results out.
+// The work of the program: from a folder of images to a folder of results.
 #ifndef CENTERNET_RUNNER_H_
 #define CENTERNET_RUNNER_H_
 
@@ -6,10 +6,10 @@
 
 namespace centernet {
 
-// Run the model on all images; results of earlier runs for them are removed first.
+// Run the model on all images. Results of earlier runs for these images are removed first.
 void RunModel(const Options& options);
 
-// Write what preprocess.py would write for a folder of JPEG files (00_data/, meta/) to the output folder.
+// Prepare a folder of JPEG files as preprocess.py does: write 00_data/ and meta/ into the output folder.
 void PrepareOnly(const Options& options);
 
 }  // namespace centernet

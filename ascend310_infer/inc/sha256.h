@@ -6,7 +6,7 @@
 
 namespace centernet {
 
-// The digest of some bytes, in 64 lower-case hexadecimal digits.
+// The SHA-256 of some bytes, in 64 lower-case hexadecimal digits.
 std::string Sha256(const std::string& bytes);
 
 }  // namespace centernet

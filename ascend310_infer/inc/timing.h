@@ -1,4 +1,4 @@
-// How long each stage of a run takes.
+// Times of the stages of a run.
 #ifndef CENTERNET_TIMING_H_
 #define CENTERNET_TIMING_H_
 
@@ -8,7 +8,7 @@
 
 namespace centernet {
 
-// Wall-clock time since it was made, in milliseconds.
+// Wall-clock time since its creation, in milliseconds.
 class Stopwatch {
  public:
   double Milliseconds() const {
@@ -19,16 +19,16 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// All times in milliseconds, summed over the run, except predict, which keeps one for each run of the model.
+// All times are in milliseconds, summed over the run; predict has one time for each run of the model.
 struct Timing {
   double build = 0;
   double warm_up = 0;
-  double read = 0;     // files
-  double prepare = 0;  // decoding, warping, normalising of JPEG files
-  double copy = 0;     // into the model's input
+  double read = 0;     // reading of files
+  double prepare = 0;  // decoding, warping and normalising of JPEG files
+  double copy = 0;     // copying into the model's input
   std::vector<double> predict;
-  double write = 0;  // results, after their check
-  double total = 0;  // of all images, without build and warm-up
+  double write = 0;  // checking and writing of results
+  double total = 0;  // all images, without build and warm-up
   int images = 0;
 };
 

@@ -41,7 +41,7 @@ class Descriptor {
 
   int value() const { return value_; }
 
-  // False if the disk reports only now that it could not keep what was written.
+  // False if the disk reports only now that it could not store the data.
   bool Close() {
     const bool closed = value_ < 0 || close(value_) == 0;
     value_ = -1;

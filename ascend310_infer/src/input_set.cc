@@ -25,7 +25,7 @@ void RequireSize(const std::string& path, size_t size, const Manifest& manifest)
                   std::to_string(wanted) + ": run preprocess.py with this model");
 }
 
-// All sizes are looked at before the first run, not when an hour's work is done.
+// All sizes are checked before the first run, so that an error is not found after an hour of work.
 void AddPrepared(const std::string& name, const std::string& path, const Manifest& manifest, InputSet* set) {
   RequireSize(path, FileSize(path), manifest);
   set->inputs.push_back({name, path});
@@ -48,7 +48,7 @@ InputSet PreparedSet(const std::string& folder, const Manifest& manifest) {
   return set;
 }
 
-// The number that a name of at most nine digits (more leading zeros) is; -1 for other names.
+// The number in a name of at most nine digits (without leading zeros); -1 for other names.
 int IdOf(const std::string& stem) {
   const bool digits = !stem.empty() && stem.find_first_not_of("0123456789") == std::string::npos;
   const size_t first = std::min(stem.find_first_not_of('0'), stem.size());
@@ -105,7 +105,7 @@ std::string DescribeSet(const InputSet& set, const Manifest& manifest) {
 void ReadPrepared(const std::string& path, const Manifest& manifest, float* planes) {
   const std::string bytes = ReadFile(path);
   RequireSize(path, bytes.size(), manifest);
-  std::memcpy(planes, bytes.data(), bytes.size());  // little-endian, as x86 and Arm hosts are
+  std::memcpy(planes, bytes.data(), bytes.size());  // x86 and Arm hosts are little-endian, too
 }
 
 }  // namespace centernet

@@ -4,10 +4,10 @@
 
 #ifdef CENTERNET_WITH_JPEG
 
-// jpeglib.h needs FILE and size_t defined before it.
+// jpeglib.h needs the definitions of FILE and size_t before it.
 #include <cstddef>
 #include <cstdio>
-// jerror.h comes after it.
+// jerror.h must come after jpeglib.h.
 #include <jpeglib.h>
 //
 #include <jerror.h>
@@ -22,7 +22,7 @@ namespace {
 constexpr size_t kMaxPixels = size_t{1} << 30;  // OpenCV's limit
 
 struct Errors {
-  jpeg_error_mgr manager;  // the first member, so that libjpeg's pointer to it is one to this
+  jpeg_error_mgr manager;  // the first member, so that libjpeg's pointer to it points to this object
   jmp_buf stop;
   bool cut;
   char message[JMSG_LENGTH_MAX];
@@ -34,7 +34,7 @@ struct Errors {
   longjmp(errors->stop, 1);
 }
 
-// libjpeg fills a file that ends early up with grey and only warns.
+// If a file ends too early, libjpeg fills the rest with grey and only prints a warning.
 void Warn(j_common_ptr info, int level) {
   auto* errors = reinterpret_cast<Errors*>(info->err);
   if (level < 0 && errors->manager.msg_code == JWRN_JPEG_EOF) errors->cut = true;
@@ -42,10 +42,10 @@ void Warn(j_common_ptr info, int level) {
 
 void Silent(j_common_ptr) {}
 
-// Bytes of one pixel as libjpeg gives it: R, G, B, or the four inks of a printing file.
+// Bytes of one pixel in libjpeg's output: R, G, B, or the four inks of a CMYK file.
 size_t Channels(const jpeg_decompress_struct& info) { return info.out_color_space == JCS_CMYK ? 4 : 3; }
 
-// Both halves return false when libjpeg stopped. A jump may not pass living C++ objects: there are none in them.
+// Both parts return false if libjpeg stopped. A longjmp must not skip destructors, so they have no C++ objects.
 bool ReadHeader(jpeg_decompress_struct* info, Errors* errors, const std::string& bytes) {
   if (setjmp(errors->stop) != 0) return false;
   jpeg_create_decompress(info);
@@ -66,7 +66,7 @@ bool ReadPixels(jpeg_decompress_struct* info, Errors* errors, uint8_t* pixels) {
   return jpeg_finish_decompress(info) == TRUE;
 }
 
-// OpenCV's arithmetic: inks are stored inverted, so that 255 is no ink.
+// As in OpenCV: inks are stored inverted, so 255 means no ink.
 void CmykToBgr(const uint8_t* inks, uint8_t* pixel) {
   for (int channel = 0; channel < 3; ++channel) {
     const int black = inks[3];
@@ -90,7 +90,7 @@ Image ToBgr(const jpeg_decompress_struct& info, const std::vector<uint8_t>& deco
   return image;
 }
 
-// OpenCV looks at the first APP1 segment only, and takes it for an EXIF one.
+// OpenCV reads only the first APP1 segment and assumes that it is EXIF data.
 int Orientation(const jpeg_decompress_struct& info) {
   return info.marker_list == nullptr ? 1 : ExifOrientation(info.marker_list->data, info.marker_list->data_length);
 }
@@ -111,7 +111,7 @@ Image DecodeJpeg(const std::string& bytes, const std::string& source) {
 
   if (!ReadHeader(&info, &errors, bytes)) throw fail();
   if (size_t{info.image_height} * info.image_width > kMaxPixels) throw UserError(source + " has too many pixels");
-  const int orientation = Orientation(info);  // now: the markers are gone at the end
+  const int orientation = Orientation(info);  // now, because libjpeg frees the markers at the end
   std::vector<uint8_t> decoded(size_t{info.image_height} * info.image_width * Channels(info));
   if (!ReadPixels(&info, &errors, decoded.data())) throw fail();
   if (errors.cut) throw UserError(source + " is cut off after " + std::to_string(bytes.size()) + " bytes");

@@ -17,10 +17,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxDepth = 64;  // nesting that none of our files has, and that the search for a place can follow
+constexpr size_t kMaxDepth = 64;  // more than our files have, and few enough for the recursive search of a place
 
-// The way from one value to another inside it, as ".input.shape[0]". It is searched when an error is reported: a place
-// kept with each value costs far more memory than the values.
+// The path from one value to another inside it, such as ".input.shape[0]". It is searched only for an error message:
+// to store a path with each value would need much more memory than the values.
 std::optional<std::string> WayTo(const json& from, const json* value) {
   if (&from == value) return "";
   if (!from.is_structured()) return std::nullopt;
@@ -31,7 +31,7 @@ std::optional<std::string> WayTo(const json& from, const json* value) {
   return std::nullopt;
 }
 
-// The library's message without the class in front, and without what it read last, which may be the whole file.
+// The library's message without its prefix, and without the text that it read last, which may be the whole file.
 std::string Reason(const json::exception& error) {
   constexpr size_t kMaxLength = 200;
   const std::string message = error.what();
@@ -39,8 +39,8 @@ std::string Reason(const json::exception& error) {
   return message.substr(start, std::min(message.find("; last read") - start, kMaxLength));
 }
 
-// How many lists and objects are open at once. The library takes any number of them, and its callback, which could stop
-// that, looks at all elements of a list after each of them.
+// The largest number of nested lists and objects. The library has no limit. Its callback could stop it, but it visits
+// all elements of a list again after each element.
 size_t Depth(const std::string& text) {
   size_t depth = 0, deepest = 0;
   bool in_string = false;
@@ -60,7 +60,7 @@ size_t Depth(const std::string& text) {
 
 json Parse(const std::string& text, const std::string& path) {
   const std::string invalid = path + " is not valid JSON: ";
-  // The library takes a NUL byte for the end of the text, and skips a byte order mark; Python refuses both.
+  // The library accepts a NUL byte as the end of the text, and skips a byte order mark. Python rejects both.
   if (text.find('\0') != std::string::npos) throw UserError(invalid + "it holds a byte 0");
   if (text.rfind("\xef\xbb\xbf", 0) == 0) throw UserError(invalid + "it begins with a byte order mark");
   if (Depth(text) > kMaxDepth) {

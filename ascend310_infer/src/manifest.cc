@@ -12,9 +12,9 @@ namespace centernet {
 namespace {
 
 constexpr int kFormatVersion = 1;
-constexpr int kMaxSide = 16384;  // pixels; more is a damaged manifest
+constexpr int kMaxSide = 16384;  // pixels; a larger number means a damaged manifest
 constexpr int kMaxBatch = 4096;
-constexpr size_t kMaxBytes = size_t{1} << 22;  // of a manifest: 40,000 categories and more
+constexpr size_t kMaxBytes = size_t{1} << 22;  // enough for a manifest with 40,000 categories
 
 int Int(const JsonValue& value, int lowest, int highest) { return static_cast<int>(value.Integer(lowest, highest)); }
 

@@ -36,7 +36,7 @@ std::shared_ptr<mindspore::Context> MakeContext(const Options& options) {
   return context;
 }
 
-// The runtime's status says nothing; so name what is usually wrong.
+// The runtime's status has no information, so the message lists the usual causes.
 std::string BuildFailure(const Options& options, const Manifest& manifest, const mindspore::Status& status) {
   const bool ascend = options.device_target == "ASCEND";
   std::string message = "MindSpore Lite cannot build " + options.model_path + " on " + options.device_target + " (" +

@@ -11,7 +11,7 @@
 namespace centernet {
 namespace {
 
-// One flag: where its value goes (a bool takes none), and which values there are, if not any.
+// One flag: the variable for its value (a bool has no value), and its allowed values ({}: any).
 struct Flag {
   std::string name;
   std::string help;

@@ -10,14 +10,14 @@ constexpr size_t kHeaderSize = 6;  // "Exif" and two zeros
 constexpr size_t kEntrySize = 12;
 constexpr unsigned kOrientationTag = 0x0112;
 
-// The TIFF structure inside an EXIF segment (TIFF 6.0, section 2), in the byte order that it names itself.
+// The TIFF structure in an EXIF segment (TIFF 6.0, section 2). Its header determines the byte order.
 class Tiff {
  public:
   Tiff(const uint8_t* data, size_t size) : data_(data), size_(size), big_endian_(size > 0 && data[0] == 'M') {}
 
   bool IsOne() const { return Read(0, 2) == (big_endian_ ? 0x4d4d : 0x4949) && Read(2, 2) == 42; }
 
-  // The two or four bytes at a place; 0 where the segment has ended.
+  // The two or four bytes at a position; 0 after the end of the segment.
   unsigned Read(size_t at, size_t count) const {
     if (at > size_ || size_ - at < count) return 0;
     unsigned value = 0;

@@ -8,7 +8,7 @@
 namespace centernet {
 namespace {
 
-// OpenCV's fixed point: 10 bits for coordinates, of which 5 choose the weights, and 15 bits for weights.
+// OpenCV's fixed-point numbers: 10 bits for coordinates (5 of them select the weights), and 15 bits for weights.
 constexpr int kCoordinateBits = 10;
 constexpr int kWeightBits = 5;
 constexpr int kOne = 1 << kWeightBits;
@@ -17,7 +17,7 @@ constexpr int kChannels = 3;
 using Point = std::array<float, 2>;
 using Triangle = std::array<Point, 3>;
 
-// A centre, a second point straight above it, and the third corner of a right angle; float32 as in geometry.py.
+// A centre, a second point above it, and a third point that forms a right angle; float32 as in geometry.py.
 Triangle CornerTriangle(double x, double y, double up) {
   const Point first = {static_cast<float>(x), static_cast<float>(y)};
   const Point second = {static_cast<float>(x), static_cast<float>(y + up)};
@@ -69,7 +69,7 @@ Affine Invert(const Affine& m) {
   return {xx, xy, -xx * m[2] - xy * m[5], yx, yy, -yx * m[2] - yy * m[5]};
 }
 
-// A coordinate in fixed point, rounded to even, as wide as OpenCV's.
+// A coordinate as a fixed-point number, rounded to even, with as many bits as in OpenCV.
 int64_t Fixed(double value) {
   const double scaled = std::nearbyint(value * (1 << kCoordinateBits));
   return static_cast<int64_t>(std::min(std::max(scaled, -2147483648.0), 2147483647.0));
@@ -82,7 +82,7 @@ const uint8_t* PixelAt(const Image& image, int64_t y, int64_t x) {
   return &image.pixels[static_cast<size_t>((y * image.width + x) * kChannels)];
 }
 
-// Interpolate between four pixels; column and row carry kWeightBits bits behind the point.
+// Interpolate between four pixels; column and row have kWeightBits fractional bits.
 void Interpolate(const Image& image, int64_t row, int64_t column, uint8_t* pixel) {
   const int64_t y = row >> kWeightBits, x = column >> kWeightBits;
   const int down = static_cast<int>(row & (kOne - 1)), right = static_cast<int>(column & (kOne - 1));
@@ -125,7 +125,7 @@ void PrepareImage(const Image& image, const Manifest& manifest, float* planes) {
   const Image warped = Warp(image, forward, manifest.height, manifest.width);
   const size_t area = warped.pixels.size() / kChannels;
   for (size_t channel = 0; channel < kChannels; ++channel) {
-    // float32 throughout, in the order of transform.normalize, so that every bit is the same.
+    // float32 in every step, in the order of ModelSpec.normalize, so that all bits are the same.
     const float std = static_cast<float>(manifest.std[channel]);
     const float factor = 1 / (255 * std), offset = static_cast<float>(manifest.mean[channel]) / std;
     const uint8_t* from = &warped.pixels[manifest.to_rgb ? 2 - channel : channel];

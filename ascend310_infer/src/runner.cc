@@ -23,7 +23,7 @@ std::string ResultPath(const std::string& folder, const Input& input) {
   return JoinPath(folder, input.name + "_0.bin");
 }
 
-// Where the sidecars of JPEG files go: the transform of each, and last the index.
+// Writer of the meta files of JPEG files: the transform of each, and at the end the index.
 class Sidecars {
  public:
   explicit Sidecars(const std::string& folder) : folder_(JoinPath(folder, "meta")) {
@@ -60,7 +60,7 @@ void LoadJpeg(const Input& input, const Manifest& manifest, const Sidecars& side
   sidecars.Add(input, image, manifest);
 }
 
-// What a model of this manifest cannot give must not become a result: half precision overflows silently.
+// Values that this model cannot output must not become results: half precision overflows without an error.
 void RequirePlausible(const float* detections, const Manifest& manifest, const Input& input) {
   for (size_t i = 0; i < manifest.DetectionValues(); ++i) {
     const float value = detections[i];
@@ -74,7 +74,7 @@ void RequirePlausible(const float* detections, const Manifest& manifest, const I
   }
 }
 
-// The images first .. first + count of a set through the model, and their results into a folder.
+// Run the model on the images first .. first + count of a set, and write their results into a folder.
 void RunBatch(const std::vector<Input>& inputs, const Manifest& manifest, const std::vector<float>& images,
               const std::string& folder, Model* model, Timing* timing) {
   const Stopwatch copying;
@@ -97,7 +97,7 @@ void RunAll(const InputSet& set, const Manifest& manifest, const Options& option
             Model* model, Timing* timing) {
   const size_t batch = static_cast<size_t>(manifest.batch), total = set.inputs.size();
   const std::unique_ptr<Sidecars> sidecars(set.jpeg ? new Sidecars(options.output_path) : nullptr);
-  std::vector<float> images(batch * manifest.ImageValues());  // zeros fill up the last batch
+  std::vector<float> images(batch * manifest.ImageValues());  // zeros pad the last batch
   const Stopwatch watch;
   for (size_t first = 0; first < total; first += batch) {
     const size_t last = std::min(first + batch, total);
@@ -131,7 +131,7 @@ void RunModel(const Options& options) {
   MakeFolders(results);
   MakeFolders(times);
   const std::string report_path = JoinPath(times, "test_perform_result.txt");
-  // Before the long work: else what an interrupted run lacks would be filled up by the run before it.
+  // Before the long work: otherwise an interrupted run would leave results of the run before it.
   RemoveFile(report_path);
   for (const Input& input : set.inputs) RemoveFile(ResultPath(results, input));
 

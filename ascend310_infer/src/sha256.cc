@@ -55,7 +55,7 @@ std::string Sha256(const std::string& bytes) {
   const size_t whole = bytes.size() / kBlock * kBlock;
   for (size_t at = 0; at < whole; at += kBlock) Compress(data + at, &state);
 
-  // The rest, a one bit, zeros, and the length in bits fill one or two more blocks.
+  // The rest, a one bit, zeros, and the length in bits form one or two more blocks.
   unsigned char tail[2 * kBlock] = {};
   const size_t rest = bytes.size() - whole;
   if (rest > 0) std::memcpy(tail, data + whole, rest);

@@ -14,7 +14,7 @@ std::string Report(const Timing& timing, int batch, int warm_up_runs) {
   const double predict = std::accumulate(sorted.begin(), sorted.end(), 0.0);
   std::ostringstream text;
   text << std::fixed << std::setprecision(3);
-  // The first line's form is the model zoo's, which people's scripts read.
+  // The first line has the form of the model zoo's program, because scripts of users read it.
   text << "NN inference cost average time: " << predict / static_cast<double>(sorted.size()) << " ms of infer_count "
        << sorted.size() << "\n";
   text << "median " << sorted[sorted.size() / 2] << " ms, slowest " << sorted.back() << " ms\n";

@@ -1,7 +1,7 @@
 """Write a shell file with the commands of a distributed training, one for each rank of this server.
 
-For those who start ranks by their own means (a scheduler of a cluster, ssh); scripts/run_distributed_train_ascend.sh
-starts the same commands itself, watches them, and ends all when one dies.
+Use it to start ranks with other programs (a cluster scheduler, ssh). scripts/run_distributed_train_ascend.sh starts the
+same commands itself, watches them, and ends all ranks if one fails.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def shell_text(plans: Sequence[RankPlan], heading: str) -> str:
-    """The shell file: each rank in the background, its output in its log."""
+    """Return the text of the shell file. It starts each rank in the background, with its output in its log."""
     lines = ["#!/usr/bin/env bash", f"# {heading}", "# PYTHON names the Python to use (default: python).",
              "set -euo pipefail"]
     for plan in plans:
@@ -39,7 +39,7 @@ def shell_text(plans: Sequence[RankPlan], heading: str) -> str:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--run_script_dir", default="train.py", help="the training program (default: %(default)s)")
@@ -51,13 +51,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--hccl_time_out", type=int, default=TIME_OUT, help="seconds that ranks wait for each other (default: "
         "%(default)s)")
     add("--cmd_file", default="distributed_cmd.sh", help="the file to write (default: %(default)s)")
-    add("--server_id", default="", help="which server of the rank table it is for (default: this one)")
-    add("--cpu_count", type=int, default=os.cpu_count(), help="CPUs to share among the ranks (default: this server's)")
+    add("--server_id", default="", help="id of the server in the rank table (default: this server)")
+    add("--cpu_count", type=int, default=os.cpu_count(),
+        help="number of CPUs to divide among the ranks (default: those of this server)")
     return parser.parse_args(argv)
 
 
 def write_commands(options: argparse.Namespace) -> str:
-    """Write the file; what was written, in words."""
+    """Write the file. Return a summary as text."""
     script = Path(options.run_script_dir)
     if not script.is_file():
         raise UserError(f"--run_script_dir {script} is not a file")
@@ -81,7 +82,7 @@ def write_commands(options: argparse.Namespace) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 after a user's error."""
+    """Write the file, print the summary and return the exit status: 0, or 2 after a UserError."""
     options = parse(sys.argv[1:] if argv is None else argv)
     try:
         print(write_commands(options))
