@@ -65,6 +65,7 @@ def pytest_runtest_setup():
     logging.disable(logging.NOTSET)
     logger = logging.getLogger("centernet")
     logger.disabled, logger.propagate = False, True
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session", autouse=True)
