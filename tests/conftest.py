@@ -57,10 +57,15 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    """Random numbers of a test do not depend on the tests before it: they differ between processes and selections."""
+    """Random numbers of a test do not depend on the tests before it, which differ between processes and selections."""
     import mindspore as ms
     ms.set_seed(SEED)
     np.random.seed(SEED)
+    # Nor does what caplog sees: libraries that set up their own logs may switch off those of others.
+    logging.disable(logging.NOTSET)
+    logger = logging.getLogger("centernet")
+    logger.disabled, logger.propagate = False, True
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session", autouse=True)
