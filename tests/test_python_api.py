@@ -43,9 +43,14 @@ def load(work, name="last.ckpt", **options):
     return centernet.load(work / name, device_target="CPU", **{"backend": "auto", "score_thresh": 0.001, **options})
 
 
-def test_a_checkpoint_needs_no_configuration(work, tmp_path):
+@pytest.fixture(scope="module")
+def detector(work):
+    """The checkpoint by MindSpore; it compiles its network for each new size of an image."""
+    return load(work, backend="mindspore")
+
+
+def test_a_checkpoint_needs_no_configuration(work, detector, tmp_path):
     """The record says that the model is tested at 64 x 64 with K 20, unlike default_config.yaml."""
-    detector = load(work, backend="mindspore")
     assert not detector.settings.keep_res and detector.settings.K == 20 and detector.spec.input_size == (64, 64)
     result = detector(work / "street.png")
     assert infer.main(["--config_path", str(work / "tiny.yaml"), "--image", str(work / "street.png"), "--model_path",
@@ -59,18 +64,17 @@ def test_a_checkpoint_needs_no_configuration(work, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.mindir", "model.onnx"])
-def test_an_exported_model_gives_the_same(work, name):
+def test_an_exported_model_gives_the_same(work, detector, name):
     if not (work / name).exists():
         pytest.skip("onnx and onnxruntime are not installed (requirements-onnx.txt)")
-    expected, found = (load(work, model, **options)(str(work / "street.png"))
-                       for model, options in (("last.ckpt", {"backend": "mindspore"}), (name, {})))
+    expected, found = (model(str(work / "street.png")) for model in (detector, load(work, name)))
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     assert found.labels.tolist() == expected.labels.tolist() and found.categories == CATEGORIES
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05)
 
 
-def test_every_form_of_an_image_gives_the_same(work):
-    detector, path = load(work, backend="mindspore"), work / "street.png"
+def test_every_form_of_an_image_gives_the_same(work, detector):
+    path = work / "street.png"
     bgr = cv2.imread(str(path))
     expected = detector(path)
     results = [detector(str(path)), detector(bgr), detector(bgr[:, :, ::-1], color_order="RGB"),
@@ -82,8 +86,8 @@ def test_every_form_of_an_image_gives_the_same(work):
     assert grey.image.shape == bgr.shape
 
 
-def test_a_result_is_drawn_and_written_as_coco(work):
-    result = load(work, backend="mindspore")(work / "street.png")
+def test_a_result_is_drawn_and_written_as_coco(work, detector):
+    result = detector(work / "street.png")
     count = len(result)
     assert result.boxes.shape == (count, 4) and result.scores.shape == result.labels.shape == (count,) and count > 8
     assert (np.diff(result.scores) <= 0).all()
@@ -95,8 +99,8 @@ def test_a_result_is_drawn_and_written_as_coco(work):
     np.testing.assert_allclose(row["bbox"], [x1, y1, x2 - x1, y2 - y1], atol=0.011)
 
 
-def test_low_scores_are_left_out(work):
-    scores = load(work, backend="mindspore")(work / "street.png").scores
+def test_low_scores_are_left_out(work, detector):
+    scores = detector(work / "street.png").scores
     threshold = float(scores[4])
     assert len(load(work, backend="mindspore", score_thresh=threshold)(work / "street.png")) == 5
     assert load(work, score_thresh=None, backend="mindspore").settings.score_thresh == 0.3
@@ -108,9 +112,9 @@ def test_low_scores_are_left_out(work):
     (np.zeros((4, 4, 3)), {}, r"found float64 of shape \(4, 4, 3\)"),
     (np.zeros((0, 4, 3), np.uint8), {}, "must have pixels"),
     (np.zeros((4, 4, 3), np.uint8), {"color_order": "rgb"}, "must be 'BGR' or 'RGB', found 'rgb'")])
-def test_what_is_no_image_is_an_error(work, image, options, message):
+def test_what_is_no_image_is_an_error(detector, image, options, message):
     with pytest.raises(centernet.UserError, match=message):
-        load(work, backend="mindspore")(image, **options)
+        detector(image, **options)
 
 
 @pytest.mark.parametrize(("path", "options", "message"), [

@@ -123,7 +123,7 @@ def test_a_wrong_output_address_fails_before_the_work(store, tmp_path):
     assert text.startswith("error: --train_url obs://closed/x cannot be written to") and "downloading" not in text
 
 
-@pytest.mark.parametrize("steps_seen", [0, 1])
+@pytest.mark.parametrize("steps_seen", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_sigterm_uploads_what_there_is(store, tmp_path, steps_seen):
     """During the compilation of the first step, and between steps; a second SIGTERM does not cut the upload short."""
     url = f"b/stopped{steps_seen}"

@@ -124,7 +124,8 @@ def test_a_training_that_fails_returns_its_status(tmp_path, data):
     assert "error: the training ended with status 2" in output and output.endswith("exit status: 2\n")
 
 
-@pytest.mark.parametrize("way", ["msrun", "rank table"])
+# On CPU, msrun starts the ranks of a rank table too.
+@pytest.mark.parametrize("way", [pytest.param("msrun", marks=pytest.mark.slow), "rank table"])
 def test_two_ranks_train(tmp_path, data, way):
     write_table(tmp_path / "my hccl.json", [0, 1])
     words = [data / "my shards", *(["my hccl.json"] if way == "rank table" else ["--device_num", "2"])]
