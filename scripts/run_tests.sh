@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bash scripts/run_tests.sh [pytest arguments]     e.g.  bash scripts/run_tests.sh -m slow
 # Set up the environment, then run the linters and the tests.
-#   TEST_WORKERS=2   number of test processes (default: 2; with pytest arguments 1)
+#   TEST_WORKERS=3   number of test processes (default: 3; with pytest arguments 1)
 #   WITHOUT_LITE=1   do not download MindSpore Lite and MindSpore 2.0; tests of the C++ program with them are skipped
 set -euo pipefail
 
@@ -27,7 +27,8 @@ fi
 cd "$scripts/.."
 
 "$PYTHON" -m tools.lint
-workers=${TEST_WORKERS:-$(($# ? 1 : 2))}
+# Some tests wait for processes that they start: with three processes, two cores are seldom idle.
+workers=${TEST_WORKERS:-$(($# ? 1 : 3))}
 if ((workers > 1)); then
     # tests/conftest.py determines which tests run in one process, and their order.
     set -- --numprocesses "$workers" --dist loadfile --no-loadscope-reorder "$@"
