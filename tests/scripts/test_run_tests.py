@@ -39,15 +39,15 @@ def run(tmp_path):
     return call
 
 
-def test_all_tests_run_in_two_processes_after_the_linters(run, tmp_path):
-    assert run() == (0, ["-m tools.lint", SHARED.format(2)])
+def test_all_tests_run_in_three_processes_after_the_linters(run, tmp_path):
+    assert run() == (0, ["-m tools.lint", SHARED.format(3)])
     assert (tmp_path / "venv/set_up_lite.log").read_text().splitlines()[-1] == "exit status: 0"
 
 
 @pytest.mark.parametrize("words, variables, pytest_words", [
     (["tests/test_x.py", "-k", "y"], {}, "-m pytest -m not slow tests/test_x.py -k y"),
     (["-m", "slow"], {}, "-m pytest -m slow"),
-    (["-m", "slow"], {"TEST_WORKERS": "3"}, SHARED.format(3).replace("-m not slow ", "") + " -m slow"),
+    (["-m", "slow"], {"TEST_WORKERS": "2"}, SHARED.format(2).replace("-m not slow ", "") + " -m slow"),
     ([], {"TEST_WORKERS": "1"}, "-m pytest -m not slow")])
 def test_words_and_workers_go_to_pytest(run, words, variables, pytest_words):
     assert run(*words, WITHOUT_LITE="1", **variables) == (0, ["-m tools.lint", pytest_words])
