@@ -66,6 +66,9 @@ def test_devices(monkeypatch):
     assert preflight.device_problems("CPU", [5]) == []
     monkeypatch.setattr(preflight, "ascend_devices", lambda: [])
     assert "DEVICE_TARGET=CPU" in preflight.device_problems("Ascend", [0])[0]
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "0")
+    assert "DEVICE_TARGET=CPU" in preflight.device_problems("Ascend", [0])[0]
+    monkeypatch.delenv("ASCEND_RT_VISIBLE_DEVICES")
     monkeypatch.setattr(preflight, "ascend_devices", lambda: [0, 1, 2, 3])
     assert preflight.device_problems("Ascend", [0, 3]) == []
     assert preflight.device_problems("Ascend", [3, 5, 4]) == ["this server has no device 4, 5; it has 0, 1, 2, 3"]

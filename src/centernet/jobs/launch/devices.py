@@ -32,7 +32,7 @@ def visible_devices(files: Sequence[int], variable: str) -> tuple[int, ...]:
         UserError: CANN would ignore a part of the value. (It stops reading at the first character or number that it
             does not expect, without an error.)
     """
-    if not variable:
+    if not variable or not files:
         return tuple(files)
     found = f"{VISIBLE} is {variable!r}"
     if not re.fullmatch(r"\d+(,\d+)*", variable):
