@@ -79,6 +79,7 @@ def _time_first_step(flags: list[str]) -> None:
 
     marks = [time.perf_counter()]
     from centernet.config.load import load_config
+    from centernet.config.threads import input_threads
     from centernet.device import prepare_environment, set_up_device
 
     config = load_config("train", [*flags, "--device_target", "CPU"], "")
@@ -91,7 +92,7 @@ def _time_first_step(flags: list[str]) -> None:
     set_up_device("CPU", 0, 1)
     marks.append(time.perf_counter())
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
-                              config.train_config.batch_size, 1, num_workers=config.num_workers)
+                              config.train_config.batch_size, 1, num_workers=input_threads(config))
     batch = next(iter(data.epoch(0)))
     marks.append(time.perf_counter())
     plan = make_plan(config, data.steps_per_epoch(), data.num_images, 1)

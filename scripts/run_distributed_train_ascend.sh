@@ -14,7 +14,7 @@ usage: bash scripts/run_distributed_train_ascend.sh [MINDRECORD_DIR [RANK_TABLE_
 GROUP, with a rank table of several servers (run the same command on each server):
   --server_id ID        id of this server in the table (default: found with /etc/hccn.conf)
 GROUP, without a rank table:
-  --device_num N        number of devices of this server (default: all)
+  --device_num N        number of devices of this server (default: all, or those of ASCEND_RT_VISIBLE_DEVICES)
   --worker_num N --local_worker_num N --node_rank N --master_addr IP    for several servers: total number of workers,
                         number of workers on each server, number of this server, address of server 0
   --master_port PORT    port of server 0 (default: 8118)
@@ -22,7 +22,8 @@ GROUP, without a rank table:
   FLAGS                 flags of train.py, e.g. --config_path configs/official_res18.yaml --epoch_size 140
 Missing arguments come from the environment (the same names in capitals, DEVICE_TARGET, PYTHON), then from the file of
 --config_path or default_config.yaml.
-Output of each rank: LOG<device>/training_log.txt, LOG<device>/ms_log/, LOG<device>/ckpt_<rank>/ (only rank 0 saves).
+Output of each rank: LOG<device>/training_log.txt, LOG<device>/ms_log/ (MindSpore's log), LOG<device>/plog/ (CANN's),
+LOG<device>/ckpt_<rank>/ (only rank 0 saves).
 DEVICE_TARGET=CPU runs it without Ascend devices, always with msrun: a rank table then gives only the number of ranks.
 TEXT
 }

@@ -16,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from centernet.config.load import load_config
 from centernet.errors import UserError
+from centernet.group import TIME_OUT
 from centernet.jobs.launch.arguments import read_hyper_parameters
-from centernet.jobs.launch.plan import TIME_OUT, LaunchJob, RankPlan, plan_rank_table
+from centernet.jobs.launch.cores import equal_shares
+from centernet.jobs.launch.plan import LaunchJob, RankPlan, plan_rank_table, with_cores
 from centernet.jobs.launch.rank_table import find_server, read_rank_table
 
 HERE = Path(__file__).resolve().parent
@@ -69,8 +71,8 @@ def write_commands(options: argparse.Namespace) -> str:
     table = read_rank_table(options.hccl_config_dir)
     server = find_server(table, options.server_id)
     job = LaunchJob(("python", str(script), *flags), "Ascend", own_checkpoints=not config.save_checkpoint_path)
-    plans = plan_rank_table(table, server, job, range(options.cpu_count),
-                            {"HCCL_CONNECT_TIMEOUT": str(options.hccl_time_out)})
+    plans = plan_rank_table(table, server, job, {"HCCL_CONNECT_TIMEOUT": str(options.hccl_time_out)})
+    plans = with_cores(plans, equal_shares(range(options.cpu_count), len(plans)))
     heading = f"{len(plans)} of {len(table.ranks)} ranks: server {server} of {table.path}"
     try:
         Path(options.cmd_file).write_text(shell_text(plans, heading), encoding="utf-8")

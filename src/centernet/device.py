@@ -1,32 +1,39 @@
 """Device, execution mode and random seed. No other file sets them."""
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import metadata
+from pathlib import Path
 
 from centernet.config.load import Config
 from centernet.errors import UserError
-from centernet.group import Group
+from centernet.group import TIME_OUT, Group
 
 LOG = logging.getLogger("centernet")
+GLOG_ERROR = 2  # glog's own number of the level
 
 
-def prepare_environment() -> None:
-    """Set the environment variables that MindSpore reads at import. Call this function before importing it.
+def prepare_environment(device_target: str = "CPU") -> None:
+    """Set environment variables that MindSpore and CANN read. Call this function before importing MindSpore.
 
-    ONEDNN_MAX_CPU_ISA: with AVX-512, MindSpore's convolutions use oneDNN's reference code, which is 50 to 100 times
-    slower. GLOG_v=3 hides warnings about the device.
+    Variables that the user has set are kept. ONEDNN_MAX_CPU_ISA: with AVX-512, MindSpore's convolutions use oneDNN's
+    reference code, which is 50 to 100 times slower. HCCL_CONNECT_TIMEOUT: the default of 120 s is too short, because
+    the processes of a group load and compile for different times. It is set here, and not by our launcher, so that it
+    holds for every launcher (ModelArts starts train.py itself).
 
     Raises:
         UserError: MindSpore is missing, or NumPy is too new for its binaries.
     """
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
-    os.environ.setdefault("GLOG_v", "3")
     os.environ.setdefault("KMP_WARNINGS", "0")
+    os.environ.setdefault("HCCL_CONNECT_TIMEOUT", str(TIME_OUT))
+    for name, value in _log_levels(device_target, os.environ).items():
+        os.environ.setdefault(name, value)
     for package in ("mindspore", "numpy"):
         try:
             version = metadata.version(package)
@@ -36,19 +43,49 @@ def prepare_environment() -> None:
         raise UserError(f"NumPy {version} does not work with MindSpore's binaries: pip install 'numpy<2'")
 
 
+def _log_levels(device_target: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that choose which lines of MindSpore's log are written.
+
+    On Ascend, its warnings tell which operators run on the AI CPU and where the precision is lowered. They are written
+    if the log goes to files, as our launcher arranges it. The console gets only errors in any case
+    (GLOG_stderrthreshold, see _keep_warnings_off_the_console).
+    """
+    in_files = environment.get("GLOG_logtostderr") == "0"
+    if device_target == "CPU" or not in_files or "GLOG_v" in environment:
+        return {"GLOG_v": "3"}
+    return {"GLOG_v": "2", "GLOG_stderrthreshold": "3"}
+
+
+def _keep_warnings_off_the_console() -> None:
+    """Make MindSpore's C++ code obey GLOG_stderrthreshold=3.
+
+    MindSpore 2.10 reads this variable twice: Python wants a number, C++ a name (ERROR). So no value serves both, and
+    C++ writes its warnings to files and to the console. Therefore this function sets the variable of its copy of glog.
+    """
+    import mindspore as ms
+
+    if os.environ.get("GLOG_stderrthreshold") != "3":  # noqa: SIM112 (the name that MindSpore reads)
+        return
+    glog = Path(ms.__file__).parent / "lib/libglog.so.2"
+    with suppress(OSError, ValueError):  # another version has no such library or variable: then warnings are printed
+        ctypes.c_int.in_dll(ctypes.CDLL(str(glog)), "_ZN3fLI21FLAGS_stderrthresholdE").value = GLOG_ERROR
+
+
 def set_up_device(device_target: str, device_id: int, seed: int | None = None) -> None:
     """Set the device, graph mode and, unless it is None, the random seed of initial weights and shuffling."""
     import cv2
     import mindspore as ms
 
+    _keep_warnings_off_the_console()
     if os.environ.get("MS_COMPILER_CACHE_ENABLE") == "1":
         LOG.warning("MS_COMPILER_CACHE_ENABLE is set: MindSpore may then run the graph of an earlier run without an "
                     "error, although the code or the configuration has changed. Unset it (docs/performance.md)")
     try:
         ms.set_device(device_target, *([device_id] if device_target != "CPU" else []))
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"there is no device for --device_target {device_target} --device_id {device_id}. Without an "
-                        "Ascend device use --device_target CPU. "
+        raise UserError(f"there is no device for --device_target {device_target} --device_id {device_id}. Devices "
+                        "count from 0 among those that this process sees (in a container, and with "
+                        "ASCEND_RT_VISIBLE_DEVICES). Without an Ascend device use --device_target CPU. "
                         f"Message of MindSpore: {str(error).splitlines()[0]}") from error
     ms.set_context(mode=ms.GRAPH_MODE)
     if seed is not None:

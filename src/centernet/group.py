@@ -5,7 +5,9 @@ device, works between servers without a shared folder, and nothing is unpickled.
 """
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,9 @@ import numpy as np
 
 from centernet.errors import UserError
 
-WORD = 4  # bytes of an int32: the type that AllGather supports on every device
+TIME_OUT = 1200    # seconds that processes wait for each other while a group forms
+WORD = 4           # bytes of an int32: the type that AllGather supports on every device
+SHORTEST = 1024    # words of the shortest message
 
 
 @dataclass(frozen=True)
@@ -39,16 +43,22 @@ def gather(part: bytes, group: Group) -> list[bytes]:
     size = group.size
     if size == 1:
         return [part]
-    import mindspore as ms  # here, so that importing Group is fast
-
-    all_gather = ms.ops.AllGather()
-    lengths = all_gather(ms.Tensor([len(part)], ms.int32)).asnumpy()
-    words = -(-int(lengths.max()) // WORD)
+    lengths = _all_gather(np.array([len(part)], np.int32))
+    words = padded_words(int(lengths.max()))
     if not words:
         return [b""] * size
     padded = np.frombuffer(part.ljust(words * WORD, b"\0"), np.int32)
-    rows = all_gather(ms.Tensor(padded)).asnumpy().reshape(size, words)
+    rows = _all_gather(padded).reshape(size, words)
     return [row.tobytes()[:length] for row, length in zip(rows, lengths)]
+
+
+def padded_words(length: int) -> int:
+    """Return the number of words of a message with `length` bytes: 0, or a power of two from SHORTEST on.
+
+    The device compiles a graph for each shape. With powers of two, messages of all lengths have few shapes.
+    """
+    words = -(-length // WORD)
+    return max(SHORTEST, 1 << (words - 1).bit_length()) if words else 0
 
 
 def require_agreement(values: dict[str, Any], group: Group) -> None:
@@ -64,3 +74,32 @@ def require_agreement(values: dict[str, Any], group: Group) -> None:
             if theirs[name] != value:
                 raise UserError(f"the processes start differently: {name} is {value!r} on rank 0 and "
                                 f"{theirs[name]!r} on rank {rank}. Give all of them the same flags, files and versions")
+
+
+def _all_gather(words: np.ndarray) -> np.ndarray:
+    """Return the words of all ranks, one after the other: int32 (N,) -> (size * N,)."""
+    import mindspore as ms  # here, so that importing Group is fast
+
+    return _all_gather_cell()(ms.Tensor(words)).asnumpy()
+
+
+@functools.cache
+def _all_gather_cell() -> Callable[[Any], Any]:
+    """Return the cell that runs AllGather. One cell serves all calls, because each cell compiles its own graphs.
+
+    Outside of a cell, collective operations have given trouble on Ascend: the project mindyolo wraps them in cells as
+    a "workaround for sync_wait".
+    """
+    from mindspore import nn, ops
+
+    class AllGather(nn.Cell):
+        """AllGather as a graph."""
+
+        def __init__(self):
+            super().__init__()
+            self.all_gather = ops.AllGather()
+
+        def construct(self, words):
+            return self.all_gather(words)
+
+    return AllGather()

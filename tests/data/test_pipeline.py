@@ -7,7 +7,7 @@ from mindspore.mindrecord import FileWriter
 from tiny_coco import edit, make_coco
 
 from centernet.config.load import load_config
-from centernet.data import pipeline
+from centernet.data import pipeline, verify
 from centernet.data.coco import locate, read_coco
 from centernet.data.convert import convert
 from centernet.data.mindrecord import shard_files
@@ -15,6 +15,7 @@ from centernet.data.pipeline import COLUMNS, make_sample, open_training_data
 from centernet.data.targets import draw_heatmap
 from centernet.errors import UserError
 from centernet.group import Group
+from tests.threads_as_ranks import together
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,8 @@ def shards(tmp_path_factory):
 
 
 def opened(shards, data, batch_size=4, **options):
-    return open_training_data(str(shards), "tiny", data, batch_size, **{"seed": 5, **options})
+    alone = "group" not in options  # ranks of a test are no processes that could verify together
+    return open_training_data(str(shards), "tiny", data, batch_size, **{"seed": 5, "verify": alone, **options})
 
 
 def batches(shards, data, epoch=0, skip=0, **options):
@@ -155,12 +157,14 @@ def test_fewer_images_than_a_step_is_an_error(shards, data):
         next(opened(shards, data, batch_size=12, group=Group(0, 2)).epoch(0))
 
 
-def test_only_rank_0_reads_all_bytes(shards, data, monkeypatch):
-    calls = []
-    monkeypatch.setattr(pipeline, "open_shards", lambda *a, verify: calls.append(verify))
-    for rank in (0, 1):
-        opened(shards, data, group=Group(rank, 2))
-    assert calls == [True, False]
+def test_the_ranks_verify_the_shards_together(shards, data, monkeypatch):
+    def work(group):
+        return opened(shards, data, group=group, verify=True).num_images
+    read, sha256 = [], verify.sha256
+    monkeypatch.setattr(verify, "sha256", lambda path: read.append(path.name) or sha256(path))
+    found, _ = together(monkeypatch, 2, work)
+    assert found == [23, 23] and sorted(read) == sorted(f"tiny{number}{end}" for number in range(4)
+                                                        for end in ("", ".db"))
 
 
 def test_prefetch_is_restored(shards, data):

@@ -15,6 +15,7 @@ RANK = """
 mkdir -p LOG{device}/ms_log
 nohup env RANK_ID={rank} RANK_SIZE=16 DEVICE_ID={device} 'RANK_TABLE_FILE=my hccl.json' HCCL_CONNECT_TIMEOUT=600 \
 SERVER_ID={server} GLOG_logtostderr=0 GLOG_log_dir=LOG{device}/ms_log PYTHONUNBUFFERED=1 \
+ASCEND_PROCESS_LOG_PATH=LOG{device}/plog \
 taskset --cpu-list {first}-{last} "${{PYTHON:-python}}" train.py --epoch_size 330 --do_shuffle true \
 --enable_lossscale true --enable_save_ckpt true --save_checkpoint_steps 1000 --save_checkpoint_num 1 \
 --mindrecord_prefix coco_det.train.mind --train_config.batch_size 32 \

@@ -136,6 +136,7 @@ def test_two_ranks_train(tmp_path, data, way):
     assert STEP.findall(output) == ["1", "2"] and output.endswith("exit status: 0\n")
     assert STEP.findall((tmp_path / "LOG0/training_log.txt").read_text()) == ["1", "2"]
     assert (tmp_path / "LOG1/training_log.txt").is_file() and (tmp_path / "LOG1/ms_log").is_dir()
+    assert all((tmp_path / folder / "msrun_log.txt").is_file() for folder in ("LOG0", "LOG1", "LOG_scheduler"))
     assert (tmp_path / "LOG0/ckpt_0/last.ckpt").is_file()
     assert not list((tmp_path / "LOG1").glob("**/*.ckpt"))
 

@@ -127,7 +127,7 @@ def main(folder):
     out = folder / f"out{rank}"
     state = frozen_training(folder, "--save_checkpoint_path", str(out), "--device_num", "2", "--eval_interval", "2",
                             "--data_dir", str(folder))
-    from centernet.group import Group, gather  # not before the device is chosen
+    from centernet.group import Group, _all_gather_cell, gather  # not before the device is chosen
     half = slice(2 * rank, 2 * rank + 2)
     pairs = {variant: loss_and_gradients(variant, half, 2) for variant in VARIANTS}
     found = {"files": sorted(path.name for path in out.iterdir()), "tiny": tiny_steps(rank, 2),
@@ -136,6 +136,7 @@ def main(folder):
              "messages": different_starts(rank),
              "gathered": [[list(part) for part in gather(part, Group(rank, 2))]
                           for part in (bytes(range(5 * rank)), b"")]}
+    found["gather_graphs"] = len(_all_gather_cell().compile_cache)
     arrays = {f"{variant} {index}": value for variant, pair in pairs.items() for index, value in enumerate(pair[1])}
     np.savez(folder / f"rank{rank}.npz", **arrays, **{f"state {name}": value for name, value in state.items()})
     (folder / f"rank{rank}.json").write_text(json.dumps(found))

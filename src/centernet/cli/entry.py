@@ -25,7 +25,7 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
         set_up_log(job.config.log_file if job else config.log_file)
         if ignored:
             LOG.info("ignored flags of the platform: %s", ignored)
-        prepare_environment()
+        prepare_environment(config.device_target)
         if job:
             run_job(job, run)
         else:

@@ -15,6 +15,7 @@ from centernet.errors import UserError
 
 def run(config: Config) -> None:
     """Detect objects in all images; the ranks of a group divide them. Write the results; in val mode evaluate them."""
+    from centernet.config.threads import input_threads
     from centernet.data.coco import locate, read_coco, require_whole
     from centernet.evaluation.dataset import detect_dataset
     from centernet.evaluation.report import report, result_folder
@@ -27,7 +28,7 @@ def run(config: Config) -> None:
     folder = result_folder(config)  # before detection, so that a wrong path fails now and not after hours
     group = set_up_group(config)
     detector = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)
-    detections = detect_dataset(detector, dataset, config.num_workers, group)
+    detections = detect_dataset(detector, dataset, input_threads(config), group)
     if group.rank == 0:
         report(config, folder, dataset, detections)
 

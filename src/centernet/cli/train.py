@@ -13,6 +13,7 @@ from centernet.jobs.signals import interruptible
 
 def run(config: Config) -> None:
     """Build the input pipeline and the training step, load the initial weights, and train."""
+    from centernet.config.threads import input_threads
     from centernet.data.pipeline import open_training_data
     from centernet.evaluation.dataset import evaluate_network
     from centernet.training.loop import train
@@ -24,7 +25,7 @@ def run(config: Config) -> None:
     group = set_up_group(config)
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
                               config.train_config.batch_size, config.seed, group=group,
-                              num_workers=config.num_workers, shuffle=config.do_shuffle)
+                              num_workers=input_threads(config), shuffle=config.do_shuffle)
     validation = validation_data(config, data.categories)
     plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size)
     step, plan = start(config, data.categories, plan, group)

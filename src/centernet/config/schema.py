@@ -42,7 +42,8 @@ class Config:
 
     # Every entry.
     device_target: str = setting("Ascend", "device that the code runs on", ENTRIES, choices=("Ascend", "CPU"))
-    device_id: int = setting(0, "number of the Ascend device", ENTRIES, limits=NOT_NEGATIVE)
+    device_id: int = setting(0, "number of the Ascend device, from 0 among those that the process sees", ENTRIES,
+                             limits=NOT_NEGATIVE)
     seed: int = setting(317, "random seed of initial weights, shuffling and augmentation", ENTRIES,
                         limits=NOT_NEGATIVE)
     log_file: str = setting("", "also write log lines to this file", ENTRIES)
@@ -92,7 +93,8 @@ class Config:
     save_result_dir: str = setting(
         "", "folder of results: predictions, metrics, images with boxes, plots",
         {"train": writes(), **each(writes("results", alias="out"), "eval", "infer")})
-    num_workers: int = setting(2, "threads of the input pipeline", ["train", "eval", "export"], limits=POSITIVE)
+    num_workers: int = setting(0, "threads of the input pipeline; 0: on Ascend half of this process's CPU cores, at "
+                               "most 8, on CPU 2", ["train", "eval", "export"], limits=NOT_NEGATIVE)
     eval_interval: int = setting(0, "evaluate on data_dir every N epochs and keep the best checkpoint; 0: never",
                                  ["train"], limits=NOT_NEGATIVE)
 

@@ -7,9 +7,7 @@ The conversion writes it last. While shards are being replaced, it says that the
 from __future__ import annotations
 
 import logging
-import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,10 @@ from typing import Any
 import mindspore.dataset as ds
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
+from centernet.data.verify import hash_files, verify_files
 from centernet.errors import UserError
-from centernet.files import read_json, sha256
+from centernet.files import read_json
+from centernet.group import ALONE, Group
 
 LOG = logging.getLogger("centernet")
 
@@ -60,18 +60,19 @@ def shard_files(folder: Path, prefix: str) -> list[Path]:
 
 def describe_files(files: list[Path]) -> list[dict[str, Any]]:
     """Return name, size and SHA-256 of files, in the form of the info file. Threads read the complete files."""
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        hashes = list(pool.map(sha256, files))
-    return [{"name": path.name, "size": path.stat().st_size, "sha256": found} for path, found in zip(files, hashes)]
+    return [{"name": path.name, "size": path.stat().st_size, "sha256": found}
+            for path, found in zip(files, hash_files(files))]
 
 
-def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: int, verify: bool = True) -> Shards:
+def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: int, verify: bool = True,
+                group: Group = ALONE) -> Shards:
     """Find the shards of a data set and check them against their info file.
 
     Args:
         folder, prefix: folder and file name prefix of the shards.
         names, num_classes: the categories of shards without an info file (those of the model zoo).
         verify: also compare the SHA-256 of every file, which reads all files once. Sizes are always compared.
+        group: the processes that verify together, see verify_files. All of them must call this function.
 
     Raises:
         UserError: there are no shards, a conversion was interrupted, or files are missing or changed.
@@ -82,10 +83,14 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     path = info_path(folder, prefix)
     if path.exists():
         info = read_info(path)
-        files = _checked_files(folder, info, path, verify)
+        files = _checked_files(folder, info, path)
+        if verify:
+            verify_files(folder, info["files"], path.name, CONVERT, group)
         categories, image_ids = categories_from_json(info["categories"], str(path)), info["image_ids"]
     else:
         files = _files_without_info(folder, prefix)
+        if verify:
+            verify_files(folder, [], path.name, CONVERT, group)  # another process may have an info file and wait
         categories, image_ids = _named_categories(names, num_classes), None
         LOG.warning("%s is missing: the shards are not checked, and the categories are dataset_config.coco_classes "
                     "(%d names)", path, len(names))
@@ -108,7 +113,7 @@ def read_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _checked_files(folder: Path, info: dict[str, Any], path: Path, verify: bool) -> list[Path]:
+def _checked_files(folder: Path, info: dict[str, Any], path: Path) -> list[Path]:
     listed = [folder / row["name"] for row in info["files"]]
     for row, file in zip(info["files"], listed):
         size = file.stat().st_size if file.is_file() else None
@@ -116,12 +121,6 @@ def _checked_files(folder: Path, info: dict[str, Any], path: Path, verify: bool)
             found = "is missing" if size is None else f"has {size} bytes"
             raise UserError(f"shard file {file} {found}, but {path.name} lists it with {row['size']} bytes. Copy the "
                             f"whole folder again, or {CONVERT}")
-    if verify:
-        LOG.info("checking the SHA-256 of %d shard files", len(listed))
-        changed = [row["name"] for row, found in zip(info["files"], describe_files(listed)) if row != found]
-        if changed:
-            raise UserError(f"{folder}: shard file(s) {', '.join(changed)} changed after they were written (their "
-                            f"SHA-256 differs from {path.name}). Copy the whole folder again, or {CONVERT}")
     return [file for file in listed if file.suffix != ".db"]
 
 

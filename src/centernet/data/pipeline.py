@@ -36,19 +36,21 @@ PREFETCH = 2  # batches that wait at each stage; MindSpore's default of 16 takes
 
 
 def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
-                       *, group: Group = ALONE, num_workers: int = 1, shuffle: bool = True) -> TrainingData:
+                       *, group: Group = ALONE, num_workers: int = 1, shuffle: bool = True,
+                       verify: bool = True) -> TrainingData:
     """Open shards for training.
 
     Args:
         batch_size: batch size of one device.
-        group: the processes that train together; rank 0 also verifies the shards' SHA-256.
+        group: the processes that train together. With verify, all of them must call this function.
         num_workers: threads that decode and augment; at most one for each CPU core is used.
+        verify: also compare the SHA-256 of every file; the processes of the group share the work.
 
     Raises:
         UserError: as in mindrecord.open_shards.
     """
     shards = open_shards(Path(mindrecord_dir), mindrecord_prefix, data.coco_classes, data.num_classes,
-                         verify=group.rank == 0)
+                         verify, group)
     workers = min(num_workers, os.cpu_count() or 1)
     return TrainingData(shards, data, batch_size, seed, group, workers, shuffle)
 

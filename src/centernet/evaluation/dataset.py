@@ -13,6 +13,7 @@ from mindspore import nn
 from tqdm import tqdm
 
 from centernet.config.schema import Config
+from centernet.config.threads import input_threads
 from centernet.data.coco import CocoDataset, CocoImage
 from centernet.data.image_file import read_image
 from centernet.detection.detector import Detector, Prepared
@@ -52,7 +53,7 @@ def evaluate_network(network: nn.Cell, dataset: CocoDataset, config: Config, gro
     spec = configured_spec(config.dataset_config, config.net_config, dataset.categories)
     backend = CheckpointBackend(network, config.net_config, spec, settings.K, settings.flip_test)
     try:
-        return evaluate(Detector(backend, settings), dataset, config.num_workers, group)
+        return evaluate(Detector(backend, settings), dataset, input_threads(config), group)
     finally:
         network.set_train(training)
 

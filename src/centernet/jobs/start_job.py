@@ -17,6 +17,7 @@ from centernet.errors import UserError
 from centernet.jobs.launch import preflight
 from centernet.jobs.launch.arguments import KINDS, Arguments, is_given, read_arguments
 from centernet.jobs.launch.background import detach, keep_old, take_folder
+from centernet.jobs.launch.cores import choose_cores, equal_shares, read_topology
 from centernet.jobs.launch.plan import (
     LaunchJob,
     Nodes,
@@ -25,6 +26,7 @@ from centernet.jobs.launch.plan import (
     plan_msrun,
     plan_rank_table,
     plan_standalone,
+    with_cores,
 )
 from centernet.jobs.launch.rank_process import write_plans
 from centernet.jobs.launch.rank_table import RankTable, find_server, read_rank_table
@@ -98,28 +100,38 @@ def plan_group(arguments: Arguments, job: LaunchJob) -> tuple[Ready, list[str]]:
         The checked job, and the problems with its ports and devices.
     """
     options, target = arguments.options, job.target
-    cpus = sorted(os.sched_getaffinity(0))
     port = int(options.get("master_port", 8118))
     table = read_table(options, arguments.config.device_num) if "rank_table_file" in options else None
-    if table and target != "CPU":
-        plans = plan_rank_table(table, find_server(table, str(options.get("server_id", ""))), job, cpus, os.environ)
-        run = partial(run_plans, plans, GROUP)
-        ports = list(preflight.HCCL_PORTS)
-        size, advice = len(table.ranks), "another training may still run on this server"
+    by_table = table is not None and target != "CPU"
+    if table and by_table:
+        plans = plan_rank_table(table, find_server(table, str(options.get("server_id", ""))), job)
+        size, ports, advice = len(table.ranks), list(preflight.HCCL_PORTS), "another training may still run here"
     else:
         nodes = nodes_on_cpu(table, options, port) if table else count_nodes(arguments, port)
-        plans = plan_msrun(nodes, job, cpus)
-        run = partial(start_msrun, nodes, plans, Path(job.log_root or ".", "LOG_msrun"))
+        plans = plan_msrun(nodes, job)
         size, ports, advice = nodes.worker_num, [port] * nodes.has_scheduler, "choose another one with --master_port"
-    devices = [plan.device for plan in plans if plan.name != "scheduler"]
-    problems = [*preflight.port_problems(ports, advice), *preflight.device_problems(target, devices),
+    cpus, devices = sorted(os.sched_getaffinity(0)), [plan.device for plan in plans if plan.name != "scheduler"]
+    problems = [*preflight.port_problems(ports, advice), *preflight.device_problems(target, devices, by_table),
                 *preflight.crowd_problems(target, len(devices), len(cpus))]
-    hints = []
-    if table and target == "CPU":
+    hints = preflight.table_hints(devices) if by_table else []
+    if not problems:
+        plans = bind_cores(plans, devices, cpus, target, by_table)
+    if table and not by_table:
         hints.append(f"hint: HCCL does not exist on CPU, so msrun starts the {size} ranks of rank table {table.path}")
     elif target != "CPU" and size & (size - 1):
         hints.append(f"hint: there are {size} devices; HCCL's collective operations are made for powers of two")
+    run = (partial(run_plans, plans, GROUP) if by_table else
+           partial(start_msrun, nodes, plans, Path(job.log_root or ".", "LOG_msrun")))
     return Ready(plans, run, tuple(hints)), problems
+
+
+def bind_cores(plans: tuple[RankPlan, ...], devices: list[int], cpus: list[int], target: str,
+               by_table: bool) -> tuple[RankPlan, ...]:
+    """Return the plans with CPU cores for each rank. On Ascend the ranks' logs tell which cores and why."""
+    if target == "CPU":
+        return with_cores(plans, equal_shares(cpus, len(devices)))
+    numbers = devices if by_table else [preflight.seen_devices()[device] for device in devices]
+    return with_cores(plans, *choose_cores(read_topology(), numbers, cpus))
 
 
 def data_problems(arguments: Arguments, log_root: str) -> list[str]:
@@ -162,7 +174,7 @@ def count_nodes(arguments: Arguments, port: int) -> Nodes:
     """Return how many ranks msrun starts, on this server and in total. Raise UserError if that is not possible."""
     options = arguments.options
     configured = arguments.config.device_num if arguments.config.device_num > 1 else 0
-    present = len(preflight.ascend_devices()) if arguments.config.device_target != "CPU" else 0
+    present = len(preflight.seen_devices()) if arguments.config.device_target != "CPU" else 0
     total = int(options.get("worker_num", options.get("device_num", configured or present)))
     local = int(options.get("local_worker_num", options.get("device_num", min(total, configured or total))))
     node, addr = int(options.get("node_rank", 0)), str(options.get("master_addr", "127.0.0.1"))

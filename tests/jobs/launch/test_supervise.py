@@ -11,7 +11,7 @@ import centernet.jobs.launch.supervise as supervise_module
 from centernet.jobs.launch.plan import RankPlan
 from centernet.jobs.launch.processes import is_running
 from centernet.jobs.launch.rank_process import VANISHED, read_status, status_file, write_plans
-from centernet.jobs.launch.supervise import Watched, clean_environment, watch
+from centernet.jobs.launch.supervise import Watched, clean_environment, link_log, watch
 
 HERE = Path(__file__).parent
 RANK_PROCESS = HERE.parents[2] / "src/centernet/jobs/launch/rank_process.py"
@@ -135,11 +135,26 @@ def test_a_rank_of_msrun_leaves_its_status(tmp_path, script, status):
 def test_a_rank_of_msrun_is_told_its_environment_and_cores(tmp_path):
     core = min(os.sched_getaffinity(0))
     script = "import os, time; time.sleep(0.3); print(os.environ['COLOUR'], os.sched_getaffinity(0))"
-    plan = RankPlan("rank 0", 0, str(tmp_path), {"COLOUR": "blue"}, (sys.executable, "-c", script), (core,))
+    plan = RankPlan("rank 0", 0, str(tmp_path), {"COLOUR": "blue"}, (sys.executable, "-c", script), (core,),
+                    first_line="CPU cores")
     write_plans(tmp_path / "plan.json", (plan,))
     subprocess.run([sys.executable, str(RANK_PROCESS), str(tmp_path / "plan.json")], check=True,
                    env={**os.environ, "MS_ROLE": "MS_WORKER", "RANK_ID": "0"})
-    assert Path(plan.log_file).read_text() == f"blue {{{core}}}\n"
+    assert Path(plan.log_file).read_text() == f"CPU cores\nblue {{{core}}}\n"
+
+
+@pytest.mark.parametrize("name, file", [("rank 11", "worker_11.log"), ("scheduler", "scheduler.log")])
+def test_msruns_own_log_is_in_the_folder_of_the_rank(tmp_path, name, file):
+    plan = RankPlan(name, 3, str(tmp_path / "LOG 3"), {}, ())
+    (tmp_path / "LOG 3").mkdir()
+    (tmp_path / "LOG_msrun").mkdir()
+    for text in ("first", "second"):  # the second job in this folder replaces the link
+        link_log(plan, tmp_path / "LOG_msrun")
+        (tmp_path / "LOG_msrun" / file).write_text(text)
+        assert (tmp_path / "LOG 3/msrun_log.txt").read_text() == text
+    tmp_path.joinpath("LOG 3").rename(tmp_path / "LOG 4")
+    assert (tmp_path / "LOG 4/msrun_log.txt").read_text() == "second"
+    link_log(plan, tmp_path / "LOG_msrun")  # without the folder: no link, and no error
 
 
 def test_only_the_first_node_has_a_scheduler(tmp_path):

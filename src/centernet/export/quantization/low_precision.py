@@ -13,6 +13,7 @@ from mindspore import nn
 from onnx import ModelProto
 
 from centernet.config.schema import Config
+from centernet.config.threads import input_threads
 from centernet.data.coco import CocoDataset, locate, read_coco
 from centernet.data.image_file import read_image
 from centernet.detection.transform import prepare_image
@@ -140,7 +141,7 @@ def _gate_dataset(config: Config) -> CocoDataset | None:
 
 def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:
     """Log the AP of both models. Raise UserError if the AP drops by more than config.max_ap_drop."""
-    before, after = (evaluate_exported(ExportedBackend(path), dataset, config.eval_config, config.num_workers).AP
+    before, after = (evaluate_exported(ExportedBackend(path), dataset, config.eval_config, input_threads(config)).AP
                      for path in (full, reduced))
     LOG.info("AP of %s: %.4f, of fp32: %.4f (%+.4f; a drop of %g is allowed)", config.precision, after, before,
              after - before, config.max_ap_drop)

@@ -16,7 +16,7 @@ from centernet.config.flags import without_aliases
 from centernet.config.load import load_config
 from centernet.config.schema import Config
 from centernet.errors import UserError
-from centernet.jobs.launch.preflight import ascend_devices
+from centernet.jobs.launch.devices import ascend_devices
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,16 @@ There are two ways to form the group:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from centernet.group import TIME_OUT
+from centernet.jobs.launch.cores import ranges
 from centernet.jobs.launch.rank_table import Rank, RankTable
 
 # Variables that launchers set for their processes. Values of another launcher must not reach the processes of this one.
 GROUP_VARIABLES = ("RANK_TABLE_FILE", "MINDSPORE_HCCL_CONFIG_PATH", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "SERVER_ID",
                    "MS_ROLE", "MS_NODE_ID", "MS_WORKER_NUM", "MS_SCHED_HOST", "MS_SCHED_PORT", "MS_TOPO_TIMEOUT")
-TIME_OUT = 1200  # seconds that ranks wait for each other, for example while one is still compiling
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class RankPlan:
     command: tuple[str, ...]
     cores: tuple[int, ...] = ()  # CPU cores that it may use; (): all
     log_name: str = "training_log.txt"
+    first_line: str = ""         # of its log
 
     @property
     def log_file(self) -> str:
@@ -62,35 +64,44 @@ class RankPlan:
         return str(PurePath(self.folder, self.log_name))
 
 
-def plan_rank_table(table: RankTable, server: str, job: LaunchJob, cpus: Sequence[int],
-                    environment: Mapping[str, str]) -> tuple[RankPlan, ...]:
+def plan_rank_table(table: RankTable, server: str, job: LaunchJob,
+                    variables: Mapping[str, str] | None = None) -> tuple[RankPlan, ...]:
     """Plan the ranks of one server of a rank table.
 
     Args:
         table: the rank table.
         server: id of this server in the table.
         job: values that are the same for all ranks.
-        cpus: CPU cores of this server; each rank gets the same number.
-        environment: environment variables of the caller; HCCL_CONNECT_TIMEOUT is kept.
+        variables: further environment variables for each rank.
     """
-    ranks = table.on_server(server)
-    shared = {"RANK_TABLE_FILE": table.path,
-              "HCCL_CONNECT_TIMEOUT": environment.get("HCCL_CONNECT_TIMEOUT", str(TIME_OUT))}
+    shared = {"RANK_TABLE_FILE": table.path, **(variables or {})}
     if len(table.servers) > 1:
         shared["SERVER_ID"] = str(table.servers.index(server))
-    return tuple(_rank_plan(rank, len(table.ranks), job, cores, shared)
-                 for rank, cores in zip(ranks, core_shares(cpus, len(ranks))))
+    return tuple(_rank_plan(rank, len(table.ranks), job, shared) for rank in table.on_server(server))
 
 
-def plan_msrun(nodes: Nodes, job: LaunchJob, cpus: Sequence[int]) -> tuple[RankPlan, ...]:
+def plan_msrun(nodes: Nodes, job: LaunchJob) -> tuple[RankPlan, ...]:
     """Plan the ranks that msrun starts on this server, and on the first server also its scheduler, as the last one.
 
     msrun adds its own environment variables.
     """
     first = nodes.node_rank * nodes.local_worker_num
-    ranks = tuple(_rank_plan(Rank(first + local, local, "", ""), nodes.worker_num, job, cores, {})
-                  for local, cores in enumerate(core_shares(cpus, nodes.local_worker_num)))
+    ranks = tuple(_rank_plan(Rank(first + local, local, "", ""), nodes.worker_num, job, {})
+                  for local in range(nodes.local_worker_num))
     return (*ranks, _scheduler_plan(nodes, job)) if nodes.has_scheduler else ranks
+
+
+def with_cores(plans: Sequence[RankPlan], cores: Sequence[tuple[int, ...]], how: str = "") -> tuple[RankPlan, ...]:
+    """Return the plans with the CPU cores of each rank. The scheduler, which comes last, may use all cores.
+
+    Args:
+        plans: the plans of the ranks of this server, in their order.
+        cores: the cores of each rank.
+        how: how they were chosen, for the logs of the ranks; "": nothing is logged.
+    """
+    ranks = tuple(replace(plan, cores=share, first_line=f"CPU cores: {ranges(share)}, {how}" if how else "")
+                  for plan, share in zip(plans, cores))
+    return (*ranks, *plans[len(ranks):])
 
 
 def msrun_command(nodes: Nodes, python: str, log_dir: str, worker: Sequence[str]) -> tuple[str, ...]:
@@ -105,32 +116,27 @@ def plan_standalone(name: str, device: int, job: LaunchJob, log_name: str) -> Ra
     """Plan a single process that belongs to no group."""
     folder = str(PurePath(job.log_root, f"LOG{device}"))
     flags = ("--save_checkpoint_path", str(PurePath(folder, "ckpt_0"))) if job.own_checkpoints else ()
-    return RankPlan(name, device, folder, _logging(folder), (*job.command, *flags), log_name=log_name)
+    return RankPlan(name, device, folder, _logging(folder, job.target), (*job.command, *flags), log_name=log_name)
 
 
-def core_shares(cpus: Sequence[int], ranks: int) -> list[tuple[int, ...]]:
-    """Divide the CPU cores equally; each rank gets neighbouring cores. For more ranks than cores: no binding (())."""
-    each = len(cpus) // ranks
-    return [tuple(cpus[number * each:(number + 1) * each]) for number in range(ranks)]
-
-
-def _rank_plan(rank: Rank, size: int, job: LaunchJob, cores: tuple[int, ...], variables: Mapping[str, str]) -> RankPlan:
+def _rank_plan(rank: Rank, size: int, job: LaunchJob, variables: Mapping[str, str]) -> RankPlan:
     folder = str(PurePath(job.log_root, f"LOG{rank.device}"))
     flags = ["--distribute", "true", "--device_num", str(size), "--device_id", str(rank.device)]
     if job.own_checkpoints:
         flags += ["--save_checkpoint_path", str(PurePath(folder, f"ckpt_{rank.rank}"))]
     environment = {"RANK_ID": str(rank.rank), "RANK_SIZE": str(size), "DEVICE_ID": str(rank.device), **variables,
-                   **_logging(folder)}
-    return RankPlan(f"rank {rank.rank}", rank.device, folder, environment, (*job.command, *flags), cores)
+                   **_logging(folder, job.target)}
+    return RankPlan(f"rank {rank.rank}", rank.device, folder, environment, (*job.command, *flags))
 
 
 def _scheduler_plan(nodes: Nodes, job: LaunchJob) -> RankPlan:
     """Plan the scheduler. It runs the same program as the ranks and stays in init() until the ranks have ended."""
     folder = str(PurePath(job.log_root, "LOG_scheduler"))
     command = (*job.command, "--distribute", "true", "--device_num", str(nodes.worker_num))
-    return RankPlan("scheduler", 0, folder, _logging(folder), command)
+    return RankPlan("scheduler", 0, folder, _logging(folder, job.target), command)
 
 
-def _logging(folder: str) -> dict[str, str]:
-    """Return variables that send MindSpore's own log to files, and make Python flush its output at once."""
-    return {"GLOG_logtostderr": "0", "GLOG_log_dir": str(PurePath(folder, "ms_log")), "PYTHONUNBUFFERED": "1"}
+def _logging(folder: str, target: str) -> dict[str, str]:
+    """Return variables that send the logs of MindSpore and CANN to files, and make Python flush its output at once."""
+    ours = {"GLOG_logtostderr": "0", "GLOG_log_dir": str(PurePath(folder, "ms_log")), "PYTHONUNBUFFERED": "1"}
+    return ours if target == "CPU" else {**ours, "ASCEND_PROCESS_LOG_PATH": str(PurePath(folder, "plog"))}

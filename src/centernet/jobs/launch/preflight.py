@@ -5,6 +5,7 @@ Each function returns messages for the problems that it finds.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from collections.abc import Iterable
@@ -12,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from centernet.config.schema import Config
+from centernet.errors import UserError
+from centernet.jobs.launch.devices import VISIBLE, ascend_devices, describe_numbers, visible_devices
 
 CONVERT = "scripts/convert_dataset_to_mindrecord.sh"
 # Size of a checkpoint in MB: weights and both moments of Adam, 12 bytes for each parameter.
@@ -55,17 +58,60 @@ def checkpoint_problems(config: Config) -> list[str]:
     return [f"{name} {path} is not a file" for name, path in named if path and not Path(path).is_file()]
 
 
-def device_problems(target: str, devices: Iterable[int]) -> list[str]:
-    """Check that this server has the devices."""
+def device_problems(target: str, devices: Iterable[int], by_table: bool = False) -> list[str]:
+    """Check that a process sees the devices.
+
+    Args:
+        target: Ascend or CPU.
+        devices: numbers by which a process knows the devices (see devices.py); with by_table, numbers of a rank table,
+            which are those of the server.
+    """
     if target == "CPU":
         return []
-    present, wanted = ascend_devices(), sorted(set(devices))
-    if not present:
+    files, wanted = ascend_devices(), sorted(set(devices))
+    if not files:
         return ["this server has no Ascend device (/dev/davinci0, ...); to run on CPU, set DEVICE_TARGET=CPU"]
-    missing = [str(device) for device in wanted if device not in present]
+    try:
+        visible = seen_devices()
+    except UserError as error:
+        return [str(error)]
+    if by_table:
+        return _table_problems(files, visible, wanted)
+    missing = [str(device) for device in wanted if device >= len(visible)]
     if missing:
-        return [f"this server has no device {', '.join(missing)}; it has {', '.join(map(str, present))}"]
+        return [f"this server has no device {', '.join(missing)}; it has {_listed(range(len(visible)))}"
+                f"{describe_numbers(visible, os.environ.get(VISIBLE, ''))}"]
     return []
+
+
+def _table_problems(files: list[int], visible: tuple[int, ...], wanted: list[int]) -> list[str]:
+    missing = [str(device) for device in wanted if device not in files and device >= len(files)]
+    if missing:
+        return [f"this server has no device {', '.join(missing)}; it has {_listed(files)}"]
+    if os.environ.get(VISIBLE) and any(visible[device:device + 1] != (device,) for device in wanted):
+        return [f"the rank table has the devices {_listed(wanted)} in the server's numbers, but {VISIBLE} is "
+                f"{os.environ[VISIBLE]}, and a process counts these devices from 0: unset {VISIBLE}, or leave out the "
+                "rank table"]
+    return []
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def table_hints(devices: Iterable[int]) -> list[str]:
+    """Return a hint if this is a container whose devices may have other numbers than in the rank table."""
+    files = ascend_devices()
+    if files == list(range(len(files))):
+        return []
+    return [f"hint: this container has the devices {', '.join(f'/dev/davinci{number}' for number in files)}, and a "
+            f"process counts them from 0, but the rank table has {_listed(sorted(set(devices)))}. If a rank "
+            "does not find its device, leave out the rank table: msrun needs none"]
+
+
+def seen_devices() -> tuple[int, ...]:
+    """Return the file number of each device that a process sees: of device 0, device 1, ... See visible_devices."""
+    return visible_devices(ascend_devices(), os.environ.get(VISIBLE, ""))
 
 
 def crowd_problems(target: str, ranks: int, cpus: int) -> list[str]:
@@ -74,11 +120,6 @@ def crowd_problems(target: str, ranks: int, cpus: int) -> list[str]:
         return []
     return [f"{ranks} processes on the {cpus} CPU cores of this server are too many: use at most {4 * cpus} (4 for "
             "each core)"]
-
-
-def ascend_devices() -> list[int]:
-    """Return the numbers of this server's Ascend devices."""
-    return sorted(int(path.name[7:]) for path in Path("/dev").glob("davinci*") if path.name[7:].isdecimal())
 
 
 def port_problems(ports: Iterable[int], advice: str) -> list[str]:

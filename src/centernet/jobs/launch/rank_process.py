@@ -29,6 +29,9 @@ def start(plan: RankPlan, environment: Mapping[str, str]) -> subprocess.Popen[by
     # MindSpore can create its log folder, too. But then it rejects spaces in the path, and all later files are private.
     Path(plan.environment.get("GLOG_log_dir", plan.folder)).mkdir(parents=True, exist_ok=True)
     with open(plan.log_file, "ab") as log:
+        if plan.first_line:
+            log.write(f"{plan.first_line}\n".encode())
+            log.flush()
         process = subprocess.Popen(plan.command, env={**environment, **plan.environment}, stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                                    preexec_fn=die_with_parent)

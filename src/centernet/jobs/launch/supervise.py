@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,7 @@ def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: s
     with _in_charge(patience=3):
         for plan in plans:
             status_file(plan).unlink(missing_ok=True)
+            link_log(plan, Path(log_file).parent)
         # msrun starts its ranks with the command "python": it must be this Python.
         path = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
         with open(log_file, "wb") as log:
@@ -68,6 +69,20 @@ def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: s
         ranks = [Watched(plan.name, plan.log_file, partial(read_status, plan))
                  for plan in plans if plan.name != "scheduler"]
         return watch(ranks, [Watched("msrun", log_file, msrun.poll)], echo)
+
+
+def link_log(plan: RankPlan, folder: Path) -> None:
+    """Link msrun's own log of a process into its LOG folder, so that this folder has all its logs.
+
+    Args:
+        plan: the process.
+        folder: folder of msrun's logs.
+    """
+    name = "scheduler.log" if plan.name == "scheduler" else f"worker_{plan.name.removeprefix('rank ')}.log"
+    link = Path(plan.folder, "msrun_log.txt")
+    with suppress(OSError):  # some file systems have no links; msrun's folder has the log in any case
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(folder / name, plan.folder))
 
 
 def watch(ranks: list[Watched], helpers: list[Watched], echo: bool) -> int:
