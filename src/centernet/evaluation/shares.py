@@ -10,8 +10,8 @@ def divide(sizes: Sequence[Hashable], processes: int) -> list[list[int]]:
     The rarest size comes first, and each size goes to the process with the fewest images. So every process gets about
     the same number of sizes, and the common sizes at the end fill up the rest. A size is split only where its process
     would get more images than its share. This happens at most processes - 1 times, so all processes together compile at
-    most that many graphs more than there are sizes. To give only whole sizes would not be balanced: 640 x 480 alone is
-    a third of COCO.
+    most that many graphs more than there are sizes. To give only whole sizes would not be balanced: one size can have a
+    third of all images.
 
     Args:
         sizes: the input size of each image. The order decides between equal choices, so all processes get the same
