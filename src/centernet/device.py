@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -94,6 +95,33 @@ def set_up_device(device_target: str, device_id: int, seed: int | None = None) -
     cv2.setNumThreads(0)
 
 
+def set_up_compilation(jit_level: str, deterministic: bool) -> None:
+    """Set how MindSpore compiles graphs. Call this function after set_up_device and before join_group.
+
+    Args:
+        jit_level: O0, O1 or O2; auto leaves the choice to MindSpore.
+        deterministic: use only kernels and collectives that repeat their results. False leaves MindSpore's default.
+    """
+    import mindspore as ms
+
+    if jit_level != "auto":
+        ms.set_context(jit_config={"jit_level": jit_level})
+    if deterministic:
+        # HCCL reads its variable when the group forms. "strict" is its other value that repeats results.
+        if os.environ.get("HCCL_DETERMINISTIC") != "strict":
+            os.environ["HCCL_DETERMINISTIC"] = "true"
+        _set_deterministic()
+    if jit_level != "auto" or deterministic:
+        LOG.info("jit_level: %s, deterministic: %s", jit_level, str(deterministic).lower())
+
+
+@cache
+def _set_deterministic() -> None:
+    import mindspore as ms
+
+    ms.set_deterministic(True)  # a second call in one process would be an error
+
+
 def _set_seed(seed: int) -> None:
     import mindspore as ms
     import numpy as np
@@ -126,6 +154,7 @@ def set_up_group(config: Config) -> Group:
     if config.distribute and _launched_size() > 1:
         device_id = int(os.environ.get("DEVICE_ID", device_id))
     set_up_device(config.device_target, device_id, config.seed)
+    set_up_compilation(config.jit_level, config.deterministic)
     return join_group(config.distribute, config.device_num)
 
 

@@ -117,7 +117,7 @@ def test_effective_configuration_reads_back(tmp_path):
     ([*DLA, "--net_config.block_class", "1", "1", "1", "1"], "block_class must be [] for dla34"),
     ([*DLA, "--dataset_config.input_res_test", "500", "512"], "must be positive multiples of 32 for dla34"),
     (["--net_config.block_class", "3", "4"], "block_class must be [] or 4 numbers"),
-    (["--eval_config.batch_size", "4"], "set eval_config.keep_res to false"),
+    (["--jit_level", "O3"], "jit_level must be one of auto, O0, O1, O2; found 'O3'"),
     (["--eval_config.pad", "30"], "power of two minus 1"),
     (["--resume", "true"], "need --load_checkpoint_path"),
     (["--annotation_file", "a.json"], "annotation_file and image_dir go together"),

@@ -19,7 +19,7 @@ from centernet.detection.detector import Detector
 from centernet.detection.postprocess import to_coco_results
 from centernet.device import eager
 from centernet.errors import UserError
-from centernet.evaluation.dataset import detect_dataset, detect_images, evaluate_network
+from centernet.evaluation.dataset import NetworkEvaluation, detect_dataset, detect_images
 from centernet.evaluation.metrics import evaluate_results
 from centernet.evaluation.report import draw_detections
 from centernet.geometry import affine_matrix
@@ -213,7 +213,7 @@ def test_a_network_in_training_is_evaluated_and_trains_on(tmp_path):
     network = BrightSpots().set_train()
     config = replace(CONFIG, eval_config=replace(FIXED, K=10, batch_size=2),
                      dataset_config=replace(CONFIG.dataset_config, input_res_test=(64, 96)))
-    metrics = evaluate_network(network, dataset, config)
+    metrics = NetworkEvaluation(network, dataset, config)()
     assert metrics.images == 3 and metrics.annotated == 9 and metrics.detected == 30
     assert network.training
 

@@ -70,6 +70,17 @@ def test_lines_are_those_that_people_grep(tmp_path, caplog):
     assert sum(bool(re.fullmatch(r"first step \(with compilation\) took \d+\.\d s", line)) for line in lines) == 1
 
 
+def test_the_time_of_all_first_runs_is_told(tmp_path, caplog):
+    log = TrainLog(tmp_path, 3, 3, 2)
+    log.step(0, 1, StepResult(2.0, 1.0, 0.5, 0.5, False, 1.0, 0.1))
+    log.first_step = 1.52
+    log.step(0, 2, StepResult(2.0, 1.0, 0.5, 0.5, False, 1.0, 0.1))
+    log.compilation([0.25, 2.0])
+    log.close()
+    assert caplog.records[-1].getMessage() == ("first runs (with compilation) took 3.8 s in all: first step 1.5 s, "
+                                               "2 input sizes of evaluations 2.2 s")
+
+
 def test_metrics_hold_the_same_numbers(tmp_path):
     rows = fit(tmp_path, tiny_step("--train_config.loss_scale_value", "512", rate=0.25), 4, bad=[1])
     assert [(row["kind"], row["step"]) for row in rows] == [("step", 1), ("step", 2), ("step", 3), ("epoch", 3),

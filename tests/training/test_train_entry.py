@@ -98,7 +98,11 @@ def test_fine_tuning_evaluates_and_goes_on(shards, foreign, tmp_path, capsys):
                       "--eval_config.keep_res", "false", "--dataset_config.input_res_test", "64", "64",
                       "--eval_config.K", "20", "--enable_save_ckpt", "true", "--save_result_dir",
                       str(tmp_path / "log"), "--load_checkpoint_path", str(foreign), "--fine_tune", "true") == 0
-    assert "dropped: heads.hm.0.weight" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "dropped: heads.hm.0.weight" in printed
+    assert [line.split(", with")[0] for line in printed.splitlines() if line.startswith("input sizes compiled")] == [
+        "input sizes compiled: 1", "input sizes compiled: 0"]
+    assert "first runs (with compilation) took" in printed and ", 1 input sizes of evaluations" in printed
     rows = [json.loads(line) for line in (tmp_path / "log" / "metrics.jsonl").open()]
     assert [row["epoch"] for row in rows if row["kind"] == "evaluation"] == [0, 1]
     assert all(np.isfinite(row["loss"]) for row in rows if row["kind"] == "step")

@@ -11,10 +11,12 @@ from centernet.data.pipeline import COLUMNS, open_training_data
 from centernet.device import eager
 from centernet.group import Group
 from centernet.weights.checkpoint import read_checkpoint
-from tests.tiny_coco import make_coco
+from tests.tiny_coco import make_coco, make_mixed_coco
 from tests.tiny_group import ROOT, run_group
 from tests.tiny_training import settings
-from tests.training.two_workers import VARIANTS, detect, frozen_training, loss_and_gradients, tiny_steps
+from tests.training.two_workers import VARIANTS, detect, detect_mixed, frozen_training, loss_and_gradients, tiny_steps
+
+HEIGHTS = (60, 90, 60, 60, 90)  # of images; with pad 31 inputs of 64 and 96 rows
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,7 @@ def group(tmp_path_factory):
     folder = tmp_path_factory.mktemp("group")
     make_coco(folder, num_images=13, empty=(0, 2, 3, 4, 5, 8))
     make_coco(folder, num_images=5, split="val", seed=1)
+    make_mixed_coco(folder / "mixed", HEIGHTS)
     assert dataset.main(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"), "--shard_num", "2",
                          "--device_target", "CPU", "--keep_empty", "true"]) == 0
     run_group([ROOT / "tests/training/two_workers.py", folder], folder)
@@ -109,6 +112,13 @@ def test_shared_evaluation_finds_what_one_process_finds(group, index, count):
     assert len(expected) == (count or 5) and all(5 < len(boxes) <= 20 for boxes in expected.values())
     for rank in group.ranks:
         assert list(rank["detections"][index].items()) == list(expected.items())
+
+
+def test_shared_evaluation_of_several_sizes_finds_what_one_process_finds(group):
+    expected = detect_mixed(group.folder)
+    assert len(expected) == len(HEIGHTS) and all(5 < len(boxes) <= 20 for boxes in expected.values())
+    for rank in group.ranks:
+        assert list(rank["detections"][2].items()) == list(expected.items())
 
 
 def test_bytes_of_any_length_are_gathered(group):

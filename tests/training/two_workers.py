@@ -83,7 +83,7 @@ def loss_and_gradients(variant, rows, devices=1):
     return [float(loss) for loss in losses], [gradient.asnumpy() for gradient in gradients]
 
 
-def detect(folder, group=None, count=None):
+def detect(folder, group=None, count=None, flags=()):
     """Boxes by image id of the data set's first images, found by a network of fixed weights."""
     from centernet.data.coco import locate, read_coco
     from centernet.detection.detector import Detector
@@ -94,12 +94,21 @@ def detect(folder, group=None, count=None):
     from tests.tiny_model import tiny_network
     from tests.tiny_training import settings
 
-    config = settings(*FLAGS)
+    config = settings(*FLAGS, *flags)
     dataset = read_coco(*locate(str(folder), "val"))
     spec = configured_spec(config.dataset_config, config.net_config, dataset.categories)
     detector = Detector(CheckpointBackend(tiny_network(config), config.net_config, spec, 20), config.eval_config)
     found = detect_dataset(detector, replace(dataset, images=dataset.images[:count]), 1, group or ALONE)
     return {str(key): boxes.tolist() for key, boxes in found.items()}
+
+
+def detect_mixed(folder, group=None):
+    """As detect, layer by layer, in images of different sizes at their own resolution."""
+    from centernet.device import eager
+
+    with eager():
+        return detect(folder / "mixed", group, flags=("--eval_config.keep_res", "true", "--eval_config.pad", "31",
+                                                      "--eval_config.batch_size", "2"))
 
 
 def different_starts(rank):
@@ -132,7 +141,8 @@ def main(folder):
     pairs = {variant: loss_and_gradients(variant, half, 2) for variant in VARIANTS}
     found = {"files": sorted(path.name for path in out.iterdir()), "tiny": tiny_steps(rank, 2),
              "variants": {variant: losses for variant, (losses, _) in pairs.items()},
-             "detections": [detect(folder, Group(rank, 2)), detect(folder, Group(rank, 2), count=1)],
+             "detections": [detect(folder, Group(rank, 2)), detect(folder, Group(rank, 2), count=1),
+                            detect_mixed(folder, Group(rank, 2))],
              "messages": different_starts(rank),
              "gathered": [[list(part) for part in gather(part, Group(rank, 2))]
                           for part in (bytes(range(5 * rank)), b"")]}

@@ -10,7 +10,7 @@ import time
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
-from centernet.device import set_up_device
+from centernet.device import set_up_compilation, set_up_device
 from centernet.errors import UserError
 
 
@@ -26,6 +26,7 @@ def run(config: Config) -> None:
         raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
     target = target_path(config.export_name, config.export_format)
     set_up_device(config.device_target, config.device_id, config.seed)
+    set_up_compilation(config.jit_level, config.deterministic)
     model = load_model(config.export_load_ckpt, config)
     manifest = describe(config, model.record)
     replaced = target.is_file()

@@ -15,7 +15,7 @@ def run(config: Config) -> None:
     """Build the input pipeline and the training step, load the initial weights, and train."""
     from centernet.config.threads import input_threads
     from centernet.data.pipeline import open_training_data
-    from centernet.evaluation.dataset import evaluate_network
+    from centernet.evaluation.dataset import NetworkEvaluation
     from centernet.training.loop import train
     from centernet.training.run_folder import open_output
     from centernet.training.setup import make_plan, start, validation_data
@@ -29,16 +29,16 @@ def run(config: Config) -> None:
     validation = validation_data(config, data.categories)
     plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size)
     step, plan = start(config, data.categories, plan, group)
+    evaluation = NetworkEvaluation(step.loss_network.network, validation, config, group) if validation else None
 
     def average_precision() -> float | None:
-        if validation is None:
-            return None
-        metrics = evaluate_network(step.loss_network.network, validation, config, group)
+        metrics = evaluation() if evaluation else None
         return metrics.AP if metrics else None
 
     with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):
         train(step, data, plan, output.log, output.keeper, evaluate=average_precision,
               profile=output.after_step)
+        output.log.compilation(evaluation.first_runs.values() if evaluation else ())
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -88,9 +88,6 @@ def _layout(net: NetConfig) -> list[str]:
 
 def _evaluation(evaluation: EvalConfig, backbone: str, unit: int) -> list[str]:
     problems = []
-    if evaluation.keep_res and evaluation.batch_size > 1:
-        problems.append("eval_config.batch_size above 1 needs images of one size: set eval_config.keep_res to false, "
-                        "or eval_config.batch_size to 1")
     if evaluation.keep_res and (evaluation.pad + 1) % unit:
         problems.append(f"eval_config.pad must be at least {unit - 1} for {backbone}, because its input sizes are "
                         f"multiples of {unit}; found {evaluation.pad}")

@@ -47,6 +47,10 @@ class Config:
     seed: int = setting(317, "random seed of initial weights, shuffling and augmentation", ENTRIES,
                         limits=NOT_NEGATIVE)
     log_file: str = setting("", "also write log lines to this file", ENTRIES)
+    jit_level: str = setting("auto", "MindSpore's level of graph compilation; auto: its own choice for the device",
+                             ["train", "eval", "export", "infer"], choices=("auto", "O0", "O1", "O2"))
+    deterministic: bool = setting(False, "use only kernels and collectives of Ascend that repeat their results bit for "
+                                  "bit; slower", ["train", "eval", "export", "infer"])
 
     # Conversion of a data set, and settings that other entries share with it.
     coco_data_dir: str = setting("", "COCO data set: annotations/instances_train2017.json and train2017/",

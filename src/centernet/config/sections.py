@@ -171,4 +171,4 @@ class EvalConfig:
     flip_test: bool = setting(False, "average the maps of the image and of the mirrored image")
     K: int = setting(100, "detections per image", limits=POSITIVE)
     score_thresh: float = setting(0.3, "lowest score that is drawn, or listed by infer.py", limits=FRACTION)
-    batch_size: int = setting(1, "batch size at fixed resolution", limits=POSITIVE)
+    batch_size: int = setting(1, "batch size; with keep_res, of images with the same padded size", limits=POSITIVE)

@@ -11,7 +11,7 @@ from centernet.config.schema import EvalConfig
 from centernet.data.image_file import read_image
 from centernet.detection.postprocess import merge, to_image_boxes
 from centernet.detection.result import result_of
-from centernet.detection.transform import Meta, prepare_image
+from centernet.detection.transform import Meta, input_size, prepare_image
 from centernet.errors import UserError
 from centernet.spec import ModelSpec
 
@@ -80,8 +80,12 @@ class Detector:
     def batch_size(self) -> int:
         """Return the number of images in one run of the model."""
         fixed = self.backend.fixed_shape
-        size = fixed[0] if fixed else (1 if self.settings.keep_res else self.settings.batch_size)
-        return size or self.settings.batch_size  # size is 0 for an exported model with any batch size
+        return (fixed[0] if fixed else 0) or self.settings.batch_size  # 0: an exported model with any batch size
+
+    def input_sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Return the (H, W) of the network's input at each scale, for an image of height x width pixels."""
+        return tuple(input_size(height, width, scale, self.keeps_resolution, self.settings.pad, self.spec.input_size)
+                     for scale in self.settings.multi_scales)
 
     def __call__(self, images: Any, color_order: str = "BGR") -> Any:
         """Detect objects in an image, or in each image of a list or tuple.

@@ -4,9 +4,11 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from mindspore import nn
@@ -18,9 +20,9 @@ from centernet.data.coco import CocoDataset, CocoImage
 from centernet.data.image_file import read_image
 from centernet.detection.detector import Detector, Prepared
 from centernet.detection.postprocess import to_coco_results
-from centernet.detection.transform import input_size
 from centernet.errors import UserError
 from centernet.evaluation.metrics import Metrics, evaluate_results
+from centernet.evaluation.shares import divide
 from centernet.group import ALONE, Group, gather, require_agreement
 from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.spec import configured_spec
@@ -44,18 +46,37 @@ def evaluate(detector: Detector, dataset: CocoDataset, num_workers: int = 2, gro
     return evaluate_detections(dataset, detections) if group.rank == 0 else None
 
 
-def evaluate_network(network: nn.Cell, dataset: CocoDataset, config: Config, group: Group = ALONE) -> Metrics | None:
-    """Evaluate a network during its training, with the configured test settings. See evaluate.
+class NetworkEvaluation:
+    """Evaluation of a network during its training, with the configured test settings. A call returns as evaluate does.
 
-    Afterwards the network has the mode (training or evaluation) that it had before.
+    The graphs of one evaluation serve the next ones, so each input size is compiled once in a training. They read the
+    network's parameters when they run, so they always evaluate the current weights.
+
+    Args:
+        network, dataset, group: see CheckpointBackend and evaluate.
+        config: the test settings, and the configuration of the network.
+
+    Attributes:
+        detector: the network with the test settings.
+        first_runs: see CheckpointBackend.
     """
-    settings, training = config.eval_config, network.training
-    spec = configured_spec(config.dataset_config, config.net_config, dataset.categories)
-    backend = CheckpointBackend(network, config.net_config, spec, settings.K, settings.flip_test)
-    try:
-        return evaluate(Detector(backend, settings), dataset, input_threads(config), group)
-    finally:
-        network.set_train(training)
+
+    def __init__(self, network: nn.Cell, dataset: CocoDataset, config: Config, group: Group = ALONE):
+        settings = config.eval_config
+        spec = configured_spec(config.dataset_config, config.net_config, dataset.categories)
+        backend = CheckpointBackend(network, config.net_config, spec, settings.K, settings.flip_test)
+        self.detector = Detector(backend, settings)
+        self.first_runs = backend.first_runs
+        self._network = network
+        self._evaluate = partial(evaluate, self.detector, dataset, input_threads(config), group)
+
+    def __call__(self) -> Metrics | None:
+        """Evaluate. Afterwards the network has the mode (training or evaluation) that it had before."""
+        training = self._network.training
+        try:
+            return self._evaluate()
+        finally:
+            self._network.set_train(training)
 
 
 def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarray]) -> Metrics:
@@ -69,9 +90,11 @@ def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 
                    group: Group = ALONE) -> dict[int, np.ndarray]:
     """Detect objects in all images of a data set and show the progress.
 
+    Images of one input size are processed together, whatever their order in the data set.
+
     Args:
         detector, dataset, num_workers: as for evaluate.
-        group: the processes that divide the images among them: each takes every size-th image.
+        group: the processes that divide the images among them, see divide.
 
     Returns:
         Image id -> boxes as Detector.rows returns them, of all images, on every rank, in the data set's order.
@@ -82,31 +105,46 @@ def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 
     """
     if not dataset.images:
         raise UserError(f"none of the images of {dataset.annotation_file} was found in {dataset.image_dir}")
-    require_agreement({"the number of images to evaluate": len(dataset.images)}, group)
-    rank, size = group.rank, group.size
-    images = dataset.images[rank::size]
-    if rank == 0:
-        if size > 1:
-            LOG.info("%d processes divide %d images among them; the lines below count the images of the first process",
-                     size, len(dataset.images))
+    sizes = [detector.input_sizes(image.height, image.width) for image in dataset.images]
+    require_agreement({"the number of images to evaluate": len(sizes),
+                       "the checksum of the input sizes of the images to evaluate":
+                           zlib.crc32(repr(sizes).encode())}, group)
+    shares = divide(sizes, group.size)
+    if group.size > 1 and group.rank == 0:
+        LOG.info("%d processes divide %d images among them; the lines below count the images of the first process",
+                 group.size, len(sizes))
+    boxes = _detect_share(detector, [dataset.images[index] for index in shares[group.rank]], num_workers,
+                          group.rank == 0)
+    found = {index: rows for share, part in zip(shares, _exchange(boxes, group)) for index, rows in zip(share, part)}
+    return {image.id: found[index] for index, image in enumerate(dataset.images)}
+
+
+def _detect_share(detector: Detector, images: Sequence[CocoImage], num_workers: int, first: bool) -> list[np.ndarray]:
+    """Detect objects in the images of this process. The first process logs the plan, progress and compilations."""
+    compiled = _first_runs(detector)
+    before = set(compiled)
+    if first:
         _log_plan(detector, images)
     boxes, start, step = [], time.perf_counter(), max(1, len(images) // 10)
     progress = tqdm(detect_images(detector, images, num_workers), total=len(images), unit="image",
-                    disable=None if rank == 0 else True)
+                    disable=None if first else True)
     for _, found in progress:
         boxes.append(found)
-        if rank == 0 and len(boxes) % step == 0 and not sys.stderr.isatty():
+        if first and len(boxes) % step == 0 and not sys.stderr.isatty():
             LOG.info("processed %d of %d images, %.1f images/s", len(boxes), len(images),
                      len(boxes) / (time.perf_counter() - start))
-    parts = _exchange(boxes, group)
-    return {image.id: parts[position % size][position // size] for position, image in enumerate(dataset.images)}
+    if first and compiled:
+        seconds = [spent for shape, spent in compiled.items() if shape not in before]
+        LOG.info("input sizes compiled: %d, with their first runs %.1f s; compiled before: %d", len(seconds),
+                 sum(seconds), len(before))
+    return boxes
 
 
 def detect_images(detector: Detector, images: Sequence[CocoImage],
                   num_workers: int = 2) -> Iterator[tuple[CocoImage, np.ndarray]]:
     """Detect objects in image files, in order. Yield each image with its boxes as Detector.rows returns them.
 
-    Threads read and prepare the next images while the model runs.
+    Neighbours of the same input size form batches. Threads read and prepare the next images while the model runs.
     """
     size = detector.batch_size
 
@@ -117,13 +155,31 @@ def detect_images(detector: Detector, images: Sequence[CocoImage],
                         "boxes will not match", image.path, pixels.shape[1], pixels.shape[0], image.width, image.height)
         return detector.prepare(pixels)
 
+    for batch in _batches(_ahead(images, work, num_workers, num_workers + size), size):
+        found = detector.finish([prepared for _, prepared in batch], size)
+        yield from zip([image for image, _ in batch], found)
+
+
+def _batches(items: Iterable[tuple[CocoImage, Prepared]], size: int) -> Iterator[list[tuple[CocoImage, Prepared]]]:
+    """Yield batches of up to `size` neighbours whose inputs have the same sizes.
+
+    The prepared inputs decide, not the annotation file: its width and height may be wrong.
+    """
     batch: list[tuple[CocoImage, Prepared]] = []
-    for position, item in enumerate(_ahead(images, work, num_workers, num_workers + size), 1):
-        batch.append(item)
-        if len(batch) == size or position == len(images):
-            found = detector.finish([prepared for _, prepared in batch], size)
-            yield from zip([image for image, _ in batch], found)
+    for item in items:
+        if batch and _shapes(item[1]) != _shapes(batch[0][1]):
+            yield batch
             batch = []
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _shapes(prepared: Prepared) -> list[tuple[int, ...]]:
+    return [planes.shape for planes, _ in prepared]
 
 
 def _ahead(images: Iterable[CocoImage], work: Callable[[CocoImage], Prepared], num_workers: int,
@@ -153,14 +209,21 @@ def _exchange(boxes: list[np.ndarray], group: Group) -> list[list[np.ndarray]]:
             for lengths, rows in zip(counts, values)]
 
 
+def _first_runs(detector: Detector) -> Mapping[tuple[int, ...], float]:
+    """Return the input shapes that were compiled so far, with the seconds of their first runs; {} if none needs it."""
+    return detector.backend.first_runs if isinstance(detector.backend, CheckpointBackend) else {}
+
+
 def _log_plan(detector: Detector, images: Sequence[CocoImage]) -> None:
     settings, fixed, input_res = detector.settings, detector.backend.fixed_shape, detector.spec.input_size
     if not detector.keeps_resolution:
         overruled = " of the exported model; keep_res has no effect" if fixed and settings.keep_res else ""
         LOG.info("%d images at fixed resolution %d x %d%s", len(images), *input_res, overruled)
         return
-    shapes = {input_size(image.height, image.width, scale, True, settings.pad, input_res)
-              for image in images for scale in settings.multi_scales}
-    many = "; with a larger eval_config.pad or keep_res false there are fewer sizes" if len(shapes) > 30 else ""
+    shapes = {size for image in images for size in detector.input_sizes(image.height, image.width)}
+    compiled = _first_runs(detector)
+    new = sum((detector.batch_size, 3, *size) not in compiled for size in shapes)
+    many = "; with a larger eval_config.pad or keep_res false there are fewer sizes" if new > 30 else ""
+    which = "one compilation for each size" if new == len(shapes) else f"{new} of them to compile"
     LOG.info("%d images at their own resolution: %d input sizes%s", len(images), len(shapes),
-             f", one compilation for each size{many}" if detector.backend.compiles else "")
+             f", {which}{many}" if detector.backend.compiles else "")

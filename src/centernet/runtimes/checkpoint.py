@@ -1,6 +1,8 @@
 """MindSpore runtime for a checkpoint's network, with decoding in the graph."""
 from __future__ import annotations
 
+import time
+
 import mindspore as ms
 import numpy as np
 from mindspore import nn
@@ -20,6 +22,9 @@ class CheckpointBackend:
         spec: specification of the model.
         K: detections per image.
         flip_test: average scores and wh with those of the mirrored image; reg comes from the unmirrored image.
+
+    Attributes:
+        first_runs: seconds of the first run of each input shape (B,3,H,W). It includes the compilation.
     """
 
     fixed_shape = None
@@ -30,6 +35,7 @@ class CheckpointBackend:
         self.K = K
         self._net = net
         self._detect = Detect(network, K, net.cat_spec_wh, flip_test)
+        self.first_runs: dict[tuple[int, ...], float] = {}
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Detect in float32 (B,3,H,W), see Backend. Raise UserError for sizes that the network or K does not allow."""
@@ -37,4 +43,7 @@ class CheckpointBackend:
         require_cells(images.shape[2], images.shape[3], self.K)
         # At each call, because a training loop sets the network back to training mode after a validation.
         self._detect.set_train(False)
-        return self._detect(ms.Tensor(np.ascontiguousarray(images, np.float32))).asnumpy()
+        start = time.perf_counter()
+        detections = self._detect(ms.Tensor(np.ascontiguousarray(images, np.float32))).asnumpy()
+        self.first_runs.setdefault(images.shape, time.perf_counter() - start)
+        return detections

@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class TrainLog:
         self.active = folder is not None
         self.steps_per_epoch = steps_per_epoch
         self.images_per_step = images_per_step
-        self.first = True
+        self.first_step: float | None = None  # seconds
         self.seconds: list[float] = []
         self.losses: list[float] = []
         self.clock = time.perf_counter()
@@ -73,13 +74,14 @@ class TrainLog:
         """Log a step. epoch counts from 0; step counts from 1 over the whole training."""
         now = time.perf_counter()
         seconds, self.clock = now - self.clock, now
-        if self.first:
+        speed = None
+        if self.first_step is None:
+            self.first_step = seconds
             self._info(f"first step (with compilation) took {seconds:.1f} s")
         else:
             self.seconds.append(seconds)
+            speed = self.images_per_step / seconds
         self.losses.append(result.total)
-        speed = None if self.first else self.images_per_step / seconds
-        self.first = False
         percent = (step - 1) % self.steps_per_epoch + 1
         self._info(f"epoch: {epoch}, current epoch percent: {percent / self.steps_per_epoch:.3f}, step: {step}, "
                    f"outputs are {result.text()}")
@@ -105,6 +107,12 @@ class TrainLog:
         self._info(f"epoch: {epoch}, AP: {average_precision:.4f}{' (best so far)' if best else ''}")
         self._write({"kind": "evaluation", "epoch": epoch, "step": step, "AP": average_precision, "best": best})
         self.start_clock()
+
+    def compilation(self, evaluation: Collection[float]) -> None:
+        """Log the time of all first runs: of the step, and of each input size in evaluations (seconds)."""
+        step, sizes = self.first_step or 0.0, sum(evaluation)
+        self._info(f"first runs (with compilation) took {step + sizes:.1f} s in all: first step {step:.1f} s, "
+                   f"{len(evaluation)} input sizes of evaluations {sizes:.1f} s")
 
     def close(self) -> None:
         """Close the progress bar and the file. All rows are already on disk."""
