@@ -177,7 +177,7 @@ class Slow:
     def __call__(self, image, target):
         number = sum(event.startswith("start") for event in self.events) + 1
         self.events.append(f"start {number}")
-        return self.Numbers(self, number)
+        return self.Numbers(self, number), None
 
     class Numbers:
         def __init__(self, step, number):

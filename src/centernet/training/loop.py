@@ -107,8 +107,11 @@ def _train_epoch(epoch: int, step_cell: TrainStep, data: Batches, plan: Plan, re
 
 
 def run_step(step_cell: TrainStep, batch: tuple[np.ndarray, ...]) -> ms.Tensor:
-    """Run one step on a batch of arrays. Tensor.from_numpy shares their memory; ms.Tensor would copy it."""
-    return step_cell(*(ms.Tensor.from_numpy(array) for array in batch))
+    """Run one step on a batch of arrays and return its numbers, see TrainStep.
+
+    Tensor.from_numpy shares the memory of the arrays; ms.Tensor would copy it.
+    """
+    return step_cell(*(ms.Tensor.from_numpy(array) for array in batch))[0]
 
 
 class _Reader:

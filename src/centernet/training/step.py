@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, amp, mint, nn, ops
 
 from centernet.config.schema import TrainConfig
 
@@ -14,6 +14,10 @@ STATISTICS = ("moving_mean", "moving_variance")
 
 def _flat(tensor: Tensor) -> Tensor:
     return ops.reshape(tensor, (-1,))
+
+
+def _shaped_as(flat: Tensor, weight: Tensor) -> Tensor:
+    return ops.reshape(flat, weight.shape)
 
 
 class TrainStep(nn.Cell):
@@ -62,11 +66,11 @@ class TrainStep(nn.Cell):
         self.gradient = ops.value_and_grad(self._scaled_loss, None, self.weights, has_aux=True)
         self.set_train()
 
-    def construct(self, *batch: Tensor) -> Tensor:
-        """Return the numbers of this step, float32 (7,): one small tensor, so that the host reads from the device once.
+    def construct(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the numbers of this step, float32 (7,), and the loss once more.
 
-        They are loss, hm_loss, wh_loss, off_loss, overflow (0 or 1), loss scale and learning rate. The losses are those
-        of the global batch.
+        The numbers are loss, hm_loss, wh_loss, off_loss, overflow (0 or 1), loss scale and learning rate. They are one
+        small tensor, so that the host reads from the device once. The losses are those of the global batch.
         """
         scale = self.loss_scale * 1.0  # a copy: _adjust_scale overwrites the parameter
         rate = self.optimizer.learning_rate(self.optimizer.global_step).reshape(())
@@ -90,7 +94,10 @@ class TrainStep(nn.Cell):
         else:
             self._set_statistics(before)
         self._adjust_scale(finite)
-        return ops.stack((*losses, ops.cast(ops.logical_not(finite), ms.float32), scale, rate))
+        numbers = ops.stack((*losses, ops.cast(ops.logical_not(finite), ms.float32), scale, rate))
+        # MindSpore 2.10 does not compile a graph with branches and only one output for Ascend ("Can not build a sub
+        # graph which contains ConditionSwitch", seen in its dry run).
+        return numbers, losses[0]
 
     def _scaled_loss(self, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         losses = self.loss_network(*batch)
@@ -120,18 +127,14 @@ class TrainStep(nn.Cell):
         return means[0] < 0.5 / self.devices, ops.unstack(means[1:5]), means[5:start], means[start:]
 
     def _as_gradients(self, flat: Tensor) -> tuple[Tensor, ...]:
-        gradients = ()  # type: tuple[Tensor, ...]
-        for index, part in enumerate(ops.split(flat, self.sizes)):
-            gradients += (ops.reshape(part, self.weights[index].shape),)
-        return gradients
+        return self.each(_shaped_as, mint.split(flat, self.sizes), self.weights)
 
     def _copy_statistics(self) -> Tensor:
         return ops.concat(self.statistics) if self.lengths else self.loss_scale * 1.0
 
     def _set_statistics(self, values: Tensor) -> None:
         if self.lengths:
-            for index, part in enumerate(ops.split(values, self.lengths)):
-                ops.assign(self.statistics[index], part)
+            self.each(ops.assign, self.statistics, mint.split(values, self.lengths))
 
     def _adjust_scale(self, finite: Tensor) -> None:
         """Count finite steps. Halve a dynamic scale after a skipped step, double it after a window of finite steps."""
