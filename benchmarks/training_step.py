@@ -109,7 +109,7 @@ def serve_ours(pipe: Connection, case: Case, weights: Path) -> None:
     if case.preset == str(PLAIN):
         write_weights(step_cell.loss_network.network, config.net_config, weights)
     batch = draw_batch(case)
-    answer(pipe, lambda: [output.asnumpy().item() for output in step_cell(*map(Tensor, batch))][:4])
+    answer(pipe, lambda: step_cell(*map(Tensor, batch))[0].asnumpy().tolist()[:4])
 
 
 def build_step(config: Config) -> TrainStep:

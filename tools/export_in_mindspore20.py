@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from centernet.config.schema import NetConfig
 from centernet.models.centernet import build_centernet
 from centernet.models.decode import Detect
-from centernet.models.deform_gather import with_gathers
+from centernet.models.deform_conv import with_gathers
 
 
 def main(folder: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from mindspore import Tensor
 
 from centernet.models.centernet import build_centernet
-from centernet.models.deform_conv import DeformConv
-from centernet.models.deform_gather import GatherDeformConv, corners, with_gathers
+from centernet.models.deform_conv import DeformConv, GatherDeformConv, with_gathers
+from centernet.models.deform_gather import corners
 from tests.golden_weights import golden_network, net_config
 
 pytestmark = pytest.mark.usefixtures("layer_by_layer")

@@ -5,7 +5,7 @@ import pytest
 from mindspore import Tensor
 
 from centernet.models.centernet import build_centernet
-from centernet.models.deform_gather import with_gathers
+from centernet.models.deform_conv import with_gathers
 from centernet.models.dla import DLA34, enlarge
 from centernet.weights.conversion import skeleton
 from tests.golden_weights import PLAIN

@@ -134,13 +134,13 @@ def test_an_old_checkpoint_stays_if_the_new_one_fails(tmp_path, monkeypatch):
     step = tiny_step()
     keeper = CheckpointKeeper(tmp_path, step, model_record(settings(), CATEGORIES), every=1, keep=1, start_step=0,
                               steps_per_epoch=3)
-    keeper.after_step({"step": 1}, last=False)
+    keeper.save({"step": 1})
 
     def fail(*_):
         raise UserError("disk full")
     monkeypatch.setattr("centernet.training.checkpoints.save_checkpoint", fail)
     with pytest.raises(UserError):
-        keeper.after_step({"step": 2}, last=False)
+        keeper.save({"step": 2})
     assert names(tmp_path) == ["centernet-1_1.ckpt", "last.ckpt"]
 
 
@@ -176,6 +176,67 @@ def test_skipped_steps_in_a_row_stop_with_a_diagnosis(tmp_path):
         fit(tmp_path, step, 9, bad=[1, 3, 4, 5], skips=3)
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 7  # six steps, and the first epoch's end
     assert all(np.isfinite(value).all() for value in values(step).values())
+
+
+class Slow:
+    """A step of which a test sees when it starts and when its numbers are read."""
+
+    def __init__(self, overflows=()):
+        self.events, self.overflows = [], overflows
+        self.set_train = lambda mode: None
+
+    def __call__(self, image, target):
+        number = sum(event.startswith("start") for event in self.events) + 1
+        self.events.append(f"start {number}")
+        return self.Numbers(self, number), None
+
+    class Numbers:
+        def __init__(self, step, number):
+            self.step, self.number = step, number
+
+        def asnumpy(self):
+            self.step.events.append(f"read {self.number}")
+            return np.array([1, 1, 1, 1, self.number in self.step.overflows, 1, 1], np.float32)
+
+
+def events(total, skips=20, due=(), **options):
+    step, keeper = Slow(**options), CheckpointKeeper(None, None, None, every=1, keep=1, start_step=0,
+                                                     steps_per_epoch=3)
+    keeper.is_due = lambda number, last: number in due
+    keeper.save = lambda progress: step.events.append(f"save {progress['step']}")
+    log = TrainLog(None, 6, total, 2)
+    log.epoch = lambda epoch, number: step.events.append(f"epoch {number}")
+    try:
+        train(step, Batches(), Plan(0, total, 3, 0, skips, {}), log, keeper)
+    except UserError:
+        step.events.append("error")
+    return step.events
+
+
+def test_a_step_is_read_while_the_next_one_runs():
+    """But the first one at once, and all before a checkpoint and the end of an epoch."""
+    assert events(6, due=(5,)) == ["start 1", "read 1", "start 2", "start 3", "read 2", "read 3", "epoch 3",
+                                   "start 4", "start 5", "read 4", "read 5", "save 5", "start 6", "read 6", "epoch 6"]
+
+
+def test_no_step_starts_after_the_last_one_that_may_be_skipped():
+    assert events(3, skips=1, overflows=(2,)) == ["start 1", "read 1", "start 2", "read 2", "error"]
+    assert events(9, skips=3, overflows=(5, 6, 7)) == [
+        "start 1", "read 1", "start 2", "start 3", "read 2", "read 3", "epoch 3", "start 4", "start 5", "read 4",
+        "start 6", "read 5", "read 6", "epoch 6", "start 7", "read 7", "error"]
+
+
+def test_an_error_of_the_data_does_not_lose_a_line(tmp_path):
+    class Broken(Batches):
+        def epoch(self, epoch, skip=0):
+            yield from list(super().epoch(epoch, skip))[:2]
+            raise UserError("a shard is damaged")
+    log = TrainLog(tmp_path, 3, 3, 2)
+    with pytest.raises(UserError, match="damaged"):
+        train(Slow(), Broken(), Plan(0, 3, 3, 0, 20, {}), log, CheckpointKeeper(
+            None, None, None, every=1, keep=1, start_step=0, steps_per_epoch=3))
+    log.close()
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
 
 
 def test_the_diagnosis_tells_losses_from_gradients():

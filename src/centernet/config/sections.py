@@ -64,6 +64,9 @@ class NetConfig:
     down_ratio: int = setting(DOWN_RATIO, "input resolution / output resolution: always 4")
     neck: str = setting("deform", "3x3 convolution before each transposed convolution of a ResNet, or in each node of "
                         "DLA's upsampling: none, plain, deformable", choices=("none", "conv", "deform"))
+    deform_op: str = setting("auto", "computation of deformable layers: the framework's operator, or common operators "
+                             "(auto: gather on Ascend, native on CPU); no effect on weights and exported files",
+                             choices=("auto", "native", "gather"))
     neck_filters: tuple[int, ...] = setting((256, 128, 64), "channels after each doubling of the resolution")
     head_conv: int = setting(64, "channels of each head's 3x3 convolution; 0: heads are one 1x1 convolution",
                              limits=NOT_NEGATIVE)
@@ -135,6 +138,10 @@ class TrainConfig:
     """Batch, loss scale, optimizer and schedule."""
 
     batch_size: int = setting(32, "batch size of one device", limits=POSITIVE)
+    amp_level: str = setting("auto", "O0: float32; O2: the network computes in amp_type, except for parts that need "
+                             "float32 (docs/training.md)", choices=("auto", "O0", "O2"))
+    amp_type: str = setting("float16", "half precision of O2; bfloat16 only on Ascend (not the first 910)",
+                            choices=("float16", "bfloat16"))
     loss_scale_value: float = setting(1024.0, "initial loss scale", limits=POSITIVE)
     loss_scale_mode: str = setting("dynamic", "static: constant loss scale; dynamic: halved after an overflow, doubled "
                                    "after loss_scale_window steps without an overflow", choices=("static", "dynamic"))

@@ -7,8 +7,8 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from centernet.models.decode import Detect
-from centernet.models.deform_conv import TAPS, DeformConv
-from centernet.models.deform_gather import with_deform_layers
+from centernet.models.deform_conv import DeformConv, with_deform_layers
+from centernet.models.deform_gather import TAPS
 from centernet.runtimes.manifest import Manifest
 
 

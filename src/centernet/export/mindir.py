@@ -9,13 +9,17 @@ import mindspore as ms
 from mindspore import nn
 
 from centernet.export.exportable import as_exported
-from centernet.models.deform_gather import with_gathers
+from centernet.models.deform_conv import choose_deform_op, with_gathers
 from centernet.runtimes.manifest import Manifest
 
 
 def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
     """Write a network to a .mindir with the outputs of the manifest: raw maps or detections."""
-    cell = as_exported(with_gathers(network) if manifest.deform == "gather" else network, manifest)
+    if manifest.deform == "gather":
+        network = with_gathers(network)
+    else:
+        choose_deform_op(network, "native")
+    cell = as_exported(network, manifest)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         plain = Path(folder) / "model.mindir"  # the exporter rejects names with spaces and most other characters
         ms.export(cell, ms.ops.zeros(manifest.input_shape, ms.float32), file_name=str(plain), file_format="MINDIR")

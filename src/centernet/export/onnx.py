@@ -14,7 +14,7 @@ from mindspore import nn
 
 from centernet.errors import UserError
 from centernet.export.exportable import as_exported, with_folded_deform_layers, with_stand_ins
-from centernet.models.deform_gather import with_gathers
+from centernet.models.deform_conv import with_gathers
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.onnx_session import require_package
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from mindspore import Tensor, nn
 
 from centernet.config.schema import NetConfig
+from centernet.models.deform_conv import choose_deform_op
 from centernet.models.dla import DLA34, WIDTHS, build_dla_neck, build_dla_v0_neck
 from centernet.models.heads import Heads
 from centernet.models.hourglass import CHANNELS, STACKS, Hourglass104
@@ -60,6 +61,12 @@ class StackedCenterNet(nn.Cell):
 
 def build_centernet(net: NetConfig, num_classes: int) -> CenterNet | StackedCenterNet:
     """Build the configured network. ms.set_seed determines its initial weights."""
+    network = _build(net, num_classes)
+    choose_deform_op(network, net.deform_op)
+    return network
+
+
+def _build(net: NetConfig, num_classes: int) -> CenterNet | StackedCenterNet:
     def heads(in_channels: int) -> Heads:
         return Heads(in_channels, num_classes, net.head_conv, net.cat_spec_wh, net.reg_offset)
 

@@ -7,58 +7,52 @@ larger.
 """
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Tensor, ops
 
-from centernet.models.deform_conv import TAPS, DeformConv
+TAPS = 9  # sampling positions of a 3x3 kernel
+BY_KERNELS = ops.MatMul(transpose_b=True)
+WEIGHTED_SUM = ops.BatchMatMul()
 
 
-class GatherDeformConv(nn.Cell):
-    """A trained DeformConv with common operators and its weights: (B,Cin,H,W) -> (B,Cout,H,W), static shapes.
+def deform_by_gathers(x: Tensor, predicted: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
+    """Convolve a batch at moved taps; all shapes are static.
 
-    For inference only. The position of a tap is not one float: its whole part is an integer, and its fraction comes
-    from the offset alone. So half precision gives the correct position and keeps the fraction, also on large maps.
+    The position of a tap is not one float: its whole part is an integer, and its fraction comes from the offset alone.
+    So half precision gives the correct position and keeps the fraction, also on large maps.
+
+    Args:
+        x: (B,Cin,H,W), any float. Products and their sums have its dtype.
+        predicted: (B,27,H,W), see DeformConv. Positions and weights are computed with its dtype.
+        kernels: (9*Cout,Cin): the kernels of the first tap for all output channels, those of the second tap, ...
+        bias: (Cout,).
+
+    Returns:
+        (B,Cout,H,W) with the dtype of x.
     """
+    batch, channels, height, width = x.shape
+    column, row, first = tap_grid(batch, height, width)
+    predicted = ops.transpose(predicted, (0, 2, 3, 1))
+    left, right, left_weight, right_weight = corners(column, predicted[:, :, :, :TAPS], width)
+    top, bottom, top_weight, bottom_weight = corners(row, predicted[:, :, :, TAPS:2 * TAPS], height)
+    mask = ops.sigmoid(predicted[:, :, :, 2 * TAPS:])
+    top_weight, bottom_weight = top_weight * mask, bottom_weight * mask
+    weights = ops.concat((top_weight * left_weight, top_weight * right_weight,
+                          bottom_weight * left_weight, bottom_weight * right_weight), 3)
+    # Row numbers in products: position after position, with the taps of one position together.
+    left, right = left * TAPS + first, right * TAPS + first
+    top, bottom = top * (TAPS * width), bottom * (TAPS * width)
+    rows = ops.concat((top + left, top + right, bottom + left, bottom + right), 3)
 
-    def __init__(self, layer: DeformConv):
-        super().__init__()
-        out_channels, in_channels = layer.weight.shape[:2]
-        kernels = layer.weight.asnumpy().transpose(2, 3, 0, 1).reshape(TAPS * out_channels, in_channels)
-        self.offset = layer.offset
-        self.weight = Parameter(Tensor(kernels), name="weight")
-        self.bias = layer.bias
-        self.out_channels = out_channels
-        self.by_kernels = ops.MatMul(transpose_b=True)
-        self.weighted_sum = ops.BatchMatMul()
-
-    def construct(self, x: Tensor) -> Tensor:
-        """Multiply by the kernels, then read each tap's product at its moved position."""
-        batch, channels, height, width = x.shape
-        column, row, first = tap_grid(batch, height, width)
-        predicted = ops.transpose(self.offset(x), (0, 2, 3, 1))
-        left, right, left_weight, right_weight = corners(column, predicted[:, :, :, :TAPS], width)
-        top, bottom, top_weight, bottom_weight = corners(row, predicted[:, :, :, TAPS:2 * TAPS], height)
-        mask = ops.sigmoid(predicted[:, :, :, 2 * TAPS:])
-        top_weight, bottom_weight = top_weight * mask, bottom_weight * mask
-        weights = ops.concat((top_weight * left_weight, top_weight * right_weight,
-                              bottom_weight * left_weight, bottom_weight * right_weight), 3)
-        # Row numbers in products: position after position, with the taps of one position together.
-        left, right = left * TAPS + first, right * TAPS + first
-        top, bottom = top * (TAPS * width), bottom * (TAPS * width)
-        rows = ops.concat((top + left, top + right, bottom + left, bottom + right), 3)
-
-        cells = batch * height * width
-        products = self.by_kernels(ops.reshape(ops.transpose(x, (0, 2, 3, 1)), (cells, channels)), self.weight)
-        products = ops.reshape(products, (cells * TAPS, self.out_channels))
-        read = ops.gather(products, ops.reshape(rows, (cells * 4 * TAPS,)), 0)
-        out = self.weighted_sum(ops.reshape(weights, (cells, 1, 4 * TAPS)),
-                                ops.reshape(read, (cells, 4 * TAPS, self.out_channels)))
-        out = ops.reshape(out, (batch, height, width, self.out_channels)) + self.bias
-        return ops.transpose(out, (0, 3, 1, 2))
+    cells, out_channels = batch * height * width, bias.shape[0]
+    products = BY_KERNELS(ops.reshape(ops.transpose(x, (0, 2, 3, 1)), (cells, channels)), ops.cast(kernels, x.dtype))
+    products = ops.reshape(products, (cells * TAPS, out_channels))
+    read = ops.gather(products, ops.reshape(rows, (cells * 4 * TAPS,)), 0)
+    out = WEIGHTED_SUM(ops.reshape(ops.cast(weights, x.dtype), (cells, 1, 4 * TAPS)),
+                       ops.reshape(read, (cells, 4 * TAPS, out_channels)))
+    out = ops.reshape(out, (batch, height, width, out_channels)) + ops.cast(bias, x.dtype)
+    return ops.transpose(out, (0, 3, 1, 2))
 
 
 @ops.constexpr
@@ -96,27 +90,3 @@ def corners(position: Tensor, offset: Tensor, size: int) -> tuple[Tensor, Tensor
     lower_weight = (1.0 - fraction) * ops.cast(ops.equal(lower_inside, lower), ms.float32)
     upper_weight = fraction * ops.cast(ops.equal(upper_inside, upper), ms.float32)
     return ops.cast(lower_inside, ms.int32), ops.cast(upper_inside, ms.int32), lower_weight, upper_weight
-
-
-def with_gathers(network: nn.Cell) -> nn.Cell:
-    """Return a copy of a network with each DeformConv replaced by a GatherDeformConv.
-
-    Parameters keep their names, but the weights of these layers have another shape.
-    """
-    return with_deform_layers(network, GatherDeformConv)
-
-
-def with_deform_layers(network: nn.Cell, make: Callable[[DeformConv], nn.Cell]) -> nn.Cell:
-    """Return a copy of a network with each DeformConv (in an nn.SequentialCell) replaced by make(layer).
-
-    The names of the parameters follow from their position in the network.
-    """
-    network = copy.deepcopy(network)
-    for _, cell in list(network.cells_and_names()):
-        if isinstance(cell, nn.SequentialCell):
-            for index, layer in enumerate(cell):
-                if isinstance(layer, DeformConv):
-                    cell[index] = make(layer)
-    for name, parameter in network.parameters_and_names():
-        parameter.name = name
-    return network

@@ -46,14 +46,13 @@ class CheckpointKeeper:
             if (folder / "best.ckpt").is_file():
                 self.best_precision = read_checkpoint(folder / "best.ckpt").progress.get("AP", -1.0)
 
-    def after_step(self, progress: dict[str, Any], last: bool) -> None:
-        """Save a checkpoint if it is due, or if this was the last step.
+    def is_due(self, step: int, last: bool) -> bool:
+        """Return whether a checkpoint is due after a step (from 1); always after the last step."""
+        return self.folder is not None and (last or step % self.every == 0)
 
-        Args:
-            progress: saved with the weights; its "step" is the number of all steps done.
-            last: this was the last step.
-        """
-        if self.folder is None or not (last or progress["step"] % self.every == 0):
+    def save(self, progress: dict[str, Any]) -> None:
+        """Save a checkpoint. progress is saved with the weights; its "step" is the number of all steps done."""
+        if self.folder is None:
             return
         epoch, position = divmod(progress["step"] - 1, self.steps_per_epoch)
         path = self.folder / f"centernet-{epoch + 1}_{position + 1}.ckpt"

@@ -66,23 +66,13 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
     Raises:
         UserError: too many steps in a row were skipped; the message contains the losses.
     """
-    step, skipped = plan.start_step, 0
+    reader = _Reader(log, plan.max_skipped_steps)
     log.start_clock()
-    while step < plan.total_steps:
-        epoch, done = divmod(step, plan.steps_per_epoch)
-        for batch in data.epoch(epoch, done):
-            result = run_step(step_cell, batch)
-            step += 1
-            log.step(epoch, step, result)
-            if profile:
-                profile()
-            skipped = skipped + 1 if result.overflow else 0
-            if skipped >= plan.max_skipped_steps:
-                raise UserError(diagnosis(step, skipped, result))
-            keeper.after_step(plan.progress(step), last=step == plan.total_steps)
-            if step == plan.total_steps:
-                break
-        if step % plan.steps_per_epoch == 0:
+    try:
+        for epoch in range(plan.start_step // plan.steps_per_epoch, -(-plan.total_steps // plan.steps_per_epoch)):
+            step = _train_epoch(epoch, step_cell, data, plan, reader, keeper, profile)
+            if step % plan.steps_per_epoch:
+                break  # the last epoch may be incomplete
             log.epoch(epoch, step)
             if evaluate and plan.eval_interval and (epoch + 1) % plan.eval_interval == 0:
                 precision = evaluate()
@@ -91,13 +81,72 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
                 if precision is not None:
                     best = keeper.after_evaluation(precision, plan.progress(step))
                     log.evaluation(epoch, step, precision, best)
+    except UserError:
+        reader.read()
+        raise
 
 
-def run_step(step_cell: TrainStep, batch: tuple[np.ndarray, ...]) -> StepResult:
-    """Run one step on a batch of arrays. Tensor.from_numpy shares their memory; ms.Tensor would copy it."""
-    loss, hm, wh, off, overflow, scale, rate = (output.asnumpy().item() for output in
-                                                step_cell(*(ms.Tensor.from_numpy(array) for array in batch)))
-    return StepResult(loss, hm, wh, off, bool(overflow), scale, rate)
+def _train_epoch(epoch: int, step_cell: TrainStep, data: Batches, plan: Plan, reader: _Reader,
+                 keeper: CheckpointKeeper, profile: Callable[[], None] | None) -> int:
+    """Run the steps of one epoch that are in the plan. Return the number of all steps done."""
+    first = epoch * plan.steps_per_epoch
+    step = max(first, plan.start_step)
+    for batch in data.epoch(epoch, step - first):
+        step += 1
+        reader.add(epoch, step, run_step(step_cell, batch))
+        if profile:
+            profile()
+        last = step == plan.total_steps
+        if keeper.is_due(step, last):
+            reader.read()
+            keeper.save(plan.progress(step))
+        if last:
+            break
+    reader.read()
+    return step
+
+
+def run_step(step_cell: TrainStep, batch: tuple[np.ndarray, ...]) -> ms.Tensor:
+    """Run one step on a batch of arrays and return its numbers, see TrainStep.
+
+    Tensor.from_numpy shares the memory of the arrays; ms.Tensor would copy it.
+    """
+    return step_cell(*(ms.Tensor.from_numpy(array) for array in batch))[0]
+
+
+class _Reader:
+    """Reads the numbers of a step while the next one runs, so that the device does not wait for the host.
+
+    The first step and those after a skipped step are read at once: the time of the compilation does not include
+    another step, and the training stops after exactly `limit` skipped steps in a row.
+    """
+
+    def __init__(self, log: TrainLog, limit: int):
+        self.log = log
+        self.limit = limit
+        self.skipped = 0
+        self.at_once = True
+        self.waiting: tuple[int, int, ms.Tensor] | None = None
+
+    def add(self, epoch: int, step: int, numbers: ms.Tensor) -> None:
+        """Read the step before this one, and this one if it is not to wait."""
+        self.read()
+        self.waiting = epoch, step, numbers
+        if self.at_once:
+            self.read()
+
+    def read(self) -> None:
+        """Log the waiting step, if there is one. Raise UserError if too many steps in a row were skipped."""
+        if self.waiting is None:
+            return
+        epoch, step, numbers = self.waiting
+        self.waiting = None
+        result = StepResult.of(numbers.asnumpy().tolist())
+        self.log.step(epoch, step, result)
+        self.skipped = self.skipped + 1 if result.overflow else 0
+        self.at_once = self.skipped > 0 or self.limit == 1
+        if self.skipped >= self.limit:
+            raise UserError(diagnosis(step, self.skipped, result))
 
 
 def diagnosis(step: int, skipped: int, last: StepResult) -> str:

@@ -20,6 +20,8 @@ from centernet.training.train_log import METRICS, TrainLog, plot_losses
 from centernet.weights.checkpoint import model_record
 
 LOG = logging.getLogger("centernet")
+IN_FLOAT32 = (", also in evaluations; float32: batch norm, positions of deformable layers, last layers of the heads, "
+              "losses, weights, optimizer")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: 
     lines = [f"devices: {devices} ({config.device_target})",
              f"data: {plan.conditions['num_images']} images, {len(categories)} categories, {height} x {width} pixels",
              f"network: {net.backbone}, neck {net.neck}, {parameters / 1e6:.3f} M trainable parameters",
+             f"precision: {plan.conditions['precision']}{IN_FLOAT32 * (plan.conditions['precision'] != 'float32')}",
              f"global batch size: {train.batch_size} on each device x {devices} = {images}",
              f"optimizer: {describe_optimizer(train)}",
              describe_schedule(train, images),

@@ -15,6 +15,7 @@ from centernet.data.coco import CocoDataset, locate, read_coco, require_whole
 from centernet.errors import UserError
 from centernet.group import Group, require_agreement
 from centernet.models.centernet import build_centernet
+from centernet.models.precision import lower, precision_of
 from centernet.training.loop import Plan
 from centernet.training.loss_network import LossNetwork
 from centernet.training.optimizer import build_optimizer
@@ -57,6 +58,7 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
     conditions = {"seed": config.seed, "batch_size": train.batch_size, "device_num": devices,
                   "do_shuffle": config.do_shuffle, "num_images": num_images,
                   "optimizer": train.optimizer, "momentum": train.SGD.momentum,
+                  "precision": precision_of(train.amp_level, train.amp_type, config.device_target),
                   "rate_factor": rate_factor(train, train.batch_size * devices),
                   "warmup_factor": warmup_factor(train, train.batch_size * devices)}
     # Without a loss scale, nothing is lowered after an overflow. So it is useless to try again.
@@ -82,6 +84,8 @@ def start(config: Config, categories: Categories, plan: Plan, group: Group) -> t
     train, size = config.train_config, group.size
     network = build_centernet(config.net_config, len(categories))
     load_weights(config, network, categories)
+    if plan.conditions["precision"] != "float32":
+        lower(network, plan.conditions["precision"])
     schedule = build_schedule(scale_schedule(train, train.batch_size * size), plan.steps_per_epoch, plan.total_steps)
     step_cell = TrainStep(LossNetwork(network, config.net_config, config.dataset_config, len(categories), size),
                           build_optimizer(network, train, schedule), train, config.enable_lossscale, size)
@@ -164,7 +168,8 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
                         f"{plan.total_steps}: increase --epoch_size or --train_steps (both include the steps of the "
                         "earlier run)")
     load_parameters(step_cell, checkpoint.parameters, path)
-    LOG.info("resumed from %s after step %d", path, done)
+    LOG.info("resumed from %s after step %d%s", path, done, "" if then["precision"] == now["precision"] else
+             f"; the precision was {then['precision']}, now it is {now['precision']}")
     return dataclasses.replace(plan, start_step=done)
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import Parameter, ParameterTuple, Tensor, amp, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, amp, mint, nn, ops
 
 from centernet.config.schema import TrainConfig
 
@@ -12,17 +12,12 @@ LARGEST_SCALE = 2.0 ** 24
 STATISTICS = ("moving_mean", "moving_variance")
 
 
-def _unscale(inverse: Tensor, gradient: Tensor) -> Tensor:
-    return gradient * inverse.astype(gradient.dtype)
+def _flat(tensor: Tensor) -> Tensor:
+    return ops.reshape(tensor, (-1,))
 
 
-def _sum(values: Tensor) -> Tensor:
-    # Over one axis: CPU kernels take four times as long for a sum over several axes.
-    return values.astype(ms.float32).reshape((-1,)).sum()
-
-
-def _square_sum(gradient: Tensor) -> Tensor:
-    return _sum(ops.square(gradient.astype(ms.float32)))
+def _shaped_as(flat: Tensor, weight: Tensor) -> Tensor:
+    return ops.reshape(flat, weight.shape)
 
 
 class TrainStep(nn.Cell):
@@ -54,7 +49,8 @@ class TrainStep(nn.Cell):
         self.weights = optimizer.parameters
         statistics = [p for p in loss_network.get_parameters() if p.name.split(".")[-1] in STATISTICS]
         self.statistics = ParameterTuple(statistics)
-        self.ends = _running_ends(statistics)
+        self.lengths = [parameter.size for parameter in statistics]
+        self.sizes = [parameter.size for parameter in self.weights]
         initial = train.loss_scale_value if scale_loss else 1.0
         self.dynamic = scale_loss and train.loss_scale_mode == "dynamic"
         self.window = train.loss_scale_window
@@ -70,10 +66,11 @@ class TrainStep(nn.Cell):
         self.gradient = ops.value_and_grad(self._scaled_loss, None, self.weights, has_aux=True)
         self.set_train()
 
-    def construct(self, *batch: Tensor) -> tuple[Tensor, ...]:
-        """Return loss, hm_loss, wh_loss, off_loss, overflow (bool), loss scale and learning rate of this step.
+    def construct(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the numbers of this step, float32 (7,), and the loss once more.
 
-        The losses are those of the global batch.
+        The numbers are loss, hm_loss, wh_loss, off_loss, overflow (0 or 1), loss scale and learning rate. They are one
+        small tensor, so that the host reads from the device once. The losses are those of the global batch.
         """
         scale = self.loss_scale * 1.0  # a copy: _adjust_scale overwrites the parameter
         rate = self.optimizer.learning_rate(self.optimizer.global_step).reshape(())
@@ -81,33 +78,38 @@ class TrainStep(nn.Cell):
         # The forward pass changes the statistics in place, so it has to wait for the copies.
         batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
         (_, losses), gradients = self.gradient(*batch)
-        gradients = self.each(ops.partial(_unscale, 1.0 / scale), gradients)
+        # One operation on all gradients instead of one for each: a device starts operators one by one.
+        flat = ops.concat(self.each(_flat, gradients)) * (1.0 / scale)
         # Check the loss, too: the gradient of an L1 loss is 1 where a target is infinite.
-        finite, moved = self._all_finite((*gradients, losses[0])), before
+        finite, moved = self._all_finite(flat, losses[0]), before
         if self.devices > 1:
-            finite, losses, moved, gradients = self._average(finite, losses, gradients)
+            finite, losses, moved, flat = self._average(finite, losses, flat)
         if self.clip > 0:
-            gradients = self._clip(gradients)
+            norm = ops.sqrt(ops.reduce_sum(ops.square(flat)))
+            flat = flat * (self.clip / ops.maximum(norm, self.clip))
         if finite:
-            self.optimizer(gradients)
+            self.optimizer(self._as_gradients(flat))
             if self.devices > 1:
                 self._set_statistics(moved)
         else:
             self._set_statistics(before)
         self._adjust_scale(finite)
-        return losses + (ops.logical_not(finite), scale, rate)
+        numbers = ops.stack((*losses, ops.cast(ops.logical_not(finite), ms.float32), scale, rate))
+        # MindSpore 2.10 does not compile a graph with branches and only one output for Ascend ("Can not build a sub
+        # graph which contains ConditionSwitch", seen in its dry run).
+        return numbers, losses[0]
 
     def _scaled_loss(self, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         losses = self.loss_network(*batch)
         return losses[0] * self.loss_scale, losses
 
-    def _all_finite(self, tensors: tuple[Tensor, ...]) -> Tensor:
+    def _all_finite(self, flat: Tensor, loss: Tensor) -> Tensor:
         """Return whether all values are finite. On CPU, check their sum: all_finite would take 5 % of a step."""
         if self.on_cpu:
-            return ops.isfinite(ops.addn(self.each(_sum, tensors)))
-        return amp.all_finite(tensors)
+            return ops.isfinite(ops.reduce_sum(flat) + loss)
+        return amp.all_finite((flat, loss))
 
-    def _average(self, finite: Tensor, losses: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> tuple:
+    def _average(self, finite: Tensor, losses: tuple[Tensor, ...], flat: Tensor) -> tuple:
         """Average over the devices: losses, batch norm statistics (after the forward pass) and gradients.
 
         One message holds all values. Messages that do not wait for each other may run in another order on each device;
@@ -120,25 +122,19 @@ class TrainStep(nn.Cell):
         """
         heads = ops.stack((1.0 - finite.astype(ms.float32), *losses))
         statistics = [ops.depend(statistic, losses[0]) for statistic in self.statistics]
-        flat = [gradient.reshape((-1,)) for gradient in gradients]
-        means = self.sum(ops.concat((heads, *statistics, *flat)) / self.devices)
-        start = 5 + (self.ends[-1][1] if self.ends else 0)
-        averages = ()  # type: tuple[Tensor, ...]
-        for gradient in gradients:
-            averages += (means[start:start + gradient.size].reshape(gradient.shape),)
-            start += gradient.size
-        return means[0] < 0.5 / self.devices, ops.unstack(means[1:5]), means[5:], averages
+        means = self.sum(ops.concat((heads, *statistics, flat)) / self.devices)
+        start = 5 + sum(self.lengths)
+        return means[0] < 0.5 / self.devices, ops.unstack(means[1:5]), means[5:start], means[start:]
 
-    def _clip(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        norm = ops.sqrt(ops.addn(self.each(_square_sum, gradients)))
-        return self.each(ops.partial(_unscale, self.clip / ops.maximum(norm, self.clip)), gradients)
+    def _as_gradients(self, flat: Tensor) -> tuple[Tensor, ...]:
+        return self.each(_shaped_as, mint.split(flat, self.sizes), self.weights)
 
     def _copy_statistics(self) -> Tensor:
-        return ops.concat(self.statistics) if self.ends else self.loss_scale * 1.0
+        return ops.concat(self.statistics) if self.lengths else self.loss_scale * 1.0
 
     def _set_statistics(self, values: Tensor) -> None:
-        for index, (start, end) in enumerate(self.ends):
-            ops.assign(self.statistics[index], values[start:end])
+        if self.lengths:
+            self.each(ops.assign, self.statistics, mint.split(values, self.lengths))
 
     def _adjust_scale(self, finite: Tensor) -> None:
         """Count finite steps. Halve a dynamic scale after a skipped step, double it after a window of finite steps."""
@@ -150,12 +146,3 @@ class TrainStep(nn.Cell):
             ops.assign(self.loss_scale, ops.select(finite, grown, ops.maximum(self.loss_scale * 0.5, smallest)))
             counted = ops.select(full, ops.zeros_like(counted), counted)
         ops.assign(self.good_steps, counted)
-
-
-def _running_ends(parameters: list[Parameter]) -> tuple[tuple[int, int], ...]:
-    """Return start and end of each parameter in the concatenation of all."""
-    spans, start = [], 0
-    for parameter in parameters:
-        spans.append((start, start + parameter.size))
-        start += parameter.size
-    return tuple(spans)

@@ -29,6 +29,12 @@ class StepResult:
     scale: float
     rate: float
 
+    @classmethod
+    def of(cls, numbers: list[float]) -> StepResult:
+        """Name the numbers that TrainStep returns."""
+        total, hm, wh, off, overflow, scale, rate = numbers
+        return cls(total, hm, wh, off, bool(overflow), scale, rate)
+
     def text(self) -> str:
         """Return the outputs in the form of the model zoo's README."""
         return (f"(Tensor(shape=[], dtype=Float32, value= {self.total:.6g}), "

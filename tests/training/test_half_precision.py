@@ -1,0 +1,66 @@
+"""Training in float16 on CPU: it follows float32, and the loss scale does its work."""
+import numpy as np
+import pytest
+
+from centernet.data.pipeline import COLUMNS
+from centernet.models.centernet import build_centernet
+from centernet.models.precision import lower
+from centernet.training.loss_network import LossNetwork
+from centernet.training.optimizer import build_optimizer
+from centernet.training.schedule import MultiDecay
+from centernet.training.step import TrainStep
+from centernet.weights.checkpoint import load_parameters, read_checkpoint, save_checkpoint
+from tests.tiny_training import changed, run, settings, values
+from tests.training.test_networks_train import objects
+
+
+def build(precision, scale=1024.0):
+    import mindspore as ms
+    ms.set_seed(1)
+    config = settings("--train_config.loss_scale_value", str(scale))
+    network = build_centernet(config.net_config, 3)
+    if precision != "float32":
+        lower(network, precision)
+    return TrainStep(LossNetwork(network, config.net_config, config.dataset_config, 3),
+                     build_optimizer(network, config.train_config, MultiDecay(0.0005, 0, (), 10.0)),
+                     config.train_config)
+
+
+def batches(count):
+    random = np.random.RandomState(0)
+    for _ in range(count):
+        batch = objects(64)
+        batch["image"] = random.randint(0, 256, batch["image"].shape).astype(np.uint8)
+        yield [batch[name] for name in COLUMNS]
+
+
+@pytest.mark.slow
+def test_twenty_steps_follow_those_of_float32():
+    exact, half = build("float32"), build("float16")
+    pairs = [(run(exact, batch), run(half, batch)) for batch in batches(20)]
+    assert not any(row[4] for pair in pairs for row in pair)
+    np.testing.assert_allclose(*zip(*[(other[0], one[0]) for one, other in pairs]), rtol=0.02)
+    assert pairs[-1][0][0] < 0.9 * pairs[0][0][0]
+    assert [p.dtype for p in exact.get_parameters()] == [p.dtype for p in half.get_parameters()]
+
+
+def test_a_loss_scale_that_is_too_large_is_halved_until_training_goes_on():
+    step, rows = build("float16", 2.0 ** 24), []
+    for batch in batches(14):
+        before = values(step.loss_network)
+        rows.append(run(step, batch))
+        assert bool(changed(before, values(step.loss_network))) != rows[-1][4]
+    skipped = [row[4] for row in rows].index(False)
+    assert 3 < skipped < 12 and all(np.isfinite(row[0]) for row in rows)
+    assert rows[skipped][5] == 2.0 ** (24 - skipped)
+
+
+@pytest.mark.slow
+def test_checkpoints_of_both_precisions_are_the_same_kind(tmp_path):
+    half, exact = build("float16"), build("float32")
+    batch = next(batches(1))
+    run(half, batch)
+    save_checkpoint(tmp_path / "half.ckpt", half, None, {"step": 1})
+    load_parameters(exact, read_checkpoint(tmp_path / "half.ckpt").parameters, "half.ckpt")
+    assert not changed(values(half), values(exact))
+    assert run(exact, batch)[0] == pytest.approx(run(half, batch)[0], rel=0.01)
