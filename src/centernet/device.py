@@ -95,31 +95,43 @@ def set_up_device(device_target: str, device_id: int, seed: int | None = None) -
     cv2.setNumThreads(0)
 
 
-def set_up_compilation(jit_level: str, deterministic: bool) -> None:
-    """Set how MindSpore compiles graphs. Call this function after set_up_device and before join_group.
+def set_up_compilation(config: Config) -> None:
+    """Set how MindSpore compiles graphs and computes. Call this function after set_up_device and before join_group.
 
-    Args:
-        jit_level: O0, O1 or O2; auto leaves the choice to MindSpore.
-        deterministic: use only kernels and collectives that repeat their results. False leaves MindSpore's default.
+    jit_level: O0, O1 or O2; auto leaves the choice to MindSpore. deterministic: use only kernels and collectives that
+    repeat their results. exact_fp32: Ascend computes products of float32 without HF32 (10 bits of mantissa). False
+    leaves MindSpore's default for both.
     """
     import mindspore as ms
 
-    if jit_level != "auto":
-        ms.set_context(jit_config={"jit_level": jit_level})
-    if deterministic:
+    if config.jit_level != "auto":
+        ms.set_context(jit_config={"jit_level": config.jit_level})
+    if config.deterministic:
         # HCCL reads its variable when the group forms. "strict" is its other value that repeats results.
         if os.environ.get("HCCL_DETERMINISTIC") != "strict":
             os.environ["HCCL_DETERMINISTIC"] = "true"
         _set_deterministic()
-    if jit_level != "auto" or deterministic:
-        LOG.info("jit_level: %s, deterministic: %s", jit_level, str(deterministic).lower())
+    if config.exact_fp32 and config.device_target != "CPU":
+        _forbid_hf32()
+    chosen = {"jit_level": config.jit_level, "deterministic": config.deterministic, "exact_fp32": config.exact_fp32}
+    if config.jit_level != "auto" or config.deterministic or config.exact_fp32:
+        LOG.info("%s", ", ".join(f"{name}: {str(value).lower() if isinstance(value, bool) else value}"
+                                 for name, value in chosen.items()))
 
 
-@cache
+@cache  # a second call in one process would be an error of MindSpore
 def _set_deterministic() -> None:
     import mindspore as ms
 
-    ms.set_deterministic(True)  # a second call in one process would be an error
+    ms.set_deterministic(True)
+
+
+@cache
+def _forbid_hf32() -> None:
+    from mindspore.device_context.ascend import op_precision
+
+    op_precision.conv_allow_hf32(False)
+    op_precision.matmul_allow_hf32(False)
 
 
 def _set_seed(seed: int) -> None:
@@ -154,7 +166,7 @@ def set_up_group(config: Config) -> Group:
     if config.distribute and _launched_size() > 1:
         device_id = int(os.environ.get("DEVICE_ID", device_id))
     set_up_device(config.device_target, device_id, config.seed)
-    set_up_compilation(config.jit_level, config.deterministic)
+    set_up_compilation(config)
     return join_group(config.distribute, config.device_num)
 
 

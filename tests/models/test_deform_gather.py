@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, value_and_grad
 
 from centernet.models.centernet import build_centernet
-from centernet.models.deform_conv import DeformConv, GatherDeformConv, with_gathers
+from centernet.models.deform_conv import DeformConv, GatherDeformConv, choose_deform_op, with_gathers
 from centernet.models.deform_gather import corners
 from tests.golden_weights import golden_network, net_config
 
@@ -55,6 +55,36 @@ def test_equals_the_operator_at_whole_fractional_and_huge_offsets(offset):
         x = Tensor(image(2, 4, 5))
         expected = native(x).asnumpy()
         np.testing.assert_allclose(portable(x).asnumpy(), expected, atol=2e-6 * np.abs(expected).max(), rtol=0)
+
+
+def gradients(layer, x, weights):
+    """Gradients to the input and to all weights of a weighted sum of the output."""
+    def total(x):
+        return (layer(x) * weights).sum()
+    of_input, of_weights = value_and_grad(total, 0, layer.trainable_params())(x)[1]
+    return [of_input.asnumpy(), *(gradient.asnumpy() for gradient in of_weights)]
+
+
+def test_training_by_gathers_has_the_gradients_of_the_operator():
+    layer, _ = layers(0.3)
+    x = Tensor(image(2, 6, 7))
+    weights = Tensor(np.random.default_rng(7).standard_normal((2, 6, 6, 7)).astype(np.float32))
+    expected = gradients(layer, x, weights)
+    layer.by_gathers = True
+    found = gradients(layer, x, weights)
+    assert len(found) == 5
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6 * np.abs(other).max())
+
+
+def test_the_device_determines_the_operator_unless_it_is_chosen(monkeypatch):
+    network = build_centernet(net_config("resdcn_18"), 3)
+    for target, op, expected in (("CPU", "auto", False), ("Ascend", "auto", True), ("Ascend", "native", False),
+                                 ("CPU", "gather", True)):
+        monkeypatch.setattr("centernet.models.deform_conv.ms.get_context", lambda key, target=target: target)
+        choose_deform_op(network, op)
+        found = {cell.by_gathers for _, cell in network.cells_and_names() if isinstance(cell, DeformConv)}
+        assert found == {expected}
 
 
 def test_images_of_a_batch_do_not_mix():

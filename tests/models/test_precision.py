@@ -16,7 +16,7 @@ DEFORM = replace(PLAIN, backbone="resnet18", block_class=(1, 1, 1, 1), neck="def
 
 
 @pytest.mark.parametrize(("level", "device", "precision"), [
-    ("O0", "Ascend", "float32"), ("O2", "Ascend", "bfloat16"), ("auto", "Ascend", "bfloat16"),
+    ("O0", "Ascend", "float32"), ("O2", "Ascend", "bfloat16"), ("auto", "Ascend", "float32"),
     ("auto", "CPU", "float32")])
 def test_the_level_and_the_device_determine_the_precision(level, device, precision):
     assert precision_of(level, "bfloat16", device) == precision

@@ -26,7 +26,7 @@ def run(config: Config) -> None:
         raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
     target = target_path(config.export_name, config.export_format)
     set_up_device(config.device_target, config.device_id, config.seed)
-    set_up_compilation(config.jit_level, config.deterministic)
+    set_up_compilation(config)
     model = load_model(config.export_load_ckpt, config)
     manifest = describe(config, model.record)
     replaced = target.is_file()

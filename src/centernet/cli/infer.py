@@ -32,7 +32,7 @@ def run(config: Config) -> None:
         raise UserError("--result_path is not set: name the folder for the model's raw output")
     images = find_images(config.image) if config.image else []
     set_up_device(config.device_target, config.device_id, config.seed)
-    set_up_compilation(config.jit_level, config.deterministic)
+    set_up_compilation(config)
     if config.image:
         detector = open_model(config.model_path, config, len(images))
         infer_images(detector, images, Path(config.save_result_dir or "results"))

@@ -51,6 +51,8 @@ class Config:
                              ["train", "eval", "export", "infer"], choices=("auto", "O0", "O1", "O2"))
     deterministic: bool = setting(False, "use only kernels and collectives of Ascend that repeat their results bit for "
                                   "bit; slower", ["train", "eval", "export", "infer"])
+    exact_fp32: bool = setting(False, "for comparisons: Ascend computes products of float32 in float32, not in HF32 "
+                               "(10 bits of mantissa); slower", ["train", "eval", "export", "infer"])
 
     # Conversion of a data set, and settings that other entries share with it.
     coco_data_dir: str = setting("", "COCO data set: annotations/instances_train2017.json and train2017/",

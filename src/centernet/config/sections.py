@@ -139,7 +139,7 @@ class TrainConfig:
 
     batch_size: int = setting(32, "batch size of one device", limits=POSITIVE)
     amp_level: str = setting("auto", "O0: float32; O2: the network computes in amp_type, except for parts that need "
-                             "float32 (docs/training.md)", choices=("auto", "O0", "O2"))
+                             "float32 (docs/training.md); auto: O0", choices=("auto", "O0", "O2"))
     amp_type: str = setting("float16", "half precision of O2; bfloat16 only on Ascend (not the first 910)",
                             choices=("float16", "bfloat16"))
     loss_scale_value: float = setting(1024.0, "initial loss scale", limits=POSITIVE)
