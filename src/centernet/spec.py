@@ -19,6 +19,7 @@ class ModelSpec:
         color_order: "BGR" or "RGB", of the network's input.
         down_ratio: side of one output cell, in input pixels.
         input_size: (height, width) in pixels, for fixed resolution.
+        raw: an exported model takes uint8 BGR images (H, W, 3) and normalises them in its graph.
     """
 
     categories: Categories
@@ -27,6 +28,7 @@ class ModelSpec:
     color_order: str
     down_ratio: int
     input_size: tuple[int, int]
+    raw: bool = False
 
     def __post_init__(self) -> None:
         if self.color_order not in ("BGR", "RGB"):
@@ -38,6 +40,10 @@ class ModelSpec:
     def to_rgb(self) -> bool:
         """Return whether the channels of a BGR image must be reversed."""
         return self.color_order == "RGB"
+
+    def model_input(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) BGR -> the model's input: the same image if raw, otherwise as `normalize`."""
+        return image if self.raw else self.normalize(image)
 
     def normalize(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3) BGR -> float32 (3, H, W) in color_order: (pixel / 255 - mean) / std."""

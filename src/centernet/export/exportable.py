@@ -9,14 +9,21 @@ from mindspore import Parameter, Tensor, nn, ops
 from centernet.models.decode import Detect
 from centernet.models.deform_conv import TAPS, DeformConv
 from centernet.models.deform_gather import with_deform_layers
+from centernet.models.image_input import ImageInput
 from centernet.runtimes.manifest import Manifest
 
 
 def as_exported(network: nn.Cell, manifest: Manifest) -> nn.Cell:
-    """Return the network in evaluation mode, with decoding if the manifest says so."""
+    """Return the network in evaluation mode, with decoding if the manifest says so. The input is normalised float32."""
     cell = Detect(network, manifest.K, manifest.cat_spec_wh, manifest.flip_test) if manifest.decode else network
     cell.set_train(False)
     return cell
+
+
+def as_written(network: nn.Cell, manifest: Manifest) -> nn.Cell:
+    """Return the graph of the file: as_exported, and normalisation before it if the manifest's input is uint8."""
+    cell = as_exported(network, manifest)
+    return ImageInput(cell, manifest.spec).set_train(False) if manifest.spec.raw else cell
 
 
 class DeformStandIn(nn.Cell):

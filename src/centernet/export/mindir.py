@@ -6,17 +6,19 @@ import tempfile
 from pathlib import Path
 
 import mindspore as ms
+import numpy as np
 from mindspore import nn
 
-from centernet.export.exportable import as_exported
+from centernet.export.exportable import as_written
 from centernet.models.deform_gather import with_gathers
 from centernet.runtimes.manifest import Manifest
 
 
 def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
     """Write a network to a .mindir with the outputs of the manifest: raw maps or detections."""
-    cell = as_exported(with_gathers(network) if manifest.deform == "gather" else network, manifest)
+    cell = as_written(with_gathers(network) if manifest.deform == "gather" else network, manifest)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         plain = Path(folder) / "model.mindir"  # the exporter rejects names with spaces and most other characters
-        ms.export(cell, ms.ops.zeros(manifest.input_shape, ms.float32), file_name=str(plain), file_format="MINDIR")
+        zeros = ms.Tensor(np.zeros(manifest.input_shape, manifest.input_dtype))
+        ms.export(cell, zeros, file_name=str(plain), file_format="MINDIR")
         shutil.move(plain, path)
