@@ -23,8 +23,8 @@ from centernet.files import write_text
 from centernet.runtimes.manifest import Manifest, read_manifest
 from centernet.runtimes.onnx_session import require_package
 
-TOLERANCE = 1e-4  # largest difference of detections
-IMAGES = 4        # random images for the comparison
+TOLERANCE = 1e-4        # largest difference of detections
+CELLS = (1, 4, 16, 64)  # pixels of a patch of noise in the images for the comparison
 
 
 def run(arguments: argparse.Namespace, flags: list[str]) -> Path:
@@ -50,8 +50,7 @@ def run(arguments: argparse.Namespace, flags: list[str]) -> Path:
     require_fixed_batch(manifest, onnx)
     require_convertible(onnx)
     if checkpoint:
-        difference = compare(onnx, checkpoint, flags)
-        print(f"largest difference of {IMAGES} images' detections from the checkpoint's: {difference:.1e}")
+        compare(onnx, checkpoint, flags)
     aipp = None if manifest.spec.raw else name.with_name(f"{name.name}.aipp.cfg")
     if aipp:
         write_text(aipp, aipp_config(manifest))
@@ -89,15 +88,15 @@ def require_convertible(path: Path) -> None:
     print(f"{path}: operator set {opset}, {len(operators)} nodes, no DeformConv")
 
 
-def compare(path: Path, checkpoint: Path, flags: list[str]) -> float:
-    """Return the largest difference of an ONNX file's detections from those of a checkpoint, on random images.
+def compare(path: Path, checkpoint: Path, flags: list[str]) -> None:
+    """Compare an ONNX file's detections with those of a checkpoint on random images, and print the difference.
 
     Raises:
         UserError: it is above TOLERANCE.
     """
     from centernet.config.load import load_config
     from centernet.device import set_up_device
-    from centernet.export.compare import largest_difference_of_detections
+    from centernet.export.compare import distinct, largest_difference_of_detections
     from centernet.runtimes.checkpoint import CheckpointBackend
     from centernet.runtimes.exported import ExportedBackend
     from centernet.weights.load import load_model
@@ -108,14 +107,25 @@ def compare(path: Path, checkpoint: Path, flags: list[str]) -> float:
     manifest, spec = exported.manifest, exported.spec
     model = load_model(checkpoint, config)
     reference = CheckpointBackend(model.network, model.net, model.spec, manifest.K, manifest.flip_test)
-    images = np.random.default_rng(1).integers(0, 256, (IMAGES, *spec.input_size, 3), np.uint8)
+    images = random_images(*spec.input_size)
     found = exported(np.stack([spec.model_input(image) for image in images]))
     expected = reference(np.stack([model.spec.normalize(image) for image in images]))
-    difference = largest_difference_of_detections(found, expected)
+    difference = largest_difference_of_detections(found, expected, TOLERANCE)
+    print(f"largest difference from the checkpoint's detections in {len(images)} images: {difference:.1e} (boxes of "
+          f"{np.count_nonzero(distinct(expected, TOLERANCE))} of {expected[..., 4].size} detections; of the others, "
+          "whose scores equal the last one's, the scores)")
     if not difference <= TOLERANCE:
         raise UserError(f"{path}: its detections differ from those of {checkpoint} by {difference:.1e} (allowed: "
                         f"{TOLERANCE:.0e}); no .om was made. Was it exported from this checkpoint?")
-    return difference
+
+
+def random_images(height: int, width: int) -> list[np.ndarray]:
+    """Return uint8 BGR images: noise, coarse and fine, so that features of all sizes react."""
+    import cv2
+
+    rng = np.random.default_rng(1)
+    return [cv2.resize(rng.integers(0, 256, (-(-height // cell), -(-width // cell), 3), np.uint8), (width, height))
+            for cell in CELLS]
 
 
 def convert(manifest: Manifest, onnx: Path, target: Path, soc: str, aipp: Path | None) -> None:

@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
     if request["decode"]:
         cell = Detect(network, request["K"], request["cat_spec_wh"], request["flip_test"])
     if request["normalization"]:
-        cell = ImageInput(cell, argparse.Namespace(**request["normalization"]))
+        cell = ImageInput(cell, **request["normalization"])
     cell.set_train(False)
     x = ms.Tensor(np.load(str(folder / "input.npy"), allow_pickle=False))
     path = folder / "model.mindir"

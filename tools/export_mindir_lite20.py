@@ -67,13 +67,13 @@ def _write_request(folder: Path, config: Config, manifest, network) -> list[np.n
     from centernet.export.publish import outputs_of, random_input
 
     x, normalized = random_input(manifest)
-    spec = manifest.spec
+    spec, (factor, offset) = manifest.spec, (values.tolist() for values in manifest.spec.scaling)
     np.save(folder / "input.npy", x)
     np.savez(folder / "weights.npz", **{name: value.asnumpy() for name, value in network.parameters_dict().items()})
     request = {"network": dataclasses.asdict(config.net_config), "num_classes": len(manifest.spec.categories),
                "K": manifest.K, "decode": manifest.decode, "cat_spec_wh": manifest.cat_spec_wh,
                "flip_test": manifest.flip_test, "deform": manifest.deform,
-               "normalization": {"mean": spec.mean, "std": spec.std, "to_rgb": spec.to_rgb} if spec.raw else None}
+               "normalization": {"factor": factor, "offset": offset, "to_rgb": spec.to_rgb} if spec.raw else None}
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     return outputs_of(as_exported(network, manifest), normalized)
 

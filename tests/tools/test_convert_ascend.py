@@ -1,6 +1,7 @@
 """The commands that convert for Ascend, with a converter that only writes what it got."""
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -162,7 +163,8 @@ def test_a_deformable_checkpoint_becomes_an_onnx_file_that_atc_reads(tmp_path, t
     loaded = onnx.load(str(tmp_path / "out.onnx"))
     assert [entry.version for entry in loaded.opset_import] == [17]
     assert "DeformConv" not in {node.op_type for node in loaded.graph.node}
-    assert "largest difference of 4 images' detections from the checkpoint's" in done.stdout
+    compared = re.search(r"detections in 4 images: (\S+) \(boxes of (\d+) of 80 ", done.stdout)
+    assert float(compared[1]) <= 1e-4 and int(compared[2]) >= 40
     command = (tmp_path / "out_ascend310p3.om").read_text()
     assert ("image:1,64,64,3" if kind == "uint8" else "image:1,3,64,64") in command
     assert (tmp_path / "out.aipp.cfg").exists() == (kind == "float32")

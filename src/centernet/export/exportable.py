@@ -22,8 +22,8 @@ def as_exported(network: nn.Cell, manifest: Manifest) -> nn.Cell:
 
 def as_written(network: nn.Cell, manifest: Manifest) -> nn.Cell:
     """Return the graph of the file: as_exported, and normalisation before it if the manifest's input is uint8."""
-    cell = as_exported(network, manifest)
-    return ImageInput(cell, manifest.spec).set_train(False) if manifest.spec.raw else cell
+    cell, spec = as_exported(network, manifest), manifest.spec
+    return ImageInput(cell, *spec.scaling, spec.to_rgb).set_train(False) if spec.raw else cell
 
 
 class DeformStandIn(nn.Cell):
