@@ -143,6 +143,17 @@ def test_wrong_arguments_for_atc(tmp_path, tool, capsys, monkeypatch, words, cha
     assert not list(tmp_path.glob("*.om"))
 
 
+def test_a_model_that_normalises_gets_no_aipp(tmp_path, tool, capsys):
+    tool("atc", "--output", ".om")
+    source = model(tmp_path / "m.onnx")
+    write_manifest(read_manifest(source).with_uint8_input(), manifest_path(source))
+    assert convert_om.main([str(source), "Ascend310", "--aipp"]) == 2
+    assert "it needs no AIPP" in capsys.readouterr().err and not list(tmp_path.glob("*.om"))
+    assert convert_om.main([str(source), "Ascend310"]) == 0
+    assert "--input_format=ND" in (tmp_path / "m_ascend310.om").read_text()
+    assert not (tmp_path / "m.aipp.cfg").exists()
+
+
 def test_atc_that_fails_leaves_no_om(tmp_path, tool, capsys):
     tool("atc", "--output", ".om", status=1)
     assert convert_om.main([str(model(tmp_path / "m.onnx")), "Ascend310"]) == 2
