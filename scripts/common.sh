@@ -33,3 +33,21 @@ start_job() {
     fi
     exec "$python" "$repository/src/centernet/jobs/start_job.py" "$@"
 }
+
+# run_tool NAME ARGUMENTS: run tools/NAME.py in the caller's folder. The caller defines usage().
+run_tool() {
+    local python=${PYTHON:-python}
+    if [[ ${2:-} == -h || ${2:-} == --help ]]; then
+        usage
+        exit 0
+    fi
+    if [[ $# -lt 2 ]]; then
+        usage >&2
+        exit 2
+    fi
+    if ! command -v "$python" >/dev/null; then
+        echo "error: there is no '$python': activate the project's environment, or set PYTHON" >&2
+        exit 2
+    fi
+    exec "$python" "$repository/tools/$1.py" "${@:2}"
+}

@@ -18,7 +18,7 @@ environment variables:
   NLOHMANN_JSON_HOME  the library nlohmann/json, if ascend310_infer/build.sh does not find it
   BUILD_DIR           build folder of the program (default: ascend310_infer/build)
   PYTHON              Python with this project's packages (default: python)
-  INFER_FLAGS         more flags of the C++ program, e.g. "--precision_mode enforce_origin"
+  INFER_FLAGS         more flags of the C++ program, e.g. "--warm_up 5"
   EXPORT_FLAGS        flags of export.py for a checkpoint, e.g. "--input_res 512 512 --export_deform gather"
   MINDIR_FORM         format of the file exported from a checkpoint: current (of this MindSpore; the default) or
                       lite20 (for MindSpore Lite 2.0, see scripts/export_mindir_lite20.sh; the default for CPU)

@@ -10,6 +10,7 @@ from tiny_model import read_config, tiny_checkpoint, tiny_config
 
 from centernet.cli import evaluate, export, infer, postprocess, preprocess
 from centernet.export.compare import largest_difference_of_detections
+from centernet.runtimes.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +168,53 @@ def test_postprocess_takes_the_folder_that_infer_takes(copy, capsys):
     assert run(postprocess, copy, "--result_path", copy / "raw", "--meta_path", copy / "pre",
                "--save_path", copy / "again") == 0
     assert (copy / "again/metrics.json").read_text() == (copy / "ap/metrics.json").read_text()
+
+
+def test_postprocess_reads_the_files_of_msame(copy):
+    for path in (copy / "raw").iterdir():
+        path.rename(path.with_name(path.name.replace("_0", "_output_0")))
+    expected = (copy / "ap/metrics.json").read_text()
+    assert run_postprocess(copy) == 0
+    assert (copy / "ap/metrics.json").read_text() == expected
+
+
+def test_images_for_aipp_are_those_before_the_normalisation(copy, capsys):
+    assert run(preprocess, copy, "--val_data_dir", copy / "coco", "--predict_dir", copy / "aipp", "--aipp", "true") == 0
+    spec = read_manifest(copy / "out/model.mindir").spec
+    pixels = np.fromfile(copy / "aipp/00_data/101.bin", np.uint8).reshape(96, 128, 3)
+    planes = np.fromfile(copy / "pre/00_data/101.bin", "<f4").reshape(3, 96, 128)
+    np.testing.assert_array_equal(spec.normalize(pixels), planes)
+    assert run(postprocess, copy, "--result_path", copy / "raw", "--meta_path", copy / "aipp", "--save_path",
+               copy / "again") == 0
+    assert (copy / "again/metrics.json").read_text() == (copy / "ap/metrics.json").read_text()
+    assert run(infer, copy, "--predict_dir", copy / "aipp", "--result_path", copy / "raw") == 2
+    assert "prepared for another model" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["mindir", "onnx"])
+def test_a_model_that_takes_uint8_images_gives_the_same(copy, form):
+    if form == "onnx":
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (requirements-onnx.txt)")
+    model = copy / f"raw8.{form}"
+    flags = ["--input_res", "96", "128", "--export_batch_size", "2", "--export_input", "uint8", "--export_format",
+             form.upper()]
+    assert export.main(["--config_path", str(copy / "tiny.yaml"), "--export_load_ckpt", str(copy / "net.ckpt"),
+                        "--export_name", str(model), *flags]) == 0
+    assert run(preprocess, copy, "--val_data_dir", copy / "coco", "--predict_dir", copy / "pre8", model=model) == 0
+    assert (copy / "pre8/00_data/101.bin").stat().st_size * 4 == (copy / "pre/00_data/101.bin").stat().st_size
+    assert run(infer, copy, "--predict_dir", copy / "pre8", "--result_path", copy / "found", model=model) == 0
+    for path in (copy / "raw").iterdir():
+        found, expected = (np.fromfile(folder / path.name, "<f4").reshape(1, 20, 6)
+                           for folder in (copy / "found", copy / "raw"))
+        assert largest_difference_of_detections(found, expected) <= 1e-4
+    assert run(postprocess, copy, "--result_path", copy / "found", "--meta_path", copy / "pre8", "--save_path",
+               copy / "ap8", model=model) == 0
+    for folder, name in ((copy / "seen", "out/model.mindir"), (copy / "seen8", model)):
+        assert run(infer, copy, "--image", copy / "coco/val2017", "--save_result_dir", folder, model=name) == 0
+    seen, seen8 = (json.loads((copy / name / "detections.json").read_text())["images"] for name in ("seen", "seen8"))
+    for one, other in zip(seen, seen8):
+        assert [box["category"] for box in one["detections"]] == [box["category"] for box in other["detections"]]
 
 
 def test_preprocess_looks_for_free_space_first(copy, capsys, monkeypatch):

@@ -23,6 +23,7 @@ from centernet.config.schema import NetConfig
 from centernet.models.centernet import build_centernet
 from centernet.models.decode import Detect
 from centernet.models.deform_conv import with_gathers
+from centernet.models.image_input import ImageInput
 
 
 def main(folder: Path) -> None:
@@ -39,6 +40,8 @@ def main(folder: Path) -> None:
     cell = network
     if request["decode"]:
         cell = Detect(network, request["K"], request["cat_spec_wh"], request["flip_test"])
+    if request["normalization"]:
+        cell = ImageInput(cell, **request["normalization"])
     cell.set_train(False)
     x = ms.Tensor(np.load(str(folder / "input.npy"), allow_pickle=False))
     path = folder / "model.mindir"

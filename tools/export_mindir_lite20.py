@@ -64,16 +64,18 @@ def run(config: Config) -> None:
 def _write_request(folder: Path, config: Config, manifest, network) -> list[np.ndarray]:
     """Write the files for the worker, without pickles. Return the expected outputs."""
     from centernet.export.exportable import as_exported
-    from centernet.export.publish import outputs_of
+    from centernet.export.publish import outputs_of, random_input
 
-    x = np.random.default_rng(0).standard_normal(manifest.input_shape, np.float32)
+    x, normalized = random_input(manifest)
+    spec, (factor, offset) = manifest.spec, (values.tolist() for values in manifest.spec.scaling)
     np.save(folder / "input.npy", x)
     np.savez(folder / "weights.npz", **{name: value.asnumpy() for name, value in network.parameters_dict().items()})
     request = {"network": dataclasses.asdict(config.net_config), "num_classes": len(manifest.spec.categories),
                "K": manifest.K, "decode": manifest.decode, "cat_spec_wh": manifest.cat_spec_wh,
-               "flip_test": manifest.flip_test, "deform": manifest.deform}
+               "flip_test": manifest.flip_test, "deform": manifest.deform,
+               "normalization": {"factor": factor, "offset": offset, "to_rgb": spec.to_rgb} if spec.raw else None}
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    return outputs_of(as_exported(network, manifest), x)
+    return outputs_of(as_exported(network, manifest), normalized)
 
 
 def _run_worker(folder: Path) -> str:

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "json_file.h"
@@ -12,12 +13,13 @@
 namespace centernet {
 
 struct Manifest {
-  int batch = 0;  // the input is float32 (batch, 3, height, width)
+  int batch = 0;  // the input is float32 (batch, 3, height, width), or, if raw, uint8 (batch, height, width, 3)
   int height = 0;
   int width = 0;
-  bool to_rgb = false;         // colour order of the input; false: BGR
-  std::array<double, 3> mean;  // mean of pixels / 255, in the input's colour order
-  std::array<double, 3> std;   // standard deviation of pixels / 255, in the input's colour order
+  bool raw = false;            // the graph normalises: the input is BGR images, for every network
+  bool to_rgb = false;         // colour order of the network; false: BGR
+  std::array<double, 3> mean;  // mean of pixels / 255, in the network's colour order
+  std::array<double, 3> std;   // standard deviation of pixels / 255, in the network's colour order
   int down_ratio = 0;          // side of one output cell, in input pixels
   int detections = 0;          // K, rows of the output (batch, K, 6): x1, y1, x2, y2 in output cells, score, class
   int categories = 0;          // classes are 0 .. categories - 1
@@ -25,6 +27,9 @@ struct Manifest {
   std::string written_by;      // "MindSpore 2.0.0"
 
   size_t ImageValues() const { return size_t{3} * static_cast<size_t>(height) * static_cast<size_t>(width); }
+  size_t ImageBytes() const { return ImageValues() * (raw ? sizeof(uint8_t) : sizeof(float)); }
+  // The type and shape of one image's input in a message: "float32 of shape (3, 512, 512)".
+  std::string ImageForm() const;
   size_t DetectionValues() const { return size_t{6} * static_cast<size_t>(detections); }
 };
 

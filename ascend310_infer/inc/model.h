@@ -2,6 +2,7 @@
 #ifndef CENTERNET_MODEL_H_
 #define CENTERNET_MODEL_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,8 +19,8 @@ class Model {
   // RunError: the runtime cannot build the model, or its input differs from the manifest.
   Model(const Options& options, const Manifest& manifest);
 
-  // Copy batch * 3 * height * width values into the model's input.
-  void SetInput(const std::vector<float>& images);
+  // Copy the bytes of a batch of images into the model's input.
+  void SetInput(const std::vector<uint8_t>& images);
 
   // Run the model on the input.
   void Predict();

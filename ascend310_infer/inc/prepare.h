@@ -20,8 +20,9 @@ Affine InputFromImage(int image_height, int image_width, int input_height, int i
 // OpenCV's warpAffine with linear interpolation and black outside of the image. `forward` maps the image to the result.
 Image Warp(const Image& image, const Affine& forward, int height, int width);
 
-// Normalised float32 (3, height, width) for a model, written to `planes`.
-void PrepareImage(const Image& image, const Manifest& manifest, float* planes);
+// The model's input for an image, manifest.ImageBytes() in `input`: normalised float32 (3, height, width), or, if
+// manifest.raw, uint8 (height, width, 3).
+void PrepareImage(const Image& image, const Manifest& manifest, uint8_t* input);
 
 // The content of the meta file of an image, for postprocess.py: a JSON object with the transform.
 std::string DescribeTransform(const Image& image, const Manifest& manifest, int image_id, const std::string& file_name);

@@ -19,7 +19,8 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// All times are in milliseconds, summed over the run; predict has one time for each run of the model.
+// All times are in milliseconds, summed over the run; predict has one time for each run of the model. A thread of its
+// own reads and prepares, so the total is less than the sum.
 struct Timing {
   double build = 0;
   double warm_up = 0;
@@ -28,6 +29,7 @@ struct Timing {
   double copy = 0;     // copying into the model's input
   std::vector<double> predict;
   double write = 0;  // checking and writing of results
+  double wait = 0;   // of the model for images
   double total = 0;  // all images, without build and warm-up
   int images = 0;
 };

@@ -18,10 +18,9 @@ constexpr int64_t kMaxId = int64_t{1} << 53;        // JSON numbers are exact up
 constexpr size_t kMaxIndexBytes = size_t{1} << 25;  // half a million images
 
 void RequireSize(const std::string& path, size_t size, const Manifest& manifest) {
-  const size_t wanted = manifest.ImageValues() * sizeof(float);
+  const size_t wanted = manifest.ImageBytes();
   if (size == wanted) return;
-  throw UserError(path + " has " + std::to_string(size) + " bytes, float32 of shape (3, " +
-                  std::to_string(manifest.height) + ", " + std::to_string(manifest.width) + ") has " +
+  throw UserError(path + " has " + std::to_string(size) + " bytes, " + manifest.ImageForm() + " has " +
                   std::to_string(wanted) + ": run preprocess.py with this model");
 }
 
@@ -102,10 +101,10 @@ std::string DescribeSet(const InputSet& set, const Manifest& manifest) {
   return OneLine(index) + "\n";
 }
 
-void ReadPrepared(const std::string& path, const Manifest& manifest, float* planes) {
+void ReadPrepared(const std::string& path, const Manifest& manifest, uint8_t* input) {
   const std::string bytes = ReadFile(path);
   RequireSize(path, bytes.size(), manifest);
-  std::memcpy(planes, bytes.data(), bytes.size());  // x86 and Arm hosts are little-endian, too
+  std::memcpy(input, bytes.data(), bytes.size());  // x86 and Arm hosts are little-endian, too
 }
 
 }  // namespace centernet

@@ -39,13 +39,17 @@ void RequireFile(const std::string& path, const std::string& remedy) {
 
 void ReadInput(const JsonValue& input, Manifest* manifest) {
   const auto shape = input["shape"].Array(4);
+  const std::string type = input["dtype"].String();
+  if (type != "float32" && type != "uint8")
+    input["dtype"].Fail("is " + type + ", this program knows float32 and uint8");
+  manifest->raw = type == "uint8";
+  RequireText(input["layout"], manifest->raw ? "NHWC" : "NCHW");
   manifest->batch = Int(shape[0], 1, kMaxBatch);
-  shape[1].Integer(3, 3);
-  manifest->height = Int(shape[2], 1, kMaxSide);
-  manifest->width = Int(shape[3], 1, kMaxSide);
-  RequireText(input["dtype"], "float32");
-  RequireText(input["layout"], "NCHW");
+  shape[manifest->raw ? 3 : 1].Integer(3, 3);
+  manifest->height = Int(shape[manifest->raw ? 1 : 2], 1, kMaxSide);
+  manifest->width = Int(shape[manifest->raw ? 2 : 3], 1, kMaxSide);
   manifest->to_rgb = IsRgb(input["color_order"]);
+  if (manifest->raw && manifest->to_rgb) input["color_order"].Fail("must be BGR for uint8 images");
 }
 
 void RequireOutput(const JsonValue& values, const Manifest& manifest) {
@@ -68,6 +72,7 @@ Manifest Interpret(const JsonValue& values) {
                                   std::to_string(kFormatVersion));
   }
   ReadInput(values["input"], &manifest);
+  if (manifest.raw) manifest.to_rgb = IsRgb(values["color_order"]);
   manifest.mean = ThreeNumbers(values["mean"]);
   manifest.std = ThreeNumbers(values["std"]);
   for (const double deviation : manifest.std) {
@@ -110,26 +115,32 @@ Manifest ReadManifest(const std::string& model_path) {
   return manifest;
 }
 
+std::string Manifest::ImageForm() const {
+  const std::string size = std::to_string(height) + ", " + std::to_string(width);
+  return raw ? "uint8 of shape (" + size + ", 3)" : "float32 of shape (3, " + size + ")";
+}
+
 nlohmann::ordered_json DescribePreparation(const Manifest& manifest) {
-  return {{"shape", {3, manifest.height, manifest.width}},
-          {"dtype", "float32"},
+  const std::array<int, 3> raw = {manifest.height, manifest.width, 3}, planes = {3, manifest.height, manifest.width};
+  return {{"shape", manifest.raw ? raw : planes},
+          {"dtype", manifest.raw ? "uint8" : "float32"},
           {"byte_order", "little"},
-          {"layout", "CHW"},
-          {"color_order", manifest.to_rgb ? "RGB" : "BGR"},
+          {"layout", manifest.raw ? "HWC" : "CHW"},
+          {"color_order", manifest.to_rgb && !manifest.raw ? "RGB" : "BGR"},
           {"mean", manifest.mean},
           {"std", manifest.std}};
 }
 
 void RequirePreparedFor(const Manifest& manifest, const JsonValue& index, const std::string& index_path) {
-  const auto shape = index["shape"].Array(3);
-  const bool same_shape =
-      shape[0].Number() == 3 && shape[1].Number() == manifest.height && shape[2].Number() == manifest.width;
-  const bool same_values = index["dtype"].String() == "float32" && index["byte_order"].String() == "little" &&
-                           index["layout"].String() == "CHW" && IsRgb(index["color_order"]) == manifest.to_rgb &&
-                           ThreeNumbers(index["mean"]) == manifest.mean && ThreeNumbers(index["std"]) == manifest.std;
-  if (same_shape && same_values) return;
-  throw UserError(index_path + ": the images were prepared for another model (the model wants " +
-                  OneLine(DescribePreparation(manifest)) + "): run preprocess.py with this model");
+  const nlohmann::ordered_json wanted = DescribePreparation(manifest);
+  bool same = ThreeNumbers(index["shape"]) == wanted["shape"].get<std::array<double, 3>>();
+  for (const char* key : {"dtype", "byte_order", "layout", "color_order"})
+    same = index[key].String() == wanted[key].get<std::string>() && same;
+  for (const char* key : {"mean", "std"})
+    same = ThreeNumbers(index[key]) == wanted[key].get<std::array<double, 3>>() && same;
+  if (same) return;
+  throw UserError(index_path + ": the images were prepared for another model (the model wants " + OneLine(wanted) +
+                  "): run preprocess.py with this model");
 }
 
 }  // namespace centernet

@@ -59,6 +59,7 @@ std::string BuildFailure(const Options& options, const Manifest& manifest, const
 }
 
 std::vector<int64_t> WantedShape(const Manifest& manifest) {
+  if (manifest.raw) return {manifest.batch, manifest.height, manifest.width, 3};
   return {manifest.batch, 3, manifest.height, manifest.width};
 }
 
@@ -69,15 +70,16 @@ Model::Model(const Options& options, const Manifest& manifest) : manifest_(manif
   if (status != mindspore::kSuccess) throw RunError(BuildFailure(options, manifest, status));
   inputs_ = model_.GetInputs();
   const bool fits = inputs_.size() == 1 && inputs_[0].Shape() == WantedShape(manifest) &&
-                    inputs_[0].DataType() == mindspore::DataType::kNumberTypeFloat32;
+                    inputs_[0].DataType() == (manifest.raw ? mindspore::DataType::kNumberTypeUInt8
+                                                           : mindspore::DataType::kNumberTypeFloat32);
   if (!fits) {
     throw RunError(options.model_path +
                    ": the model's input is not the one that its manifest describes: export it again");
   }
 }
 
-void Model::SetInput(const std::vector<float>& images) {
-  const size_t bytes = images.size() * sizeof(float);
+void Model::SetInput(const std::vector<uint8_t>& images) {
+  const size_t bytes = images.size();
   void* data = inputs_[0].MutableData();
   if (data == nullptr || inputs_[0].DataSize() != bytes) {
     throw RunError("the model's input has " + std::to_string(inputs_[0].DataSize()) + " bytes where " +

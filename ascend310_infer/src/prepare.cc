@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -120,17 +121,24 @@ Image Warp(const Image& image, const Affine& forward, int height, int width) {
   return warped;
 }
 
-void PrepareImage(const Image& image, const Manifest& manifest, float* planes) {
+void PrepareImage(const Image& image, const Manifest& manifest, uint8_t* input) {
   const Affine forward = InputFromImage(image.height, image.width, manifest.height, manifest.width);
   const Image warped = Warp(image, forward, manifest.height, manifest.width);
+  if (manifest.raw) {
+    std::copy(warped.pixels.begin(), warped.pixels.end(), input);
+    return;
+  }
   const size_t area = warped.pixels.size() / kChannels;
   for (size_t channel = 0; channel < kChannels; ++channel) {
     // float32 in every step, in the order of ModelSpec.normalize, so that all bits are the same.
     const float std = static_cast<float>(manifest.std[channel]);
     const float factor = 1 / (255 * std), offset = static_cast<float>(manifest.mean[channel]) / std;
     const uint8_t* from = &warped.pixels[manifest.to_rgb ? 2 - channel : channel];
-    for (size_t i = 0; i < area; ++i)
-      planes[channel * area + i] = static_cast<float>(from[i * kChannels]) * factor - offset;
+    uint8_t* plane = input + channel * area * sizeof(float);
+    for (size_t i = 0; i < area; ++i) {
+      const float value = static_cast<float>(from[i * kChannels]) * factor - offset;
+      std::memcpy(plane + i * sizeof(float), &value, sizeof(float));
+    }
   }
 }
 

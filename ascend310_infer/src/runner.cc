@@ -12,6 +12,7 @@
 #include "manifest.h"
 #include "model.h"
 #include "prepare.h"
+#include "reader.h"
 #include "timing.h"
 
 namespace centernet {
@@ -51,11 +52,11 @@ Image Decode(const Input& input, Timing* timing) {
   return DecodeJpeg(bytes, input.path);
 }
 
-void LoadJpeg(const Input& input, const Manifest& manifest, const Sidecars& sidecars, float* planes, Timing* timing) {
+void LoadJpeg(const Input& input, const Manifest& manifest, const Sidecars& sidecars, uint8_t* pixels, Timing* timing) {
   const Stopwatch watch;
   const double read_before = timing->read;
   const Image image = Decode(input, timing);
-  PrepareImage(image, manifest, planes);
+  PrepareImage(image, manifest, pixels);
   timing->prepare += watch.Milliseconds() - (timing->read - read_before);
   sidecars.Add(input, image, manifest);
 }
@@ -68,17 +69,17 @@ void RequirePlausible(const float* detections, const Manifest& manifest, const I
         value >= 0 && value < static_cast<float>(manifest.categories) && value == std::floor(value);
     if (!std::isfinite(value) || (i % 6 == 5 && !known_class)) {
       throw RunError(input.path +
-                     ": the model's output holds values that are not finite, or classes that it does not "
-                     "know. On Ascend try --precision_mode preferred_fp32 or enforce_origin");
+                     ": the model's output holds values that are not finite, or classes that it does not know. On "
+                     "Ascend use --precision_mode preferred_fp32, and convert the model with this mode");
     }
   }
 }
 
-// Run the model on the images first .. first + count of a set, and write their results into a folder.
-void RunBatch(const std::vector<Input>& inputs, const Manifest& manifest, const std::vector<float>& images,
-              const std::string& folder, Model* model, Timing* timing) {
+// Run the model on a batch, and write the results of its images into a folder.
+void RunBatch(const std::vector<Input>& inputs, const Batch& batch, const Manifest& manifest, const std::string& folder,
+              Model* model, Timing* timing) {
   const Stopwatch copying;
-  model->SetInput(images);
+  model->SetInput(batch.images);
   timing->copy += copying.Milliseconds();
   const Stopwatch predicting;
   model->Predict();
@@ -86,38 +87,41 @@ void RunBatch(const std::vector<Input>& inputs, const Manifest& manifest, const 
   timing->predict.push_back(predicting.Milliseconds());
   const Stopwatch writing;
   const size_t count = manifest.DetectionValues();
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    RequirePlausible(&detections[i * count], manifest, inputs[i]);
-    WriteFile(ResultPath(folder, inputs[i]), &detections[i * count], count * sizeof(float));
+  for (size_t i = 0; i < batch.count; ++i) {
+    const Input& input = inputs[batch.first + i];
+    RequirePlausible(&detections[i * count], manifest, input);
+    WriteFile(ResultPath(folder, input), &detections[i * count], count * sizeof(float));
   }
   timing->write += writing.Milliseconds();
 }
 
 void RunAll(const InputSet& set, const Manifest& manifest, const Options& options, const std::string& folder,
             Model* model, Timing* timing) {
-  const size_t batch = static_cast<size_t>(manifest.batch), total = set.inputs.size();
   const std::unique_ptr<Sidecars> sidecars(set.jpeg ? new Sidecars(options.output_path) : nullptr);
-  std::vector<float> images(batch * manifest.ImageValues());  // zeros pad the last batch
-  const Stopwatch watch;
-  for (size_t first = 0; first < total; first += batch) {
-    const size_t last = std::min(first + batch, total);
-    for (size_t i = first; i < last; ++i) {
-      float* planes = &images[(i - first) * manifest.ImageValues()];
-      if (set.jpeg) {
-        LoadJpeg(set.inputs[i], manifest, *sidecars, planes, timing);
-      } else {
-        const Stopwatch reading;
-        ReadPrepared(set.inputs[i].path, manifest, planes);
-        timing->read += reading.Milliseconds();
-      }
+  const auto load = [&](const Input& input, uint8_t* pixels, Timing* spent) {
+    if (set.jpeg) {
+      LoadJpeg(input, manifest, *sidecars, pixels, spent);
+    } else {
+      const Stopwatch reading;
+      ReadPrepared(input.path, manifest, pixels);
+      spent->read += reading.Milliseconds();
     }
-    RunBatch({set.inputs.begin() + static_cast<long>(first), set.inputs.begin() + static_cast<long>(last)}, manifest,
-             images, folder, model, timing);
-    if (last * kReports / total > first * kReports / total)
+  };
+  const size_t total = set.inputs.size();
+  const Stopwatch watch;
+  BatchReader reader(set.inputs, manifest, load);
+  Batch batch;
+  for (Stopwatch waiting; reader.Next(&batch); waiting = Stopwatch()) {
+    timing->wait += waiting.Milliseconds();
+    RunBatch(set.inputs, batch, manifest, folder, model, timing);
+    const size_t last = batch.first + batch.count;
+    if (last * kReports / total > batch.first * kReports / total)
       std::cout << last << " of " << total << " images\n" << std::flush;
   }
   if (sidecars != nullptr) sidecars->Finish(set, manifest);
   timing->total = watch.Milliseconds();
+  timing->read = reader.Times().read;
+  timing->prepare = reader.Times().prepare;
   timing->images = static_cast<int>(total);
 }
 
@@ -139,11 +143,11 @@ void RunModel(const Options& options) {
   const Stopwatch building;
   Model model(options, manifest);
   timing.build = building.Milliseconds();
-  std::cout << "built " << options.model_path << " on " << options.device_target << ": input " << manifest.batch
-            << " x 3 x " << manifest.height << " x " << manifest.width << ", " << manifest.categories << " categories\n"
+  std::cout << "built " << options.model_path << " on " << options.device_target << ": batch " << manifest.batch
+            << ", an image is " << manifest.ImageForm() << ", " << manifest.categories << " categories\n"
             << std::flush;
   const Stopwatch warming;
-  model.SetInput(std::vector<float>(static_cast<size_t>(manifest.batch) * manifest.ImageValues()));
+  model.SetInput(std::vector<uint8_t>(static_cast<size_t>(manifest.batch) * manifest.ImageBytes()));
   for (int i = 0; i < options.warm_up; ++i) model.Predict();
   timing.warm_up = warming.Milliseconds();
   RunAll(set, manifest, options, results, &model, &timing);
@@ -159,11 +163,11 @@ void PrepareOnly(const Options& options) {
   const std::string folder = JoinPath(options.output_path, "00_data");
   MakeFolders(folder);
   const Sidecars sidecars(options.output_path);
-  std::vector<float> planes(manifest.ImageValues());
+  std::vector<uint8_t> pixels(manifest.ImageBytes());
   Timing timing;
   for (const Input& input : set.inputs) {
-    LoadJpeg(input, manifest, sidecars, planes.data(), &timing);
-    WriteFile(JoinPath(folder, input.name + ".bin"), planes.data(), planes.size() * sizeof(float));
+    LoadJpeg(input, manifest, sidecars, pixels.data(), &timing);
+    WriteFile(JoinPath(folder, input.name + ".bin"), pixels.data(), pixels.size());
   }
   sidecars.Finish(set, manifest);
   std::cout << "prepared " << set.inputs.size() << " images in " << options.output_path << "\n";

@@ -28,6 +28,7 @@ std::string Report(const Timing& timing, int batch, int warm_up_runs) {
   }
   text << "throughput " << 1000 * timing.images / timing.total << " images/s, of predict alone "
        << 1000 * timing.images / predict << " images/s\n";
+  text << "read and prepare run beside predict; the model waited " << timing.wait / 1000 << " s for images\n";
   text << "before that: build " << timing.build / 1000 << " s, warm-up " << timing.warm_up / 1000 << " s in "
        << warm_up_runs << " runs\n";
   return text.str();

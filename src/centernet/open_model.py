@@ -131,7 +131,8 @@ def to_onnxruntime(network: nn.Cell, net: NetConfig) -> Run:
     names = ("image", "hm", "wh", "reg")[:4 if net.reg_offset else 3]
     cell = exportable(network, deform)
     cell.set_train(False)
-    run = load_onnx(to_onnx(cell, (1, 3, size, size), names, deform == "native", (0, 2, 3)).SerializeToString())
+    example = np.zeros((1, 3, size, size), np.float32)
+    run = load_onnx(to_onnx(cell, example, names, deform == "native", (0, 2, 3)).SerializeToString())
     # Another shape than the exporter used: this also proves that batch and image size are free.
     x = np.random.default_rng(0).standard_normal((2, 3, size, 2 * size), np.float32)
     with eager():  # to compile the network would take longer than to run it once

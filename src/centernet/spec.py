@@ -19,6 +19,7 @@ class ModelSpec:
         color_order: "BGR" or "RGB", of the network's input.
         down_ratio: side of one output cell, in input pixels.
         input_size: (height, width) in pixels, for fixed resolution.
+        raw: an exported model takes uint8 BGR images (H, W, 3) and normalises them in its graph.
     """
 
     categories: Categories
@@ -27,6 +28,7 @@ class ModelSpec:
     color_order: str
     down_ratio: int
     input_size: tuple[int, int]
+    raw: bool = False
 
     def __post_init__(self) -> None:
         if self.color_order not in ("BGR", "RGB"):
@@ -39,10 +41,19 @@ class ModelSpec:
         """Return whether the channels of a BGR image must be reversed."""
         return self.color_order == "RGB"
 
+    @property
+    def scaling(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return factor and offset, float32 (3,) in color_order: the network's input is pixel * factor - offset."""
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        return 1 / (255 * std), mean / std
+
+    def model_input(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) BGR -> the model's input: the same image if raw, otherwise as `normalize`."""
+        return image if self.raw else self.normalize(image)
+
     def normalize(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3) BGR -> float32 (3, H, W) in color_order: (pixel / 255 - mean) / std."""
-        factor = 1 / (255 * np.asarray(self.std, np.float32))
-        offset = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        factor, offset = self.scaling
         planes = np.empty((3, *image.shape[:2]), np.float32)
         for channel in range(3):
             np.multiply(image[:, :, 2 - channel if self.to_rgb else channel], factor[channel], out=planes[channel])

@@ -107,7 +107,9 @@ def fake_model(tmp_path):
         values = {"input_name": "x", "input_shape": (1, 3, 96, 128), "input_dtype": "float32", "spec": spec, "K": 20,
                   "decode": True, "cat_spec_wh": False, "flip_test": False, "outputs": (("detections", (1, 20, 6)),),
                   "preset": "", "versions": {"mindspore": "2.10.0"}, "sha256": sha256(path), "deform": "none"}
-        write_manifest(Manifest(**{**values, **changes}), manifest_path(path))
+        kind = changes.pop("input_dtype", "float32")
+        manifest = Manifest(**{**values, **changes})
+        write_manifest(manifest.with_uint8_input() if kind == "uint8" else manifest, manifest_path(path))
         return path
     return make
 

@@ -14,9 +14,9 @@ from centernet.detection.transform import prepare_image
 from centernet.spec import ModelSpec
 
 
-def python_planes(path, shape=(96, 128), to_rgb=False):
+def python_planes(path, shape=(96, 128), to_rgb=False, raw=False):
     spec = ModelSpec(Categories(("disc",), (1,)), (0.40789654, 0.44719302, 0.47026115),
-                     (0.28863828, 0.27408164, 0.27809835), "RGB" if to_rgb else "BGR", 4, shape)
+                     (0.28863828, 0.27408164, 0.27809835), "RGB" if to_rgb else "BGR", 4, shape, raw)
     return prepare_image(decode(path.read_bytes()), spec)
 
 
@@ -44,6 +44,20 @@ def test_sizes_give_the_same_bits(program, fake_model, tmp_path, height, width):
     np.testing.assert_array_equal(found["7"].reshape(expected.shape), expected)
     sidecar = json.loads((tmp_path / "out/meta/7.json").read_text())
     assert sidecar == {"image_id": 7, "file_name": "000000000007.jpg", **json.loads(meta.to_json())}
+
+
+def test_uint8_models_get_the_pixels(program, fake_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in/7.jpg"), picture(90, 130))
+    done = program("--prepare_only", model_path=fake_model(input_dtype="uint8", color_order="RGB"),
+                   input_path=tmp_path / "in", output_path=tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    found = np.fromfile(tmp_path / "out/00_data/7.bin", np.uint8).reshape(96, 128, 3)
+    expected, _ = python_planes(tmp_path / "in/7.jpg", raw=True)
+    np.testing.assert_array_equal(found, expected)
+    index = json.loads((tmp_path / "out/meta/index.json").read_text())
+    assert (index["shape"], index["dtype"], index["layout"], index["color_order"]) == ([96, 128, 3], "uint8", "HWC",
+                                                                                       "BGR")
 
 
 def write_kinds(folder):

@@ -70,6 +70,27 @@ def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, f
     assert set(operators(path)) <= set(re.findall(r"^\| (\w+) \|", page, re.MULTILINE)), "its table lacks some"
 
 
+def test_a_uint8_input_gives_the_float32_s_detections(tmp_path):
+    """Also for a network of RGB images: the input is BGR for every model."""
+    network, config, manifest = make(tmp_path, "--export_input", "uint8", "--export_batch_size", "2",
+                                     "--dataset_config.to_rgb", "true")
+    path = tmp_path / "model.mindir"
+    assert export_model(network, manifest, path) <= 1e-4
+    exported = ExportedBackend(path)
+    spec = model_record(config, CATEGORIES).spec
+    pixels = np.random.default_rng(3).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    expected = CheckpointBackend(network, config.net_config, spec, 20)(np.stack([*map(spec.normalize, pixels)]))
+    assert spec.to_rgb and np.ptp(expected[..., 4]) > 0.05
+    assert largest_difference_of_detections(exported(pixels), expected) <= 1e-4
+    with pytest.raises(UserError, match=r"images of shape \(64, 64, 3\), found \(3, 64, 64\)"):
+        exported(np.zeros((1, 3, 64, 64), np.float32))
+
+
+def test_a_uint8_input_needs_full_precision(tmp_path):
+    with pytest.raises(UserError, match="export_input uint8 is only for precision fp32, found fp16"):
+        ask(tmp_path, "--export_input", "uint8", "--precision", "fp16", "--export_format", "ONNX")
+
+
 def test_raw_maps_are_named_and_shaped_as_the_manifest_says(tmp_path, images):
     network, _, manifest = make(tmp_path, "--export_decode", "false", cat_spec_wh=True)
     path = tmp_path / "maps.mindir"

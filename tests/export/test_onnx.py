@@ -124,6 +124,17 @@ def test_detections_are_the_checkpoint_s(tmp_path, images, flags, net):
         assert sizes(kinds(path)[0].graph.output) == {"detections": [config.export_batch_size, 20, 6]}
 
 
+@pytest.mark.slow
+def test_uint8_images_are_normalised_in_the_graph(tmp_path):
+    """The comparison of the exporter is with the float32 network on images that NumPy normalised."""
+    network, _, manifest = make(tmp_path, "--export_input", "uint8", "--dataset_config.to_rgb", "true",
+                                "--eval_config.flip_test", "true")
+    assert export_model(network, manifest, tmp_path / "model.onnx") <= 1e-4
+    model, _ = kinds(tmp_path / "model.onnx")
+    assert sizes(model.graph.input) == {"image": [1, 64, 64, 3]}
+    assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
 @pytest.mark.parametrize("neck", ["conv", pytest.param("deform", marks=deformable)])
 def test_an_open_batch_takes_any_number_of_images(tmp_path, images, neck):
     network, _, manifest = make(tmp_path, "--export_decode", "false", "--export_batch_size", "0", neck=neck)
@@ -141,7 +152,8 @@ def test_an_open_batch_takes_any_number_of_images(tmp_path, images, neck):
     ([], "decoding needs a fixed one"),
     (["--export_decode", "false", "--export_deform", "gather"], "deformable layers as gathers need a fixed one"),
     (["--export_decode", "false", "--export_format", "MINDIR"], "MINDIR files need a fixed one"),
-], ids=["decode", "gather", "mindir"])
+    (["--export_decode", "false", "--export_input", "uint8"], "uint8 images need a fixed one"),
+], ids=["decode", "gather", "mindir", "uint8"])
 def test_an_open_batch_is_refused_where_the_graph_has_a_number(tmp_path, flags, words):
     with pytest.raises(UserError, match=f"--export_batch_size 0 .*{words}"):
         ask(tmp_path, "--export_batch_size", "0", *flags, neck="deform")

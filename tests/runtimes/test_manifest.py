@@ -38,6 +38,38 @@ def test_what_is_written_is_read_back(model):
     assert [path.name for path in model.parent.iterdir() if "unfinished" in path.name] == []
 
 
+def test_a_uint8_input_is_described_as_images(model):
+    """Mean and standard deviation keep the network's order, although the images are BGR for every network."""
+    manifest = make_manifest(model)
+    manifest = dataclasses.replace(manifest, spec=dataclasses.replace(manifest.spec, color_order="RGB"))
+    raw = manifest.with_uint8_input()
+    write_manifest(raw, manifest_path(model))
+    assert read_manifest(model) == raw == raw.with_uint8_input()
+    assert raw.input_shape == (2, 64, 96, 3) and raw.spec.raw and raw.spec.input_size == (64, 96)
+    values = json.loads(manifest_path(model).read_text())
+    assert values["input"] == {"name": "x", "shape": [2, 64, 96, 3], "dtype": "uint8", "layout": "NHWC",
+                               "color_order": "BGR"}
+    assert values["color_order"] == "RGB"
+
+
+def test_a_manifest_of_an_older_version_has_the_order_of_its_input(model):
+    change(model, lambda values: values.pop("color_order"))
+    assert read_manifest(model) == make_manifest(model)
+
+
+def test_uint8_images_of_another_order_are_refused(model):
+    write_manifest(make_manifest(model).with_uint8_input(), manifest_path(model))
+    change(model, lambda values: values["input"].update(color_order="RGB"))
+    with pytest.raises(UserError, match="uint8 images must be BGR, found 'RGB'"):
+        read_manifest(model)
+
+
+def test_another_type_of_input_is_refused(model):
+    change(model, lambda values: values["input"].update(dtype="float16"))
+    with pytest.raises(UserError, match="the input's dtype must be float32 or uint8, found 'float16'"):
+        read_manifest(model)
+
+
 def test_a_program_in_another_language_finds_plain_keys(model):
     values = json.loads(manifest_path(model).read_text())
     assert values["input"] == {"name": "x", "shape": [2, 3, 64, 96], "dtype": "float32", "layout": "NCHW",

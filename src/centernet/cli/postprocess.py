@@ -30,7 +30,7 @@ def run(config: Config) -> None:
         if not getattr(config, flag):
             raise UserError(f"--{flag} is not set; `postprocess.py --help` explains it")
     evaluation, manifest = config.eval_config, read_manifest(config.model_path)
-    prepared = read_index(Path(config.meta_path), manifest)
+    prepared = read_index(Path(config.meta_path), manifest, aipp=True)
     labels = read_annotations(Path(config.label_path or prepared.annotation_file), "--label_path")
     require_same_labels(labels, manifest, config.model_path)
     if evaluation.multi_scales != (1.0,) or evaluation.flip_test != manifest.flip_test:

@@ -2,8 +2,9 @@
 
     python preprocess.py --model_path centernet.mindir --val_data_dir /path/to/coco --predict_dir prepared
 
-Writes prepared/00_data/<image_id>.bin (float32, little-endian, channels x height x width, normalised) and
-prepared/meta/<image_id>.json (how the image was transformed). It writes prepared/meta/index.json last.
+Writes prepared/00_data/<image_id>.bin (float32, little-endian, channels x height x width, normalised; or uint8, height
+x width x channels, BGR, for models that normalise themselves) and prepared/meta/<image_id>.json (how the image was
+transformed). It writes prepared/meta/index.json last.
 """
 from __future__ import annotations
 
@@ -32,6 +33,8 @@ def run(config: Config) -> None:
         if not getattr(config, flag):
             raise UserError(f"--{flag} is not set; `preprocess.py --help` explains it")
     manifest = read_manifest(config.model_path)
+    if config.aipp:
+        manifest = manifest.with_uint8_input()
     dataset = read_coco(*locate(config.val_data_dir, "val", config.annotation_file, config.image_dir))
     require_whole(dataset)
     require_same(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
@@ -39,13 +42,13 @@ def run(config: Config) -> None:
 
     def prepared():
         for image in tqdm(dataset.images, unit="image", disable=None):
-            planes, meta = prepare_image(read_image(image.path), manifest.spec)
-            yield image.id, image.file_name, planes, meta
+            pixels, meta = prepare_image(read_image(image.path), manifest.spec)
+            yield image.id, image.file_name, pixels, meta
 
     count = write_prepared(Path(config.predict_dir), prepared(), manifest, dataset.annotation_file,
                            len(dataset.images))
-    LOG.info("prepared %d images of %s for an input of %d x %d in %s", count, dataset.annotation_file,
-             *manifest.input_shape[2:], config.predict_dir)
+    LOG.info("prepared %d images of %s for a %s input of %d x %d in %s", count, dataset.annotation_file,
+             manifest.input_dtype, *manifest.spec.input_size, config.predict_dir)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -127,6 +127,9 @@ def _precision(config: Config) -> list[str]:
         problems.append("precision int8 and calibration_data go together: int8 needs a folder of images to measure "
                         f"the range of each activation; found precision {config.precision}, calibration_data "
                         f"{config.calibration_data or 'not set'}")
+    if config.precision != "fp32" and config.export_input == "uint8":
+        problems.append(f"export_input uint8 is only for precision fp32, found {config.precision}: set --export_input "
+                        "float32")
     if config.max_ap_drop >= 0 and (config.precision == "fp32" or not (config.data_dir or config.annotation_file)):
         problems.append("max_ap_drop compares fp16 or int8 with fp32 on annotated images: set --precision and "
                         "--data_dir, or do not set max_ap_drop")

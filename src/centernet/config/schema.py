@@ -121,6 +121,9 @@ class Config:
     export_deform: str = setting("native", "form of deformable layers: the framework's operator (native), or common "
                                  "operators that every runtime has (gather)", ["export"],
                                  choices=("native", "gather"))
+    export_input: str = setting("float32", "input of the exported model: normalised images (float32), or BGR images "
+                                "(B, H, W, 3) that its graph normalises (uint8: a quarter of the bytes)", ["export"],
+                                choices=("float32", "uint8"))
     export_batch_size: int = setting(1, "fixed batch size of the exported model; 0: any batch size (ONNX without "
                                      "decoding)", ["export"], limits=NOT_NEGATIVE)
     input_res: tuple[int, ...] = setting((), "fixed height and width of the exported model", ["export"], limits=Limits(
@@ -175,6 +178,8 @@ class Config:
     val_data_dir: str = setting("", "COCO data set to preprocess", {"preprocess": reads("", alias="data")})
     predict_dir: str = setting("", "folder of preprocessed inputs: written by preprocess.py, read by infer.py",
                                {"preprocess": writes("prepared", alias="out"), "infer": reads()})
+    aipp: bool = setting(False, "write uint8 BGR images instead of normalised ones, for a .om that "
+                         "scripts/convert_om.sh converted with --aipp", ["preprocess"])
     result_path: str = setting("", "folder of the model's raw output, one file per image",
                                {"infer": writes("result_Files"), "postprocess": reads("result_Files", alias="data")})
     meta_path: str = setting("", "folder meta that preprocess.py wrote: how each image was transformed",

@@ -15,7 +15,7 @@ from centernet.detection.transform import Meta, input_size, prepare_image
 from centernet.errors import UserError
 from centernet.spec import ModelSpec
 
-Prepared = list[tuple[np.ndarray, Meta]]  # one image: for each scale the input, float32 (3, H, W), and its Meta
+Prepared = list[tuple[np.ndarray, Meta]]  # one image: for each scale the input (see prepare_image), and its Meta
 
 
 class Backend(Protocol):
@@ -50,7 +50,7 @@ class Backend(Protocol):
         ...
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect: normalised float32 (B,3,H,W) -> float32 (B,K,6): x1,y1,x2,y2 in output cells, score, class."""
+        """Detect: a batch of prepare_image's inputs -> float32 (B,K,6): x1,y1,x2,y2 in output cells, score, class."""
         ...
 
 

@@ -67,7 +67,7 @@ def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
 
 def prepare_image(image: np.ndarray, spec: ModelSpec, *, scale: float = 1.0, keep_res: bool = False, pad: int = 0,
                   ) -> tuple[np.ndarray, Meta]:
-    """Resize, centre and normalise one image for the network.
+    """Resize and centre one image for the network, and normalise it unless the model does.
 
     Args:
         image: (h, w, 3) uint8 BGR.
@@ -79,7 +79,8 @@ def prepare_image(image: np.ndarray, spec: ModelSpec, *, scale: float = 1.0, kee
         pad: a power of two minus 1.
 
     Returns:
-        float32 (3, H, W) in the model's colour order, and the Meta that maps detections back to the image.
+        float32 (3, H, W) in the model's colour order, or uint8 (H, W, 3) BGR if spec.raw; and the Meta that maps
+        detections back to the image.
     """
     height, width = image.shape[:2]
     new_height, new_width = _scaled(height, width, scale)
@@ -94,4 +95,4 @@ def prepare_image(image: np.ndarray, spec: ModelSpec, *, scale: float = 1.0, kee
     matrix = affine_matrix(np.array(c), s, 0, (inp_width, inp_height))
     warped = cv2.warpAffine(image, matrix, (inp_width, inp_height), flags=cv2.INTER_LINEAR)
     cells = inp_height // spec.down_ratio, inp_width // spec.down_ratio
-    return spec.normalize(warped), Meta(c, s, *cells, float(scale))
+    return spec.model_input(warped), Meta(c, s, *cells, float(scale))

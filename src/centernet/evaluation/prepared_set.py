@@ -1,10 +1,14 @@
 """Folders that connect preprocess.py, the program that runs the model, and postprocess.py.
 
-    DIR/00_data/<image_id>.bin   one input: float32, little-endian, (3, H, W) in C order, normalised
+    DIR/00_data/<image_id>.bin   one input: float32, little-endian, (3, H, W) in C order, normalised; or, for models
+                                 that normalise in their graph or in AIPP, uint8 (H, W, 3), BGR
     DIR/meta/<image_id>.json     its transform (transform.Meta), image id and file name
     DIR/meta/index.json          list of the images; written last, so that a set without it is incomplete
     OUT/<image_id>_0.bin         the model's output for the image: float32, little-endian, (K, 6) in C order:
                                  x1, y1, x2, y2 in output cells, score, class
+
+These are also the files of Ascend's own programs for .om files: ais_bench reads a folder with one .bin for each image
+and writes NAME_0.bin, NAME_1.bin, ... (one for each output); msame writes NAME_output_0.bin, ...
 """
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from tqdm import tqdm
 
 from centernet.categories import require_same
 from centernet.data.annotations import Annotations
+from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
 from centernet.errors import UserError
 from centernet.files import write_json
@@ -49,7 +54,7 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
 
     Args:
         folder: DIR. An older set in it becomes invalid at once.
-        images: (image id, file name, normalised float32 (3,H,W), Meta).
+        images: (image id, file name, input of the model, Meta).
         manifest: manifest of the model that will run on the images.
         annotation_file: the file that lists the images.
         expected: number of images, to check the free disk space first; 0: no check.
@@ -62,10 +67,11 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
     try:
         for part in (INPUTS, METAS):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        _require_space(folder, expected * 4 * int(np.prod(manifest.input_shape[1:])))
+        _require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype))
         index.unlink(missing_ok=True)
-        for image_id, file_name, planes, meta in images:
-            (folder / INPUTS / f"{image_id}.bin").write_bytes(planes.astype("<f4", copy=False).tobytes())
+        for image_id, file_name, pixels, meta in images:
+            values = pixels.astype(_stored(manifest.input_dtype), copy=False)
+            (folder / INPUTS / f"{image_id}.bin").write_bytes(values.tobytes())
             transform = {"image_id": image_id, "file_name": file_name, **json.loads(meta.to_json())}
             (folder / METAS / f"{image_id}.json").write_text(json.dumps(transform), encoding="utf-8")
             names[image_id] = file_name
@@ -87,12 +93,22 @@ def _require_space(folder: Path, size: int) -> None:
 
 def _preparation(manifest: Manifest) -> dict[str, Any]:
     """Return a model's requirements for its inputs. A prepared set is valid for all models with the same values."""
-    return {"shape": list(manifest.input_shape[1:]), "dtype": "float32", "byte_order": "little", "layout": "CHW",
-            "color_order": manifest.spec.color_order, "mean": list(manifest.spec.mean), "std": list(manifest.spec.std)}
+    return {"shape": list(manifest.input_shape[1:]), "dtype": manifest.input_dtype, "byte_order": "little",
+            "layout": manifest.layout[1:], "color_order": manifest.input_color_order,
+            "mean": list(manifest.spec.mean), "std": list(manifest.spec.std)}
 
 
-def read_index(meta_dir: Path, manifest: Manifest) -> PreparedSet:
-    """Read the index of a prepared set. Raise UserError if it is incomplete, damaged or for another kind of model."""
+def read_index(meta_dir: Path, manifest: Manifest, aipp: bool = False) -> PreparedSet:
+    """Read the index of a prepared set.
+
+    Args:
+        meta_dir: DIR/meta, or DIR.
+        manifest: manifest of the model.
+        aipp: a set of uint8 images is also valid (preprocess.py --aipp).
+
+    Raises:
+        UserError: the set is incomplete, damaged or for another kind of model.
+    """
     if not (meta_dir / INDEX).is_file() and (meta_dir / METAS / INDEX).is_file():
         meta_dir = meta_dir / METAS  # the user gave the folder above, as for infer.py
     path = meta_dir / INDEX
@@ -103,14 +119,14 @@ def read_index(meta_dir: Path, manifest: Manifest) -> PreparedSet:
         values = json.loads(path.read_text(encoding="utf-8"))
         names = {int(row["image_id"]): str(row["file_name"]) for row in values["images"]}
         count, annotation_file = int(values["count"]), str(values["annotation_file"])
-        differing = [key for key, wanted in _preparation(manifest).items() if values[key] != wanted]
+        wanted = _preparation(manifest.with_uint8_input() if aipp and values["dtype"] == "uint8" else manifest)
+        differing = [key for key, value in wanted.items() if values[key] != value]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error!r}): run preprocess.py again") from error
     if len(names) != count or not names:
         raise UserError(f"{path} lists {len(names)} images, but its count is {count}: run preprocess.py again")
     if differing:
-        details = ", ".join(f"{key} is {values[key]}, but the model needs {_preparation(manifest)[key]}"
-                            for key in differing)
+        details = ", ".join(f"{key} is {values[key]}, but the model needs {wanted[key]}" for key in differing)
         raise UserError(f"{meta_dir.parent} was prepared for another model: {details}. Run preprocess.py with this "
                         "model")
     return PreparedSet(meta_dir, names, annotation_file)
@@ -136,8 +152,9 @@ def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
 
 
 def read_input(predict_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
-    """Read one prepared image, float32 (3, H, W). Raise UserError if the file is missing or has a wrong size."""
-    return _read_array(predict_dir / INPUTS / f"{image_id}.bin", manifest.input_shape[1:], "run preprocess.py again")
+    """Read one prepared image, an input of the model. Raise UserError if it is missing or has a wrong size."""
+    return _read_array(predict_dir / INPUTS / f"{image_id}.bin", manifest.input_shape[1:], manifest.input_dtype,
+                       "run preprocess.py again")
 
 
 def result_file(result_dir: Path, image_id: int) -> Path:
@@ -153,11 +170,20 @@ def write_detections(result_dir: Path, image_id: int, detections: np.ndarray) ->
 def read_detections(result_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
     """Read one image's detections, float32 (K, 6) with boxes in output cells.
 
+    The files may be those of infer.py, of the C++ program, of ais_bench or of msame. If the model's outputs are maps,
+    and there is a file for each map, they are decoded.
+
     Raises:
-        UserError: the file is missing, has a wrong size, or holds values that this model cannot output.
+        UserError: a file is missing, has a wrong size, or holds values that this model cannot output.
     """
     path = result_file(result_dir, image_id)
-    detections = _read_array(path, (manifest.K, 6), "run the model on all images again")
+    msame = result_dir / f"{image_id}_output_0.bin"
+    if msame.is_file() and not path.is_file():
+        path = msame
+    if not manifest.decode and _output(path, 1).is_file():
+        detections = _decoded(path, manifest)
+    else:
+        detections = _read_array(path, (manifest.K, 6), "float32", "run the model on all images again")
     known = np.arange(len(manifest.spec.categories))
     if not np.isfinite(detections).all() or not np.isin(detections[:, 5], known).all():
         raise UserError(f"{path} holds values that are not finite, or classes outside 0..{known[-1]}. It is not the "
@@ -166,15 +192,36 @@ def read_detections(result_dir: Path, image_id: int, manifest: Manifest) -> np.n
     return detections
 
 
-def _read_array(path: Path, shape: tuple[int, ...], remedy: str) -> np.ndarray:
+def _output(path: Path, number: int) -> Path:
+    """Return the file of another output of the same image: NAME_1.bin for NAME_0.bin."""
+    return path.with_name(f"{path.stem.removesuffix('0')}{number}.bin")
+
+
+def _decoded(path: Path, manifest: Manifest) -> np.ndarray:
+    """Read the files of an image's maps, and decode them to detections (K, 6)."""
+    hm, wh, *reg = (_read_array(_output(path, number), shape[1:], "float32", "run the model on all images again")[None]
+                    for number, (_, shape) in enumerate(manifest.outputs))
+    return decode(sigmoid(hm), wh, reg[0] if reg else None, manifest.K, manifest.cat_spec_wh)[0]
+
+
+def _stored(dtype: str) -> np.dtype:
+    """Return the little-endian form of a type."""
+    return np.dtype(dtype).newbyteorder("<")
+
+
+def _bytes_of(shape: tuple[int, ...], dtype: str) -> int:
+    return np.dtype(dtype).itemsize * int(np.prod(shape))
+
+
+def _read_array(path: Path, shape: tuple[int, ...], dtype: str, remedy: str) -> np.ndarray:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}: {remedy}") from error
-    wanted = 4 * int(np.prod(shape))
+    wanted = _bytes_of(shape, dtype)
     if len(data) != wanted:
-        raise UserError(f"{path} has {len(data)} bytes, float32 of shape {tuple(shape)} has {wanted}: {remedy}")
-    return np.frombuffer(data, "<f4").astype(np.float32, copy=False).reshape(shape)
+        raise UserError(f"{path} has {len(data)} bytes, {dtype} of shape {tuple(shape)} has {wanted}: {remedy}")
+    return np.frombuffer(data, _stored(dtype)).astype(dtype, copy=False).reshape(shape)
 
 
 def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) -> None:

@@ -64,12 +64,13 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
         LOG.warning("warning: input %d x %d is not a multiple of 32: the output map has %d x %d cells of %d pixels and "
                     "extends beyond the right and bottom edge of the image. Coordinates are still correct",
                     height, width, rows, columns, net.down_ratio)
-    return Manifest(
+    manifest = Manifest(
         input_name="image" if onnx else "x", input_shape=(config.export_batch_size, 3, height, width),
         input_dtype="float32", spec=dataclasses.replace(spec, input_size=(height, width)), K=evaluation.K,
         decode=config.export_decode, cat_spec_wh=net.cat_spec_wh, flip_test=evaluation.flip_test, outputs=(),
         preset=record.preset if record else config.preset, sha256="",
         versions={"mindspore": ms.__version__, **(package_versions() if onnx else {})}, deform=deform)
+    return manifest.with_uint8_input() if config.export_input == "uint8" else manifest
 
 
 def _require_batch(config: Config, deform: str) -> None:
@@ -79,6 +80,7 @@ def _require_batch(config: Config, deform: str) -> None:
     fixed = [reason for holds, reason in (
         (config.export_format != "ONNX", f"{config.export_format} files need a fixed one (ONNX files do not)"),
         (config.export_decode, "decoding needs a fixed one (--export_decode false does not)"),
+        (config.export_input == "uint8", "uint8 images need a fixed one (--export_input float32 does not)"),
         (deform == "gather", "deformable layers as gathers need a fixed one (--export_deform native does not)"))
         if holds]
     if fixed:

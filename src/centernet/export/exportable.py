@@ -9,14 +9,21 @@ from mindspore import Parameter, Tensor, nn, ops
 from centernet.models.decode import Detect
 from centernet.models.deform_conv import DeformConv, with_deform_layers
 from centernet.models.deform_gather import TAPS
+from centernet.models.image_input import ImageInput
 from centernet.runtimes.manifest import Manifest
 
 
 def as_exported(network: nn.Cell, manifest: Manifest) -> nn.Cell:
-    """Return the network in evaluation mode, with decoding if the manifest says so."""
+    """Return the network in evaluation mode, with decoding if the manifest says so. The input is normalised float32."""
     cell = Detect(network, manifest.K, manifest.cat_spec_wh, manifest.flip_test) if manifest.decode else network
     cell.set_train(False)
     return cell
+
+
+def as_written(network: nn.Cell, manifest: Manifest) -> nn.Cell:
+    """Return the graph of the file: as_exported, and normalisation before it if the manifest's input is uint8."""
+    cell, spec = as_exported(network, manifest), manifest.spec
+    return ImageInput(cell, *spec.scaling, spec.to_rgb).set_train(False) if spec.raw else cell
 
 
 class DeformStandIn(nn.Cell):

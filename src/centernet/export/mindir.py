@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 import mindspore as ms
+import numpy as np
 from mindspore import nn
 
-from centernet.export.exportable import as_exported
+from centernet.export.exportable import as_written
 from centernet.models.deform_conv import choose_deform_op, with_gathers
 from centernet.runtimes.manifest import Manifest
 
@@ -19,8 +20,9 @@ def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
         network = with_gathers(network)
     else:
         choose_deform_op(network, "native")
-    cell = as_exported(network, manifest)
+    cell = as_written(network, manifest)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         plain = Path(folder) / "model.mindir"  # the exporter rejects names with spaces and most other characters
-        ms.export(cell, ms.ops.zeros(manifest.input_shape, ms.float32), file_name=str(plain), file_format="MINDIR")
+        zeros = ms.Tensor(np.zeros(manifest.input_shape, manifest.input_dtype))
+        ms.export(cell, zeros, file_name=str(plain), file_format="MINDIR")
         shutil.move(plain, path)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mindspore as ms
+import numpy as np
 from mindspore import nn
 
 from centernet.errors import UserError
-from centernet.export.exportable import as_exported, with_folded_deform_layers, with_stand_ins
+from centernet.export.exportable import as_written, with_folded_deform_layers, with_stand_ins
 from centernet.models.deform_conv import with_gathers
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.onnx_session import require_package
@@ -30,9 +31,10 @@ def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
     """
     onnx = require_package("onnx")
     batch, *image = manifest.input_shape
-    cell = as_exported(exportable(network, manifest.deform), manifest)
+    cell = as_written(exportable(network, manifest.deform), manifest)
     names = (manifest.input_name, *[name for name, _ in manifest.outputs])
-    model = to_onnx(cell, (batch or 1, *image), names, manifest.deform == "native", (0,) if batch == 0 else ())
+    zeros = np.zeros((batch or 1, *image), manifest.input_dtype)
+    model = to_onnx(cell, zeros, names, manifest.deform == "native", (0,) if batch == 0 else ())
     onnx.save(model, str(path))
 
 
@@ -48,12 +50,12 @@ def exportable(network: nn.Cell, deform: str) -> nn.Cell:
     return with_stand_ins(network) if deform == "native" else network
 
 
-def to_onnx(cell: nn.Cell, shape: tuple[int, ...], names: Sequence[str], stand_ins: bool, open_axes: Sequence[int]):
+def to_onnx(cell: nn.Cell, example: np.ndarray, names: Sequence[str], stand_ins: bool, open_axes: Sequence[int]):
     """Convert an nn.Cell in evaluation mode to an onnx.ModelProto that onnx.checker has checked.
 
     Args:
         cell: network with one input and deformable layers in the form of `exportable`.
-        shape: input shape for the exporter, (B,3,H,W).
+        example: an input for the exporter; only its shape and dtype matter.
         names: name of the input, then names of the outputs.
         stand_ins: the cell has stand-ins for deformable convolutions.
         open_axes: axes of input and outputs that may have any size; see finish.
@@ -67,7 +69,7 @@ def to_onnx(cell: nn.Cell, shape: tuple[int, ...], names: Sequence[str], stand_i
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         path = Path(folder) / "model.onnx"  # the exporter rejects many names, for example names with spaces
         try:
-            ms.onnx.export(cell, ms.ops.zeros(shape, ms.float32), file_name=str(path))
+            ms.onnx.export(cell, ms.Tensor(example), file_name=str(path))
         except RuntimeError as error:
             if "convert map" not in str(error):
                 raise

@@ -39,9 +39,8 @@ def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
         UserError: the folder is not writable, or the exported model's output differs. Then nothing is published.
     """
     _require_finite(network)
-    batch, *image = manifest.input_shape
-    x = np.random.default_rng(0).standard_normal((batch or 2, *image), np.float32)
-    expected = outputs_of(as_exported(network, manifest), x)
+    x, normalized = random_input(manifest)
+    expected = outputs_of(as_exported(network, manifest), normalized)
     described = with_outputs(manifest, expected)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +52,16 @@ def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
     except OSError as error:
         raise UserError(f"--export_name {target}: cannot write this file: {error.strerror or error}") from error
     return error
+
+
+def random_input(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
+    """Return a random input of the model, and the same as normalised float32 (B,3,H,W), computed in NumPy."""
+    rng, (batch, *image) = np.random.default_rng(0), manifest.input_shape
+    if not manifest.spec.raw:
+        x = rng.standard_normal((batch or 2, *image), np.float32)
+        return x, x
+    pixels = rng.integers(0, 256, (batch or 2, *image), np.uint8)
+    return pixels, np.stack([manifest.spec.normalize(picture) for picture in pixels])
 
 
 def with_outputs(manifest: Manifest, outputs: list[np.ndarray]) -> Manifest:

@@ -37,7 +37,7 @@ def open_exported(path: str, evaluation: EvalConfig) -> ExportedBackend:
 
 
 def load_graph(path: Path) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Load a .mindir or .onnx file as a function from a float32 batch to its outputs.
+    """Load a .mindir or .onnx file as a function from a batch of inputs to its outputs.
 
     Raises:
         RuntimeError, ValueError: MindSpore cannot load the .mindir.
@@ -69,13 +69,12 @@ class ExportedBackend:
         self.manifest = manifest = read_manifest(path)
         self.spec = manifest.spec
         self.K = manifest.K
-        batch, _, height, width = manifest.input_shape
-        self.fixed_shape = (batch, height, width)
+        self.fixed_shape = (manifest.input_shape[0], *manifest.spec.input_size)
         try:
             self._graph = load_graph(path)
             if manifest.versions.get("mindspore") == "2.0.0":
                 # Loading succeeds, but compilation fails. Find out now.
-                self._graph(np.zeros((batch, 3, height, width), np.float32))
+                self._graph(np.zeros(manifest.input_shape, manifest.input_dtype))
         except (RuntimeError, ValueError) as error:
             raise self._unreadable(path) from error
 
@@ -87,16 +86,16 @@ class ExportedBackend:
                          f"MindSpore {writer}): {remedy}")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect in float32 (B,3,H,W), any B, see Backend. Raise UserError for another H or W than the model's."""
-        batch, height, width = self.fixed_shape
-        if images.shape[1:] != (3, height, width):
-            raise UserError(f"the model takes images of shape {(3, height, width)}, found {images.shape[1:]}: prepare "
+        """Detect in a batch of any size, see Backend. Raise UserError for images of another shape than the model's."""
+        batch, *shape = self.manifest.input_shape
+        if images.shape[1:] != tuple(shape):
+            raise UserError(f"the model takes images of shape {tuple(shape)}, found {images.shape[1:]}: prepare "
                             "them with the model's size, or export again with --input_res")
         step = batch or len(images)
         return np.concatenate([self._run(images[first:first + step]) for first in range(0, len(images), step)])
 
     def _run(self, images: np.ndarray) -> np.ndarray:
-        full = np.zeros((self.fixed_shape[0] or len(images), *images.shape[1:]), np.float32)
+        full = np.zeros((self.fixed_shape[0] or len(images), *images.shape[1:]), self.manifest.input_dtype)
         full[:len(images)] = images
         outputs = [output[:len(images)] for output in self._graph(full)]
         if self.manifest.decode:

@@ -5,7 +5,7 @@ manifest holds the SHA-256 of its model file.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ class Manifest:
 
     Attributes:
         input_name: name of the only input.
-        input_shape: (B, 3, H, W), fixed in the graph. B is 0, here and in outputs, if any batch size is allowed.
-        input_dtype: "float32".
+        input_shape: (B, 3, H, W), fixed in the graph; (B, H, W, 3) for uint8. B is 0, here and in outputs, if any
+            batch size is allowed.
+        input_dtype: "float32" (normalised, in spec.color_order), or "uint8" (BGR images; the graph normalises them,
+            and spec.raw is true).
         spec: normalisation, colour order, categories; its input_size is input_shape's height and width.
         K: detections per image.
         decode: the graph decodes. If true, output "detections" (B, K, 6) holds x1, y1, x2, y2 in output cells,
@@ -37,7 +39,7 @@ class Manifest:
         versions: versions of the packages that wrote the model.
         deform: form of the deformable layers in the graph: "native" (the framework's operator), "gather" (common
             operators) or "none"; "" in old manifests without this key.
-        precision: "fp32", "fp16" or "int8": number format inside the graph. Inputs and outputs are always float32.
+        precision: "fp32", "fp16" or "int8": number format inside the graph. Inputs and outputs do not depend on it.
         calibration_method, calibration_images: for int8, the method that measured the ranges of activations, and its
             number of images; "" and 0 otherwise.
     """
@@ -59,6 +61,22 @@ class Manifest:
     calibration_method: str = ""
     calibration_images: int = 0
 
+    @property
+    def layout(self) -> str:
+        """Return the order of the input's axes: NCHW or NHWC."""
+        return "NHWC" if self.spec.raw else "NCHW"
+
+    @property
+    def input_color_order(self) -> str:
+        """Return the order of the input's channels. A uint8 input is BGR for every network."""
+        return "BGR" if self.spec.raw else self.spec.color_order
+
+    def with_uint8_input(self) -> Manifest:
+        """Return the manifest of the same model with normalisation in its graph (or in AIPP)."""
+        height, width = self.spec.input_size
+        return replace(self, input_shape=(self.input_shape[0], height, width, 3), input_dtype="uint8",
+                       spec=replace(self.spec, raw=True))
+
 
 def manifest_path(model_path: Path) -> Path:
     """Return NAME.json for NAME.mindir, NAME.onnx.json for NAME.onnx: a NAME may have both formats."""
@@ -73,7 +91,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     write_json(path, {
         "format_version": FORMAT_VERSION,
         "input": {"name": manifest.input_name, "shape": manifest.input_shape, "dtype": manifest.input_dtype,
-                  "layout": "NCHW", "color_order": spec.color_order},
+                  "layout": manifest.layout, "color_order": manifest.input_color_order},
+        "color_order": spec.color_order,  # of mean and std
         "mean": spec.mean, "std": spec.std, "down_ratio": spec.down_ratio, "K": manifest.K,
         "decode": manifest.decode, "cat_spec_wh": manifest.cat_spec_wh, "flip_test": manifest.flip_test,
         "outputs": [{"name": name, "shape": shape} for name, shape in manifest.outputs],
@@ -117,13 +136,18 @@ def read_manifest(model_path: str | Path) -> Manifest:
 def _from_json(values: dict[str, Any], path: Path) -> Manifest:
     try:
         source = values["input"]
-        batch, channels, height, width = (int(size) for size in source["shape"])
+        first, second, third, fourth = (int(size) for size in source["shape"])
+        dtype = str(source["dtype"])
+        if dtype not in ("float32", "uint8"):
+            raise ValueError(f"the input's dtype must be float32 or uint8, found {dtype!r}")
+        raw = dtype == "uint8"
+        if raw and source["color_order"] != "BGR":
+            raise ValueError(f"uint8 images must be BGR, found {source['color_order']!r}")
         return Manifest(
-            input_name=str(source["name"]), input_shape=(batch, channels, height, width),
-            input_dtype=str(source["dtype"]),
+            input_name=str(source["name"]), input_shape=(first, second, third, fourth), input_dtype=dtype,
             spec=ModelSpec(categories_from_json(values["categories"], str(path)), _three(values["mean"]),
-                           _three(values["std"]), str(source["color_order"]), int(values["down_ratio"]),
-                           (height, width)),
+                           _three(values["std"]), str((values if raw else source)["color_order"]),
+                           int(values["down_ratio"]), (second, third) if raw else (third, fourth), raw),
             K=int(values["K"]), decode=_boolean(values["decode"]), cat_spec_wh=_boolean(values["cat_spec_wh"]),
             flip_test=_boolean(values["flip_test"]),
             outputs=tuple((str(row["name"]), tuple(int(size) for size in row["shape"])) for row in values["outputs"]),

@@ -86,7 +86,7 @@ def threads() -> int:
 
 
 def load_onnx(model: Path | bytes) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Load a .onnx file, or its bytes, as a function from a float32 batch to its outputs. Raises as open_session."""
+    """Load a .onnx file, or its bytes, as a function from a batch to its outputs. Raises as open_session."""
     session = open_session(model)
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: images})

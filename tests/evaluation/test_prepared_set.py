@@ -1,0 +1,75 @@
+"""Files that connect the programs: types of inputs, and outputs of programs of others."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny_model import CATEGORIES
+
+from centernet.detection.decode import decode, sigmoid
+from centernet.detection.transform import Meta
+from centernet.errors import UserError
+from centernet.evaluation.prepared_set import read_detections, read_index, read_input, write_prepared
+from centernet.runtimes.manifest import Manifest
+from centernet.spec import ModelSpec
+
+META = Meta((48.0, 32.0), 96.0, 16, 24)
+
+
+@pytest.fixture
+def manifest():
+    spec = ModelSpec(CATEGORIES, (0.1, 0.2, 0.3), (0.3, 0.2, 0.1), "RGB", 4, (64, 96))
+    return Manifest("x", (2, 3, 64, 96), "float32", spec, 20, True, False, False, (("detections", (2, 20, 6)),), "",
+                    "0", {}, "none")
+
+
+def prepare(folder, manifest, pixels):
+    write_prepared(folder, [(7, "a.jpg", manifest.spec.model_input(pixels), META)], manifest, folder / "labels.json")
+
+
+def test_uint8_images_take_a_quarter_of_the_bytes_and_come_back(tmp_path, manifest):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    raw = manifest.with_uint8_input()
+    prepare(tmp_path / "float32", manifest, pixels)
+    prepare(tmp_path / "uint8", raw, pixels)
+    planes, image = (tmp_path / name / "00_data/7.bin" for name in ("float32", "uint8"))
+    assert image.read_bytes() == pixels.tobytes() and planes.stat().st_size == 4 * image.stat().st_size
+    np.testing.assert_array_equal(read_input(tmp_path / "uint8", 7, raw), pixels)
+    np.testing.assert_array_equal(read_input(tmp_path / "float32", 7, manifest), manifest.spec.normalize(pixels))
+    assert read_index(tmp_path / "uint8", raw).names == {7: "a.jpg"}
+    with pytest.raises(UserError, match=r"7.bin has 18432 bytes, float32 of shape \(3, 64, 96\) has 73728"):
+        read_input(tmp_path / "uint8", 7, manifest)
+
+
+def test_a_set_for_aipp_is_for_postprocess_only(tmp_path, manifest):
+    prepare(tmp_path, manifest.with_uint8_input(), np.zeros((64, 96, 3), np.uint8))
+    assert read_index(tmp_path, manifest, aipp=True).names == {7: "a.jpg"}
+    with pytest.raises(UserError, match=r"shape is \[64, 96, 3\], but the model needs \[3, 64, 96\], dtype is uint8"):
+        read_index(tmp_path, manifest)
+    other = replace(manifest, spec=replace(manifest.spec, mean=(0.5, 0.2, 0.3)))
+    with pytest.raises(UserError, match="another model: mean is"):
+        read_index(tmp_path, other, aipp=True)
+
+
+@pytest.mark.parametrize("name", ["7_{}.bin", "7_output_{}.bin"], ids=["ais_bench", "msame"])
+def test_outputs_of_other_programs_are_read(tmp_path, manifest, name):
+    rows = np.random.default_rng(0).random((20, 6)).astype("<f4")
+    rows[:, 5] = 1
+    rows.tofile(tmp_path / name.format(0))
+    np.testing.assert_array_equal(read_detections(tmp_path, 7, manifest), rows)
+
+
+@pytest.mark.parametrize("name", ["7_{}.bin", "7_output_{}.bin"], ids=["ais_bench", "msame"])
+@pytest.mark.parametrize("offset", [True, False])
+def test_maps_of_other_programs_are_decoded(tmp_path, manifest, name, offset):
+    shapes = ((3, 16, 24), (2, 16, 24), (2, 16, 24))[:3 if offset else 2]
+    maps = [np.random.default_rng(1).standard_normal(shape).astype("<f4") for shape in shapes]
+    for number, values in enumerate(maps):
+        values.tofile(tmp_path / name.format(number))
+    described = replace(manifest, decode=False, outputs=tuple(
+        (name, (2, *shape)) for name, shape in zip(("hm", "wh", "reg"), shapes)))
+    hm, wh, *reg = (values[None] for values in maps)
+    np.testing.assert_array_equal(read_detections(tmp_path, 7, described),
+                                  decode(sigmoid(hm), wh, reg[0] if reg else None, 20)[0])
+    (tmp_path / name.format(len(maps) - 1)).write_bytes(b"")
+    with pytest.raises(UserError, match=r"has 0 bytes, float32 of shape \(2, 16, 24\)"):
+        read_detections(tmp_path, 7, described)
