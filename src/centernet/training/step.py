@@ -80,10 +80,14 @@ class TrainStep(nn.Cell):
         before = self._copy_statistics()
         # The forward pass changes the statistics in place, so it has to wait for the copies.
         batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
-        (_, losses), gradients = self.gradient(*batch)
+        # A tuple must not be unpacked into a name that is not used: MindSpore takes the unused part for a lost side
+        # effect, and warns.
+        outputs, gradients = self.gradient(*batch)
+        losses = outputs[1]
         gradients = self.each(ops.partial(_unscale, 1.0 / scale), gradients)
         # Check the loss, too: the gradient of an L1 loss is 1 where a target is infinite.
-        finite, moved = self._all_finite((*gradients, losses[0])), before
+        finite = self._all_finite((*gradients, losses[0]))
+        moved = before
         if self.devices > 1:
             finite, losses, moved, gradients = self._average(finite, losses, gradients)
         if self.clip > 0:
