@@ -26,3 +26,10 @@ def compiled(cann, tmp_path_factory):
         assert not (folder / "execute_order").exists() and not (folder / "offload").exists()
         return done
     return run
+
+
+@pytest.fixture(scope="session")
+def compiled_alone(cann, tmp_path_factory):
+    """The same, without any flags but those that are given."""
+    folder = tmp_path_factory.mktemp("empty")
+    return lambda command, *flags: script(cann, command, *flags, folder=folder)
