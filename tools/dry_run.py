@@ -40,6 +40,10 @@ PEAK = re.compile(r"Actual peak memory usage \(with fragments\): (\d+)M")
 NO_KERNEL = re.compile(r"needs to be supplemented with an adapter.*node is (\S+?)-op\d+"
                        r"|(?:Backoff and rebuild kernel on CPU successfully for node: )(\S+?)-op\d+,")
 
+# A line of MindSpore's log begins with its level. Behind that of the device's memory, lines with numbers follow.
+LOG_LINES = re.compile(r"^\[(?:WARNING|ERROR|CRITICAL)\] .*\n"
+                       r"(?:(?:Device MOC|MindSpore|Used peak|Actual peak) .*\n)*\n?", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -108,11 +112,8 @@ def read_report(status: int, log: str, errors: str) -> Report:
     """Return the report for an exit status, MindSpore's log and what was written to standard error."""
     kernels = Counter((name, KINDS.get(kind, kind)) for name, kind in KERNEL.findall(log))
     missing = dict.fromkeys(one or other for one, other in NO_KERNEL.findall(f"{log}\n{errors}"))
-    # A line of MindSpore's log begins with its level; lines that belong to it follow, up to an empty one.
-    messages = re.sub(r"^\[(?:WARNING|ERROR|CRITICAL)\] .*\n(?:(?:Device MOC|MindSpore|Used peak|Actual peak) .*\n)*\n?",
-                      "", errors, flags=re.MULTILINE)
-    return Report(status, kernels, max(map(int, PEAK.findall(f"{log}\n{errors}")), default=0), tuple(missing), messages,
-                  log)
+    peak = max(map(int, PEAK.findall(f"{log}\n{errors}")), default=0)
+    return Report(status, kernels, peak, tuple(missing), LOG_LINES.sub("", errors), log)
 
 
 def operator_table(report: Report) -> list[str]:

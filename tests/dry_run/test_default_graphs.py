@@ -1,5 +1,4 @@
 """The default network compiles for Ascend: every operator of training, evaluation and export has a kernel there."""
-import sys
 from pathlib import Path
 
 import pytest

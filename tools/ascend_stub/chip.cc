@@ -1,5 +1,5 @@
-// A dry run leaves the chip's name empty, which acts like Ascend 910B. This sets
-// it in MindSpore's context; call it after the device was used for the first time.
+// A dry run leaves the chip's name empty, which acts like Ascend 910B. This
+// sets it in MindSpore's context, after the first use of the device.
 #include <dlfcn.h>
 #include <memory>
 #include <string>

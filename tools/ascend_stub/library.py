@@ -39,8 +39,8 @@ def build(folder: Path) -> Path:
         UserError: a program that this needs is not installed, or MindSpore has no Ascend plugin.
     """
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
-        raise UserError(f"{', '.join(missing)}: not installed. They come with gcc and binutils (Debian, Ubuntu: apt-get "
-                        "install g++ binutils)")
+        raise UserError(f"{', '.join(missing)}: not installed. They come with g++ and binutils (Debian, Ubuntu: "
+                        "apt-get install g++ binutils)")
     plugin = plugin_libraries()
     source = folder / "stub.cc"
     target = folder / "cann" / "lib64"

@@ -1,4 +1,5 @@
-// Functions that stand in for those of CANN. Each macro defines one by its mangled name; arguments are ignored.
+// Functions that stand in for those of CANN. Each macro defines one by its
+// mangled name. They ignore their arguments.
 #ifndef CENTERNET_STUB_H_
 #define CENTERNET_STUB_H_
 
