@@ -81,19 +81,29 @@ def start(config: Config, categories: Categories, plan: Plan, group: Group) -> t
     Raises:
         UserError: a checkpoint does not match, or the ranks would start with different settings or weights.
     """
-    train, size = config.train_config, group.size
+    step_cell = build_step(config, categories, plan, group.size)
+    if config.resume:
+        plan = resume(config, step_cell, categories, plan)
+    if group.size > 1:
+        require_agreement(_premises(config, categories, plan, step_cell), group)
+    return step_cell, plan
+
+
+def build_step(config: Config, categories: Categories, plan: Plan, devices: int) -> TrainStep:
+    """Build the training step of a new run with its initial weights, for a number of devices that train together.
+
+    Raises:
+        UserError: a checkpoint does not match.
+    """
+    train = config.train_config
     network = build_centernet(config.net_config, len(categories))
     load_weights(config, network, categories)
     if plan.conditions["precision"] != "float32":
         lower(network, plan.conditions["precision"])
-    schedule = build_schedule(scale_schedule(train, train.batch_size * size), plan.steps_per_epoch, plan.total_steps)
-    step_cell = TrainStep(LossNetwork(network, config.net_config, config.dataset_config, len(categories), size),
-                          build_optimizer(network, train, schedule), train, config.enable_lossscale, size)
-    if config.resume:
-        plan = resume(config, step_cell, categories, plan)
-    if size > 1:
-        require_agreement(_premises(config, categories, plan, step_cell), group)
-    return step_cell, plan
+    schedule = build_schedule(scale_schedule(train, train.batch_size * devices), plan.steps_per_epoch,
+                              plan.total_steps)
+    loss = LossNetwork(network, config.net_config, config.dataset_config, len(categories), devices)
+    return TrainStep(loss, build_optimizer(network, train, schedule), train, config.enable_lossscale, devices)
 
 
 def _premises(config: Config, categories: Categories, plan: Plan, step_cell: TrainStep) -> dict[str, Any]:

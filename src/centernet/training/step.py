@@ -77,11 +77,15 @@ class TrainStep(nn.Cell):
         before = self._copy_statistics()
         # The forward pass changes the statistics in place, so it has to wait for the copies.
         batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
-        (_, losses), gradients = self.gradient(*batch)
+        # A tuple must not be unpacked into a name that is not used: MindSpore takes the unused part for a lost side
+        # effect, and warns.
+        outputs, gradients = self.gradient(*batch)
+        losses = outputs[1]
         # One operation on all gradients instead of one for each: a device starts operators one by one.
         flat = ops.concat(self.each(_flat, gradients)) * (1.0 / scale)
         # Check the loss, too: the gradient of an L1 loss is 1 where a target is infinite.
-        finite, moved = self._all_finite(flat, losses[0]), before
+        finite = self._all_finite(flat, losses[0])
+        moved = before
         if self.devices > 1:
             finite, losses, moved, flat = self._average(finite, losses, flat)
         if self.clip > 0:

@@ -1,0 +1,76 @@
+"""The operators of the default graphs with the kinds of their kernels: operators.txt.
+
+    PYTHONPATH=src:. python tests/dry_run/operators.py      writes operators.txt anew
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from centernet.cli.convert_dataset import main as convert_dataset
+from centernet.config.load import load_config
+from tests.tiny_coco import make_coco
+from tests.tiny_model import tiny_checkpoint
+from tools.ascend_stub.library import build
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).with_name("operators.txt")
+# The default network but for its size: one block in each stage, few channels, small images.
+NETWORK = ("--net_config.backbone", "resnet18", "--net_config.block_class", "1", "1", "1", "1",
+           "--net_config.neck_filters", "8", "8", "8", "--net_config.head_conv", "8")
+SMALL = ("--dataset_config.input_res_train", "64", "64", "--dataset_config.max_objs", "8",
+         "--train_config.batch_size", "2")
+GRAPHS = ("train", "eval", "export")
+
+
+def prepare(folder):
+    """Make a data set, its shards and a checkpoint; return the flags of each command, as a user would give them."""
+    make_coco(folder, num_images=4)
+    make_coco(folder, num_images=1, split="val", seed=1)
+    assert convert_dataset(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"),
+                            "--shard_num", "1", "--device_target", "CPU"]) == 0
+    tiny_checkpoint(folder / "tiny.ckpt", load_config("export", [*NETWORK, "--device_target", "CPU"], ""))
+    return {"train": (*NETWORK, *SMALL, "--mindrecord_dir", str(folder / "shards")), "step": (*NETWORK, *SMALL),
+            "eval": (*NETWORK, "--load_checkpoint_path", str(folder / "tiny.ckpt"), "--data_dir", str(folder)),
+            "export": (*NETWORK, "--export_load_ckpt", str(folder / "tiny.ckpt"), "--input_res", "64", "64")}
+
+
+def script(cann, *words, folder):
+    """Run dry_run_ascend.sh in a folder with CANN, or its stand-in, in `cann`."""
+    return subprocess.run(["bash", str(ROOT / "scripts/dry_run_ascend.sh"), *words], cwd=folder, capture_output=True,
+                          text=True, env={**os.environ, "PYTHON": sys.executable, "ASCEND_HOME_PATH": str(cann)})
+
+
+def kernels(printed):
+    """(operator, kind of its kernel) -> number, from what the script prints."""
+    rows = re.findall(r"^(\w+) +(\w+) +(\d+)$", printed, re.MULTILINE)
+    return {(name, kind): int(number) for name, kind, number in rows}
+
+
+def golden():
+    """Graph -> its (operator, kind)s, as committed."""
+    rows = [line.split() for line in GOLDEN.read_text().splitlines()]
+    return {graph: {(name, kind) for name, kind, *graphs in rows if graph in graphs} for graph in GRAPHS}
+
+
+def write(found):
+    """Write the golden list from graph -> its (operator, kind)s."""
+    rows = [(*row, *(graph for graph in GRAPHS if row in found[graph])) for row in sorted(set().union(*found.values()))]
+    GOLDEN.write_text("".join(f"{name:<24}{kind:<10}{' '.join(graphs)}\n" for name, kind, *graphs in rows))
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        flags, cann, found = prepare(folder), build(folder), {}
+        for graph in GRAPHS:
+            done = script(cann, graph, *flags[graph], folder=folder)
+            assert done.returncode == 0, done.stderr
+            found[graph] = kernels(done.stdout)
+        write(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Every preset and every option compiles for Ascend: minutes, not seconds."""
+import pytest
+from operators import SMALL, golden, kernels
+
+from centernet.config.load import PRESETS
+
+pytestmark = pytest.mark.slow
+
+PRESET_NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+SIZE = (*SMALL, "--dataset_config.input_res_train", "128", "128")  # what every network takes
+# Name of a training option -> its flags. A new option of the training graph is one more line.
+TRAINING = {
+    "Adam with weight decay": ("--train_config.Adam.weight_decay", "0.0001"),
+    "SGD": ("--train_config.optimizer", "SGD"),
+    "SGD with Nesterov's momentum": ("--train_config.optimizer", "SGD", "--train_config.SGD.nesterov", "true"),
+    "gradient clipping": ("--train_config.grad_clip", "35"),
+    "static loss scale": ("--train_config.loss_scale_mode", "static"),
+    "no loss scale": ("--enable_lossscale", "false"),
+    "polynomial decay": ("--train_config.lr_schedule", "PolyDecay"),
+    "mean squared error": ("--net_config.mse_loss", "true"),
+    "smooth L1": ("--net_config.reg_loss", "sl1"),
+    "norm_wh": ("--net_config.norm_wh", "true"),
+    "dense_wh": ("--net_config.dense_wh", "true"),
+    "cat_spec_wh": ("--net_config.cat_spec_wh", "true"),
+    "no offset": ("--net_config.reg_offset", "false"),
+    "no head_conv": ("--net_config.head_conv", "0"),
+    "plain neck": ("--net_config.neck", "conv"),
+    "no neck": ("--net_config.neck", "none"),
+    "pooling of the model zoo": ("--net_config.stem_pool", "same"),
+    "heatmaps from the host": ("--dataset_config.heatmap_on_device", "false"),
+    "RGB": ("--dataset_config.to_rgb", "true"),
+}
+COMMANDS = {
+    "train with data sink": ("train", "--enable_data_sink", "true"),
+    "train without data sink": ("train", "--enable_data_sink", "false"),
+    "eval at one size": ("eval", "--eval_config.keep_res", "false", "--dataset_config.input_res_test", "64", "64"),
+    "eval with mirrored images": ("eval", "--eval_config.flip_test", "true"),
+    "eval at several scales": ("eval", "--eval_config.multi_scales", "0.5", "1"),
+    "export of gathers": ("export", "--export_deform", "gather"),
+    "export of maps": ("export", "--export_decode", "false"),
+    "export of a batch": ("export", "--export_batch_size", "4"),
+}
+
+
+def require_compiled(done):
+    assert done.returncode == 0, done.stderr
+    found = kernels(done.stdout)
+    assert found and {kind for _, kind in found} <= {"aclnn", "aclop", "runtime", "hccl"}
+    return found
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_training_options(name, compiled):
+    require_compiled(compiled("step", *TRAINING[name]))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands(name, compiled):
+    command, *flags = COMMANDS[name]
+    require_compiled(compiled(command, *flags))
+
+
+@pytest.mark.parametrize("preset", PRESET_NAMES)
+def test_presets(preset, compiled_alone):
+    found = require_compiled(compiled_alone("step", "--config_path", preset, *SIZE))
+    assert ("DeformableOffsets", "aclop") in found or "dcn" not in preset
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_several_devices(devices, compiled):
+    found = require_compiled(compiled("step", words=("--devices", str(devices))))
+    assert found["AllReduce", "hccl"] == 2, "one message of the losses' counts, one of everything else"
+
+
+def test_the_list_is_that_of_the_whole_default_network(compiled_alone):
+    """The fast tests compare the list with a small network."""
+    assert set(require_compiled(compiled_alone("step"))) == golden()["train"]

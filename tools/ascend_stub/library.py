@@ -1,0 +1,87 @@
+"""Generation and compilation of the stand-in for CANN's libraries."""
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from centernet.errors import UserError
+from tools.ascend_stub.symbols import linked_functions, plugin_libraries, run_time_functions
+
+PROGRAMS = ("g++", "nm", "c++filt")
+MACROS = Path(__file__).with_name("stub.h")
+CHIP = Path(__file__).with_name("chip.cc")
+# Names under which the plugin loads CANN's libraries.
+LIBRARIES = ("acl_op_compiler", "acl_tdt_channel", "acl_tdt_queue", "ascend_hal", "ascend_ml", "ascendcl", "c_sec",
+             "ge_runner", "graph", "hccl", "msprofiler", "nnopbase", "opapi", "platform", "profapi", "runtime")
+# Demangled name -> macro of stub.h, for the C++ functions that must do more than return 0. The first match counts.
+KINDS = (
+    (r"ge::StatusFactory::Instance\(", "RETURNS_MAP"),
+    (r"ge::(Operator::(AttrRegister|SetAttr|SetInput|AddControlInput)|Graph::Set(In|Out)puts)\(", "RETURNS_SELF"),
+    (r"ge::(Shape::GetDims|Operator::GetOutputDesc|Operator::SetSubgraphX|Tensor::GetTensorDesc|"
+     r"TensorDesc::Get(Origin)?Shape|OperatorFactory::CreateOperator|Session::GetCompiledGraphSummary|"
+     r"Session::AddGraphX|Graph::GetDirectNode|GNode::Get(In|Out)(Control|Data)Nodes)\(", "RETURNS_OBJECT"),
+    (r"ge::(\w+Register)::\1\(", "RETURNS_ZERO"),  # objects without any member
+    (r"ge::(Operator)::~?\1\(", "CLEARS_POINTER_BEHIND_TABLE"),
+    (r"ge::(\w+)::~?\1\(", "CLEARS_POINTER"),
+)
+
+
+def build(folder: Path) -> Path:
+    """Build the stand-in and return its folder, folder/cann. It has the layout of CANN's own folder.
+
+    MindSpore needs the name: it looks for "cann" in the path of the libraries, which are in lib64. It also asks for the
+    version of the package hccl when it joins a group.
+
+    Raises:
+        UserError: a program that this needs is not installed, or MindSpore has no Ascend plugin.
+    """
+    if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
+        raise UserError(f"{', '.join(missing)}: not installed. They come with g++ and binutils (Debian, Ubuntu: "
+                        "apt-get install g++ binutils)")
+    plugin = plugin_libraries()
+    source = folder / "stub.cc"
+    target = folder / "cann" / "lib64"
+    package = folder / "cann" / "python" / "site-packages" / "hccl"
+    for path in (target, package):
+        path.mkdir(parents=True, exist_ok=True)
+    source.write_text("\n".join(source_lines(linked_functions(plugin), run_time_functions(plugin))) + "\n",
+                      encoding="utf-8")
+    _compile([source, CHIP], target / "libcann_stub.so")
+    for name in LIBRARIES:
+        link = target / f"lib{name}.so"
+        link.unlink(missing_ok=True)
+        link.symlink_to("libcann_stub.so")
+    (package / "__init__.py").touch()
+    (package / "sys_version.py").write_text('__sys_version__ = "0"\n', encoding="utf-8")
+    return folder / "cann"
+
+
+def _compile(sources: Iterable[Path], library: Path) -> None:
+    # MindSpore's wheel has the older layout of std::string.
+    command = ["g++", "-shared", "-fPIC", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0", "-include", str(MACROS),
+               f"-Wl,-soname,{library.name}", "-o", str(library), *map(str, sources)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"the stand-in for CANN could not be compiled: {done.stderr.strip()}")
+
+
+def source_lines(linked: Iterable[str], by_name: Iterable[str]) -> Iterator[str]:
+    """Yield one line of C++ for each function: a macro of stub.h with its name.
+
+    Args:
+        linked: mangled names of the functions that the plugin is linked to.
+        by_name: names of the functions that the plugin looks up at run time.
+    """
+    functions = sorted({*linked, *by_name})
+    demangled = subprocess.run(["c++filt"], input="\n".join(functions), capture_output=True, text=True,  # noqa: S607
+                               check=True).stdout.splitlines()
+    for function, name in zip(functions, demangled):
+        yield f"{macro_of(name)}({function})"
+
+
+def macro_of(name: str) -> str:
+    """Return the macro of stub.h for a function's demangled name."""
+    return next((macro for pattern, macro in KINDS if re.match(pattern, name)), "RETURNS_ZERO")
