@@ -35,7 +35,8 @@ DRY_RUN = {"MS_SIMULATION_LEVEL": "1", "MS_DISABLE_KERNEL_BACKOFF": "1", "GLOG_v
            "MS_SUBMODULE_LOG_v": "{DEVICE:1}"}
 LITTER = ("execute_order", "offload")  # folders that MindSpore makes in the current folder
 KERNEL = re.compile(r"GenerateKernelMod\] kernel opname:(\S+), kernel type:(\S+)")
-KINDS = {"opapi_kernel": "aclnn", "acl_kernel": "aclop", "hccl_kernel": "hccl", "rt_kernel": "runtime"}
+KINDS = {"opapi_kernel": "aclnn", "acl_kernel": "aclop", "hccl_kernel": "hccl", "rt_kernel": "runtime",
+         "host_kernel": "view"}
 PEAK = re.compile(r"Actual peak memory usage \(with fragments\): (\d+)M")
 NO_KERNEL = re.compile(r"needs to be supplemented with an adapter.*node is (\S+?)-op\d+"
                        r"|(?:Backoff and rebuild kernel on CPU successfully for node: )(\S+?)-op\d+,")
@@ -51,7 +52,8 @@ class Report:
 
     Attributes:
         status: exit status of the command.
-        kernels: (operator, kind of its kernel) -> number of kernels; kinds are aclnn, aclop, hccl, runtime.
+        kernels: (operator, kind of its kernel) -> number of kernels; kinds are aclnn, aclop, hccl, runtime, and
+            view (another look at the same memory, nothing runs).
         peak: simulated peak memory in MiB, without the workspaces of CANN's kernels.
         without_kernel: operators that have no kernel for Ascend, with their place in the network.
         messages: what the command wrote to standard error, without MindSpore's log.
