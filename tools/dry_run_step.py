@@ -32,9 +32,9 @@ def run(config: Config) -> None:
 
     devices = set_up_group(config).size
     data = config.dataset_config
-    plan = make_plan(config, STEPS_PER_EPOCH, STEPS_PER_EPOCH * config.train_config.batch_size * devices, devices)
+    plan = make_plan(config, STEPS_PER_EPOCH, STEPS_PER_EPOCH * config.train_config.step_images * devices, devices)
     step = build_step(config, categories_from_names(data.coco_classes), plan, devices)
-    run_step(step, empty_batch(data, config.train_config.batch_size)).asnumpy()
+    run_step(step, empty_batch(data, config.train_config.step_images)).asnumpy()
 
 
 def empty_batch(data: DatasetConfig, batch_size: int) -> tuple[np.ndarray, ...]:

@@ -13,6 +13,7 @@ TRAINING = {
     "float16": ("--train_config.amp_level", "O2"),
     "bfloat16": ("--train_config.amp_level", "O2", "--train_config.amp_type", "bfloat16"),
     "float16, deformable operator": ("--train_config.amp_level", "O2", "--net_config.deform_op", "native"),
+    "accumulation": ("--train_config.accumulate", "2"),
     "deformable operator": ("--net_config.deform_op", "native"),
     "Adam with weight decay": ("--train_config.Adam.weight_decay", "0.0001"),
     "SGD": ("--train_config.optimizer", "SGD"),

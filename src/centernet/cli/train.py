@@ -24,7 +24,7 @@ def run(config: Config) -> None:
         raise UserError("--mindrecord_dir is not set: name the folder of the shards that src/dataset.py wrote")
     group = set_up_group(config)
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
-                              config.train_config.batch_size, config.seed, group=group,
+                              config.train_config.step_images, config.seed, group=group,
                               num_workers=input_threads(config), shuffle=config.do_shuffle)
     validation = validation_data(config, data.categories)
     plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size)

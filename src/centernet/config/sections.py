@@ -138,6 +138,8 @@ class TrainConfig:
     """Batch, loss scale, optimizer and schedule."""
 
     batch_size: int = setting(32, "batch size of one device", limits=POSITIVE)
+    accumulate: int = setting(1, "batches of each device in one step: their gradients are added before the update; for "
+                              "batches that do not fit into the memory", limits=POSITIVE)
     amp_level: str = setting("auto", "O0: float32; O2: the network computes in amp_type, except for parts that need "
                              "float32 (docs/training.md); auto: O0", choices=("auto", "O0", "O2"))
     amp_type: str = setting("float16", "half precision of O2; bfloat16 only on Ascend (not the first 910)",
@@ -163,6 +165,11 @@ class TrainConfig:
     SGD: SGDConfig = section(SGDConfig)
     PolyDecay: PolyDecayConfig = section(PolyDecayConfig)
     MultiDecay: MultiDecayConfig = section(MultiDecayConfig)
+
+    @property
+    def step_images(self) -> int:
+        """Return the number of images of one device in a step."""
+        return self.batch_size * self.accumulate
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ class TrainingData:
         if steps == 0:
             devices = f" on each of {self.group.size} devices" if self.group.size > 1 else ""
             raise UserError(f"the data set has {self.num_images} images, fewer than one step needs: "
-                            f"train_config.batch_size is {self.batch_size}{devices}. Use at most "
-                            f"--train_config.batch_size {max(1, self.num_images // self.group.size)}, or more images.")
+                            f"train_config.batch_size x train_config.accumulate is {self.batch_size}{devices}. Lower "
+                            f"it to at most {max(1, self.num_images // self.group.size)}, or take more images.")
         return steps
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[np.ndarray, ...]]:

@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from centernet.config.schema import DatasetConfig, NetConfig
+from centernet.config.sections import DOWN_RATIO
 from centernet.training.heatmap import DrawHeatmap
 from centernet.training.losses import DetectionLoss
 
@@ -49,7 +50,8 @@ class LossNetwork(nn.Cell):
         self.loss = DetectionLoss(net, devices)
 
     def construct(self, image: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
-                  reg_mask: Tensor, hm: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+                  reg_mask: Tensor, hm: Tensor | None = None,
+                  counts: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the losses of a batch.
 
         Args:
@@ -57,14 +59,27 @@ class LossNetwork(nn.Cell):
             cls, radius, ind, reg_mask: (B,M) int32, see DetectionLoss.
             wh, reg: (B,M,2) float32, output cells.
             hm: (B,C,h,w) float32 target; None: draw it from cls, radius and ind.
+            counts: see DetectionLoss.
         """
         stacks = self.network.of_each_stack(self.normalize(image))
         if hm is None:
             hm = self.draw(ind, cls, radius, reg_mask, stacks[0][0].shape[2:])
-        loss, hm_loss, wh_loss, off_loss = self.loss(stacks[0], hm, cls, ind, wh, reg, reg_mask, radius)
+        loss, hm_loss, wh_loss, off_loss = self.loss(stacks[0], hm, cls, ind, wh, reg, reg_mask, radius, counts)
         for outputs in stacks[1:]:
-            further = self.loss(outputs, hm, cls, ind, wh, reg, reg_mask, radius)
+            further = self.loss(outputs, hm, cls, ind, wh, reg, reg_mask, radius, counts)
             loss, hm_loss = loss + further[0], hm_loss + further[1]
             wh_loss, off_loss = wh_loss + further[2], off_loss + further[3]
         count = len(stacks)
         return loss / count, hm_loss / count, wh_loss / count, off_loss / count
+
+    def of_part(self, counts: Tensor, image: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
+                reg_mask: Tensor, hm: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the losses of a part of a batch with the counts of the whole batch. Arguments: as construct."""
+        return self.construct(image, cls, radius, ind, wh, reg, reg_mask, hm, counts)
+
+    def counts(self, image: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
+               reg_mask: Tensor, hm: Tensor | None = None) -> Tensor:
+        """Return the counts of hm, wh and reg in this device's batch, float32 (3,). Arguments: as construct."""
+        if hm is None:
+            hm = self.draw(ind, cls, radius, reg_mask, (image.shape[1] // DOWN_RATIO, image.shape[2] // DOWN_RATIO))
+        return self.loss.counts(hm, cls, ind, wh, reg, reg_mask, radius)

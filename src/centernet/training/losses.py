@@ -112,7 +112,8 @@ class DetectionLoss(nn.Cell):
             self.sum = ops.AllReduce()
 
     def construct(self, outputs: tuple[Tensor, ...], hm: Tensor, cls: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
-                  reg_mask: Tensor, radius: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+                  reg_mask: Tensor, radius: Tensor | None = None,
+                  counts: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compare raw maps with targets.
 
         Args:
@@ -124,10 +125,31 @@ class DetectionLoss(nn.Cell):
             reg: (B,M,2) float32, output cells.
             reg_mask: (B,M), 1 for an object, 0 for an unused slot.
             radius: (B,M) int32, output cells; used with dense_wh.
+            counts: counts of all images of the step, if they are more than this batch; see the method counts.
 
         Returns:
             loss, hm_loss, wh_loss, off_loss: float32 scalars; the last three before their weights.
         """
+        sums, own = self._sums(outputs, hm, cls, ind, wh, reg, reg_mask, radius)
+        if counts is not None:
+            return self._weigh(sums, ops.unstack(counts))
+        if self.devices > 1:
+            # One message for all counts: two messages could arrive in another order on each device. The messages of
+            # several stacks are equal, because the counts depend only on the targets.
+            own = ops.unstack(ops.stop_gradient(self.sum(ops.stack(own))))
+        return self._weigh(sums, own)
+
+    def counts(self, hm: Tensor, cls: Tensor, ind: Tensor, wh: Tensor, reg: Tensor, reg_mask: Tensor,
+               radius: Tensor | None = None) -> Tensor:
+        """Return the counts of hm, wh and reg in this device's batch, float32 (3,). Arguments: as construct."""
+        pair = ops.concat((hm[:, :1], hm[:, :1]), 1)
+        # Counts depend only on the targets. So any maps of the right shape can stand for the network's.
+        maps = (hm, ops.concat((hm, hm), 1) if self.net.cat_spec_wh else pair, pair)
+        return ops.stack(self._sums(maps, hm, cls, ind, wh, reg, reg_mask, radius)[1])
+
+    def _sums(self, outputs: tuple[Tensor, ...], hm: Tensor, cls: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
+              reg_mask: Tensor, radius: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return the sums and the counts of hm, wh and reg in this device's batch."""
         hm_loss = self.hm_loss(ops.cast(outputs[0], ms.float32), hm)
         mask = ops.expand_dims(ops.cast(reg_mask, ms.float32), 2)
         sizes = ops.cast(outputs[1], ms.float32)
@@ -140,14 +162,10 @@ class DetectionLoss(nn.Cell):
         off_loss = (ops.zeros_like(wh_loss[0]), ops.ones_like(wh_loss[1]))
         if self.net.reg_offset:
             off_loss = self.pair_loss(gather_pairs(ops.cast(outputs[2], ms.float32), ind), reg, mask)
-        return self._weigh((hm_loss[0], wh_loss[0], off_loss[0]), (hm_loss[1], wh_loss[1], off_loss[1]))
+        return (hm_loss[0], wh_loss[0], off_loss[0]), (hm_loss[1], wh_loss[1], off_loss[1])
 
     def _weigh(self, sums: tuple[Tensor, ...], counts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return the total loss and the losses hm, wh and off from their sums and counts."""
-        if self.devices > 1:
-            # One message for all counts: two messages could arrive in another order on each device. The messages of
-            # several stacks are equal, because the counts depend only on the targets.
-            counts = ops.unstack(ops.stop_gradient(self.sum(ops.stack(counts))))
+        """Return the total loss and the losses hm, wh and off from this device's sums and the counts of the step."""
         hm_loss = self.devices * sums[0] / ops.maximum(counts[0], 1.0)
         wh_loss = self.devices * sums[1] / (counts[1] + EPS)
         off_loss = self.devices * sums[2] / (counts[2] + EPS)

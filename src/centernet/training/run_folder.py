@@ -49,7 +49,7 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
                               model_record(config, categories), every=config.save_checkpoint_steps,
                               keep=config.save_checkpoint_num, start_step=plan.start_step,
                               steps_per_epoch=plan.steps_per_epoch)
-    log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.batch_size * group.size,
+    log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.step_images * group.size,
                    plan.start_step)
     if first:
         LOG.info("%s", summary(config, step_cell, categories, plan, group.size, (checkpoints, results)))
@@ -78,14 +78,15 @@ def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: 
             folders: tuple[Path, Path]) -> str:
     """Return log lines about the training: device, data, network, batch size, optimizer, steps, folders."""
     train, net = config.train_config, config.net_config
-    images = train.batch_size * devices
+    images = train.step_images * devices
+    batches = f" x {train.accumulate} (accumulate)" if train.accumulate > 1 else ""
     parameters = sum(parameter.size for parameter in step_cell.weights)
     height, width = config.dataset_config.input_res_train
     lines = [f"devices: {devices} ({config.device_target})",
              f"data: {plan.conditions['num_images']} images, {len(categories)} categories, {height} x {width} pixels",
              f"network: {net.backbone}, neck {net.neck}, {parameters / 1e6:.3f} M trainable parameters",
              f"precision: {plan.conditions['precision']}{IN_FLOAT32 * (plan.conditions['precision'] != 'float32')}",
-             f"global batch size: {train.batch_size} on each device x {devices} = {images}",
+             f"global batch size: {train.batch_size} on each device x {devices}{batches} = {images}",
              f"optimizer: {describe_optimizer(train)}",
              describe_schedule(train, images),
              f"steps: {plan.start_step} done, {plan.total_steps} in total, {plan.steps_per_epoch} in an epoch",

@@ -29,7 +29,8 @@ LOG = logging.getLogger("centernet")
 # Conditions that determine the images and the update of each step, and the flags that set them. All of them must be the
 # same in a resumed run. (The optimizer's parameters include the momentum: a checkpoint would override the
 # configuration.)
-CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size", "device_num": "the number of devices",
+CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
+              "accumulate": "--train_config.accumulate", "device_num": "the number of devices",
               "do_shuffle": "--do_shuffle", "optimizer": "--train_config.optimizer",
               "momentum": "--train_config.SGD.momentum", "num_images": "the number of images in --mindrecord_dir",
               "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
@@ -55,12 +56,13 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
     """Return the plan of a new training with the length that train_steps or epoch_size gives."""
     train = config.train_config
     total = config.train_steps if config.train_steps > 0 else config.epoch_size * steps_per_epoch
-    conditions = {"seed": config.seed, "batch_size": train.batch_size, "device_num": devices,
+    conditions = {"seed": config.seed, "batch_size": train.batch_size, "accumulate": train.accumulate,
+                  "device_num": devices,
                   "do_shuffle": config.do_shuffle, "num_images": num_images,
                   "optimizer": train.optimizer, "momentum": train.SGD.momentum,
                   "precision": precision_of(train.amp_level, train.amp_type, config.device_target),
-                  "rate_factor": rate_factor(train, train.batch_size * devices),
-                  "warmup_factor": warmup_factor(train, train.batch_size * devices)}
+                  "rate_factor": rate_factor(train, train.step_images * devices),
+                  "warmup_factor": warmup_factor(train, train.step_images * devices)}
     # Without a loss scale, nothing is lowered after an overflow. So it is useless to try again.
     allowed = train.max_skipped_steps if config.enable_lossscale else 1
     return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions)
@@ -100,7 +102,7 @@ def build_step(config: Config, categories: Categories, plan: Plan, devices: int)
     load_weights(config, network, categories)
     if plan.conditions["precision"] != "float32":
         lower(network, plan.conditions["precision"])
-    schedule = build_schedule(scale_schedule(train, train.batch_size * devices), plan.steps_per_epoch,
+    schedule = build_schedule(scale_schedule(train, train.step_images * devices), plan.steps_per_epoch,
                               plan.total_steps)
     loss = LossNetwork(network, config.net_config, config.dataset_config, len(categories), devices)
     return TrainStep(loss, build_optimizer(network, train, schedule), train, config.enable_lossscale, devices)

@@ -34,9 +34,9 @@ class TrainStep(nn.Cell):
 
     Args:
         loss_network: nn.Cell; construct(*batch) -> (loss, hm_loss, wh_loss, off_loss), float32 scalars. The average
-            over the devices must be the loss of the global batch.
+            over the devices must be the loss of the global batch. To accumulate, it needs more, see LossNetwork.
         optimizer: updates loss_network's trainable parameters; its learning rate is a schedule.
-        train: loss_scale_value, loss_scale_mode, loss_scale_window and grad_clip are used.
+        train: loss_scale_value, loss_scale_mode, loss_scale_window, grad_clip and accumulate are used.
         scale_loss: False keeps the loss scale at 1. Steps with non-finite gradients are skipped in any case.
         devices: number of devices that train together.
     """
@@ -58,12 +58,14 @@ class TrainStep(nn.Cell):
         self.loss_scale = Parameter(Tensor(initial, ms.float32), name="loss_scale", requires_grad=False)
         self.good_steps = Parameter(Tensor(0, ms.int32), name="good_steps", requires_grad=False)
         self.clip = train.grad_clip
+        self.accumulate = train.accumulate
         self.devices = devices
         if devices > 1:
             self.sum = ops.AllReduce()
         self.each = ops.HyperMap()
         self.on_cpu = ms.get_context("device_target") == "CPU"
         self.gradient = ops.value_and_grad(self._scaled_loss, None, self.weights, has_aux=True)
+        self.part_gradient = ops.value_and_grad(self._scaled_part, None, self.weights, has_aux=True)
         self.set_train()
 
     def construct(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,12 +79,8 @@ class TrainStep(nn.Cell):
         before = self._copy_statistics()
         # The forward pass changes the statistics in place, so it has to wait for the copies.
         batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
-        # A tuple must not be unpacked into a name that is not used: MindSpore takes the unused part for a lost side
-        # effect, and warns.
-        outputs, gradients = self.gradient(*batch)
-        losses = outputs[1]
-        # One operation on all gradients instead of one for each: a device starts operators one by one.
-        flat = ops.concat(self.each(_flat, gradients)) * (1.0 / scale)
+        losses, flat = self._run(batch) if self.accumulate == 1 else self._accumulate(batch)
+        flat = flat * (1.0 / scale)
         # Check the loss, too: the gradient of an L1 loss is 1 where a target is infinite.
         finite = self._all_finite(flat, losses[0])
         moved = before
@@ -103,8 +101,44 @@ class TrainStep(nn.Cell):
         # graph which contains ConditionSwitch", seen in its dry run).
         return numbers, losses[0]
 
+    def _run(self, batch: tuple[Tensor, ...], counts: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the losses and all scaled gradients of a batch, or of a part of it with the counts of the whole."""
+        # A tuple must not be unpacked into a name that is not used: MindSpore takes the unused part for a lost side
+        # effect, and warns.
+        if counts is None:
+            outputs, gradients = self.gradient(*batch)
+        else:
+            outputs, gradients = self.part_gradient(counts, *batch)
+        # One tensor for all gradients: later each operation is one, not one for each gradient. A device starts
+        # operators one by one.
+        return outputs[1], ops.concat(self.each(_flat, gradients))
+
+    def _accumulate(self, batch: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the losses and all scaled gradients of a batch that runs in parts, one after the other.
+
+        Each part's losses are divided by the counts of the whole step. So their sum is the loss of the whole batch.
+        (Batch norm uses the statistics of each part.)
+        """
+        size = batch[0].shape[0] // self.accumulate
+        parts = [tuple([column[start:start + size] for column in batch])
+                 for start in range(0, batch[0].shape[0], size)]
+        counts = ops.addn([self.loss_network.counts(*part) for part in parts])
+        if self.devices > 1:
+            counts = self.sum(counts)
+        losses, flat = self._run(parts[0], counts)
+        for part in parts[1:]:
+            # A part starts when the one before has ended, so that its activations use the same memory.
+            further, gradients = self._run((ops.depend(part[0], flat),) + part[1:], counts)
+            losses = (losses[0] + further[0], losses[1] + further[1], losses[2] + further[2], losses[3] + further[3])
+            flat = flat + gradients
+        return losses, flat
+
     def _scaled_loss(self, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         losses = self.loss_network(*batch)
+        return losses[0] * self.loss_scale, losses
+
+    def _scaled_part(self, counts: Tensor, *part: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        losses = self.loss_network.of_part(counts, *part)
         return losses[0] * self.loss_scale, losses
 
     def _all_finite(self, flat: Tensor, loss: Tensor) -> Tensor:
