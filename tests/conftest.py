@@ -19,8 +19,9 @@ LONGEST_SET_UP = 900  # seconds that a test waits for scripts/set_up_lite.sh
 # end at about the same time; then the C++ program, whose MindSpore Lite is fetched meanwhile; then the others.
 FIRST = ("scripts/test_run_scripts.py", "training/test_two_workers.py", "jobs/test_modelarts_jobs.py",
          "training/test_train_entry.py", "export/test_onnx.py", "training/test_step.py", "weights/test_conversion.py",
-         "test_several_ranks.py", "export/test_mindir.py", "test_open_model.py", "cli/test_convert_weights.py",
-         "training/test_networks_train.py", "test_recipes.py", "scripts/test_infer_scripts.py")
+         "test_several_ranks.py", "dry_run/test_default_graphs.py", "export/test_mindir.py", "test_open_model.py",
+         "cli/test_convert_weights.py", "training/test_networks_train.py", "test_recipes.py",
+         "scripts/test_infer_scripts.py")
 CPP = "ascend310_infer"
 
 if WORKER:  # more threads than cores only wait for each other

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from centernet.cli import run_process
 from centernet.errors import UserError
 from tools.ascend_stub.library import build
 
@@ -80,7 +81,8 @@ def dry_environment(folder: Path) -> dict[str, str]:
                         "source CANN's set_env.sh, or unset both variables to compile without CANN")
     cann = Path(given) if given else build(folder)
     # devlib has what the driver would have, for machines without it.
-    return {**os.environ, **DRY_RUN, "LD_LIBRARY_PATH": _paths("LD_LIBRARY_PATH", cann / "lib64", cann / "devlib"),
+    return {"ASCEND_OPP_PATH": str(cann / "opp"), **os.environ, **DRY_RUN,
+            "LD_LIBRARY_PATH": _paths("LD_LIBRARY_PATH", cann / "lib64", cann / "devlib"),
             "PYTHONPATH": _paths("PYTHONPATH", ROOT / "src", ROOT, cann / "python" / "site-packages")}
 
 
@@ -180,4 +182,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

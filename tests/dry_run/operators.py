@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 from centernet.cli.convert_dataset import main as convert_dataset
@@ -50,15 +51,19 @@ def kernels(printed):
 
 
 def golden():
-    """Graph -> its (operator, kind)s, as committed."""
-    rows = [line.split() for line in GOLDEN.read_text().splitlines()]
+    """Graph -> its (operator, kind)s, as committed; None with another MindSpore, whose passes are others."""
+    version, *lines = GOLDEN.read_text().splitlines()
+    if version != f"# MindSpore {metadata.version('mindspore')}":
+        return None
+    rows = [line.split() for line in lines]
     return {graph: {(name, kind) for name, kind, *graphs in rows if graph in graphs} for graph in GRAPHS}
 
 
 def write(found):
     """Write the golden list from graph -> its (operator, kind)s."""
     rows = [(*row, *(graph for graph in GRAPHS if row in found[graph])) for row in sorted(set().union(*found.values()))]
-    GOLDEN.write_text("".join(f"{name:<24}{kind:<10}{' '.join(graphs)}\n" for name, kind, *graphs in rows))
+    lines = (f"{name:<24}{kind:<10}{' '.join(graphs)}\n" for name, kind, *graphs in rows)
+    GOLDEN.write_text(f"# MindSpore {metadata.version('mindspore')}\n" + "".join(lines))
 
 
 def main():

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 import pytest
-from operators import GRAPHS, golden, kernels
+from operators import GOLDEN, GRAPHS, golden, kernels
 
 from tools.dry_run import dry_environment, dry_run
 
@@ -14,8 +14,12 @@ def test_operators_and_kinds_of_kernels_are_those_of_the_list(graph, compiled):
     done = compiled(graph)
     assert done.returncode == 0, done.stderr
     assert not done.stderr and "simulated peak memory: " in done.stdout
+    found = set(kernels(done.stdout))
+    assert len(found) > 20 and {kind for _, kind in found} == {"aclnn", "aclop", "runtime"}
+    if golden() is None:
+        pytest.skip(f"the list is that of {GOLDEN.read_text().splitlines()[0]}")
     # After a wanted change: python tests/dry_run/operators.py
-    assert set(kernels(done.stdout)) == golden()[graph]
+    assert found == golden()[graph]
 
 
 @pytest.fixture

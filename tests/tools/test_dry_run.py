@@ -68,7 +68,7 @@ def test_missing_programs_are_named(monkeypatch, capsys):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", "")
     assert main(["step"]) == 2
-    assert "error: g++, nm, c++filt: not installed" in capsys.readouterr().err
+    assert "error: g++, nm, readelf, c++filt: not installed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name, macro", [

@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> int:
     """Build the libraries, print their folder, return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.ascend_stub",
                                      description="Build a stand-in for CANN's libraries, for MindSpore's dry run.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the stand-in is FOLDER/cann")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the stand-in is FOLDER/cann/latest")
     try:
         print(build(parser.parse_args(argv).folder))
     except UserError as error:

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from centernet.errors import UserError
-from tools.ascend_stub.symbols import linked_functions, plugin_libraries, run_time_functions
+from tools.ascend_stub.symbols import linked_functions, needed_libraries, plugin_libraries, run_time_functions
 
-PROGRAMS = ("g++", "nm", "c++filt")
+PROGRAMS = ("g++", "nm", "readelf", "c++filt")
 MACROS = Path(__file__).with_name("stub.h")
 CHIP = Path(__file__).with_name("chip.cc")
-# Names under which the plugin loads CANN's libraries.
-LIBRARIES = ("acl_op_compiler", "acl_tdt_channel", "acl_tdt_queue", "ascend_hal", "ascend_ml", "ascendcl", "c_sec",
-             "ge_runner", "graph", "hccl", "msprofiler", "nnopbase", "opapi", "platform", "profapi", "runtime")
+# CANN's libraries that the plugin is not linked to, but loads at run time.
+LOADED_LATER = ("libacl_op_compiler.so", "libacl_tdt_channel.so", "libacl_tdt_queue.so", "libascend_hal.so",
+                "libascend_ml.so", "libascendcl.so", "libmsprofiler.so", "libnnopbase.so", "libopapi.so",
+                "libprofapi.so", "libruntime.so")
 # Demangled name -> macro of stub.h, for the C++ functions that must do more than return 0. The first match counts.
 KINDS = (
     (r"ge::StatusFactory::Instance\(", "RETURNS_MAP"),
@@ -30,10 +31,10 @@ KINDS = (
 
 
 def build(folder: Path) -> Path:
-    """Build the stand-in and return its folder, folder/cann. It has the layout of CANN's own folder.
+    """Build the stand-in and return its folder, folder/cann/latest. It has the layout of CANN's own folder.
 
-    MindSpore needs the name: it looks for "cann" in the path of the libraries, which are in lib64. It also asks for the
-    version of the package hccl when it joins a group.
+    MindSpore needs these names: it looks for "latest" (2.7) or "cann" (2.10) in the path of the libraries, which are in
+    lib64, and 2.7 for a folder opp_kernel. It asks for the version of the package hccl when it joins a group.
 
     Raises:
         UserError: a program that this needs is not installed, or MindSpore has no Ascend plugin.
@@ -42,21 +43,21 @@ def build(folder: Path) -> Path:
         raise UserError(f"{', '.join(missing)}: not installed. They come with g++ and binutils (Debian, Ubuntu: "
                         "apt-get install g++ binutils)")
     plugin = plugin_libraries()
-    source = folder / "stub.cc"
-    target = folder / "cann" / "lib64"
-    package = folder / "cann" / "python" / "site-packages" / "hccl"
-    for path in (target, package):
+    source, cann = folder / "stub.cc", folder / "cann" / "latest"
+    target = cann / "lib64"
+    package = cann / "python" / "site-packages" / "hccl"
+    for path in (target, package, cann / "opp", cann / "opp_kernel"):
         path.mkdir(parents=True, exist_ok=True)
     source.write_text("\n".join(source_lines(linked_functions(plugin), run_time_functions(plugin))) + "\n",
                       encoding="utf-8")
     _compile([source, CHIP], target / "libcann_stub.so")
-    for name in LIBRARIES:
-        link = target / f"lib{name}.so"
+    for name in {*LOADED_LATER, *needed_libraries(plugin)}:
+        link = target / name
         link.unlink(missing_ok=True)
         link.symlink_to("libcann_stub.so")
     (package / "__init__.py").touch()
     (package / "sys_version.py").write_text('__sys_version__ = "0"\n', encoding="utf-8")
-    return folder / "cann"
+    return cann
 
 
 def _compile(sources: Iterable[Path], library: Path) -> None:

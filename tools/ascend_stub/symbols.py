@@ -40,9 +40,17 @@ def plugin_libraries() -> list[Path]:
     return sorted(found)
 
 
+def needed_libraries(plugin: list[Path]) -> set[str]:
+    """Return the names (libgraph.so) of the libraries that the plugin is linked to and that the wheel does not have."""
+    wheel = {path.name for path in _folder(plugin).rglob("*.so*")}
+    listed = "".join(_printed("readelf", "--dynamic", str(path)) for path in plugin)
+    # Names of the system's libraries end in a version: libc.so.6.
+    return set(re.findall(r"\(NEEDED\).*\[(lib\w+\.so)\]", listed)) - wheel
+
+
 def linked_functions(plugin: list[Path]) -> set[str]:
     """Return the functions that the plugin is linked to and that neither the wheel nor the system defines."""
-    library = next(parent for parent in plugin[0].parents if parent.name == "lib")
+    library = _folder(plugin)
     wheel = [*library.glob("*.so*"), *library.parent.glob("_c_*.so"), *library.glob("plugin/libmindspore_ops_cpu.so")]
     defined = {name for path in {*plugin, *wheel} for _, name in _symbols(path, "--defined-only")}
     # Kinds w and v may stay undefined.
@@ -60,8 +68,15 @@ def run_time_functions(plugin: list[Path]) -> set[str]:
 
 def _symbols(path: Path, which: str) -> Iterator[tuple[str, str]]:
     """Yield kind (a letter of nm) and name of a library's dynamic symbols."""
-    listed = subprocess.run(["nm", "--dynamic", which, str(path)],  # noqa: S607 (as found in PATH)
-                            capture_output=True, text=True, check=False).stdout
-    for line in listed.splitlines():
+    for line in _printed("nm", "--dynamic", which, str(path)).splitlines():
         words = line.split()
         yield words[-2], words[-1].split("@")[0]  # without the version: memcpy@GLIBC_2.14
+
+
+def _folder(plugin: list[Path]) -> Path:
+    """Return the folder lib of MindSpore's package."""
+    return next(parent for parent in plugin[0].parents if parent.name == "lib")
+
+
+def _printed(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
