@@ -34,10 +34,11 @@ COMMANDS = {
 # to the CPU. The log of the device's code (DEVICE) tells the kernels; the rest of the log has only errors.
 DRY_RUN = {"MS_SIMULATION_LEVEL": "1", "MS_DISABLE_KERNEL_BACKOFF": "1", "GLOG_v": "3", "GLOG_logtostderr": "0",
            "MS_SUBMODULE_LOG_v": "{DEVICE:1}"}
+CHIP = "Ascend910B1"  # for the fused kernels of jit_level O1; for the others a dry run has no name, and acts like 910B
 LITTER = ("execute_order", "offload")  # folders that MindSpore makes in the current folder
 KERNEL = re.compile(r"GenerateKernelMod\] kernel opname:(\S+), kernel type:(\S+)")
 KINDS = {"opapi_kernel": "aclnn", "acl_kernel": "aclop", "hccl_kernel": "hccl", "rt_kernel": "runtime",
-         "host_kernel": "view"}
+         "akg_kernel": "fused", "host_kernel": "view"}
 PEAK = re.compile(r"Actual peak memory usage \(with fragments\): (\d+)M")
 NO_KERNEL = re.compile(r"needs to be supplemented with an adapter.*node is (\S+?)-op\d+"
                        r"|(?:Backoff and rebuild kernel on CPU successfully for node: )(\S+?)-op\d+,")
@@ -53,7 +54,7 @@ class Report:
 
     Attributes:
         status: exit status of the command.
-        kernels: (operator, kind of its kernel) -> number of kernels; kinds are aclnn, aclop, hccl, runtime, and
+        kernels: (operator, kind of its kernel) -> number of kernels; kinds are aclnn, aclop, hccl, runtime, fused, and
             view (another look at the same memory, nothing runs).
         peak: simulated peak memory in MiB, without the workspaces of CANN's kernels.
         without_kernel: operators that have no kernel for Ascend, with their place in the network.
@@ -81,7 +82,8 @@ def dry_environment(folder: Path) -> dict[str, str]:
                         "source CANN's set_env.sh, or unset both variables to compile without CANN")
     cann = Path(given) if given else build(folder)
     # devlib has what the driver would have, for machines without it.
-    return {"ASCEND_OPP_PATH": str(cann / "opp"), **os.environ, **DRY_RUN,
+    defaults = {"ASCEND_OPP_PATH": str(cann / "opp"), "DVM_SOC_NAME": CHIP}
+    return {**defaults, **os.environ, **DRY_RUN,
             "LD_LIBRARY_PATH": _paths("LD_LIBRARY_PATH", cann / "lib64", cann / "devlib"),
             "PYTHONPATH": _paths("PYTHONPATH", ROOT / "src", ROOT, cann / "python" / "site-packages")}
 
@@ -130,9 +132,9 @@ def operator_table(report: Report) -> list[str]:
 
 def show(report: Report) -> int:
     """Print the report and return the exit status for the user: 0, or 1 if the graph cannot run on Ascend."""
-    print(f"\n{'operator':<24}{'kernel':<9}{'number':>6}")
+    print(f"\n{'operator':<23} {'kernel':<9}{'number':>6}")
     for (name, kind), count in sorted(report.kernels.items()):
-        print(f"{name:<24}{kind:<9}{count:>6}")
+        print(f"{name:<23} {kind:<9}{count:>6}")
     print(f"\n{sum(report.kernels.values())} kernels, simulated peak memory: {report.peak} MiB (without CANN's "
           "workspaces)", flush=True)
     if report.without_kernel:

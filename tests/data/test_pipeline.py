@@ -153,7 +153,7 @@ def test_an_epoch_left_early_does_not_disturb_the_next(shards, data):
 def test_fewer_images_than_a_step_is_an_error(shards, data):
     with pytest.raises(UserError, match="23 images, fewer .*accumulate is 24. Lower it to at most 23"):
         opened(shards, data, batch_size=24).steps_per_epoch()
-    with pytest.raises(UserError, match="batch_size is 12 on each of 2 devices.*11"):
+    with pytest.raises(UserError, match="accumulate is 12 on each of 2 devices.*11"):
         next(opened(shards, data, batch_size=12, group=Group(0, 2)).epoch(0))
 
 

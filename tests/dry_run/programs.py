@@ -20,6 +20,13 @@ class Median(nn.Cell):
         return ops.median(x, 1)[0]
 
 
+class Fused(nn.Cell):
+    """Operators that become one kernel at jit_level O1."""
+
+    def construct(self, x):
+        return ops.exp(x * 2 + 1)
+
+
 class Finite(nn.Cell):
     """How the training step looks for an overflow."""
 
@@ -34,10 +41,12 @@ def median():
 
 
 def eight_devices():
-    """The step of one of eight devices, and the overflow check of the first Ascend 910."""
+    """The step of one of eight devices, a graph at jit_level O1, and the overflow check of the first Ascend 910."""
     set_up_device("Ascend", 0, 1)
     assert join_group(True, 8).size == 8
     tiny_step(devices=8)(*map(Tensor, tiny_batch()))
+    ms.set_context(jit_config={"jit_level": "O1"})
+    Fused()(X)
     ms.set_context(jit_config={"jit_level": "O0"})  # for this chip the default is another backend, GE
     assert ctypes.CDLL("libcann_stub.so").centernet_set_chip(b"ascend910") == 0
     Finite()(X)

@@ -15,7 +15,7 @@ def test_operators_and_kinds_of_kernels_are_those_of_the_list(graph, compiled):
     assert done.returncode == 0, done.stderr
     assert not done.stderr and "simulated peak memory: " in done.stdout
     found = set(kernels(done.stdout))
-    assert len(found) > 20 and {kind for _, kind in found} == {"aclnn", "aclop", "runtime"}
+    assert len(found) > 20 and {kind for _, kind in found} <= {"aclnn", "aclop", "runtime", "view"}
     if golden() is None:
         pytest.skip(f"the list is that of {GOLDEN.read_text().splitlines()[0]}")
     # After a wanted change: python tests/dry_run/operators.py
@@ -33,11 +33,12 @@ def run_program(cann, tmp_path, monkeypatch):
     return run
 
 
-def test_eight_devices_and_the_first_chip(run_program):
+def test_eight_devices_level_o1_and_the_first_chip(run_program):
     report = run_program("eight_devices", RANK_SIZE="8", RANK_ID="0", MS_SUBMODULE_LOG_v="{DEVICE:1,ANALYZER:2}")
     assert report.status == 0, report.messages
     assert report.kernels["AllReduce", "hccl"] == 1, "one message for all values"
     assert report.kernels["AllFinite", "aclnn"] == 1
+    assert [kind for name, kind in report.kernels if name.startswith("GraphKernel_")] == ["fused"]
     assert report.kernels["NPUGetFloatStatusV2", "aclop"] == report.kernels["NPUClearFloatStatusV2", "aclop"] == 1
     assert "Some side effect nodes were eliminated" not in report.log
 

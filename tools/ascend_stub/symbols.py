@@ -13,7 +13,7 @@ from centernet.errors import UserError
 # The plugin loads these only if further libraries of CANN are there, and works without them.
 OPTIONAL = ("atb", "cpu_kernels", "dvpp", "lowlatency")
 # The plugin also looks up functions by name at run time. The names are texts in its binaries, such as aclrtMalloc.
-RUN_TIME_NAME = re.compile(rb"\0((?:acl|Nnopbase)\w+)(?=\0)")
+RUN_TIME_NAME = re.compile(rb"\0((?:acl|rt[A-Z]|Msprof|Nnopbase)\w+)(?=\0)")
 # For each operator aclnnX it also looks up this name, which it puts together at run time.
 WORKSPACE = "GetWorkspaceSize"
 # The libraries of C and C++, which every Linux has.
