@@ -78,6 +78,8 @@ def choose_deform_op(network: nn.Cell, op: str) -> None:
     for _, cell in network.cells_and_names():
         if isinstance(cell, DeformConv):
             cell.by_gathers = by_gathers
+            if by_gathers:
+                cell.recompute()  # in the backward pass: the values read by a layer take gigabytes
 
 
 def with_gathers(network: nn.Cell) -> nn.Cell:

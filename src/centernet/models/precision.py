@@ -48,3 +48,5 @@ def lower(network: nn.Cell, amp_type: str) -> None:
         if isinstance(cell, (nn.Conv2d, nn.Conv2dTranspose)):
             in_float32 = any(cell is one for one in exact)
             cell.to_float(ms.float32 if in_float32 else HALF[amp_type])
+        elif isinstance(cell, nn.BatchNorm2d) and amp_type == "bfloat16":
+            cell.to_float(ms.float32)  # MindSpore's batch norm does not take bfloat16

@@ -20,6 +20,15 @@ def _shaped_as(flat: Tensor, weight: Tensor) -> Tensor:
     return ops.reshape(flat, weight.shape)
 
 
+def _split(values: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    """Split a vector, first into few parts: MindSpore's compiler recurses over sizes, to a depth of 1000."""
+    groups = [sizes[start:start + 100] for start in range(0, len(sizes), 100)]
+    parts = ()  # type: tuple[Tensor, ...]
+    for index, part in enumerate(mint.split(values, [sum(group) for group in groups])):
+        parts += mint.split(part, groups[index])
+    return parts
+
+
 class TrainStep(nn.Cell):
     """Run one batch. Update the weights unless a gradient or the loss is not finite on any device.
 
@@ -165,14 +174,14 @@ class TrainStep(nn.Cell):
         return means[0] < 0.5 / self.devices, ops.unstack(means[1:5]), means[5:start], means[start:]
 
     def _as_gradients(self, flat: Tensor) -> tuple[Tensor, ...]:
-        return self.each(_shaped_as, mint.split(flat, self.sizes), self.weights)
+        return self.each(_shaped_as, _split(flat, self.sizes), self.weights)
 
     def _copy_statistics(self) -> Tensor:
         return ops.concat(self.statistics) if self.lengths else self.loss_scale * 1.0
 
     def _set_statistics(self, values: Tensor) -> None:
         if self.lengths:
-            self.each(ops.assign, self.statistics, mint.split(values, self.lengths))
+            self.each(ops.assign, self.statistics, _split(values, self.lengths))
 
     def _adjust_scale(self, finite: Tensor) -> None:
         """Count finite steps. Halve a dynamic scale after a skipped step, double it after a window of finite steps."""
