@@ -3,13 +3,12 @@ import json
 
 import pytest
 
-from centernet.cli import convert_dataset as dataset
 from centernet.cli import convert_weights, train
 from centernet.config.load import PRESETS, load_config
 from centernet.training.optimizer import describe_optimizer
 from centernet.training.schedule import build_schedule, describe_schedule, scale_schedule
 from centernet.weights.foreign_files import write_weights
-from tests.tiny_coco import make_coco
+from tests.tiny_coco import make_coco, make_shards
 from tests.training.test_schedule import rates
 from tools.foreign_weights import random_tensors, resnet_shapes
 
@@ -94,9 +93,7 @@ def test_the_longer_schedules_are_two_flags():
 def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
     make_coco(folder, num_images=4)
-    assert dataset.main(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"), "--shard_num", "1",
-                         "--device_target", "CPU"]) == 0
-    return folder / "shards"
+    return make_shards(folder)
 
 
 @pytest.mark.parametrize("preset", [

@@ -2,15 +2,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from centernet.cli import evaluate
-from tests.tiny_coco import make_coco
-from tests.tiny_group import CRASH_AT_EXIT, CRASH_OF_LIBRARIES, ROOT, started, wait_for
+from tests.tiny_coco import make_coco, make_shards
+from tests.tiny_group import CRASH_AT_EXIT, CRASH_OF_LIBRARIES, started, wait_for
 from tests.tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
 from tests.tiny_training import TINY
 
@@ -79,9 +77,7 @@ def test_a_rank_that_cannot_read_its_image_ends_at_once(evaluation, tmp_path, mo
 @pytest.mark.slow
 def test_a_vanished_rank_ends_the_training_even_without_a_supervisor(tmp_path):
     make_coco(tmp_path, num_images=4)
-    shards = tmp_path / "shards"
-    subprocess.run([sys.executable, "src/dataset.py", "--coco_data_dir", tmp_path, "--mindrecord_dir", shards,
-                    "--shard_num", "1", "--device_target", "CPU"], cwd=ROOT, check=True, capture_output=True)
+    shards = make_shards(tmp_path)
     words = ["train.py", *TINY, "--train_config.batch_size", "2", "--mindrecord_dir", shards, "--save_checkpoint_path",
              tmp_path / "out", "--epoch_size", "1000", "--device_num", "2", "--save_checkpoint_steps", "2"]
     with started(words, tmp_path) as processes:

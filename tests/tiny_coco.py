@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from centernet.cli import convert_dataset
+
 CATEGORIES = ((1, "disc"), (7, "frame"), (90, "cross"))
 
 
@@ -39,6 +41,14 @@ def make_coco(folder, num_images=8, categories=CATEGORIES, split="train", size=(
     rows = [{"id": number, "name": name} for number, name in categories]
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": rows}))
     return path
+
+
+def make_shards(folder, shard_num=1, *flags):
+    """Convert the data set in folder, split train, into folder/shards; returns that folder."""
+    shards = Path(folder) / "shards"
+    assert convert_dataset.main(["--coco_data_dir", str(folder), "--mindrecord_dir", str(shards), "--shard_num",
+                                 str(shard_num), "--device_target", "CPU", *flags]) == 0
+    return shards
 
 
 def make_mixed_coco(folder, heights):

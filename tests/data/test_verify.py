@@ -1,17 +1,15 @@
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
-from tiny_coco import make_coco
+from tiny_coco import make_coco, make_shards
 
 from centernet.data import verify
 from centernet.data.verify import divide, verify_files
 from centernet.errors import UserError
 from tests.threads_as_ranks import together
-from tests.tiny_group import ROOT, started, wait_for
+from tests.tiny_group import started, wait_for
 from tests.tiny_training import TINY
 
 
@@ -94,9 +92,7 @@ def test_a_rank_without_an_info_file_does_not_hold_up_the_others(monkeypatch, tm
 def test_damaged_shards_end_both_ranks_of_a_training(tmp_path):
     """Without a supervisor, which would end the second rank anyway."""
     make_coco(tmp_path, num_images=4)
-    shards = tmp_path / "shards"
-    subprocess.run([sys.executable, "src/dataset.py", "--coco_data_dir", tmp_path, "--mindrecord_dir", shards,
-                    "--shard_num", "2", "--device_target", "CPU"], cwd=ROOT, check=True, capture_output=True)
+    shards = make_shards(tmp_path, 2)
     rows = json.loads((shards / "coco_det.train.mind.info.json").read_text())["files"]
     name = max(rows, key=lambda row: row["size"])["name"]
     content = bytearray((shards / name).read_bytes())

@@ -10,9 +10,8 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-from centernet.cli.convert_dataset import main as convert_dataset
 from centernet.config.load import load_config
-from tests.tiny_coco import make_coco
+from tests.tiny_coco import make_coco, make_shards
 from tests.tiny_model import tiny_checkpoint
 from tools.ascend_stub.library import build
 
@@ -30,8 +29,7 @@ def prepare(folder):
     """Make a data set, its shards and a checkpoint; return the flags of each command, as a user would give them."""
     make_coco(folder, num_images=4)
     make_coco(folder, num_images=1, split="val", seed=1)
-    assert convert_dataset(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"),
-                            "--shard_num", "1", "--device_target", "CPU"]) == 0
+    make_shards(folder)
     tiny_checkpoint(folder / "tiny.ckpt", load_config("export", [*NETWORK, "--device_target", "CPU"], ""))
     return {"train": (*NETWORK, *SMALL, "--mindrecord_dir", str(folder / "shards")), "step": (*NETWORK, *SMALL),
             "eval": (*NETWORK, "--load_checkpoint_path", str(folder / "tiny.ckpt"), "--data_dir", str(folder)),

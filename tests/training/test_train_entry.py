@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from centernet.cli import convert_dataset as dataset
 from centernet.cli import train
 from centernet.models.centernet import build_centernet
 from centernet.training.setup import make_plan
 from centernet.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
-from tests.tiny_coco import make_coco
+from tests.tiny_coco import make_coco, make_shards
 from tests.tiny_training import CATEGORIES, TINY, settings
 
 BATCH = ("--train_config.batch_size", "2", "--num_workers", "1", "--train_config.MultiDecay.warmup_steps", "3")
@@ -26,9 +25,7 @@ def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     make_coco(folder, num_images=7)
     make_coco(folder, num_images=2, split="val", seed=1)
-    assert dataset.main(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"), "--shard_num", "2",
-                         "--device_target", "CPU"]) == 0
-    return folder / "shards"
+    return make_shards(folder, 2)
 
 
 def train_tiny(shards, folder, *flags):

@@ -6,12 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from centernet.cli import convert_dataset as dataset
 from centernet.data.pipeline import COLUMNS, open_training_data
 from centernet.device import eager
 from centernet.group import Group
 from centernet.weights.checkpoint import read_checkpoint
-from tests.tiny_coco import make_coco, make_mixed_coco
+from tests.tiny_coco import make_coco, make_mixed_coco, make_shards
 from tests.tiny_group import ROOT, run_group
 from tests.tiny_training import settings
 from tests.training.two_workers import VARIANTS, detect, detect_mixed, frozen_training, loss_and_gradients, tiny_steps
@@ -26,8 +25,7 @@ def group(tmp_path_factory):
     make_coco(folder, num_images=13, empty=(0, 2, 3, 4, 5, 8))
     make_coco(folder, num_images=5, split="val", seed=1)
     make_mixed_coco(folder / "mixed", HEIGHTS)
-    assert dataset.main(["--coco_data_dir", str(folder), "--mindrecord_dir", str(folder / "shards"), "--shard_num", "2",
-                         "--device_target", "CPU", "--keep_empty", "true"]) == 0
+    make_shards(folder, 2, "--keep_empty", "true")
     run_group([ROOT / "tests/training/two_workers.py", folder], folder)
     return SimpleNamespace(folder=folder, logs=[(folder / f"rank{rank}.log").read_text() for rank in range(2)],
                            ranks=[json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)],
