@@ -13,6 +13,14 @@ help_if_asked() {
     fi
 }
 
+# require_python: exit with a message if PYTHON (default: python) is no program.
+require_python() {
+    if ! command -v "${PYTHON:-python}" >/dev/null; then
+        echo "error: there is no '${PYTHON:-python}': activate the project's environment, or set PYTHON" >&2
+        exit 2
+    fi
+}
+
 # start_job KIND ARGUMENTS: check them and start the job (src/centernet/jobs/start_job.py), in the caller's folder. The caller defines usage().
 start_job() {
     local word python=${PYTHON:-python}
@@ -22,10 +30,7 @@ start_job() {
             exit 0
         fi
     done
-    if ! command -v "$python" >/dev/null; then
-        echo "error: there is no '$python': activate the project's environment, or set PYTHON" >&2
-        exit 2
-    fi
+    require_python
     if ! "$python" -c 'import cv2, numpy, tqdm, yaml' 2>/dev/null; then
         echo "error: '$python' lacks this project's packages: activate its environment, or set PYTHON; to install them:" \
             "pip install -r requirements.txt" >&2
@@ -34,20 +39,21 @@ start_job() {
     exec "$python" "$repository/src/centernet/jobs/start_job.py" "$@"
 }
 
-# run_tool NAME ARGUMENTS: run tools/NAME.py in the caller's folder. The caller defines usage().
-run_tool() {
-    local python=${PYTHON:-python}
-    if [[ ${2:-} == -h || ${2:-} == --help ]]; then
+# check_call ARGUMENTS: print the caller's usage() and exit if there are none, or if help is asked; then require_python.
+check_call() {
+    if [[ ${1:-} == -h || ${1:-} == --help ]]; then
         usage
         exit 0
     fi
-    if [[ $# -lt 2 ]]; then
+    if [[ $# -eq 0 ]]; then
         usage >&2
         exit 2
     fi
-    if ! command -v "$python" >/dev/null; then
-        echo "error: there is no '$python': activate the project's environment, or set PYTHON" >&2
-        exit 2
-    fi
-    exec "$python" "$repository/tools/$1.py" "${@:2}"
+    require_python
+}
+
+# run_tool NAME ARGUMENTS: check_call, then run tools/NAME.py in the caller's folder.
+run_tool() {
+    check_call "${@:2}"
+    exec "${PYTHON:-python}" "$repository/tools/$1.py" "${@:2}"
 }

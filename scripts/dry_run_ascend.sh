@@ -19,18 +19,6 @@ environment variables:
 TEXT
 }
 
-if [[ $# -eq 0 ]]; then
-    usage >&2
-    exit 2
-fi
-if [[ $1 == -h || $1 == --help ]]; then
-    usage
-    exit 0
-fi
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-if ! command -v "${PYTHON:-python}" >/dev/null; then
-    echo "error: there is no '${PYTHON:-python}': activate the project's environment, or set PYTHON" >&2
-    exit 2
-fi
-exec "${PYTHON:-python}" -m tools.dry_run "$@"
+run_tool dry_run "$@"

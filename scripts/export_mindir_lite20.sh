@@ -15,20 +15,9 @@ environment variables:
 TEXT
 }
 
-if [[ $# -eq 0 ]]; then
-    usage >&2
-    exit 2
-fi
-if [[ $1 == -h || $1 == --help ]]; then
-    usage
-    exit 0
-fi
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-if ! command -v "${PYTHON:-python}" >/dev/null; then
-    echo "error: there is no '${PYTHON:-python}': activate the project's environment, or set PYTHON" >&2
-    exit 2
-fi
+check_call "$@"
 MINDSPORE20_PYTHON=$(bash "$repository/scripts/set_up_mindspore20.sh" "${CENTERNET_LITE:-$repository/.venv-lite}/mindspore20")
 export MINDSPORE20_PYTHON
-exec "${PYTHON:-python}" "$repository/tools/export_mindir_lite20.py" "$@"
+run_tool export_mindir_lite20 "$@"

@@ -6,7 +6,7 @@
 
 # infer_centernet PRECISION KIND ARGUMENTS: check them and measure (tools/infer_centernet.py), in the caller's folder.
 infer_centernet() {
-    local precision=$1 kind=$2 python=${PYTHON:-python}
+    local precision=$1 kind=$2
     shift 2
     if [[ ${1:-} == -h || ${1:-} == --help ]]; then
         cat <<TEXT
@@ -28,9 +28,6 @@ TEXT
         echo "error: unexpected argument '$1': all settings are environment variables, see --help" >&2
         exit 2
     fi
-    if ! command -v "$python" >/dev/null; then
-        echo "error: there is no '$python': activate the project's environment, or set PYTHON" >&2
-        exit 2
-    fi
-    exec "$python" "$repository/tools/infer_centernet.py" "$precision" "$kind"
+    require_python
+    exec "${PYTHON:-python}" "$repository/tools/infer_centernet.py" "$precision" "$kind"
 }
