@@ -22,7 +22,7 @@ from pathlib import Path
 
 from centernet.config.load import Config, load_config
 from centernet.device import prepare_environment
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 
 PREFIX = "coco_det.train.mind"
 CONVERTED = 256   # number of images of --data_dir to convert
@@ -176,24 +176,18 @@ def _convert(data_dir: str, folder: Path) -> None:
     convert(replace(dataset, images=with_boxes), folder, PREFIX, 1)
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Measure this host and return the exit status: 0 fast enough, 1 too slow, 2 a UserError."""
-    try:
-        arguments = parse(argv)
-        _prepare()
-        with tempfile.TemporaryDirectory() as temporary:
-            if arguments.data_dir:
-                _convert(arguments.data_dir, Path(temporary))
-            config = load_config("train", [
-                "--mindrecord_dir", arguments.mindrecord_dir or temporary, "--mindrecord_prefix",
-                arguments.mindrecord_prefix, "--train_config.batch_size", str(arguments.batch)], "")
-            return 0 if measure_host(config, arguments.devices, arguments.rate, arguments.seconds) else 1
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    arguments = parse(argv)
+    _prepare()
+    with tempfile.TemporaryDirectory() as temporary:
+        if arguments.data_dir:
+            _convert(arguments.data_dir, Path(temporary))
+        config = load_config("train", [
+            "--mindrecord_dir", arguments.mindrecord_dir or temporary, "--mindrecord_prefix",
+            arguments.mindrecord_prefix, "--train_config.batch_size", str(arguments.batch)], "")
+        return 0 if measure_host(config, arguments.devices, arguments.rate, arguments.seconds) else 1
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.measure import Options, Row
 from benchmarks.report import shown, write_report
 from centernet.device import prepare_environment
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 
 # Benchmark -> it needs --data_dir.
 NAMES = {"conversion": True, "start_up": False, "input_pipeline": True, "training_step": True, "inference": True,
@@ -91,18 +91,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmarks and return the exit status: 0, or 2 after a UserError."""
-    try:
-        prepare_environment()
-        arguments = parse(argv)
-        run(arguments.names, arguments.data_dir, arguments.out, arguments.repeats)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    prepare_environment()
+    arguments = parse(argv)
+    run(arguments.names, arguments.data_dir, arguments.out, arguments.repeats)
     return 0
 
 

@@ -25,7 +25,7 @@ from benchmarks.report import markdown
 from centernet.config.load import PRESETS, Config, load_config
 from centernet.config.schema import NetConfig
 from centernet.device import prepare_environment
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 
 if TYPE_CHECKING:  # only the processes that measure MindSpore import it
     from mindspore import nn
@@ -206,6 +206,7 @@ def compared(ours: list[float], theirs: list[float]) -> str:
     return f"losses of the first step differ by {error:.1e}"
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Measure, print the rows and return the exit status: 0, or 2 after a UserError."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -213,13 +214,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=2, help="batch size (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default %(default)s)")
     arguments = parser.parse_args(argv)
-    try:
-        prepare_environment()
-        with tempfile.TemporaryDirectory() as work:
-            rows = measure(Options(None, arguments.repeats, Path(work)), arguments.size, arguments.batch)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    prepare_environment()
+    with tempfile.TemporaryDirectory() as work:
+        rows = measure(Options(None, arguments.repeats, Path(work)), arguments.size, arguments.batch)
     print(markdown(describe_machine(), {"training_step": rows}))
     return 0
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from centernet.config.load import find_config, load_config, preset_files
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from centernet.files import write_text
 from tools.dry_run import command_words, dry_environment, dry_run
 
@@ -56,24 +56,21 @@ def merged(text: str, rows: Sequence[str]) -> str:
     return "\n".join([head + BEGIN, HEADER, *(found[name] for name in sorted(found)), END + tail])
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Measure, write the table, return the exit status: 2 if a preset cannot be compiled."""
     parser = argparse.ArgumentParser(prog="python -m tools.ascend_memory", description=__doc__.splitlines()[0])
     parser.add_argument("presets", nargs="*", metavar="PRESET",
                         help=f"names of presets, or YAML files; {DEFAULT}: the default network")
     words = parser.parse_args(argv).presets
-    try:
-        presets = ([None if word == DEFAULT else find_config(word) for word in words]
-                   or [None, *preset_files([])])
-        with tempfile.TemporaryDirectory(prefix="memory-") as name:
-            environment = dry_environment(Path(name))
-            for number, preset in enumerate(presets):
-                line = row(preset, environment, Path(name, str(number)))
-                print(line, flush=True)
-                write_text(DOCUMENT, merged(DOCUMENT.read_text(encoding="utf-8"), [line]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    presets = ([None if word == DEFAULT else find_config(word) for word in words]
+               or [None, *preset_files([])])
+    with tempfile.TemporaryDirectory(prefix="memory-") as name:
+        environment = dry_environment(Path(name))
+        for number, preset in enumerate(presets):
+            line = row(preset, environment, Path(name, str(number)))
+            print(line, flush=True)
+            write_text(DOCUMENT, merged(DOCUMENT.read_text(encoding="utf-8"), [line]))
     return 0
 
 

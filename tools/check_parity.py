@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from centernet.device import prepare_environment, set_up_device
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from centernet.weights.name_maps import SOURCES, is_ignored
 from tools.foreign_weights import BLOCKS, mmdet_dcn_shapes, modelzoo_shapes, random_tensors, resnet_shapes
 from tools.golden_archive import (
@@ -206,20 +206,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Check the networks or sources of the arguments and return the exit status."""
-    try:
-        arguments = parse(argv)
-        logging.getLogger("centernet").setLevel(logging.ERROR)  # print only the table
-        prepare_environment()
-        set_up_device("CPU", 0, seed=1)
-        if arguments.round_trip:
-            good = check_round_trips(arguments.names)
-        else:
-            good = check_networks(arguments.names, arguments.golden)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arguments = parse(argv)
+    logging.getLogger("centernet").setLevel(logging.ERROR)  # print only the table
+    prepare_environment()
+    set_up_device("CPU", 0, seed=1)
+    if arguments.round_trip:
+        good = check_round_trips(arguments.names)
+    else:
+        good = check_networks(arguments.names, arguments.golden)
     return 0 if good else 1
 
 

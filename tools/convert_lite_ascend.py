@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from centernet.export.ascend import AOE_MODES, lite_command, lite_config, require_fixed_batch, require_soc
 from centernet.files import sha256, write_text
 from centernet.runtimes.manifest import Manifest, manifest_path, read_manifest, write_manifest
@@ -83,6 +83,7 @@ def find_converter(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]
     return str(program), {**environment, "LD_LIBRARY_PATH": os.pathsep.join(paths)}
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Convert a model and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,11 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--aoe", choices=AOE_MODES, default="")
     parser.add_argument("--output", metavar="NAME", type=Path)
     arguments = parser.parse_args(argv)
-    try:
-        target = run(arguments.model, arguments.soc, arguments.aoe, arguments.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    target = run(arguments.model, arguments.soc, arguments.aoe, arguments.output)
     print(f"converted {target} and {manifest_path(target).name}")
     return 0
 

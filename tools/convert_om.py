@@ -17,7 +17,7 @@ import numpy as np
 
 from centernet.cli.entry import set_up_log
 from centernet.device import prepare_environment
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from centernet.export.ascend import aipp_config, atc_command, opset_problem, require_fixed_batch, require_soc
 from centernet.files import write_text
 from centernet.runtimes.manifest import Manifest, read_manifest
@@ -146,6 +146,7 @@ def convert(manifest: Manifest, onnx: Path, target: Path, soc: str, aipp: Path |
         os.replace(partial, target)
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Convert a model and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -156,13 +157,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", metavar="CKPT", type=Path)
     parser.add_argument("--output", metavar="NAME", type=Path)
     arguments, flags = parser.parse_known_args(argv)
-    try:
-        prepare_environment()
-        set_up_log("")
-        target = run(arguments, flags)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    prepare_environment()
+    set_up_log("")
+    target = run(arguments, flags)
     print(f"converted {target}; its manifest for preprocess.py and postprocess.py is that of the ONNX file")
     return 0
 

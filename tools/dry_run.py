@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from centernet.cli import run_process
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from tools.ascend_stub.library import build
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,6 +158,7 @@ def command_words(command: str, flags: Sequence[str], folder: Path) -> list[str]
     return [*script, *flags, "--device_target", "Ascend", *(word.replace("FOLDER", str(folder)) for word in last)]
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Compile the command, print the report, return the exit status: 2 for a mistake, 1 if it cannot run on Ascend."""
     parser = argparse.ArgumentParser(prog="dry_run_ascend.sh", description=__doc__.splitlines()[0])
@@ -165,20 +166,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("command", choices=sorted(COMMANDS))
     parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of the command; step: those of train.py")
     arguments = parser.parse_args(argv)
-    try:
-        if arguments.devices < 1 or (arguments.devices > 1 and arguments.command != "step"):
-            raise UserError(f"--devices {arguments.devices}: it must be above 0, and above 1 only for step. (A dry run "
-                            "of train cannot exchange values with other devices)")
-        with tempfile.TemporaryDirectory(prefix="dry-run-") as name:
-            folder = Path(name)
-            environment = dry_environment(folder)
-            if arguments.devices > 1:
-                environment.update(RANK_SIZE=str(arguments.devices), RANK_ID="0")
-            words = command_words(arguments.command, arguments.flags, folder / "out")
-            report = dry_run(words, environment, folder / "log")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.devices < 1 or (arguments.devices > 1 and arguments.command != "step"):
+        raise UserError(f"--devices {arguments.devices}: it must be above 0, and above 1 only for step. (A dry run "
+                        "of train cannot exchange values with other devices)")
+    with tempfile.TemporaryDirectory(prefix="dry-run-") as name:
+        folder = Path(name)
+        environment = dry_environment(folder)
+        if arguments.devices > 1:
+            environment.update(RANK_SIZE=str(arguments.devices), RANK_ID="0")
+        words = command_words(arguments.command, arguments.flags, folder / "out")
+        report = dry_run(words, environment, folder / "log")
     sys.stderr.write(report.messages)
     return report.status if report.status == 2 else show(report)
 

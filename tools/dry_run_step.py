@@ -16,7 +16,7 @@ from centernet.cli import run_process
 from centernet.config.load import Config, load_config
 from centernet.config.schema import DatasetConfig
 from centernet.device import prepare_environment, set_up_group
-from centernet.errors import UserError
+from centernet.errors import reports_errors
 
 STEPS_PER_EPOCH = 1000  # any number: it decides only when the learning rate changes
 
@@ -50,16 +50,13 @@ def empty_batch(data: DatasetConfig, batch_size: int) -> tuple[np.ndarray, ...]:
     return (*batch, np.zeros((batch_size, data.num_classes, *data.output_res), np.float32))
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Compile the step of the given flags and return the exit status."""
-    try:
-        config = load_config("train", sys.argv[1:] if argv is None else argv,
-                             "Compile and run one training step on zeros, for MindSpore's dry run.")
-        prepare_environment()
-        run(config)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    config = load_config("train", sys.argv[1:] if argv is None else argv,
+                         "Compile and run one training step on zeros, for MindSpore's dry run.")
+    prepare_environment()
+    run(config)
     return 0
 
 

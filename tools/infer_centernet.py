@@ -15,7 +15,7 @@ from pathlib import Path
 
 from centernet.config.load import load_config
 from centernet.data.coco import CocoDataset, locate, read_coco
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from centernet.runtimes.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,17 +104,14 @@ def table(path: Path, precision: str, batch: int, speed: str, ap50: str, ap: str
             f"| CenterNet | {batch:<9} | {precision.upper():<9} | {speed:<6} | {ap50:<7} | {ap:<12} |{note}")
 
 
+@reports_errors
 def main() -> int:
     """Print the table and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("precision", choices=("fp16", "int8"))
     parser.add_argument("kind", choices=("accuracy", "performance"))
     arguments = parser.parse_args()
-    try:
-        print(run(arguments.precision, arguments.kind, os.environ))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(run(arguments.precision, arguments.kind, os.environ))
     return 0
 
 

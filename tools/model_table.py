@@ -7,7 +7,7 @@ from pathlib import Path
 
 from centernet.config.load import load_config, preset_files
 from centernet.device import eager, prepare_environment, set_up_device
-from centernet.errors import UserError
+from centernet.errors import reports_errors
 
 HEADER = f"{'preset':<20}{'input':>9}{'parameters':>13}{'folded':>10}{'GMACs':>9}{'GFLOPs':>9}  outputs"
 NOTES = """\
@@ -41,6 +41,7 @@ def row(preset: Path, size: list[int]) -> str:
             f"{found.macs / 1e9:>9.3f}{found.flops / 1e9:>9.3f}  {maps}")
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Print the table and return the exit status: 2 if a preset does not exist or does not allow the size."""
     parser = argparse.ArgumentParser(prog="python -m tools.model_table", epilog=NOTES,
@@ -52,17 +53,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--input_res", nargs=2, type=int, default=[], metavar=("HEIGHT", "WIDTH"),
                         help="size of the image; without it each preset's input_res_test")
     arguments = parser.parse_args(argv)
-    try:
-        presets = preset_files(arguments.presets)
-        prepare_environment()
-        set_up_device("CPU", 0, 0)
-        print(HEADER, flush=True)
-        with eager():
-            for preset in presets:
-                print(row(preset, arguments.input_res), flush=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    presets = preset_files(arguments.presets)
+    prepare_environment()
+    set_up_device("CPU", 0, 0)
+    print(HEADER, flush=True)
+    with eager():
+        for preset in presets:
+            print(row(preset, arguments.input_res), flush=True)
     print(NOTES)
     return 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 from mindspore.train.mind_ir_pb2 import ModelProto
 
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from centernet.runtimes.onnx_session import require_package
 
 # Nodes that order or group values and compute nothing.
@@ -40,15 +40,12 @@ def operators(path: str | Path) -> dict[str, int]:
     return dict(sorted(Counter(name for name in names if name and name not in STRUCTURE).items()))
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Print the operators of a file and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, metavar="NAME.mindir|NAME.onnx")
-    try:
-        found = operators(parser.parse_args(argv).model)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    found = operators(parser.parse_args(argv).model)
     for name, count in found.items():
         print(f"{count:4d} {name}")
     return 0

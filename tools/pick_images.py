@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from centernet.data.coco import locate
-from centernet.errors import UserError
+from centernet.errors import reports_errors
 
 MIN_SIDE = 40  # pixels; at 256 x 256, smaller boxes are only a few output cells wide
 
@@ -24,6 +24,7 @@ def pick(data: dict, count: int) -> dict:
             "annotations": [row for image in images[:count] for row in boxes[image["id"]]]}
 
 
+@reports_errors
 def main() -> int:
     """Print the folder of the images; exit status 2 if there is no data set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -31,11 +32,7 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--count", type=int, default=8)
     arguments = parser.parse_args()
-    try:
-        annotation_file, image_dir = locate(arguments.coco_dir, "train")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    annotation_file, image_dir = locate(arguments.coco_dir, "train")
     picked = pick(json.loads(annotation_file.read_text(encoding="utf-8")), arguments.count)
     arguments.output.write_text(json.dumps(picked), encoding="utf-8")
     print(image_dir)

@@ -18,7 +18,7 @@ import numpy as np
 from centernet.categories import categories_from_names
 from centernet.config.load import load_config, preset_files
 from centernet.device import eager, prepare_environment, set_up_device
-from centernet.errors import UserError
+from centernet.errors import reports_errors
 from centernet.runtimes.onnx_session import has_deform_conv
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -121,6 +121,7 @@ def _rows_of_form(preset: Path, network, manifest, images: np.ndarray, precision
                    f"{model.opset_import[0].version} | {model.ByteSize() / 1e6:.1f} | {error:.1e} |")
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Print the table and return the exit status: 2 if a preset does not exist or cannot be exported."""
     parser = argparse.ArgumentParser(prog="python -m tools.preset_table", epilog=NOTES,
@@ -139,9 +140,6 @@ def main(argv: list[str] | None = None) -> int:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 print(*pool.submit(rows, preset, arguments.input_res, arguments.precisions).result(), sep="\n",
                       flush=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except BrokenProcessPool:
         print(f"error: the process that exported {preset} was killed. Is there too little memory?", file=sys.stderr)
         return 2

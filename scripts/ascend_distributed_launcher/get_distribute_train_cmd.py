@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from centernet.config.load import load_config
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from centernet.group import TIME_OUT
 from centernet.jobs.launch.arguments import read_hyper_parameters
 from centernet.jobs.launch.cores import equal_shares
@@ -83,14 +83,11 @@ def write_commands(options: argparse.Namespace) -> str:
     return "\n".join([heading, *rows, f"to start them: bash {options.cmd_file}"])
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Write the file, print the summary and return the exit status: 0, or 2 after a UserError."""
     options = parse(sys.argv[1:] if argv is None else argv)
-    try:
-        print(write_commands(options))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(write_commands(options))
     return 0
 
 

@@ -5,20 +5,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from centernet.errors import UserError
+from centernet.errors import reports_errors
 from tools.ascend_stub.library import build
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Build the libraries, print their folder, return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.ascend_stub",
                                      description="Build a stand-in for CANN's libraries, for MindSpore's dry run.")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the stand-in is FOLDER/cann/latest")
-    try:
-        print(build(parser.parse_args(argv).folder))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(build(parser.parse_args(argv).folder))
     return 0
 
 

@@ -11,31 +11,25 @@ from tqdm import tqdm
 
 from centernet.config.load import Config, load_config
 from centernet.device import prepare_environment
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from centernet.jobs.modelarts import plan, run_job, split_platform_flags
 
 LOG = logging.getLogger("centernet")
 
 
+@reports_errors
 def run_entry(entry: str, description: str, run: Callable[[Config], None], argv: list[str] | None) -> int:
     """Run a command and return its exit status: 0, 2 for a UserError, 130 after an interrupt."""
-    try:
-        config, ignored = _read_config(entry, description, sys.argv[1:] if argv is None else argv)
-        job = plan(entry, config, os.environ) if config.enable_modelarts else None
-        set_up_log(job.config.log_file if job else config.log_file)
-        if ignored:
-            LOG.info("ignored flags of the platform: %s", ignored)
-        prepare_environment(config.device_target)
-        if job:
-            run_job(job, run)
-        else:
-            run(config)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    config, ignored = _read_config(entry, description, sys.argv[1:] if argv is None else argv)
+    job = plan(entry, config, os.environ) if config.enable_modelarts else None
+    set_up_log(job.config.log_file if job else config.log_file)
+    if ignored:
+        LOG.info("ignored flags of the platform: %s", ignored)
+    prepare_environment(config.device_target)
+    if job:
+        run_job(job, run)
+    else:
+        run(config)
     return 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from centernet.config.schema import Config
 from centernet.data.coco import locate
-from centernet.errors import UserError
+from centernet.errors import UserError, reports_errors
 from centernet.jobs.launch import preflight
 from centernet.jobs.launch.arguments import KINDS, Arguments, is_given, read_arguments
 from centernet.jobs.launch.background import detach, keep_old, take_folder
@@ -204,6 +204,7 @@ def stop_at(problems: list[str]) -> None:
                         f"problem{'s' * (len(problems) > 1)}:\n  - {listed}")
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Start a job and, with --foreground, wait for it."""
     name, *words = (sys.argv[1:] if argv is None else argv) or [""]
@@ -211,15 +212,11 @@ def main(argv: list[str] | None = None) -> int:
         asked = name in ("-h", "--help")
         print(__doc__, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
-    try:
-        arguments = read_arguments(name, words, os.environ)
-        ready = prepare(name, arguments)
-        _locks = [take_folder(Path(plan.folder)) for plan in ready.plans]  # held until this process ends
-        for plan in ready.plans:
-            keep_old(Path(plan.log_file))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arguments = read_arguments(name, words, os.environ)
+    ready = prepare(name, arguments)
+    _locks = [take_folder(Path(plan.folder)) for plan in ready.plans]  # held until this process ends
+    for plan in ready.plans:
+        keep_old(Path(plan.log_file))
     for line in (*ready.hints, *(f"{plan.name}: log {plan.log_file}" for plan in ready.plans)):
         print(line, flush=True)
     if not arguments.foreground and (pid := detach(ready.plans[0].log_file)):

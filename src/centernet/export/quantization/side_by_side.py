@@ -20,7 +20,7 @@ from centernet.data.coco import CocoDataset, locate, read_coco
 from centernet.data.image_file import read_image
 from centernet.detection.detector import Detector
 from centernet.detection.transform import prepare_image
-from centernet.errors import UserError
+from centernet.errors import reports_errors
 from centernet.evaluation.dataset import detect_dataset, evaluate_detections
 from centernet.evaluation.metrics import Metrics
 from centernet.evaluation.prepared_set import require_same_labels
@@ -124,6 +124,7 @@ def count(text: str) -> int:
     return int(text)
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Print the table and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -136,15 +137,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=count, default=20, help="timed runs of each model")
     parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
     arguments = parser.parse_args(argv)
-    try:
-        dataset = read_coco(*locate(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir))
-        rows = compare(arguments.models, dataset, load_config("eval", [], "").eval_config, arguments.batch_size,
-                       arguments.repeats)
-        if arguments.output:
-            write_json(arguments.output, [asdict(row) for row in rows])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    dataset = read_coco(*locate(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir))
+    rows = compare(arguments.models, dataset, load_config("eval", [], "").eval_config, arguments.batch_size,
+                   arguments.repeats)
+    if arguments.output:
+        write_json(arguments.output, [asdict(row) for row in rows])
     print(table(rows))
     return 0
 
