@@ -13,7 +13,8 @@ usage: bash scripts/convert_lite_ascend.sh MODEL.mindir [SOC] [--aoe MODE] [--ou
 Writes NAME.converter.cfg (input and precision of the model), NAME.mindir and NAME.json. The result loads faster than
 MODEL.mindir, and runs only on this kind of chip.
 environment variables:
-  MS_LITE_HOME    folder of MindSpore Lite for servers, with tools/converter (not needed if converter_lite is in PATH)
+  MS_LITE_HOME    folder of MindSpore Lite for servers, with tools/converter (not needed if converter_lite is in PATH);
+                  LITE_HOME is its other name
   PYTHON          this project's Python (default: python)
 On the host, source CANN's set_env.sh before.
 TEXT

@@ -9,6 +9,8 @@ import yaml
 from centernet.categories import Categories
 from centernet.config.load import load_config
 from centernet.models.centernet import build_centernet
+from centernet.runtimes.manifest import Manifest
+from centernet.spec import ModelSpec
 from centernet.weights.checkpoint import model_record, save_checkpoint
 
 CATEGORIES = Categories(("disc", "frame", "cross"), (1, 7, 90))  # those of tiny_coco
@@ -27,6 +29,17 @@ def tiny_config(folder, **net):
 
 def read_config(path, *flags):
     return load_config("export", ["--config_path", str(path), *flags], "")
+
+
+def tiny_manifest(size, **changes):
+    """Manifest of a made-up model with an input of this size; changes replace its values, or those of its spec."""
+    spec = {"categories": CATEGORIES, "mean": (0.40789654, 0.44719302, 0.47026115),
+            "std": (0.28863828, 0.27408164, 0.27809835), "color_order": "BGR", "down_ratio": 4, "input_size": size}
+    spec = ModelSpec(**{key: changes.pop(key, value) for key, value in spec.items()})
+    values = {"input_name": "x", "input_shape": (1, 3, *size), "spec": spec, "K": 20, "decode": True,
+              "cat_spec_wh": False, "flip_test": False, "outputs": (("detections", (1, 20, 6)),), "preset": "",
+              "versions": {"mindspore": "2.10.0"}, "sha256": "", "deform": "none"}
+    return Manifest(**{**values, **changes})
 
 
 def tiny_network(config, num_classes=3):

@@ -5,20 +5,18 @@ scripts/convert_lite_ascend.sh calls it. It needs neither MindSpore nor a chip, 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import shlex
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from centernet.errors import UserError, reports_errors
 from centernet.export.ascend import AOE_MODES, lite_command, lite_config, require_fixed_batch, require_soc
-from centernet.files import sha256, write_text
-from centernet.runtimes.manifest import Manifest, manifest_path, read_manifest, write_manifest
+from centernet.files import folder_beside, write_text
+from centernet.runtimes.manifest import Manifest, manifest_path, publish, read_manifest
+from tools.converter import run_converter
 
 WHERE = ("It is in the archive of MindSpore Lite for servers (mindspore-lite-VERSION-linux-aarch64.tar.gz or "
          "-linux-x64.tar.gz; https://www.mindspore.cn/lite/docs/en/master/use/downloads.html): unpack it and set "
@@ -36,11 +34,12 @@ def run(model: Path, soc: str, aoe_mode: str, output: Path | None) -> Path:
     """
     if model.suffix != ".mindir":
         raise UserError(f"MODEL {model} must be a .mindir of export.py")
-    manifest = read_manifest(model)
+    manifest = read_manifest(model, "MODEL")
     require_fixed_batch(manifest, model)
     name = require_soc(soc).lower() if soc else "ascend"
-    target = (output or model.with_name(f"{model.stem}_{name}")).with_suffix(".mindir")
-    if target == model:
+    stem = str(output or model.with_name(f"{model.stem}_{name}")).removesuffix(".mindir")
+    target = Path(f"{stem}.mindir")
+    if target.resolve() == model.resolve():
         raise UserError(f"--output {target} is the model itself: choose another name")
     config = target.with_suffix(".converter.cfg")
     write_text(config, lite_config(manifest, soc, aoe_mode))
@@ -56,18 +55,11 @@ def convert(manifest: Manifest, model: Path, target: Path, config: Path) -> None
         command = lite_command("converter_lite", manifest, model, target, config)
         raise UserError(f"there is no converter_lite, neither in PATH nor in MS_LITE_HOME. {WHERE}. The command is: "
                         f"{shlex.join(command)}")
-    with tempfile.TemporaryDirectory(prefix=".convert-", dir=target.parent) as folder:
-        partial = Path(folder) / "model.mindir"
-        command = lite_command(converter, manifest, model, partial, config)
-        print(shlex.join(command), flush=True)
-        status = subprocess.run(command, env=environment, check=False).returncode
-        if status or not partial.is_file():
-            raise UserError(f"converter_lite failed (exit status {status}): see its messages above. It needs CANN: "
-                            "source its set_env.sh")
-        partial.chmod(0o644)
-        sealed = dataclasses.replace(manifest, sha256=sha256(partial))
-        os.replace(partial, target)
-    write_manifest(sealed, manifest_path(target))
+    with folder_beside(target, f"--output {target}: cannot write this file", ".convert-") as folder:
+        partial = folder / "model.mindir"
+        run_converter(lite_command(converter, manifest, model, partial, config), partial, environment,
+                      ". It needs CANN: source its set_env.sh")
+        publish(partial, manifest, target)
 
 
 def find_converter(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -75,9 +67,10 @@ def find_converter(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]
     found = shutil.which("converter_lite", path=environment.get("PATH"))
     if found:
         return found, dict(environment)
-    tools = Path(environment.get("MS_LITE_HOME") or environment.get("LITE_HOME") or ".", "tools/converter")
+    home = environment.get("MS_LITE_HOME") or environment.get("LITE_HOME")
+    tools = Path(home or "", "tools/converter")
     program = tools / "converter/converter_lite"
-    if not os.access(program, os.X_OK):
+    if not home or not os.access(program, os.X_OK):
         return "", dict(environment)
     paths = [str(tools / "lib"), *filter(None, [environment.get("LD_LIBRARY_PATH")])]
     return str(program), {**environment, "LD_LIBRARY_PATH": os.pathsep.join(paths)}

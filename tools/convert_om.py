@@ -8,9 +8,7 @@ import argparse
 import os
 import shlex
 import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,10 @@ from centernet.cli.entry import set_up_log
 from centernet.device import prepare_environment
 from centernet.errors import UserError, reports_errors
 from centernet.export.ascend import aipp_config, atc_command, opset_problem, require_fixed_batch, require_soc
-from centernet.files import write_text
+from centernet.files import folder_beside, write_text
 from centernet.runtimes.manifest import Manifest, read_manifest
 from centernet.runtimes.onnx_session import require_package
+from tools.converter import run_converter
 
 TOLERANCE = 1e-4        # largest difference of detections
 CELLS = (1, 4, 16, 64)  # pixels of a patch of noise in the images for the comparison
@@ -46,17 +45,18 @@ def run(arguments: argparse.Namespace, flags: list[str]) -> Path:
         if checkpoint:
             raise UserError(f"--checkpoint is for a MODEL.onnx, but MODEL is already the checkpoint {model}")
         onnx, checkpoint = export(model, name, flags), model
-    manifest = read_manifest(onnx)
+    if flags and not checkpoint:
+        raise UserError(f"{' '.join(flags)}: unknown flags. Flags of export.py are only for a checkpoint")
+    manifest = read_manifest(onnx, "MODEL")
     require_fixed_batch(manifest, onnx)
     require_convertible(onnx)
     if checkpoint:
         compare(onnx, checkpoint, flags)
-    aipp = None if manifest.spec.raw else name.with_name(f"{name.name}.aipp.cfg")
-    if aipp:
+    aipp = None
+    if arguments.aipp or not manifest.spec.raw:
+        aipp = name.with_name(f"{name.name}.aipp.cfg")
         write_text(aipp, aipp_config(manifest))
         print(f"wrote {aipp}")
-    elif arguments.aipp:
-        aipp_config(manifest)  # its message
     target = name.with_name(f"{name.name}_{soc.lower()}.om")
     convert(manifest, onnx, target, soc, aipp if arguments.aipp else None)
     return target
@@ -75,7 +75,7 @@ def export(checkpoint: Path, name: Path, flags: list[str]) -> Path:
 
 def export_flags(flags: list[str]) -> list[str]:
     """Return the flags of export.py for a file that ATC can read."""
-    return ["--device_target", "CPU", "--export_format", "ONNX", "--export_deform", "gather", *flags]
+    return ["--device_target", "CPU", "--export_deform", "gather", *flags, "--export_format", "ONNX"]
 
 
 def require_convertible(path: Path) -> None:
@@ -130,19 +130,15 @@ def random_images(height: int, width: int) -> list[np.ndarray]:
 
 def convert(manifest: Manifest, onnx: Path, target: Path, soc: str, aipp: Path | None) -> None:
     """Run ATC. The .om gets its name when it is complete."""
-    command = atc_command(manifest, onnx, target, soc, aipp)
     if shutil.which("atc") is None:
+        command = atc_command(manifest, onnx, target, soc, aipp)
         files = ", ".join(map(str, filter(None, (onnx, aipp))))
         raise UserError("there is no atc, so no .om was made. It is in CANN's toolkit: source its set_env.sh (often "
                         "/usr/local/Ascend/ascend-toolkit/set_env.sh). Or copy these files to a host that has it: "
                         f"{files}. The command is: {shlex.join(command)}")
-    with tempfile.TemporaryDirectory(prefix=".convert-", dir=target.parent) as folder:
-        partial = Path(folder) / target.name
-        command = atc_command(manifest, onnx, partial, soc, aipp)
-        print(shlex.join(command), flush=True)
-        status = subprocess.run(command, check=False).returncode
-        if status or not partial.is_file():
-            raise UserError(f"atc failed (exit status {status}): see its messages above")
+    with folder_beside(target, f"--output {target}: cannot write this file", ".convert-") as folder:
+        partial = folder / target.name
+        run_converter(atc_command(manifest, onnx, partial, soc, aipp), partial)
         os.replace(partial, target)
 
 

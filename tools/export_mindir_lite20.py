@@ -21,6 +21,7 @@ from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up_device
 from centernet.errors import UserError
+from centernet.files import folder_beside, user_errors
 
 WORKER = Path(__file__).with_name("export_in_mindspore20.py")
 
@@ -28,8 +29,8 @@ WORKER = Path(__file__).with_name("export_in_mindspore20.py")
 def run(config: Config) -> None:
     """Read the checkpoint, write the model with MindSpore 2.0, compare the outputs, publish the file."""
     from centernet.export.describe import describe, target_path
-    from centernet.export.publish import publish, require_equal, with_outputs
-    from centernet.runtimes.manifest import manifest_path
+    from centernet.export.publish import require_equal, with_outputs
+    from centernet.runtimes.manifest import manifest_path, publish
     from centernet.weights.load import load_model
 
     log = logging.getLogger("centernet")
@@ -41,21 +42,17 @@ def run(config: Config) -> None:
     if config.net_config.neck == "deform" and config.export_deform != "gather":
         raise UserError("MindSpore Lite 2.0 cannot run the operator DeformableOffsets: add --export_deform gather")
     manifest = describe(config, model.record)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The exporter rejects names with spaces, so it writes elsewhere. The final rename needs the target's folder.
-        with (tempfile.TemporaryDirectory(prefix="export-") as work,
-              tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as beside):
-            folder = Path(work)
-            expected = _write_request(folder, config, manifest, model.network)
-            version = _run_worker(folder)
-            found = [np.load(folder / f"output_{index}.npy", allow_pickle=False) for index in range(len(expected))]
-            difference = require_equal(found, expected, manifest.decode)
-            written = Path(shutil.move(folder / "model.mindir", beside))
-            described = dataclasses.replace(with_outputs(manifest, found), versions={"mindspore": version})
-            publish(written, described, target)
-    except OSError as error:
-        raise UserError(f"--export_name {target}: cannot write this file: {error.strerror or error}") from error
+    # The exporter rejects names with spaces, so it writes elsewhere. The final rename needs the target's folder.
+    with (folder_beside(target, f"--export_name {target}: cannot write this file") as beside,
+          tempfile.TemporaryDirectory(prefix="export-") as work):
+        folder = Path(work)
+        expected = _write_request(folder, config, manifest, model.network)
+        version = _run_worker(folder)
+        found = [np.load(folder / f"output_{index}.npy", allow_pickle=False) for index in range(len(expected))]
+        difference = require_equal(found, expected, manifest.decode)
+        written = Path(shutil.move(folder / "model.mindir", beside))
+        described = dataclasses.replace(with_outputs(manifest, found), versions={"mindspore": version})
+        publish(written, described, target)
     log.info("exported %s and %s with MindSpore %s: input %s, %d categories", target, manifest_path(target).name,
              version, list(manifest.input_shape), len(manifest.spec.categories))
     log.info("max error against the checkpoint: %.2e", difference)
@@ -86,10 +83,8 @@ def _run_worker(folder: Path) -> str:
     # Variables for this Python must not reach the other one.
     foreign = ("PYTHONHOME", "PYTHONPATH", "LD_PRELOAD", "VIRTUAL_ENV")
     environment = {key: value for key, value in os.environ.items() if key not in foreign}
-    try:
+    with user_errors(f"MINDSPORE20_PYTHON {python}"):
         done = subprocess.run([python, str(WORKER), str(folder)], env=environment, capture_output=True, text=True)
-    except OSError as error:
-        raise UserError(f"MINDSPORE20_PYTHON {python}: {error.strerror or error}") from error
     if done.returncode != 0:
         tail = "\n".join(done.stderr.splitlines()[-20:])
         raise UserError(f"MindSpore in {python} could not export the network (exit status {done.returncode}):\n{tail}")

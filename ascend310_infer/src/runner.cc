@@ -1,6 +1,5 @@
 #include "runner.h"
 
-#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <memory>

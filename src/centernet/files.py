@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,18 @@ def replacing(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def folder_beside(target: Path, subject: str, prefix: str = ".export-") -> Iterator[Path]:
+    """Give a temporary folder in the folder of a file that is to be written, from where a rename publishes the file.
+
+    The folder of the file is created if necessary. An OSError of the block becomes a UserError, see user_errors.
+    """
+    with user_errors(subject):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as folder:
+            yield Path(folder)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from tiny_coco import make_coco
-from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
+from tiny_model import read_config, tiny_checkpoint, tiny_config, tiny_manifest
 
 from centernet.files import sha256
-from centernet.runtimes.manifest import Manifest, manifest_path, write_manifest
-from centernet.spec import ModelSpec
+from centernet.runtimes.manifest import manifest_path, write_manifest
 from tools import export_mindir_lite20
 
 ROOT = Path(__file__).parents[2]
@@ -100,15 +99,8 @@ def fake_model(tmp_path):
     def make(content=b"no model", name="fake", **changes):
         path = tmp_path / f"{name}.mindir"
         path.write_bytes(content)
-        spec = {"categories": CATEGORIES, "mean": (0.40789654, 0.44719302, 0.47026115),
-                "std": (0.28863828, 0.27408164, 0.27809835), "color_order": "BGR", "down_ratio": 4,
-                "input_size": (96, 128)}
-        spec = ModelSpec(**{key: changes.pop(key, value) for key, value in spec.items()})
-        values = {"input_name": "x", "input_shape": (1, 3, 96, 128), "input_dtype": "float32", "spec": spec, "K": 20,
-                  "decode": True, "cat_spec_wh": False, "flip_test": False, "outputs": (("detections", (1, 20, 6)),),
-                  "preset": "", "versions": {"mindspore": "2.10.0"}, "sha256": sha256(path), "deform": "none"}
         kind = changes.pop("input_dtype", "float32")
-        manifest = Manifest(**{**values, **changes})
+        manifest = tiny_manifest((96, 128), **{"sha256": sha256(path), **changes})
         write_manifest(manifest.with_uint8_input() if kind == "uint8" else manifest, manifest_path(path))
         return path
     return make

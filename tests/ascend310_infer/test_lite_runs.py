@@ -110,7 +110,6 @@ def test_the_next_images_are_prepared_while_the_model_runs(program, work, tmp_pa
     text = (tmp_path / "time_Result/test_perform_result.txt").read_text()
     stages = {name: float(value) for name, value in re.findall(r"^(\S+) +([\d.]+) ms an image", text, re.MULTILINE)}
     total = stages.pop("total")
-    print(text)
     assert total < sum(stages.values())
 
 

@@ -18,7 +18,7 @@ META = Meta((48.0, 32.0), 96.0, 16, 24)
 @pytest.fixture
 def manifest():
     spec = ModelSpec(CATEGORIES, (0.1, 0.2, 0.3), (0.3, 0.2, 0.1), "RGB", 4, (64, 96))
-    return Manifest("x", (2, 3, 64, 96), "float32", spec, 20, True, False, False, (("detections", (2, 20, 6)),), "",
+    return Manifest("x", (2, 3, 64, 96), spec, 20, True, False, False, (("detections", (2, 20, 6)),), "",
                     "0", {}, "none")
 
 

@@ -25,7 +25,7 @@ from centernet.spec import ModelSpec
 def manifest():
     spec = ModelSpec(Categories(("disc",), (1,)), (0.40789654, 0.44719302, 0.47026115),
                      (0.28863828, 0.27408164, 0.27809835), "RGB", 4, (384, 512))
-    return Manifest("x", (2, 3, 384, 512), "float32", spec, 50, True, False, False, (("detections", (2, 50, 6)),), "",
+    return Manifest("x", (2, 3, 384, 512), spec, 50, True, False, False, (("detections", (2, 50, 6)),), "",
                     "0", {"mindspore": "2.10.0"}, "gather")
 
 

@@ -83,8 +83,17 @@ def test_the_device_determines_the_operator_unless_it_is_chosen(monkeypatch):
                                  ("CPU", "gather", True)):
         monkeypatch.setattr("centernet.models.deform_conv.ms.get_context", lambda key, target=target: target)
         choose_deform_op(network, op)
-        found = {cell.by_gathers for _, cell in network.cells_and_names() if isinstance(cell, DeformConv)}
-        assert found == {expected}
+        cells = [cell for _, cell in network.cells_and_names() if isinstance(cell, DeformConv)]
+        assert {cell.by_gathers for cell in cells} == {expected}
+
+
+@pytest.mark.parametrize("op", ["native", "gather"])
+def test_gathers_are_computed_again_in_the_backward_pass(op):
+    """What they read would take gigabytes."""
+    network = build_centernet(replace(net_config("resdcn_18"), deform_op=op), 3)
+    cells = [cell for _, cell in network.cells_and_names() if isinstance(cell, DeformConv)]
+    assert len(cells) == 3
+    assert {"recompute" in str(cell.get_scope()) for cell in cells} == {op == "gather"}
 
 
 def test_images_of_a_batch_do_not_mix():

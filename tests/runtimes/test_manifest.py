@@ -21,7 +21,7 @@ def model(tmp_path):
 
 def make_manifest(path):
     spec = ModelSpec(Categories(("disc", "cross"), (3, 90)), (0.4, 0.45, 0.47), (0.3, 0.27, 0.28), "BGR", 4, (64, 96))
-    return Manifest("x", (2, 3, 64, 96), "float32", spec, 50, True, False, False, (("detections", (2, 50, 6)),),
+    return Manifest("x", (2, 3, 64, 96), spec, 50, True, False, False, (("detections", (2, 50, 6)),),
                     "demo_cpu", sha256(path), {"mindspore": "2.10.0"}, "gather")
 
 

@@ -7,14 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
+from tiny_model import read_config, tiny_checkpoint, tiny_config, tiny_manifest
 
 from centernet.files import sha256
-from centernet.runtimes.manifest import Manifest, manifest_path, read_manifest, write_manifest
-from centernet.spec import ModelSpec
+from centernet.runtimes.manifest import manifest_path, read_manifest, write_manifest
 from tools import convert_lite_ascend, convert_om
 
-onnx = pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
 ROOT = Path(__file__).parents[2]
 # Writes its words to the file that the word {flag}=PATH names, with a suffix.
 CONVERTER = """#!/usr/bin/env bash
@@ -41,20 +39,22 @@ def tool(tmp_path, monkeypatch):
     return make
 
 
+def onnx_package():
+    return pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
+
+
 def model(path, operator_set=17, **changes):
     """A model with a manifest; an ONNX file holds nothing but its operator set."""
     if path.suffix == ".onnx":
+        onnx = onnx_package()
         value = onnx.helper.make_tensor_value_info("y", 1, [1])
         graph = onnx.helper.make_graph([], "graph", [], [value])
         path.write_bytes(onnx.helper.make_model(
             graph, opset_imports=[onnx.helper.make_opsetid("", operator_set)]).SerializeToString())
     else:
         path.write_bytes(b"a graph")
-    spec = ModelSpec(CATEGORIES, (0.4, 0.4, 0.4), (0.3, 0.3, 0.3), "BGR", 4, (64, 96))
-    values = {"input_name": "x", "input_shape": (1, 3, 64, 96), "input_dtype": "float32", "spec": spec, "K": 20,
-              "decode": True, "cat_spec_wh": False, "flip_test": False, "outputs": (("detections", (1, 20, 6)),),
-              "preset": "", "versions": {"mindspore": "2.10.0"}, "sha256": sha256(path), "deform": "none"}
-    write_manifest(Manifest(**{**values, **changes}), manifest_path(path))
+    described = {"sha256": sha256(path), "mean": (0.4, 0.4, 0.4), "std": (0.3, 0.3, 0.3), **changes}
+    write_manifest(tiny_manifest((64, 96), **described), manifest_path(path))
     return path
 
 
@@ -73,12 +73,30 @@ def test_a_mindir_is_converted_and_gets_its_manifest(tmp_path, tool, capfd):
     assert not list(tmp_path.glob(".convert-*"))
 
 
+def test_a_name_with_a_dot_keeps_all_its_parts(tmp_path, tool, capsys):
+    tool("converter_lite", "--outputFile", ".mindir")
+    source = model(tmp_path / "net.v2.mindir")
+    assert convert_lite_ascend.main([str(source), "Ascend310"]) == 0 and (tmp_path / "net.v2_ascend310.mindir").exists()
+    assert convert_lite_ascend.main([str(source), "--output", str(tmp_path / "out.v2")]) == 0
+    assert {path.name for path in tmp_path.glob("*.mindir")} == {"net.v2.mindir", "net.v2_ascend310.mindir",
+                                                                 "out.v2.mindir"}
+    (tmp_path / "link.mindir").symlink_to(source)
+    assert convert_lite_ascend.main([str(source), "--output", str(tmp_path / "link.mindir")]) == 2
+    assert "is the model itself" in capsys.readouterr().err and source.read_bytes() == b"a graph"
+
+
 def test_the_converter_of_an_unpacked_archive_finds_its_libraries(tmp_path, tool):
     tool("converter_lite", "--outputFile", ".mindir", folder="lite/tools/converter/converter")
     found, environment = convert_lite_ascend.find_converter(
         {"PATH": "", "MS_LITE_HOME": str(tmp_path / "lite"), "LD_LIBRARY_PATH": "/cann"})
     assert found == str(tmp_path / "lite/tools/converter/converter/converter_lite")
     assert environment["LD_LIBRARY_PATH"] == f"{tmp_path}/lite/tools/converter/lib:/cann"
+
+
+def test_a_converter_in_the_current_folder_is_not_taken(tmp_path, tool, monkeypatch):
+    tool("converter_lite", "--outputFile", ".mindir", folder="tools/converter/converter")
+    monkeypatch.chdir(tmp_path)
+    assert convert_lite_ascend.find_converter({"PATH": ""})[0] == ""
 
 
 def test_without_converter_lite_the_message_says_where_it_is(tmp_path, tool, capsys):
@@ -132,6 +150,8 @@ def test_without_atc_the_other_files_are_written(tmp_path, capsys, monkeypatch):
     (["m.onnx", "Ascend310"], {"input_shape": (0, 3, 64, 96)}, "no fixed batch size"),
     (["m.onnx", "310"], {}, "npu-smi info"),
     (["m.mindir", "Ascend310"], {}, "must be a checkpoint"),
+    (["m.onnx", "Ascend310", "--ouput", "x"], {}, "--ouput x: unknown flags"),
+    (["m.onnx", "Ascend310", "--output", "/dev/null/x"], {}, "/dev/null/x"),
     (["m.ckpt", "Ascend310", "--checkpoint", "m.ckpt"], {}, "already the checkpoint"),
     (["m.onnx", "Ascend310"], {"sha256": "0"}, "is not the file that was exported")])
 def test_wrong_arguments_for_atc(tmp_path, tool, capsys, monkeypatch, words, changes, message):
@@ -152,6 +172,8 @@ def test_a_model_that_normalises_gets_no_aipp(tmp_path, tool, capsys):
     assert convert_om.main([str(source), "Ascend310"]) == 0
     assert "--input_format=ND" in (tmp_path / "m_ascend310.om").read_text()
     assert not (tmp_path / "m.aipp.cfg").exists()
+    assert convert_om.main([str(source), "Ascend310", "--output", str(tmp_path / "new/folder/n")]) == 0
+    assert (tmp_path / "new/folder/n_ascend310.om").is_file()
 
 
 def test_atc_that_fails_leaves_no_om(tmp_path, tool, capsys):
@@ -171,7 +193,7 @@ def test_a_deformable_checkpoint_becomes_an_onnx_file_that_atc_reads(tmp_path, t
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True,
                           env={**os.environ, "PYTHON": sys.executable})
     assert done.returncode == 0, done.stderr
-    loaded = onnx.load(str(tmp_path / "out.onnx"))
+    loaded = onnx_package().load(str(tmp_path / "out.onnx"))
     assert [entry.version for entry in loaded.opset_import] == [17]
     assert "DeformConv" not in {node.op_type for node in loaded.graph.node}
     compared = re.search(r"detections in 4 images: (\S+) \(boxes of (\d+) of 80 ", done.stdout)

@@ -105,7 +105,7 @@ def opset_problem(opset: int, operators: Sequence[str]) -> str:
     if "DeformConv" in operators:
         return "it has the operator DeformConv, which ATC lacks: export with --export_deform gather"
     if opset > NEWEST_OPSET:
-        return f"its operator set is {opset}, ATC reads up to {NEWEST_OPSET}"
+        return f"its operator set is {opset}, ATC reads up to {NEWEST_OPSET}: export it again with export.py"
     return ""
 
 

@@ -66,7 +66,7 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
                     height, width, rows, columns, net.down_ratio)
     manifest = Manifest(
         input_name="image" if onnx else "x", input_shape=(config.export_batch_size, 3, height, width),
-        input_dtype="float32", spec=dataclasses.replace(spec, input_size=(height, width)), K=evaluation.K,
+        spec=dataclasses.replace(spec, input_size=(height, width)), K=evaluation.K,
         decode=config.export_decode, cat_spec_wh=net.cat_spec_wh, flip_test=evaluation.flip_test, outputs=(),
         preset=record.preset if record else config.preset, sha256="",
         versions={"mindspore": ms.__version__, **(package_versions() if onnx else {})}, deform=deform)

@@ -1,6 +1,7 @@
 """Export of a network as MINDIR."""
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
     if manifest.deform == "gather":
         network = with_gathers(network)
     else:
+        network = copy.deepcopy(network)  # the caller's has compiled graphs
         choose_deform_op(network, "native")
     cell = as_written(network, manifest)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:

@@ -9,7 +9,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference, version_converter
 
 from centernet.export.exportable import DeformStandIn
-from centernet.models.deform_conv import TAPS
+from centernet.models.deform_gather import TAPS
 
 # Our channels are [x of 9 taps | y of 9 taps | mask logits of 9 taps]. ONNX needs offsets in the order (y, x) per tap.
 OFFSET_CHANNELS = np.stack([np.arange(TAPS) + TAPS, np.arange(TAPS)], 1).ravel()

@@ -1,9 +1,7 @@
-"""Publication of an exported model with its manifest, after a comparison with the checkpoint's network."""
+"""Export of a network, and publication of the file after a comparison with the network."""
 from __future__ import annotations
 
 import dataclasses
-import os
-import tempfile
 from pathlib import Path
 
 import mindspore as ms
@@ -14,9 +12,9 @@ from centernet.errors import UserError
 from centernet.export import mindir, onnx
 from centernet.export.compare import TOLERANCE, largest_difference, largest_difference_of_detections
 from centernet.export.exportable import as_exported
-from centernet.files import sha256
+from centernet.files import folder_beside
 from centernet.runtimes.exported import load_graph
-from centernet.runtimes.manifest import Manifest, manifest_path, write_manifest
+from centernet.runtimes.manifest import Manifest, publish
 
 WRITERS = {".mindir": mindir.write, ".onnx": onnx.write}
 
@@ -42,15 +40,11 @@ def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
     x, normalized = random_input(manifest)
     expected = outputs_of(as_exported(network, manifest), normalized)
     described = with_outputs(manifest, expected)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-            partial = Path(folder) / f"model{target.suffix}"
-            WRITERS[target.suffix](network, described, partial)
-            error = require_equal(load_graph(partial)(x), expected, manifest.decode)
-            publish(partial, described, target)
-    except OSError as error:
-        raise UserError(f"--export_name {target}: cannot write this file: {error.strerror or error}") from error
+    with folder_beside(target, f"--export_name {target}: cannot write this file") as folder:
+        partial = folder / f"model{target.suffix}"
+        WRITERS[target.suffix](network, described, partial)
+        error = require_equal(load_graph(partial)(x), expected, manifest.decode)
+        publish(partial, described, target)
     return error
 
 
@@ -69,21 +63,6 @@ def with_outputs(manifest: Manifest, outputs: list[np.ndarray]) -> Manifest:
     names = ("detections",) if manifest.decode else ("hm", "wh", "reg")
     return dataclasses.replace(manifest, outputs=tuple(
         (name, (manifest.input_shape[0], *output.shape[1:])) for name, output in zip(names, outputs)))
-
-
-def publish(partial: Path, manifest: Manifest, target: Path) -> None:
-    """Move a complete model file to its path and write its manifest with the file's SHA-256."""
-    partial.chmod(0o644)
-    sealed = dataclasses.replace(manifest, sha256=sha256(partial))
-    # Between these two steps, a reader sees a SHA-256 that does not match, but never accepts a wrong manifest.
-    os.replace(partial, target)
-    layer_report(target).unlink(missing_ok=True)  # the report of an earlier model
-    write_manifest(sealed, manifest_path(target))
-
-
-def layer_report(target: Path) -> Path:
-    """Return the path of the file beside an 8-bit model with the errors of its layers."""
-    return target.with_suffix(".layers.json")
 
 
 def require_equal(found: list[np.ndarray], expected: list[np.ndarray], decoded: bool) -> float:

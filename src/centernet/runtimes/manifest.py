@@ -5,6 +5,7 @@ manifest holds the SHA-256 of its model file.
 """
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,6 @@ class Manifest:
         input_name: name of the only input.
         input_shape: (B, 3, H, W), fixed in the graph; (B, H, W, 3) for uint8. B is 0, here and in outputs, if any
             batch size is allowed.
-        input_dtype: "float32" (normalised, in spec.color_order), or "uint8" (BGR images; the graph normalises them,
-            and spec.raw is true).
         spec: normalisation, colour order, categories; its input_size is input_shape's height and width.
         K: detections per image.
         decode: the graph decodes. If true, output "detections" (B, K, 6) holds x1, y1, x2, y2 in output cells,
@@ -46,7 +45,6 @@ class Manifest:
 
     input_name: str
     input_shape: tuple[int, int, int, int]
-    input_dtype: str
     spec: ModelSpec
     K: int
     decode: bool
@@ -62,6 +60,11 @@ class Manifest:
     calibration_images: int = 0
 
     @property
+    def input_dtype(self) -> str:
+        """Return "float32" (normalised, in spec.color_order), or "uint8" (BGR images; the graph normalises them)."""
+        return "uint8" if self.spec.raw else "float32"
+
+    @property
     def layout(self) -> str:
         """Return the order of the input's axes: NCHW or NHWC."""
         return "NHWC" if self.spec.raw else "NCHW"
@@ -74,7 +77,7 @@ class Manifest:
     def with_uint8_input(self) -> Manifest:
         """Return the manifest of the same model with normalisation in its graph (or in AIPP)."""
         height, width = self.spec.input_size
-        return replace(self, input_shape=(self.input_shape[0], height, width, 3), input_dtype="uint8",
+        return replace(self, input_shape=(self.input_shape[0], height, width, 3),
                        spec=replace(self.spec, raw=True))
 
 
@@ -102,8 +105,27 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     }, indent=1)
 
 
-def read_manifest(model_path: str | Path) -> Manifest:
+def publish(partial: Path, manifest: Manifest, target: Path) -> None:
+    """Move a complete model file to its path and write its manifest with the file's SHA-256."""
+    partial.chmod(0o644)
+    sealed = replace(manifest, sha256=sha256(partial))
+    # Between these two steps, a reader sees a SHA-256 that does not match, but never accepts a wrong manifest.
+    os.replace(partial, target)
+    layer_report(target).unlink(missing_ok=True)  # the report of an earlier model
+    write_manifest(sealed, manifest_path(target))
+
+
+def layer_report(target: Path) -> Path:
+    """Return the path of the file beside an 8-bit model with the errors of its layers."""
+    return target.with_suffix(".layers.json")
+
+
+def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Manifest:
     """Read the manifest of an exported model and check that it belongs to the model file.
+
+    Args:
+        model_path: the model file.
+        subject: name of this argument in messages.
 
     Raises:
         UserError: the model or the manifest is missing, the manifest is damaged or has another format version, or the
@@ -112,10 +134,10 @@ def read_manifest(model_path: str | Path) -> Manifest:
     model = Path(model_path)
     path = manifest_path(model)
     if not model.is_file():
-        raise UserError(f"--model_path {model}: there is no such file. export.py writes NAME.mindir and NAME.json, or "
+        raise UserError(f"{subject} {model}: there is no such file. export.py writes NAME.mindir and NAME.json, or "
                         "NAME.onnx and NAME.onnx.json")
     if model.suffix == ".ckpt":
-        raise UserError(f"--model_path {model} is a checkpoint, but an exported model is needed. Run export.py "
+        raise UserError(f"{subject} {model} is a checkpoint, but an exported model is needed. Run export.py "
                         f"--export_load_ckpt {model} --export_name {model.with_suffix('')}")
     if not path.exists():
         raise UserError(f"{path}: the manifest of {model.name} is missing. export.py writes it beside the model: copy "
@@ -144,7 +166,7 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
         if raw and source["color_order"] != "BGR":
             raise ValueError(f"uint8 images must be BGR, found {source['color_order']!r}")
         return Manifest(
-            input_name=str(source["name"]), input_shape=(first, second, third, fourth), input_dtype=dtype,
+            input_name=str(source["name"]), input_shape=(first, second, third, fourth),
             spec=ModelSpec(categories_from_json(values["categories"], str(path)), _three(values["mean"]),
                            _three(values["std"]), str((values if raw else source)["color_order"]),
                            int(values["down_ratio"]), (second, third) if raw else (third, fourth), raw),

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,15 +18,15 @@ from centernet.data.image_file import read_image
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
 from centernet.evaluation.image_files import SUFFIXES
-from centernet.export.publish import export_model, layer_report, publish
+from centernet.export.publish import export_model
 from centernet.export.quantization.calibration import Inputs
 from centernet.export.quantization.float16 import to_half
 from centernet.export.quantization.layer_error import LayerError, layer_errors, saturation_loss, table
 from centernet.export.quantization.quantize import Int8Options, quantize
 from centernet.export.quantization.side_by_side import evaluate_exported
-from centernet.files import write_json
+from centernet.files import folder_beside, write_json
 from centernet.runtimes.exported import ExportedBackend, load_graph
-from centernet.runtimes.manifest import Manifest
+from centernet.runtimes.manifest import Manifest, layer_report, publish
 
 LOG = logging.getLogger("centernet")
 
@@ -51,25 +50,21 @@ def export_low_precision(config: Config, network: nn.Cell, manifest: Manifest, t
     """
     gate = _gate_dataset(config)
     images = find_calibration_images(config) if config.precision == "int8" else []
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
-            full, partial, reduced = (Path(folder) / f"{name}.onnx" for name in ("fp32", "partial", "reduced"))
-            difference = export_model(network, manifest, full)
-            outputs = ExportedBackend(full).manifest.outputs
-            described = dataclasses.replace(
-                manifest, outputs=outputs, precision=config.precision, calibration_images=len(images),
-                calibration_method=config.calibration_method if images else "")
-            model, errors = _reduce(config, manifest, onnx.load(str(full)), images)
-            onnx.save(model, str(partial))
-            _require_finite(partial, manifest)
-            publish(partial, described, reduced)
-            if gate is not None:
-                require_ap(full, reduced, gate, config)
-            before, after = full.stat().st_size, reduced.stat().st_size
-            publish(reduced, described, target)
-    except OSError as error:
-        raise UserError(f"--export_name {target}: cannot write this file: {error.strerror or error}") from error
+    with folder_beside(target, f"--export_name {target}: cannot write this file") as folder:
+        full, partial, reduced = (folder / f"{name}.onnx" for name in ("fp32", "partial", "reduced"))
+        difference = export_model(network, manifest, full)
+        outputs = ExportedBackend(full).manifest.outputs
+        described = dataclasses.replace(
+            manifest, outputs=outputs, precision=config.precision, calibration_images=len(images),
+            calibration_method=config.calibration_method if images else "")
+        model, errors = _reduce(config, manifest, onnx.load(str(full)), images)
+        onnx.save(model, str(partial))
+        _require_finite(partial, manifest)
+        publish(partial, described, reduced)
+        if gate is not None:
+            require_ap(full, reduced, gate, config)
+        before, after = full.stat().st_size, reduced.stat().st_size
+        publish(reduced, described, target)
     if errors:
         write_json(layer_report(target), [dataclasses.asdict(error) for error in errors])
         LOG.info("error of the layers on %d images (SQNR of each output, with errors of its input), also in %s:\n%s",
