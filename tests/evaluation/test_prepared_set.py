@@ -8,7 +8,7 @@ from tiny_model import CATEGORIES
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
 from centernet.errors import UserError
-from centernet.evaluation.prepared_set import read_detections, read_index, read_input, write_prepared
+from centernet.evaluation.prepared_set import read_detections, read_index, read_input, run_prepared, write_prepared
 from centernet.runtimes.manifest import Manifest
 from centernet.spec import ModelSpec
 
@@ -73,3 +73,27 @@ def test_maps_of_other_programs_are_decoded(tmp_path, manifest, name, offset):
     (tmp_path / name.format(len(maps) - 1)).write_bytes(b"")
     with pytest.raises(UserError, match=r"has 0 bytes, float32 of shape \(2, 16, 24\)"):
         read_detections(tmp_path, 7, described)
+
+
+class Fake:
+    """An exported model without decoding, whose runtime decodes."""
+
+    def __init__(self, manifest):
+        self.manifest = manifest
+
+    def __call__(self, images):
+        return np.tile(np.arange(6, dtype=np.float32) % 3, (len(images), 20, 1))
+
+
+def test_a_new_run_leaves_no_maps_of_an_earlier_one(tmp_path, manifest):
+    """Maps beside the new file would make postprocess.py take it for a map, too."""
+    maps = replace(manifest, decode=False, outputs=(("hm", (2, 3, 16, 24)), ("wh", (2, 2, 16, 24)),
+                                                    ("reg", (2, 2, 16, 24))))
+    prepare(tmp_path / "pre", maps, np.zeros((64, 96, 3), np.uint8))
+    results = tmp_path / "results"
+    results.mkdir()
+    for number, (_, shape) in enumerate(maps.outputs):
+        (results / f"7_{number}.bin").write_bytes(np.zeros(shape[1:], np.float32).tobytes())
+    run_prepared(Fake(maps), tmp_path / "pre", results)
+    assert [path.name for path in results.iterdir()] == ["7_0.bin"]
+    assert read_detections(results, 7, maps).shape == (20, 6)

@@ -29,7 +29,7 @@ from centernet.data.annotations import Annotations
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
 from centernet.errors import UserError
-from centernet.files import write_json
+from centernet.files import user_errors, write_json
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.sizes import speed
@@ -64,7 +64,7 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
     """
     index = folder / METAS / INDEX
     names = {}
-    try:
+    with user_errors(f"--predict_dir {folder}: cannot write"):
         for part in (INPUTS, METAS):
             (folder / part).mkdir(parents=True, exist_ok=True)
         _require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype))
@@ -75,8 +75,6 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
             transform = {"image_id": image_id, "file_name": file_name, **json.loads(meta.to_json())}
             (folder / METAS / f"{image_id}.json").write_text(json.dumps(transform), encoding="utf-8")
             names[image_id] = file_name
-    except OSError as error:
-        raise UserError(f"--predict_dir {folder}: cannot write: {error.strerror or error}") from error
     write_json(index, {"count": len(names), "annotation_file": str(annotation_file.resolve()), **_preparation(manifest),
                        "images": [{"image_id": key, "file_name": name} for key, name in names.items()]})
     return len(names)
@@ -235,10 +233,11 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
     manifest = model.manifest
     names = read_index(predict_dir / METAS, manifest).names
     ids, batch, seconds = list(names), manifest.input_shape[0] or 1, []
-    try:
+    with user_errors(f"--result_path {result_dir}: cannot write"):
         result_dir.mkdir(parents=True, exist_ok=True)
-        for image_id in ids:  # otherwise an interrupted run would leave files of an earlier run
-            result_file(result_dir, image_id).unlink(missing_ok=True)
+        for image_id in ids:  # otherwise an interrupted run would leave files of an earlier run, or maps beside ours
+            for number in range(3):
+                _output(result_file(result_dir, image_id), number).unlink(missing_ok=True)
         for first in tqdm(range(0, len(ids), batch), unit="batch", disable=None):
             chosen = ids[first:first + batch]
             images = np.stack([read_input(predict_dir, image_id, manifest) for image_id in chosen])
@@ -247,7 +246,5 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
             seconds.append(time.perf_counter() - start)
             for image_id, detections in zip(chosen, found):
                 write_detections(result_dir, image_id, detections)
-    except OSError as error:
-        raise UserError(f"--result_path {result_dir}: cannot write: {error.strerror or error}") from error
     LOG.info("ran the model on %d prepared images: %s", len(ids), result_dir)
     LOG.info("%s", speed(seconds, batch))
