@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from centernet.config.load import load_config
 from centernet.errors import UserError, reports_errors
+from centernet.files import user_errors
 from centernet.group import TIME_OUT
 from centernet.jobs.launch.arguments import read_hyper_parameters
 from centernet.jobs.launch.cores import equal_shares
@@ -74,10 +75,8 @@ def write_commands(options: argparse.Namespace) -> str:
     plans = plan_rank_table(table, server, job, {"HCCL_CONNECT_TIMEOUT": str(options.hccl_time_out)})
     plans = with_cores(plans, equal_shares(range(options.cpu_count), len(plans)))
     heading = f"{len(plans)} of {len(table.ranks)} ranks: server {server} of {table.path}"
-    try:
+    with user_errors(f"--cmd_file {options.cmd_file}"):
         Path(options.cmd_file).write_text(shell_text(plans, heading), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--cmd_file {options.cmd_file}: {error.strerror or error}") from error
     rows = [f"{plan.name}: device {plan.device}, cores {f'{plan.cores[0]}-{plan.cores[-1]}' if plan.cores else 'all'}, "
             f"log {plan.log_file}" for plan in plans]
     return "\n".join([heading, *rows, f"to start them: bash {options.cmd_file}"])

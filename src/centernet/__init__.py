@@ -47,7 +47,7 @@ def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backen
     flags = ["--device_target", device_target, "--device_id", str(device_id), "--backend", backend,
              "--model_path", str(path)]
     config = load_config("infer", flags, "")
-    prepare_environment()
+    prepare_environment(device_target)
     set_up_device(device_target, device_id)
 
     from centernet.open_model import open_recorded

@@ -95,6 +95,12 @@ def set_up_device(device_target: str, device_id: int, seed: int | None = None) -
     cv2.setNumThreads(0)
 
 
+def set_up(config: Config, device_id: int) -> None:
+    """Set the device, the random seed and the compilation that a configuration asks for."""
+    set_up_device(config.device_target, device_id, config.seed)
+    set_up_compilation(config)
+
+
 def set_up_compilation(config: Config) -> None:
     """Set how MindSpore compiles graphs and computes. Call this function after set_up_device and before join_group.
 
@@ -113,10 +119,9 @@ def set_up_compilation(config: Config) -> None:
         _set_deterministic()
     if config.exact_fp32 and config.device_target != "CPU":
         _forbid_hf32()
-    chosen = {"jit_level": config.jit_level, "deterministic": config.deterministic, "exact_fp32": config.exact_fp32}
     if config.jit_level != "auto" or config.deterministic or config.exact_fp32:
-        LOG.info("%s", ", ".join(f"{name}: {str(value).lower() if isinstance(value, bool) else value}"
-                                 for name, value in chosen.items()))
+        LOG.info("jit_level: %s, deterministic: %s, exact_fp32: %s", config.jit_level,
+                 str(config.deterministic).lower(), str(config.exact_fp32).lower())
 
 
 @cache  # a second call in one process would be an error of MindSpore
@@ -165,8 +170,7 @@ def set_up_group(config: Config) -> Group:
     device_id = config.device_id
     if config.distribute and _launched_size() > 1:
         device_id = int(os.environ.get("DEVICE_ID", device_id))
-    set_up_device(config.device_target, device_id, config.seed)
-    set_up_compilation(config)
+    set_up(config, device_id)
     return join_group(config.distribute, config.device_num)
 
 

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from centernet.config.load import Config, load_config
 from centernet.device import prepare_environment
-from centernet.errors import UserError, reports_errors
+from centernet.errors import reports_errors
+from centernet.files import user_errors
 from centernet.jobs.modelarts import plan, run_job, split_platform_flags
 
 LOG = logging.getLogger("centernet")
@@ -59,10 +60,8 @@ def set_up_log(log_file: str) -> None:
     """Write log lines to standard output, and to log_file unless it is empty."""
     handlers: list[logging.Handler] = [_Console()]
     if log_file:
-        try:
+        with user_errors(f"--log_file {log_file}"):
             Path(log_file).parent.mkdir(parents=True, exist_ok=True)
             handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"--log_file {log_file}: {error.strerror or error}") from error
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=True)
     logging.getLogger("centernet").setLevel(logging.INFO)

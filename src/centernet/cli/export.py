@@ -10,7 +10,7 @@ import time
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
-from centernet.device import set_up_compilation, set_up_device
+from centernet.device import set_up
 from centernet.errors import UserError
 
 
@@ -25,8 +25,7 @@ def run(config: Config) -> None:
     if not config.export_load_ckpt:
         raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
     target = target_path(config.export_name, config.export_format)
-    set_up_device(config.device_target, config.device_id, config.seed)
-    set_up_compilation(config)
+    set_up(config, config.device_id)
     model = load_model(config.export_load_ckpt, config)
     manifest = describe(config, model.record)
     replaced = target.is_file()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
-from centernet.device import set_up_compilation, set_up_device
+from centernet.device import set_up
 from centernet.errors import UserError
 
 
@@ -31,8 +31,7 @@ def run(config: Config) -> None:
     if config.predict_dir and not config.result_path:
         raise UserError("--result_path is not set: name the folder for the model's raw output")
     images = find_images(config.image) if config.image else []
-    set_up_device(config.device_target, config.device_id, config.seed)
-    set_up_compilation(config)
+    set_up(config, config.device_id)
     if config.image:
         detector = open_model(config.model_path, config, len(images))
         infer_images(detector, images, Path(config.save_result_dir or "results"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from centernet.config.sections import DatasetConfig, EvalConfig, NetConfig, TrainConfig
 from centernet.config.setting import (
+    COMPUTING,
     ENTRIES,
     NOT_NEGATIVE,
     POSITIVE,
@@ -48,11 +49,11 @@ class Config:
                         limits=NOT_NEGATIVE)
     log_file: str = setting("", "also write log lines to this file", ENTRIES)
     jit_level: str = setting("auto", "MindSpore's level of graph compilation; auto: its own choice for the device",
-                             ["train", "eval", "export", "infer"], choices=("auto", "O0", "O1", "O2"))
+                             COMPUTING, choices=("auto", "O0", "O1", "O2"))
     deterministic: bool = setting(False, "use only kernels and collectives of Ascend that repeat their results bit for "
-                                  "bit; slower", ["train", "eval", "export", "infer"])
+                                  "bit; slower", COMPUTING)
     exact_fp32: bool = setting(False, "for comparisons: Ascend computes products of float32 in float32, not in HF32 "
-                               "(10 bits of mantissa); slower", ["train", "eval", "export", "infer"])
+                               "(10 bits of mantissa); slower", COMPUTING)
 
     # Conversion of a data set, and settings that other entries share with it.
     coco_data_dir: str = setting("", "COCO data set: annotations/instances_train2017.json and train2017/",

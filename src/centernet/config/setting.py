@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ENTRIES = ("dataset", "train", "eval", "export", "convert_weights", "preprocess", "infer", "postprocess")
+COMPUTING = ("train", "eval", "export", "infer")  # the entries that compile a network
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from centernet.data.coco import CocoDataset, CocoImage, Defects
 from centernet.data.image_file import decode, is_cut
 from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
 from centernet.errors import UserError
+from centernet.files import replacing
 
 LOG = logging.getLogger("centernet")
 
@@ -248,7 +249,7 @@ def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows:
 
 def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> None:
     """Move the shards to their folder. The info file marks them as incomplete until the last one is moved."""
-    _write_json(part, info_path(folder, prefix), {"complete": False})
+    _write_info(info_path(folder, prefix), {"complete": False})
     # os.replace would also work without this. But some file systems flush a file to disk before it replaces another.
     for old in shard_files(folder, prefix):
         for file in (old, old.with_name(old.name + ".db")):
@@ -258,16 +259,12 @@ def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> Non
     for name in sorted(names):
         os.chmod(part / name, mode)
         os.replace(part / name, folder / name)
-    _write_json(part, info_path(folder, prefix), info)
+    _write_info(info_path(folder, prefix), info)
 
 
-def _write_json(part: Path, path: Path, document: dict[str, Any]) -> None:
-    """Write a file completely or not at all."""
-    draft = part / path.name
-    with open(draft, "w", encoding="utf-8") as file:
-        # One line for each key. json's indent would write each image id on its own line.
-        lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
-        file.write("{" + ",\n ".join(lines) + "}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+def _write_info(path: Path, document: dict[str, Any]) -> None:
+    """Write an info file completely or not at all."""
+    # One line for each key. json's indent would write each image id on its own line.
+    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
+    with replacing(path) as draft:
+        draft.write_text("{" + ",\n ".join(lines) + "}\n", encoding="utf-8")

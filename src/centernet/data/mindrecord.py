@@ -83,17 +83,15 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     path = info_path(folder, prefix)
     if path.exists():
         info = read_info(path)
-        files = _checked_files(folder, info, path)
-        if verify:
-            verify_files(folder, info["files"], path.name, CONVERT, group)
+        files, listed = _checked_files(folder, info, path), info["files"]
         categories, image_ids = categories_from_json(info["categories"], str(path)), info["image_ids"]
     else:
-        files = _files_without_info(folder, prefix)
-        if verify:
-            verify_files(folder, [], path.name, CONVERT, group)  # another process may have an info file and wait
+        files, listed = _files_without_info(folder, prefix), []
         categories, image_ids = _named_categories(names, num_classes), None
         LOG.warning("%s is missing: the shards are not checked, and the categories are dataset_config.coco_classes "
                     "(%d names)", path, len(names))
+    if verify:  # also without an info file: another process may have one, and wait
+        verify_files(folder, listed, path.name, CONVERT, group)
     count = _count_rows(files)
     if image_ids is not None and len(image_ids) != count:
         raise UserError(f"{folder}: the shards hold {count} images, but {path.name} lists {len(image_ids)}; {CONVERT}")

@@ -130,7 +130,8 @@ def bind_cores(plans: tuple[RankPlan, ...], devices: list[int], cpus: list[int],
     """Return the plans with CPU cores for each rank. On Ascend the ranks' logs tell which cores and why."""
     if target == "CPU":
         return with_cores(plans, equal_shares(cpus, len(devices)))
-    numbers = devices if by_table else [preflight.seen_devices()[device] for device in devices]
+    seen = preflight.seen_devices()
+    numbers = devices if by_table else [seen[device] for device in devices]
     return with_cores(plans, *choose_cores(read_topology(), numbers, cpus))
 
 

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 
+from centernet.config.threads import usable_cores
 from centernet.errors import UserError
 
 PACKAGES = ("onnx", "onnxruntime")
@@ -82,7 +83,7 @@ def threads() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted):
         return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def load_onnx(model: Path | bytes) -> Callable[[np.ndarray], list[np.ndarray]]:

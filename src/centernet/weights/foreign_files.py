@@ -17,7 +17,7 @@ import numpy as np
 from mindspore import Parameter, Tensor
 
 from centernet.errors import UserError
-from centernet.files import replacing
+from centernet.files import replacing, user_errors
 from centernet.weights.checkpoint import read_checkpoint
 
 # Keys under which programs save the weights, and keys under which they save averaged weights.
@@ -42,11 +42,8 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """
     if path.is_dir() or not path.is_file():
         raise UserError(f"--input {path}: {'is a folder: give a file' if path.is_dir() else 'there is no such file'}")
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise UserError(f"--input {path} cannot be read: {error.strerror or error}") from error
+    with user_errors(f"--input {path} cannot be read"), path.open("rb") as file:
+        head = file.read(64)
     if head[:4] == b"PK\x03\x04":
         _require_intact_zip(path)
         content = _read_torch(path)

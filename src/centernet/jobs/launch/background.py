@@ -7,16 +7,15 @@ import sys
 from pathlib import Path
 
 from centernet.errors import UserError
+from centernet.files import user_errors
 
 
 def keep_old(log_file: Path) -> None:
     """Create the folder of a log, and rename an earlier log to *.old. Raise UserError if that is impossible."""
-    try:
+    with user_errors(str(log_file.parent)):
         log_file.parent.mkdir(parents=True, exist_ok=True)
         if log_file.exists():
             log_file.replace(log_file.with_name(log_file.name + ".old"))
-    except OSError as error:
-        raise UserError(f"{log_file.parent}: {error.strerror or error}") from error
 
 
 def take_folder(folder: Path) -> int:
@@ -25,15 +24,14 @@ def take_folder(folder: Path) -> int:
     Raises:
         UserError: another running job uses this folder. The logs and checkpoints of both would be mixed.
     """
-    try:
+    with user_errors(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / ".job", os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"{folder}: a running job writes to this folder. Wait until it ends, stop it, or start this "
-                        "job in another folder (--log_root DIR)") from error
-    except OSError as error:
-        raise UserError(f"{folder}: {error.strerror or error}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{folder}: a running job writes to this folder. Wait until it ends, stop it, or start "
+                            "this job in another folder (--log_root DIR)") from error
     return lock
 
 

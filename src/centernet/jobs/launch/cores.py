@@ -83,7 +83,7 @@ def choose_cores(topology: str, devices: Sequence[int], cpus: Sequence[int]) -> 
         cpus: the cores that this process may use.
     """
     near, command = parse_topology(topology), " ".join(COMMAND)
-    if shares := near_shares(near, devices, cpus) if near else []:
+    if shares := near_shares(near, devices, cpus):
         return shares, f"near the device ({command})"
     reason = f"{command} does not give enough cores near each device" if near else f"{command} names no cores"
     return equal_shares(cpus, len(devices)), f"an equal share: {reason}"
