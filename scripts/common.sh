@@ -21,7 +21,8 @@ require_python() {
     fi
 }
 
-# start_job KIND ARGUMENTS: check them and start the job (src/centernet/jobs/start_job.py), in the caller's folder. The caller defines usage().
+# start_job KIND ARGUMENTS: check them and start the job (src/centernet/jobs/start_job.py), in the caller's folder.
+# Callers of this function and the next ones define usage().
 start_job() {
     local word python=${PYTHON:-python}
     for word in "${@:2}"; do

@@ -4,6 +4,9 @@ from mindspore import Tensor, nn, ops
 
 from centernet.categories import Categories
 from centernet.config.load import load_config
+from centernet.models.centernet import build_centernet
+from centernet.models.precision import lower
+from centernet.training.loss_network import LossNetwork
 from centernet.training.optimizer import build_optimizer
 from centernet.training.schedule import MultiDecay
 from centernet.training.step import TrainStep
@@ -40,6 +43,15 @@ def tiny_step(*flags, rate=0.01, drops=(), scale_loss=True, devices=1):
     loss_network = TinyLoss()
     return TrainStep(loss_network, build_optimizer(loss_network, train, MultiDecay(rate, 0, drops, 10.0)), train,
                      scale_loss, devices)
+
+
+def detector_step(config, rate=0.001, precision="float32"):
+    """TrainStep of the configured network with three categories and a constant learning rate."""
+    network = build_centernet(config.net_config, 3)
+    if precision != "float32":
+        lower(network, precision)
+    return TrainStep(LossNetwork(network, config.net_config, config.dataset_config, 3),
+                     build_optimizer(network, config.train_config, MultiDecay(rate, 0, (), 10.0)), config.train_config)
 
 
 def tiny_batch(index=0):

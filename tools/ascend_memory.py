@@ -35,7 +35,8 @@ def row(preset: Path | None, environment: dict[str, str], folder: Path) -> str:
     report = dry_run(command_words("step", flags, folder), environment, folder, quiet=True)
     name = preset.stem if preset else DEFAULT
     if report.status or report.without_kernel or not report.peak:
-        raise UserError(f"{name}: its training step could not be compiled: {report.messages[-2000:]}")
+        reason = ", ".join(report.without_kernel) or report.messages[-2000:] or "MindSpore told no peak"
+        raise UserError(f"{name}: its training step could not be compiled: {reason}")
     height, width = config.dataset_config.input_res_train
     deformable = "with" if net.neck == "deform" else "without"
     return (f"| {name} | {net.backbone} {deformable} deformable layers | {train.optimizer} | {height} x {width} | "

@@ -6,12 +6,7 @@ from mindspore import Tensor
 
 from centernet.data.pipeline import COLUMNS
 from centernet.device import eager
-from centernet.models.centernet import build_centernet
-from centernet.training.loss_network import LossNetwork
-from centernet.training.optimizer import build_optimizer
-from centernet.training.schedule import MultiDecay
-from centernet.training.step import TrainStep
-from tests.tiny_training import changed, run, settings, values
+from tests.tiny_training import changed, detector_step, run, settings, values
 
 OPTIONS = {"default": (), "cat_spec_wh": ("--net_config.cat_spec_wh", "true"),
            "dense_wh": ("--net_config.dense_wh", "true"), "norm_wh": ("--net_config.norm_wh", "true"),
@@ -22,11 +17,8 @@ OPTIONS = {"default": (), "cat_spec_wh": ("--net_config.cat_spec_wh", "true"),
 def build(accumulate, *flags):
     ms.set_seed(1)
     config = settings("--train_config.accumulate", str(accumulate), *flags)
-    network = build_centernet(config.net_config, 3)
-    step = TrainStep(LossNetwork(network, config.net_config, config.dataset_config, 3),
-                     build_optimizer(network, config.train_config, MultiDecay(0.001, 0, (), 10.0)),
-                     config.train_config)
-    for _, cell in network.cells_and_names():
+    step = detector_step(config)
+    for _, cell in step.cells_and_names():
         if type(cell).__name__ == "BatchNorm2d":
             cell.use_batch_statistics = False
     return step

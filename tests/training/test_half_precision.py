@@ -3,14 +3,8 @@ import numpy as np
 import pytest
 
 from centernet.data.pipeline import COLUMNS
-from centernet.models.centernet import build_centernet
-from centernet.models.precision import lower
-from centernet.training.loss_network import LossNetwork
-from centernet.training.optimizer import build_optimizer
-from centernet.training.schedule import MultiDecay
-from centernet.training.step import TrainStep
 from centernet.weights.checkpoint import load_parameters, read_checkpoint, save_checkpoint
-from tests.tiny_training import changed, run, settings, values
+from tests.tiny_training import changed, detector_step, run, settings, values
 from tests.training.test_networks_train import objects
 
 
@@ -18,12 +12,7 @@ def build(precision, scale=1024.0):
     import mindspore as ms
     ms.set_seed(1)
     config = settings("--train_config.loss_scale_value", str(scale))
-    network = build_centernet(config.net_config, 3)
-    if precision != "float32":
-        lower(network, precision)
-    return TrainStep(LossNetwork(network, config.net_config, config.dataset_config, 3),
-                     build_optimizer(network, config.train_config, MultiDecay(0.0005, 0, (), 10.0)),
-                     config.train_config)
+    return detector_step(config, 0.0005, precision)
 
 
 def batches(count):

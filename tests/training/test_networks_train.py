@@ -8,12 +8,7 @@ import pytest
 from centernet.config.load import load_config
 from centernet.data.pipeline import COLUMNS
 from centernet.device import eager
-from centernet.models.centernet import build_centernet
-from centernet.training.loss_network import LossNetwork
-from centernet.training.optimizer import build_optimizer
-from centernet.training.schedule import MultiDecay
-from centernet.training.step import TrainStep
-from tests.tiny_training import changed, run, values
+from tests.tiny_training import changed, detector_step, run, values
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -33,11 +28,8 @@ def objects(size):
                                               pytest.param("official_hourglass", 128, marks=pytest.mark.slow)])
 def test_a_step_moves_every_weight(preset, size):
     config = load_config("train", ["--config_path", str(CONFIGS / f"{preset}.yaml")], "")
-    network = build_centernet(config.net_config, 3)
-    step = TrainStep(LossNetwork(network, config.net_config, config.dataset_config, 3),
-                     build_optimizer(network, config.train_config, MultiDecay(0.001, 0, (), 10.0)),
-                     config.train_config)
-    before = values(network)
+    step = detector_step(config)
+    before = values(step.loss_network)
     batch = objects(size)
     with eager() if preset == "official_dlav0_34" else nullcontext():
         loss, hm_loss, wh_loss, off_loss, overflow, *_ = run(step, [batch[name] for name in COLUMNS])

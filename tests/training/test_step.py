@@ -5,14 +5,12 @@ from mindspore import Tensor, nn
 
 from centernet.data.pipeline import COLUMNS
 from centernet.errors import UserError
-from centernet.models.centernet import build_centernet
-from centernet.training.loss_network import LossNetwork
 from centernet.training.losses import DetectionLoss
 from centernet.training.optimizer import build_optimizer
 from centernet.training.schedule import MultiDecay
 from centernet.training.step import LARGEST_SCALE, TrainStep
 from tests.golden_weights import golden_network, net_config
-from tests.tiny_training import TinyLoss, changed, run, settings, tiny_batch, tiny_step, values
+from tests.tiny_training import TinyLoss, changed, detector_step, run, settings, tiny_batch, tiny_step, values
 
 STATISTICS = {"backbone.1.moving_mean", "backbone.1.moving_variance", "backbone.4.moving_mean",
               "backbone.4.moving_variance"}
@@ -146,11 +144,7 @@ def test_the_rate_reported_is_the_one_used_and_skipped_steps_do_not_count():
 
 
 def test_an_inf_target_leaves_the_real_network_untouched():
-    config = settings()
-    network = build_centernet(config.net_config, 3)
-    step = TrainStep(LossNetwork(network, config.net_config, config.dataset_config, 3),
-                     build_optimizer(network, config.train_config, MultiDecay(0.001, 0, (), 10.0)),
-                     config.train_config)
+    step = detector_step(settings())
     random = np.random.default_rng(0)
     batch = {"image": random.integers(0, 256, (2, 64, 64, 3), np.uint8), "cls": np.zeros((2, 8), np.int32),
              "radius": np.ones((2, 8), np.int32), "ind": np.full((2, 8), 100, np.int32),
@@ -158,7 +152,7 @@ def test_an_inf_target_leaves_the_real_network_untouched():
              "reg_mask": np.ones((2, 8), np.int32)}
     assert run(step, [batch[name] for name in COLUMNS])[4] is False
     before = values(step)
-    assert set(values(network)) <= set(before)
+    assert set(values(step.loss_network)) <= set(before)
     batch["wh"][0, 0] = np.inf
     assert run(step, [batch[name] for name in COLUMNS])[4:6] == [True, 1024.0]
     assert changed(before, values(step)) == {"loss_scale", "good_steps"}

@@ -1,7 +1,7 @@
 """Detector: prepare images, run a model and post-process its detections."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,8 @@ class Backend(Protocol):
         K: detections per image.
         fixed_shape: (B, H, W) of a model with a fixed input size (B is 0 if any batch size is allowed); None if any
             size is allowed.
-        compiles: each new input size needs a compilation.
+        first_runs: seconds of the first run of each input shape (B,3,H,W), with its compilation; None if the runtime
+            compiles nothing for a new shape.
     """
 
     @property
@@ -45,7 +46,7 @@ class Backend(Protocol):
         ...
 
     @property
-    def compiles(self) -> bool:
+    def first_runs(self) -> Mapping[tuple[int, ...], float] | None:
         """See the class."""
         ...
 

@@ -121,8 +121,8 @@ def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 
 
 def _detect_share(detector: Detector, images: Sequence[CocoImage], num_workers: int, first: bool) -> list[np.ndarray]:
     """Detect objects in the images of this process. The first process logs the plan, progress and compilations."""
-    compiled = _first_runs(detector)
-    before = set(compiled)
+    compiled = detector.backend.first_runs
+    before = set(compiled or ())
     if first:
         _log_plan(detector, images)
     boxes, start, step = [], time.perf_counter(), max(1, len(images) // 10)
@@ -209,11 +209,6 @@ def _exchange(boxes: list[np.ndarray], group: Group) -> list[list[np.ndarray]]:
             for lengths, rows in zip(counts, values)]
 
 
-def _first_runs(detector: Detector) -> Mapping[tuple[int, ...], float]:
-    """Return the input shapes that were compiled so far, with the seconds of their first runs; {} if none needs it."""
-    return detector.backend.first_runs if isinstance(detector.backend, CheckpointBackend) else {}
-
-
 def _log_plan(detector: Detector, images: Sequence[CocoImage]) -> None:
     settings, fixed, input_res = detector.settings, detector.backend.fixed_shape, detector.spec.input_size
     if not detector.keeps_resolution:
@@ -221,9 +216,9 @@ def _log_plan(detector: Detector, images: Sequence[CocoImage]) -> None:
         LOG.info("%d images at fixed resolution %d x %d%s", len(images), *input_res, overruled)
         return
     shapes = {size for image in images for size in detector.input_sizes(image.height, image.width)}
-    compiled = _first_runs(detector)
-    new = sum((detector.batch_size, 3, *size) not in compiled for size in shapes)
+    compiled = detector.backend.first_runs
+    new = sum((detector.batch_size, 3, *size) not in (compiled or ()) for size in shapes)
     many = "; with a larger eval_config.pad or keep_res false there are fewer sizes" if new > 30 else ""
     which = "one compilation for each size" if new == len(shapes) else f"{new} of them to compile"
     LOG.info("%d images at their own resolution: %d input sizes%s", len(images), len(shapes),
-             f", {which}{many}" if detector.backend.compiles else "")
+             f", {which}{many}" if compiled is not None else "")

@@ -14,7 +14,7 @@ from centernet.spec import ModelSpec
 
 
 class CheckpointBackend:
-    """A network with its weights, for any input size. Each new size is compiled once. See detection.detector.Backend.
+    """A network with its weights, for any input size. Each new shape is compiled once. See detection.detector.Backend.
 
     Args:
         network: float32 (B,3,H,W) -> raw hm, wh and, with net.reg_offset, reg.
@@ -22,13 +22,9 @@ class CheckpointBackend:
         spec: specification of the model.
         K: detections per image.
         flip_test: average scores and wh with those of the mirrored image; reg comes from the unmirrored image.
-
-    Attributes:
-        first_runs: seconds of the first run of each input shape (B,3,H,W). It includes the compilation.
     """
 
     fixed_shape = None
-    compiles = True
 
     def __init__(self, network: nn.Cell, net: NetConfig, spec: ModelSpec, K: int, flip_test: bool = False):
         self.spec = spec

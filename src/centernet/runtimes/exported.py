@@ -60,7 +60,7 @@ class ExportedBackend:
     A model without a fixed batch size runs any number of images at once; then fixed_shape has batch size 0.
     """
 
-    compiles = True  # once, for a MINDIR
+    first_runs = None  # a MINDIR is compiled when it is loaded
 
     def __init__(self, model_path: str | Path):
         path = Path(model_path)

@@ -23,7 +23,7 @@ class MapsBackend:
     """
 
     fixed_shape = None
-    compiles = False
+    first_runs = None
 
     def __init__(self, run: Callable[[np.ndarray], Sequence[np.ndarray]], net: NetConfig, spec: ModelSpec,
                  K: int, flip_test: bool = False):

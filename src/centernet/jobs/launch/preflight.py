@@ -55,8 +55,7 @@ def checkpoint_problems(config: Config) -> list[str]:
     """Check that the checkpoints to load are files."""
     named = (("LOAD_CHECKPOINT_PATH", config.load_checkpoint_path),
              ("--backbone_checkpoint", config.backbone_checkpoint))
-    return [f"{name} {path} is not a file: give the path of a .ckpt file" for name, path in named
-            if path and not Path(path).is_file()]
+    return [f"{name} {path} is not a file" for name, path in named if path and not Path(path).is_file()]
 
 
 def device_problems(target: str, devices: Iterable[int], by_table: bool = False) -> list[str]:
