@@ -13,10 +13,16 @@ help_if_asked() {
     fi
 }
 
-# require_python: exit with a message if PYTHON (default: python) is no program.
+# require_python: exit with a message if PYTHON (default: python) is no program, or lacks this project's packages.
 require_python() {
-    if ! command -v "${PYTHON:-python}" >/dev/null; then
-        echo "error: there is no '${PYTHON:-python}': activate the project's environment, or set PYTHON" >&2
+    local python=${PYTHON:-python}
+    if ! command -v "$python" >/dev/null; then
+        echo "error: there is no '$python': activate the project's environment, or set PYTHON" >&2
+        exit 2
+    fi
+    if ! "$python" -c 'import cv2, numpy, tqdm, yaml' 2>/dev/null; then
+        echo "error: '$python' lacks this project's packages: activate its environment, or set PYTHON; to install them:" \
+            "pip install -r requirements.txt" >&2
         exit 2
     fi
 }
@@ -32,11 +38,6 @@ start_job() {
         fi
     done
     require_python
-    if ! "$python" -c 'import cv2, numpy, tqdm, yaml' 2>/dev/null; then
-        echo "error: '$python' lacks this project's packages: activate its environment, or set PYTHON; to install them:" \
-            "pip install -r requirements.txt" >&2
-        exit 2
-    fi
     exec "$python" "$repository/src/centernet/jobs/start_job.py" "$@"
 }
 

@@ -43,7 +43,8 @@ model=$1 dataset=$2 preprocess=$3 device_id=$4
 device_target=${5:-${DEVICE_TARGET:-ASCEND}}
 device_target=${device_target^^}
 python=${PYTHON:-python}
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 build_dir=${BUILD_DIR:-$repository/ascend310_infer/build}
 prepared=preprocess_Result
 
@@ -61,9 +62,7 @@ check_arguments() {
     form=${MINDIR_FORM:-$([[ $device_target == CPU ]] && echo lite20 || echo current)}
     [[ $form == current || $form == lite20 ]] || fail "MINDIR_FORM must be current or lite20, found '$form'"
     [[ -n ${MS_LITE_HOME:-${LITE_HOME:-}} ]] || fail "MS_LITE_HOME is not set: see ascend310_infer/build.sh --help"
-    command -v "$python" >/dev/null || fail "there is no '$python': activate the project's environment, or set PYTHON"
-    "$python" -c 'import cv2, numpy, tqdm, yaml' 2>/dev/null \
-        || fail "'$python' lacks this project's packages: activate its environment, or set PYTHON"
+    require_python
     if [[ $preprocess == n ]]; then
         [[ ! -d $dataset/00_data ]] || prepared=$dataset
         [[ -f $prepared/meta/index.json ]] \
