@@ -145,6 +145,7 @@ def two_steps(tmp_path_factory):
 @pytest.mark.parametrize("flags, message", [
     (("--seed", "4"), "--seed was 317, now 4"),
     (("--train_config.batch_size", "3"), "--train_config.batch_size was 2, now 3"),
+    (("--train_config.accumulate", "2"), "--train_config.accumulate was 1, now 2"),
     (("--train_config.lr_scale", "linear"), "learning rate (--train_config.lr_scale) was 1.0, now 0.0"),
     (("--train_config.optimizer", "SGD"), "--train_config.optimizer was Adam, now SGD"),
     (("--train_config.SGD.momentum", "0.5"), "--train_config.SGD.momentum was 0.9, now 0.5"),
@@ -155,6 +156,15 @@ def two_steps(tmp_path_factory):
 def test_a_resumed_run_must_be_the_same(shards, two_steps, tmp_path, capsys, flags, message):
     assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(two_steps), "--resume", "true", *flags) == 2
     assert message in error(capsys)
+
+
+def test_a_checkpoint_from_before_a_setting_has_its_only_value(shards, two_steps, tmp_path, capsys):
+    checkpoint = read_checkpoint(two_steps)
+    progress = {key: value for key, value in checkpoint.progress.items() if key not in ("accumulate", "precision")}
+    save_checkpoint(tmp_path / "old.ckpt", build_centernet(settings().net_config, 3), checkpoint.record, progress)
+    assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(tmp_path / "old.ckpt"), "--resume", "true",
+                      "--train_config.accumulate", "2") == 2
+    assert "--train_config.accumulate was 1, now 2" in error(capsys)
 
 
 # tests/jobs/test_modelarts_jobs.py sends SIGTERM too.

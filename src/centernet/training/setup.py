@@ -36,6 +36,9 @@ CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
               "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
               "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)"}
 
+# The values in checkpoints from before these settings existed.
+EARLIER = {"accumulate": 1, "precision": "float32"}
+
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
     """Read the data set for evaluation during training; return None if eval_interval is 0.
@@ -170,7 +173,7 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
                         "its weights, leave out --resume")
     require_preset(checkpoint.record, config.net_config, path)
     _require_categories(checkpoint, categories, path)
-    then, now = {**plan.conditions, **checkpoint.progress}, plan.conditions
+    then, now = {**plan.conditions, **EARLIER, **checkpoint.progress}, plan.conditions
     other = [f"{flag} was {then[key]}, now {now[key]}" for key, flag in CONDITIONS.items() if then[key] != now[key]]
     if other:
         raise UserError(f"--resume true: {path} cannot be resumed exactly, because {'; '.join(other)}. Use the "
