@@ -78,8 +78,17 @@ def choose_deform_op(network: nn.Cell, op: str) -> None:
     for _, cell in network.cells_and_names():
         if isinstance(cell, DeformConv):
             cell.by_gathers = by_gathers
-            if by_gathers:
-                cell.recompute()  # in the backward pass: the values read by a layer take gigabytes
+
+
+def recompute_gathers(network: nn.Cell) -> None:
+    """Let gathers be computed a second time in the backward pass of a training: what they read takes gigabytes.
+
+    Args:
+        network: changed in place, before its first run. It cannot be copied afterwards.
+    """
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, DeformConv) and cell.by_gathers:
+            cell.recompute()
 
 
 def with_gathers(network: nn.Cell) -> nn.Cell:

@@ -7,6 +7,7 @@ from mindspore import Tensor, nn, ops
 
 from centernet.config.schema import DatasetConfig, NetConfig
 from centernet.config.sections import DOWN_RATIO
+from centernet.models.deform_conv import recompute_gathers
 from centernet.training.heatmap import DrawHeatmap
 from centernet.training.losses import DetectionLoss
 
@@ -44,6 +45,7 @@ class LossNetwork(nn.Cell):
 
     def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, num_classes: int, devices: int = 1):
         super().__init__(auto_prefix=False)
+        recompute_gathers(network)
         self.network = network
         self.normalize = Normalize(data)
         self.draw = DrawHeatmap(num_classes)
