@@ -11,8 +11,8 @@ SIZE, MAPS = "--dataset_config.input_res_train", "--dataset_config.output_res"
 
 def test_each_is_a_setting_with_a_reason():
     assert {item.key for item in DOCUMENTED} == {
-        "enable_data_sink", "data_sink_steps", "dataset_config.output_res", "dataset_config.num_classes",
-        "net_config.num_stacks", "net_config.down_ratio", "net_config.dense_hp"}
+        "data_sink_steps", "dataset_config.output_res", "dataset_config.num_classes", "net_config.num_stacks",
+        "net_config.down_ratio", "net_config.dense_hp"}
     for item in DOCUMENTED:
         assert item.key in SETTINGS and item.reason
         assert bool(item.rule) == (item.of in SETTINGS)

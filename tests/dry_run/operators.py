@@ -31,7 +31,8 @@ def prepare(folder):
     make_coco(folder, num_images=1, split="val", seed=1)
     make_shards(folder)
     tiny_checkpoint(folder / "tiny.ckpt", load_config("export", [*NETWORK, "--device_target", "CPU"], ""))
-    return {"train": (*NETWORK, *SMALL, "--mindrecord_dir", str(folder / "shards")), "step": (*NETWORK, *SMALL),
+    return {"train": (*NETWORK, *SMALL, "--mindrecord_dir", str(folder / "shards"), "--data_dir", str(folder)),
+            "step": (*NETWORK, *SMALL),
             "eval": (*NETWORK, "--load_checkpoint_path", str(folder / "tiny.ckpt"), "--data_dir", str(folder)),
             "export": (*NETWORK, "--export_load_ckpt", str(folder / "tiny.ckpt"), "--input_res", "64", "64")}
 

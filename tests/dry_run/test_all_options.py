@@ -36,8 +36,6 @@ TRAINING = {
     "RGB": ("--dataset_config.to_rgb", "true"),
 }
 COMMANDS = {
-    "train with data sink": ("train", "--enable_data_sink", "true"),
-    "train without data sink": ("train", "--enable_data_sink", "false"),
     "eval at one size": ("eval", "--eval_config.keep_res", "false", "--dataset_config.input_res_test", "64", "64"),
     "eval with mirrored images": ("eval", "--eval_config.flip_test", "true"),
     "eval at several scales": ("eval", "--eval_config.multi_scales", "0.5", "1"),
@@ -63,6 +61,12 @@ def test_training_options(name, compiled):
 def test_commands(name, compiled):
     command, *flags = COMMANDS[name]
     require_compiled(compiled(command, *flags))
+
+
+def test_the_queue_of_the_device_is_in_the_graph_and_evaluations_do_not_compile_the_step_again(compiled):
+    found = require_compiled(compiled("train", "--enable_data_sink", "true", "--train_steps", "4", "--epoch_size", "2",
+                                      "--eval_interval", "1"))
+    assert found["GetNext", "aclop"] == found["AllFinite", "aclnn"] == 1
 
 
 @pytest.mark.parametrize("preset", PRESET_NAMES)

@@ -50,7 +50,7 @@ def test_half_and_half_equal_the_whole_bit_for_bit(shards, tmp_path, capsys):
     """The second half is that of a run that was killed after its last step and had saved only the second."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     assert train_tiny(shards, whole, "--train_steps", "4", "--save_checkpoint_steps", "2",
-                      "--save_checkpoint_num", "2") == 0
+                      "--save_checkpoint_num", "2", "--enable_data_sink", "true") == 0
     printed = capsys.readouterr().out
     assert "optimizer: Adam\n" in printed
     assert "data: 7 images, 3 categories, 64 x 64 pixels" in printed and "3 in an epoch" in printed

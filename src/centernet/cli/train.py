@@ -37,8 +37,18 @@ def run(config: Config) -> None:
 
     with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):
         train(step, data, plan, output.log, output.keeper, evaluate=average_precision,
-              profile=output.after_step)
+              profile=output.after_step, sink_level=sink_level(config))
         output.log.compilation(evaluation.first_runs.values() if evaluation else ())
+
+
+def sink_level(config: Config) -> str | None:
+    """Return the jit_level of a training whose batches go through the device's queue, see DataSink; None: they do not.
+
+    MindSpore has such a queue on Ascend only.
+    """
+    if not config.sinks_data:
+        return None
+    return "" if config.jit_level == "auto" else config.jit_level
 
 
 def main(argv: list[str] | None = None) -> int:

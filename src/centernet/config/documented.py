@@ -32,10 +32,7 @@ def _stacks(backbone: str) -> int:
 
 
 DOCUMENTED = (
-    Documented("enable_data_sink", "each epoch has its own data stream (seeded by the epoch, resumable in its middle). "
-               "A graph with data sink is bound to one stream and would be compiled again for each. The log of "
-               "train.py says that this key has no effect"),
-    Documented("data_sink_steps", "there is no data sink"),
+    Documented("data_sink_steps", "each step is one call, because the log has a line of each step"),
     Documented("dataset_config.output_res", "all networks end at a quarter of the input's resolution",
                of="dataset_config.input_res_train", rule=lambda size: tuple(length // DOWN_RATIO for length in size),
                complaint="{key} {found} must be input_res_train / down_ratio: set it to {wanted}"),

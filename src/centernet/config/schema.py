@@ -82,8 +82,10 @@ class Config:
                                              lambda value: value == -1 or value > 0))
     do_shuffle: bool = setting(True, "shuffle the images in each epoch", ["train"])
     enable_lossscale: bool = setting(True, "scale the loss, and skip steps whose gradients overflow", ["train"])
-    enable_data_sink: bool = setting(True, "no effect: batches are prefetched and fed step by step", ["train"])
-    data_sink_steps: int = setting(1, "no effect, see enable_data_sink", ["train"], limits=POSITIVE)
+    enable_data_sink: bool = setting(False, "send the batches through MindSpore's queue on the device; only on Ascend, "
+                                     "and nobody has run it there yet. False: threads prefetch them", ["train"])
+    data_sink_steps: int = setting(1, "no effect: each step is one call, because the log has a line of each step",
+                                   ["train"], limits=POSITIVE)
     enable_save_ckpt: bool = setting(True, "save checkpoints", ["train"])
     save_checkpoint_path: str = setting("", "folder of the checkpoints",
                                         {"train": writes("checkpoints", alias="out")})
@@ -194,3 +196,8 @@ class Config:
     eval_config: EvalConfig = section(EvalConfig, ["train", "eval", "export", "infer", "postprocess"])
 
     preset: str = ""  # not a setting: name of the file of --config_path without suffix; "" for the defaults
+
+    @property
+    def sinks_data(self) -> bool:
+        """Whether the batches of a training go through MindSpore's queue on the device. A CPU has no such queue."""
+        return self.enable_data_sink and self.device_target == "Ascend"

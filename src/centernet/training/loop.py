@@ -11,8 +11,12 @@ import numpy as np
 
 from centernet.errors import UserError
 from centernet.training.checkpoints import CheckpointKeeper
+from centernet.training.data_sink import DataSink, Numbers
 from centernet.training.step import TrainStep
 from centernet.training.train_log import StepResult, TrainLog
+
+# (epoch, skipped steps) -> numbers of each further step of the epoch, which runs when they are asked for.
+Steps = Callable[[int, int], Iterator[ms.Tensor | Numbers]]
 
 
 class Batches(Protocol):
@@ -50,7 +54,8 @@ class Plan:
 
 
 def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper: CheckpointKeeper, *,
-          evaluate: Callable[[], float | None] | None = None, profile: Callable[[], None] | None = None) -> None:
+          evaluate: Callable[[], float | None] | None = None, profile: Callable[[], None] | None = None,
+          sink_level: str | None = None) -> None:
     """Train from plan.start_step to plan.total_steps.
 
     Args:
@@ -62,15 +67,23 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
         evaluate: returns the AP (0..1) of the current weights, or None if it is unknown (all ranks but the first);
             called every plan.eval_interval epochs.
         profile: called after each step.
+        sink_level: send the batches through MindSpore's queue on the device, see DataSink; this is its jit_level.
 
     Raises:
-        UserError: too many steps in a row were skipped; the message contains the losses.
+        UserError: too many steps in a row were skipped; the message contains the losses. Or a batch cannot be read.
     """
     reader = _Reader(log, plan.max_skipped_steps)
     log.start_clock()
+    with _steps(step_cell, data, plan, sink_level) as steps:
+        _train(step_cell, steps, plan, reader, keeper, evaluate, profile)
+
+
+def _train(step_cell: TrainStep, steps: Steps, plan: Plan, reader: _Reader, keeper: CheckpointKeeper,
+           evaluate: Callable[[], float | None] | None, profile: Callable[[], None] | None) -> None:
+    log = reader.log
     try:
         for epoch in range(plan.start_step // plan.steps_per_epoch, -(-plan.total_steps // plan.steps_per_epoch)):
-            step = _train_epoch(epoch, step_cell, data, plan, reader, keeper, profile)
+            step = _train_epoch(epoch, steps, plan, reader, keeper, profile)
             if step % plan.steps_per_epoch:
                 break  # the last epoch may be incomplete
             log.epoch(epoch, step)
@@ -86,14 +99,26 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
         raise
 
 
-def _train_epoch(epoch: int, step_cell: TrainStep, data: Batches, plan: Plan, reader: _Reader,
-                 keeper: CheckpointKeeper, profile: Callable[[], None] | None) -> int:
+@contextmanager
+def _steps(step_cell: TrainStep, data: Batches, plan: Plan, sink_level: str | None) -> Iterator[Steps]:
+    if sink_level is None:
+        yield lambda epoch, skip: (run_step(step_cell, batch) for batch in data.epoch(epoch, skip))
+        return
+    sink = DataSink(step_cell, data.epoch, plan.start_step, plan.total_steps, plan.steps_per_epoch, sink_level)
+    try:
+        yield sink.epoch
+    finally:
+        sink.close()
+
+
+def _train_epoch(epoch: int, steps: Steps, plan: Plan, reader: _Reader, keeper: CheckpointKeeper,
+                 profile: Callable[[], None] | None) -> int:
     """Run the steps of one epoch that are in the plan. Return the number of all steps done."""
     first = epoch * plan.steps_per_epoch
     step = max(first, plan.start_step)
-    for batch in data.epoch(epoch, step - first):
+    for numbers in steps(epoch, step - first):
         step += 1
-        reader.add(epoch, step, run_step(step_cell, batch))
+        reader.add(epoch, step, numbers)
         if profile:
             profile()
         last = step == plan.total_steps
@@ -126,9 +151,9 @@ class _Reader:
         self.limit = limit
         self.skipped = 0
         self.at_once = True
-        self.waiting: tuple[int, int, ms.Tensor] | None = None
+        self.waiting: tuple[int, int, ms.Tensor | Numbers] | None = None
 
-    def add(self, epoch: int, step: int, numbers: ms.Tensor) -> None:
+    def add(self, epoch: int, step: int, numbers: ms.Tensor | Numbers) -> None:
         """Read the step before this one, and this one if it is not to wait."""
         self.read()
         self.waiting = epoch, step, numbers

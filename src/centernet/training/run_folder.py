@@ -92,8 +92,7 @@ def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: 
              f"steps: {plan.start_step} done, {plan.total_steps} in total, {plan.steps_per_epoch} in an epoch",
              f"checkpoints: {folders[0] if config.enable_save_ckpt else 'none'}; log, metrics and plot: {folders[1]}"]
     if config.enable_data_sink:
-        # Each epoch has a new data stream (seeded by the epoch, resumable in its middle). A graph with data sink is
-        # bound to one stream and would be compiled again for each.
-        lines.append(f"enable_data_sink has no effect on {config.device_target}: batches are prefetched by threads "
+        lines.append("enable_data_sink: batches go through MindSpore's queue on the device" if config.sinks_data else
+                     f"enable_data_sink has no effect on {config.device_target}: batches are prefetched by threads "
                      "and fed step by step")
     return "\n".join(lines)
