@@ -31,7 +31,7 @@ BATCH_SIZE = 16
 THREADS = (1, 2)
 WARM_UP = 4     # number of batches until all queues are full
 # Functions that data.pipeline calls; the rest of make_sample is "other".
-STAGES = {"decode": "decode", "draw_view": "random view", "warp": "warp", "jitter_colors": "colour jitter",
+STAGES = {"decode": "decode", "draw_view": "random view", "warp": "warp", "draw_colors": "colour jitter",
           "to_output_boxes": "boxes", "encode": "targets", "draw_heatmap": "heatmap (host only)"}
 TARGETS = {"device": 280, "host": 130}  # images/s with two threads
 MEMORY_TARGET = 1024                    # MiB

@@ -138,6 +138,7 @@ def write_weights(network: nn.Cell, net: NetConfig, path: Path) -> None:
 
 def draw_batch(case: Case) -> list[np.ndarray]:
     """Return a batch with random pixels and boxes in the form of data.pipeline, see its COLUMNS."""
+    from centernet.data.augment import unchanged_colors
     from centernet.data.targets import encode
 
     random = np.random.default_rng(0)
@@ -149,7 +150,8 @@ def draw_batch(case: Case) -> list[np.ndarray]:
                               (cells, cells), 128))
     image = random.integers(0, 256, (case.batch, case.size, case.size, 3), np.uint8)
     columns = {name: np.stack([getattr(target, name) for target in targets]) for name in targets[0]._fields}
-    return [image, *(columns[name] for name in ("cls", "radius", "ind", "wh", "reg", "reg_mask"))]
+    colors = np.stack([unchanged_colors()] * case.batch)
+    return [image, colors, *(columns[name] for name in ("cls", "radius", "ind", "wh", "reg", "reg_mask"))]
 
 
 def serve_torch(pipe: Connection, case: Case, weights: Path) -> None:
@@ -160,7 +162,7 @@ def serve_torch(pipe: Connection, case: Case, weights: Path) -> None:
 
     config = load_config("train", ["--config_path", case.preset], "")
     data, net = config.dataset_config, config.net_config
-    image, cls, radius, ind, wh, reg, reg_mask = draw_batch(case)
+    image, _, cls, radius, ind, wh, reg, reg_mask = draw_batch(case)
     cells = case.size // 4
     hm = np.stack([draw_heatmap(*columns, CLASSES, cells, cells) for columns in zip(cls, radius, ind, reg_mask)])
     normal = ((image / 255 - np.array(data.mean)) / np.array(data.std)).transpose(0, 3, 1, 2)

@@ -57,11 +57,12 @@ def plain(data):
 def test_shapes_and_types(shards, data):
     found = batches(shards, data)
     assert len(found) == opened(shards, data).steps_per_epoch() == 5
-    shapes = {"image": (4, 64, 96, 3), "cls": (4, 5), "radius": (4, 5), "ind": (4, 5), "wh": (4, 5, 2),
-              "reg": (4, 5, 2), "reg_mask": (4, 5)}
+    shapes = {"image": (4, 64, 96, 3), "colors": (4, 3, 4), "cls": (4, 5), "radius": (4, 5), "ind": (4, 5),
+              "wh": (4, 5, 2), "reg": (4, 5, 2), "reg_mask": (4, 5)}
     for name, array in zip(COLUMNS, found[0], strict=True):
         assert array.shape == shapes[name], name
-        assert array.dtype == {"image": np.uint8, "wh": np.float32, "reg": np.float32}.get(name, np.int32), name
+        assert array.dtype == {"image": np.uint8, "colors": np.float32, "wh": np.float32, "reg": np.float32}.get(
+            name, np.int32), name
     assert opened(shards, data).categories.ids == (1, 7, 90)
     assert opened(shards, data).num_images == 23
 
@@ -209,7 +210,7 @@ def test_targets_point_at_the_objects(data):
     file = cv2.imencode(".png", image)[1].tobytes()
     seen = 0
     for seed in range(60):
-        pixels, _, _, ind, wh, _, mask = make_sample(file, boxes, np.array([0, 1], np.int32), data, 2,
+        pixels, _, _, _, ind, wh, _, mask = make_sample(file, boxes, np.array([0, 1], np.int32), data, 2,
                                                      np.random.default_rng(seed))
         for k in np.flatnonzero(mask & (wh.min(1) > 2)):
             y, x = divmod(int(ind[k]), 24)

@@ -28,7 +28,9 @@ def batch():
     """Four images; the first has all objects but one, so the parts have other counts than the whole."""
     random = np.random.default_rng(0)
     mask = np.array([[1, 1, 1], [0, 0, 0], [0, 0, 0], [1, 0, 0]], np.int32)
-    columns = {"image": random.integers(0, 256, (4, 64, 64, 3), np.uint8), "cls": np.array([[0, 2, 1]] * 4, np.int32),
+    columns = {"image": random.integers(0, 256, (4, 64, 64, 3), np.uint8),
+               "colors": random.uniform(-0.004, 0.004, (4, 3, 4)).astype(np.float32),
+               "cls": np.array([[0, 2, 1]] * 4, np.int32),
                "radius": np.full((4, 3), 2, np.int32), "ind": np.array([[9, 100, 240]] * 4, np.int32),
                "wh": random.uniform(2, 9, (4, 3, 2)).astype(np.float32),
                "reg": random.uniform(0, 1, (4, 3, 2)).astype(np.float32), "reg_mask": mask}

@@ -7,6 +7,7 @@ import pytest
 from mindspore import Tensor, nn
 
 from centernet.config.load import load_config
+from centernet.data.augment import apply_colors, jitter_matrix, unchanged_colors
 from centernet.device import eager
 from centernet.models.centernet import CenterNet, StackedCenterNet
 from centernet.models.heads import Heads
@@ -47,6 +48,7 @@ def batch():
     random = np.random.RandomState(0)
     mask = np.array([[1, 1, 0, 0], [0, 0, 0, 0]], np.int32)
     return {"image": random.randint(0, 256, (2, 64, 96, 3)).astype(np.uint8),
+            "colors": random.uniform(-0.004, 0.004, (2, 3, 4)).astype(np.float32),
             "cls": np.array([[0, 2, 0, 0], [0, 0, 0, 0]], np.int32), "radius": np.array([[2, 1, 0, 0]] * 2, np.int32),
             "ind": np.array([[30, 200, 0, 0], [0, 0, 0, 0]], np.int32),
             "wh": (random.uniform(1, 9, (2, 4, 2)) * mask[..., None]).astype(np.float32),
@@ -65,9 +67,25 @@ def test_images_are_normalized_as_on_the_host(data, to_rgb, layer_by_layer):
     image = batch()["image"]
     ordered = image[..., ::-1] if to_rgb else image
     expected = ((ordered / 255 - np.array(data.mean)) / np.array(data.std)).transpose(0, 3, 1, 2)
-    ours = Normalize(data)(Tensor(image))
+    ours = Normalize(data)(Tensor(image), Tensor(np.stack([unchanged_colors()] * 2)))
     assert ours.dtype == ms.float32
     np.testing.assert_allclose(ours.asnumpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("to_rgb", [False, True])
+def test_colours_change_as_in_the_papers_code(data, to_rgb, golden, layer_by_layer):
+    """Bright and dark crops of real images with the draws of the paper's code; its values are not clipped to 0..1."""
+    data = replace(data, to_rgb=to_rgb)
+    recorded = golden("jitter")
+    draws = zip(*(recorded[name] for name in ("image", "order", "factor", "lighting")))
+    colors = np.stack([jitter_matrix(*draw, data) for draw in draws])
+    expected = recorded["output"]
+    assert expected.min() < -0.1 and expected.max() > 1.3
+    ordered = expected[..., ::-1] if to_rgb else expected
+    ours = Normalize(data)(Tensor(recorded["image"]), Tensor(colors)).asnumpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(ours * data.std + data.mean, ordered, rtol=0, atol=1e-5)
+    for image, matrix, values in zip(recorded["image"], colors, expected):
+        np.testing.assert_allclose(apply_colors(image, matrix), values, rtol=0, atol=1e-5)
 
 
 VARIANTS = {"plain": {}, "cat_spec_wh": {"cat_spec_wh": True},
@@ -90,7 +108,7 @@ def test_losses_are_those_of_the_parts_with_either_heatmap(data, variant):
         with_host_heatmap = [float(loss) for loss in loss_network(*inputs, hm)]
     np.testing.assert_allclose(ours, with_host_heatmap, rtol=1e-5)
     with eager():
-        outputs = network(Normalize(data)(inputs[0]))
+        outputs = network(Normalize(data)(*inputs[:2]))
         targets = [Tensor(columns[name]) for name in ("cls", "ind", "wh", "reg", "reg_mask", "radius")]
         expected = [float(loss) for loss in DetectionLoss(net)(outputs, hm, *targets)]
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
@@ -104,7 +122,7 @@ def test_stacks_are_trained_alike_and_the_last_one_detects(data):
     loss_network = LossNetwork(network, PLAIN, data, CLASSES)
     ours = [float(loss) for loss in loss_network(*inputs)]
     with eager():
-        x = Normalize(data)(inputs[0])
+        x = Normalize(data)(*inputs[:2])
         features = network.backbone(x)
         targets = [Tensor(columns[name]) for name in ("cls", "ind", "wh", "reg", "reg_mask", "radius")]
         each = [[float(loss) for loss in DetectionLoss(PLAIN)(heads(out), heatmap(columns), *targets)]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from centernet.config.load import load_config
+from centernet.data.augment import unchanged_colors
 from centernet.data.pipeline import COLUMNS
 from centernet.device import eager
 from tests.tiny_training import changed, detector_step, run, values
@@ -16,7 +17,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def objects(size):
     """Two images of size x size with two objects each."""
     random = np.random.default_rng(0)
-    return {"image": random.integers(0, 256, (2, size, size, 3), np.uint8), "cls": np.array([[0, 2]] * 2, np.int32),
+    return {"image": random.integers(0, 256, (2, size, size, 3), np.uint8),
+            "colors": np.stack([unchanged_colors()] * 2), "cls": np.array([[0, 2]] * 2, np.int32),
             "radius": np.ones((2, 2), np.int32), "ind": np.array([[9, 100], [30, 77]], np.int32),
             "wh": np.full((2, 2, 2), 5, np.float32), "reg": np.full((2, 2, 2), 0.5, np.float32),
             "reg_mask": np.ones((2, 2), np.int32)}

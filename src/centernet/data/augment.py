@@ -80,23 +80,46 @@ def warp(image: np.ndarray, view: View, input_res: tuple[int, int]) -> np.ndarra
     return cv2.warpAffine(image, view.matrix(input_res), (input_res[1], input_res[0]), flags=cv2.INTER_LINEAR)
 
 
-def jitter_colors(rng: np.random.Generator, image: np.ndarray, data: DatasetConfig) -> np.ndarray:
-    """Change brightness, contrast and saturation in random order, then PCA lighting. (H, W, 3) uint8 BGR in and out.
+def unchanged_colors() -> np.ndarray:
+    """Return the color matrix that only divides by 255, see jitter_matrix."""
+    return np.eye(3, 4, dtype=np.float32) / 255
 
-    Each change is linear in the pixel, in its gray value and in the mean gray value m of the unchanged image.
-    Together they are (a * I + b * gray) @ pixel + c * m + lighting, which needs one pass over the image. Values are
-    rounded (with an error of up to one level, because OpenCV computes in fixed point) and clipped to 0..255.
+
+def draw_colors(rng: np.random.Generator, image: np.ndarray, data: DatasetConfig) -> np.ndarray:
+    """Return a random color matrix for a (H, W, 3) uint8 image, see jitter_matrix."""
+    order, factors = rng.permutation(3), 1 + rng.uniform(-JITTER, JITTER, 3)
+    return jitter_matrix(image, order, factors, rng.normal(0, LIGHTING, 3), data)
+
+
+def jitter_matrix(image: np.ndarray, order: np.ndarray, factors: np.ndarray, lighting: np.ndarray,
+                  data: DatasetConfig) -> np.ndarray:
+    """Return the (3, 4) float32 color matrix of a training image.
+
+    It maps (B, G, R, 1) of an image in 0..255 to the (B, G, R) that the network gets before mean and std. They are on
+    the scale 0..1, but not limited to it, as in the paper's code. Each change is linear in the pixel, in its gray
+    value and in the mean gray value m of the unchanged image. Together they are
+    (a * I + b * gray) @ pixel + c * m + lighting.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        order: kinds of change in their order: 0 brightness, 1 contrast, 2 saturation.
+        factors: the factor of each change, in the same order.
+        lighting: (3,) weights of the principal components of colour.
+        data: the principal components.
     """
     pixel, gray, mean = 1.0, 0.0, 0.0
-    for kind in rng.permutation(3):
-        factor = 1 + rng.uniform(-JITTER, JITTER)
+    for kind, factor in zip(order, factors):
         pixel, gray, mean = pixel * factor, gray * factor, mean * factor
         if kind == 1:    # contrast: blend with the mean gray value
             mean += 1 - factor
         elif kind == 2:  # saturation: blend with the pixel's own gray value
             gray += 1 - factor
-    lighting = np.array(data.eig_vec) @ (np.array(data.eig_val) * rng.normal(0, LIGHTING, 3))
     means = cv2.mean(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA))[:3]  # with four channels, OpenCV uses vector instructions
-    constant = mean * (GRAY @ means) + 255 * lighting
-    matrix = np.column_stack([pixel * np.eye(3) + gray * np.tile(GRAY, (3, 1)), constant])
-    return cv2.transform(image, matrix)
+    constant = mean * (GRAY @ means) / 255 + np.array(data.eig_vec) @ (np.array(data.eig_val) * lighting)
+    linear = (pixel * np.eye(3) + gray * np.tile(GRAY, (3, 1))) / 255
+    return np.column_stack([linear, constant]).astype(np.float32)
+
+
+def apply_colors(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Return a (H, W, 3) uint8 image with its color matrix applied, float32, as the training graph does it."""
+    return image.astype(np.float32) @ colors[:, :3].T + colors[:, 3]

@@ -20,7 +20,7 @@ import mindspore.dataset as ds
 import numpy as np
 
 from centernet.config.schema import DatasetConfig
-from centernet.data.augment import draw_view, jitter_colors, warp
+from centernet.data.augment import draw_colors, draw_view, unchanged_colors, warp
 from centernet.data.image_file import decode
 from centernet.data.mindrecord import CONVERT, SCHEMA, Shards, first_message, open_shards
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
@@ -29,9 +29,10 @@ from centernet.group import ALONE, Group
 
 LOG = logging.getLogger("centernet")
 
-# image uint8 (B,H,W,3) BGR; cls, radius, ind, reg_mask int32 (B,M); wh, reg float32 (B,M,2).
+# image uint8 (B,H,W,3) BGR; colors float32 (B,3,4), see augment.jitter_matrix; cls, radius, ind, reg_mask int32 (B,M);
+# wh, reg float32 (B,M,2).
 # With heatmap_on_device false, hm float32 (B,C,H/4,W/4) follows.
-COLUMNS = ("image", "cls", "radius", "ind", "wh", "reg", "reg_mask")
+COLUMNS = ("image", "colors", "cls", "radius", "ind", "wh", "reg", "reg_mask")
 PREFETCH = 2  # batches that wait at each stage; MindSpore's default of 16 takes gigabytes of memory
 
 
@@ -185,10 +186,9 @@ def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray
     height, width = image.shape[:2]
     view = draw_view(rng, height, width, data)
     pixels = warp(image, view, data.input_res_train)
-    if data.color_aug:
-        pixels = jitter_colors(rng, pixels, data)
+    colors = draw_colors(rng, pixels, data) if data.color_aug else unchanged_colors()
     placed = to_output_boxes(boxes, view.matrix(data.output_res), width if view.flip else 0, data.output_res)
-    return (pixels, *encode(placed, classes, data.output_res, data.max_objs))
+    return (pixels, colors, *encode(placed, classes, data.output_res, data.max_objs))
 
 
 @contextmanager

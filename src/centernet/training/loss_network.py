@@ -13,21 +13,31 @@ from centernet.training.losses import DetectionLoss
 
 
 class Normalize(nn.Cell):
-    """uint8 BGR images (B,H,W,3) -> float32 (B,3,H,W) in the network's colour order: (pixels / 255 - mean) / std."""
+    """uint8 BGR images (B,H,W,3) and their color matrices -> float32 (B,3,H,W) in the network's colour order.
+
+    Colours, mean and std are one matrix product: ((colors @ (pixel, 1)) - mean) / std. On Ascend 910B, MindSpore
+    computes matrix products of float32 in float32 (its wheel, device_context/ascend/op_precision.py).
+    """
 
     def __init__(self, data: DatasetConfig):
         super().__init__()
         self.to_rgb = data.to_rgb
-        self.reverse = ops.ReverseV2(axis=[3])
-        self.mean = Tensor(255 * np.array(data.mean), ms.float32)
-        self.scale = Tensor(1 / (255 * np.array(data.std)), ms.float32)
+        self.reverse = ops.ReverseV2(axis=[1])
+        mean = np.zeros((3, 4))
+        mean[:, 3] = data.mean
+        self.mean = Tensor(mean, ms.float32)
+        self.scale = Tensor(1 / np.array(data.std)[:, None], ms.float32)
+        self.product = ops.BatchMatMul(transpose_b=True)
 
-    def construct(self, image: Tensor) -> Tensor:
-        """Return the normalised batch."""
-        image = ops.cast(image, ms.float32)
+    def construct(self, image: Tensor, colors: Tensor) -> Tensor:
+        """Return the normalised batch. colors: (B,3,4), see augment.jitter_matrix."""
         if self.to_rgb:
-            image = self.reverse(image)
-        return ops.transpose((image - self.mean) * self.scale, (0, 3, 1, 2))
+            colors = self.reverse(colors)
+        colors = (colors - self.mean) * self.scale
+        batch, height, width, _ = image.shape
+        pixels = ops.reshape(ops.cast(image, ms.float32), (batch, height * width, 3))
+        out = self.product(colors[:, :, :3], pixels) + colors[:, :, 3:]
+        return ops.reshape(out, (batch, 3, height, width))
 
 
 class LossNetwork(nn.Cell):
@@ -51,19 +61,20 @@ class LossNetwork(nn.Cell):
         self.draw = DrawHeatmap(num_classes)
         self.loss = DetectionLoss(net, devices)
 
-    def construct(self, image: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
-                  reg_mask: Tensor, hm: Tensor | None = None,
+    def construct(self, image: Tensor, colors: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor,
+                  reg: Tensor, reg_mask: Tensor, hm: Tensor | None = None,
                   counts: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the losses of a batch.
 
         Args:
             image: (B,H,W,3) uint8 BGR.
+            colors: (B,3,4) float32, see augment.jitter_matrix.
             cls, radius, ind, reg_mask: (B,M) int32, see DetectionLoss.
             wh, reg: (B,M,2) float32, output cells.
             hm: (B,C,h,w) float32 target; None: draw it from cls, radius and ind.
             counts: see DetectionLoss.
         """
-        stacks = self.network.of_each_stack(self.normalize(image))
+        stacks = self.network.of_each_stack(self.normalize(image, colors))
         if hm is None:
             hm = self.draw(ind, cls, radius, reg_mask, stacks[0][0].shape[2:])
         loss, hm_loss, wh_loss, off_loss = self.loss(stacks[0], hm, cls, ind, wh, reg, reg_mask, radius, counts)
@@ -74,13 +85,14 @@ class LossNetwork(nn.Cell):
         count = len(stacks)
         return loss / count, hm_loss / count, wh_loss / count, off_loss / count
 
-    def of_part(self, counts: Tensor, image: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
-                reg_mask: Tensor, hm: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def of_part(self, counts: Tensor, image: Tensor, colors: Tensor, cls: Tensor, radius: Tensor, ind: Tensor,
+                wh: Tensor, reg: Tensor, reg_mask: Tensor,
+                hm: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the losses of a part of a batch with the counts of the whole batch. Arguments: as construct."""
-        return self.construct(image, cls, radius, ind, wh, reg, reg_mask, hm, counts)
+        return self.construct(image, colors, cls, radius, ind, wh, reg, reg_mask, hm, counts)
 
-    def counts(self, image: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
-               reg_mask: Tensor, hm: Tensor | None = None) -> Tensor:
+    def counts(self, image: Tensor, _colors: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor,
+               reg: Tensor, reg_mask: Tensor, hm: Tensor | None = None) -> Tensor:
         """Return the counts of hm, wh and reg in this device's batch, float32 (3,). Arguments: as construct."""
         if hm is None:
             hm = self.draw(ind, cls, radius, reg_mask, (image.shape[1] // DOWN_RATIO, image.shape[2] // DOWN_RATIO))
