@@ -22,6 +22,7 @@ TRAINING = {
     "static loss scale": ("--train_config.loss_scale_mode", "static"),
     "no loss scale": ("--enable_lossscale", "false"),
     "polynomial decay": ("--train_config.lr_schedule", "PolyDecay"),
+    "cosine decay": ("--train_config.lr_schedule", "CosineDecay"),
     "mean squared error": ("--net_config.mse_loss", "true"),
     "smooth L1": ("--net_config.reg_loss", "sl1"),
     "norm_wh": ("--net_config.norm_wh", "true"),

@@ -41,6 +41,17 @@ def test_epochs_become_steps():
     assert rates(schedule, [13, 14, 20, 21]) == pytest.approx([base, base / 10, base / 10, base / 100], rel=1e-6)
 
 
+def test_cosine_begins_after_the_warm_up_and_ends_at_its_end():
+    flags = ("lr_schedule=CosineDecay", "CosineDecay.learning_rate=1.0", "CosineDecay.end_learning_rate=0.2",
+             "CosineDecay.warmup_steps=4")
+    schedule = build_schedule(train_config(*flags), 7, total_steps=12)
+    # Update 6 is a quarter of the 8 after the warm-up: 0.2 + 0.8 * (1 + sqrt(0.5)) / 2.
+    assert rates(schedule, [0, 1, 3, 4, 6, 8, 12, 99]) == pytest.approx(
+        [0.25, 0.5, 1.0, 1.0, 0.8828427, 0.6, 0.2, 0.2], rel=1e-6)
+    scaled = scale_schedule(train_config("lr_scale=linear", *flags), 128).CosineDecay
+    assert (scaled.learning_rate, scaled.end_learning_rate) == (0.5, 0.1)
+
+
 def test_poly_is_chosen_by_name():
     train = load_config("train", ["--train_config.lr_schedule", "PolyDecay", "--train_config.PolyDecay.warmup_steps",
                                   "0"], "").train_config

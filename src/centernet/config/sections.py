@@ -120,6 +120,16 @@ class PolyDecayConfig:
 
 
 @dataclass(frozen=True)
+class CosineDecayConfig:
+    """Cosine decay after a linear warm-up (Loshchilov and Hutter 2017)."""
+
+    learning_rate: float = setting(0.0005, "initial learning rate", limits=POSITIVE)
+    end_learning_rate: float = setting(0.0, "final learning rate", limits=NOT_NEGATIVE)
+    eps: float = setting(0.0000001, "epsilon of Adam", limits=POSITIVE)
+    warmup_steps: int = setting(2000, "steps of linear warm-up", limits=NOT_NEGATIVE)
+
+
+@dataclass(frozen=True)
 class MultiDecayConfig:
     """Step decay: division by a factor after given epochs, with a linear warm-up at the start."""
 
@@ -155,7 +165,7 @@ class TrainConfig:
     optimizer: str = setting("Adam", "optimizer; the section of the same name has its settings",
                              choices=("Adam", "SGD"))
     lr_schedule: str = setting("MultiDecay", "learning rate schedule; the section of the same name has its settings",
-                               choices=("MultiDecay", "PolyDecay"))
+                               choices=("MultiDecay", "PolyDecay", "CosineDecay"))
     lr_scale: str = setting("none", "multiply the learning rate by r = global batch size / reference_batch, or by the "
                             "square root of r", choices=("none", "linear", "sqrt"))
     reference_batch: int = setting(256, "global batch size for which learning_rate and warmup_steps were chosen; 0: "
@@ -165,6 +175,7 @@ class TrainConfig:
     SGD: SGDConfig = section(SGDConfig)
     PolyDecay: PolyDecayConfig = section(PolyDecayConfig)
     MultiDecay: MultiDecayConfig = section(MultiDecayConfig)
+    CosineDecay: CosineDecayConfig = section(CosineDecayConfig)
 
     @property
     def step_images(self) -> int:

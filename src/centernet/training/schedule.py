@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, ops
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
@@ -64,6 +65,34 @@ class PolyDecay(LearningRateSchedule):
         return (self.span * ops.pow(1.0 - done, self.power) + self.end) * _warm_up(global_step, self.warmup_steps)
 
 
+class CosineDecay(LearningRateSchedule):
+    """Half a period of a cosine (Loshchilov and Hutter 2017), after a linear warm-up.
+
+    (learning_rate - end) * (1 + cos(pi * t)) / 2 + end, where t goes from 0 at the end of the warm-up to 1 at the end
+    of the training.
+
+    Args:
+        learning_rate: learning rate after the warm-up.
+        end_learning_rate: learning rate `end`, also after total_steps.
+        warmup_steps: as for MultiDecay.
+        total_steps: length of the training in updates.
+    """
+
+    def __init__(self, learning_rate: float, end_learning_rate: float, warmup_steps: int, total_steps: int):
+        super().__init__()
+        self.span = learning_rate - end_learning_rate
+        self.end = end_learning_rate
+        self.warmup_steps = warmup_steps
+        self.length = max(total_steps - warmup_steps, 1)
+
+    def construct(self, global_step: Tensor) -> Tensor:
+        """Return the learning rate, float32 scalar, of update number global_step (int32, from 0)."""
+        after = ops.maximum(global_step.astype(ms.float32) - self.warmup_steps, 0.0)
+        done = ops.minimum(after / self.length, 1.0)
+        rate = self.span * 0.5 * (1.0 + ops.cos(np.pi * done)) + self.end
+        return rate * _warm_up(global_step, self.warmup_steps)
+
+
 def _warm_up(global_step: Tensor, warmup_steps: int) -> Tensor:
     return ops.minimum((global_step.astype(ms.float32) + 1.0) / max(warmup_steps, 1), 1.0)
 
@@ -116,6 +145,9 @@ def describe_schedule(train: TrainConfig, images: int) -> str:
 
 def build_schedule(train: TrainConfig, steps_per_epoch: int, total_steps: int) -> LearningRateSchedule:
     """Build the configured schedule (train.lr_schedule)."""
+    if train.lr_schedule == "CosineDecay":
+        cosine = train.CosineDecay
+        return CosineDecay(cosine.learning_rate, cosine.end_learning_rate, cosine.warmup_steps, total_steps)
     if train.lr_schedule == "PolyDecay":
         poly = train.PolyDecay
         return PolyDecay(poly.learning_rate, poly.end_learning_rate, poly.power, poly.warmup_steps, total_steps)
