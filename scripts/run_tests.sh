@@ -38,6 +38,7 @@ if [[ " $* " != *" -m "* ]]; then
     set -- -m "not slow" "$@"
 fi
 status=0
+unset CENTERNET_LOCK WITHOUT_LINTERS # tests start this script, too
 "$PYTHON" -m pytest "$@" || status=$?
 wait # for the set-up, if no test has waited for it
 exit "$status"
