@@ -3,6 +3,7 @@
 # Set up the environment, then run the linters and the tests.
 #   TEST_WORKERS=3   number of test processes (default: 3; with pytest arguments 1)
 #   WITHOUT_LITE=1   do not download MindSpore Lite and MindSpore 2.0; tests of the C++ program with them are skipped
+#   WITHOUT_LINTERS=1  run the tests only
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh
@@ -26,7 +27,7 @@ if ! "$PYTHON" -c 'import torch' 2>/dev/null; then
 fi
 cd "$scripts/.."
 
-"$PYTHON" -m tools.lint
+[[ -n ${WITHOUT_LINTERS:-} ]] || "$PYTHON" -m tools.lint
 # Some tests wait for processes that they start: with three processes, two cores are seldom idle.
 workers=${TEST_WORKERS:-$(($# ? 1 : 3))}
 if ((workers > 1)); then
@@ -37,6 +38,7 @@ if [[ " $* " != *" -m "* ]]; then
     set -- -m "not slow" "$@"
 fi
 status=0
+unset CENTERNET_LOCK WITHOUT_LINTERS # tests start this script, too
 "$PYTHON" -m pytest "$@" || status=$?
 wait # for the set-up, if no test has waited for it
 exit "$status"

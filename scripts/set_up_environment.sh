@@ -1,30 +1,21 @@
 #!/usr/bin/env bash
 # usage: . scripts/set_up_environment.sh      then "$PYTHON" train.py ...
 # Creates the virtual environment for run_demo_cpu.sh and run_tests.sh and sets PYTHON to its Python; source it.
-# Packages are installed only if requirements.lock has changed since the last time. The package centernet itself is
+# Packages are installed only if their list has changed since the last time. The package centernet itself is
 # installed from this checkout (pip install -e), with its command `centernet`.
 #   CENTERNET_VENV  folder of the environment (default: .venv in the repository)
+#   CENTERNET_LOCK  list of the packages with their versions (default: requirements.lock)
 #   PYTHON          a Python 3.10, 3.11 or 3.12 to create it with (default: the first one found)
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${CENTERNET_VENV:-$repository/.venv}
-
-find_python() {
-    local candidate
-    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.10; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
-            command -v "$candidate"
-            return
-        fi
-    done
-    echo "error: Python 3.10, 3.11 or 3.12 is needed and none was found; python3 is: $(python3 --version 2>&1 || true)" >&2
-    echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or set PYTHON=/path/to/python3.11" >&2
-    return 1
-}
+lock=${CENTERNET_LOCK:-$repository/requirements.lock}
+# shellcheck source=scripts/find_python.sh
+. "$repository/scripts/find_python.sh"
 
 make_environment() {
     local stamp=$venv/installed.lock python
-    if [ -x "$venv/bin/python" ] && cmp -s "$repository/requirements.lock" "$stamp"; then
+    if [ -x "$venv/bin/python" ] && cmp -s "$lock" "$stamp"; then
         return
     fi
     python=$(find_python) || return 1
@@ -33,9 +24,9 @@ make_environment() {
         echo "error: $python cannot create virtual environments (Debian, Ubuntu: apt-get install python3-venv)" >&2
         return 1
     fi
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$repository/requirements.lock" \
-        || { echo "error: the installation of requirements.lock failed: see the message above" >&2; return 1; }
-    cp "$repository/requirements.lock" "$stamp"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$lock" \
+        || { echo "error: the installation of $lock failed: see the message above" >&2; return 1; }
+    cp "$lock" "$stamp"
 }
 
 install_package() {

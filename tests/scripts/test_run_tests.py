@@ -60,3 +60,7 @@ def test_a_finding_of_the_linters_ends_it(run, tmp_path):
 
 def test_the_status_is_that_of_the_tests(run):
     assert run(FAILING="pytest")[0] == 3
+
+
+def test_without_the_linters(run):
+    assert run("-k", "y", WITHOUT_LITE="1", WITHOUT_LINTERS="1") == (0, ["-m pytest -m not slow -k y"])

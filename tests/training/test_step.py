@@ -8,7 +8,7 @@ from centernet.errors import UserError
 from centernet.training.losses import DetectionLoss
 from centernet.training.optimizer import build_optimizer
 from centernet.training.schedule import MultiDecay
-from centernet.training.step import LARGEST_SCALE, TrainStep
+from centernet.training.step import LARGEST_SCALE, Split, TrainStep
 from tests.golden_weights import golden_network, net_config
 from tests.tiny_training import TinyLoss, changed, detector_step, run, settings, tiny_batch, tiny_step, values
 
@@ -72,6 +72,19 @@ def test_steps_are_alike_in_both_ways_to_find_an_overflow():
     for batch in (tiny_batch(), with_inf(0), tiny_batch(1), with_inf(1), tiny_batch(2)):
         assert len({repr(run(step, batch)) for step in steps}) == 1
         assert not changed(*map(values, steps))
+
+
+@pytest.mark.parametrize("in_slices", [True, False])
+def test_both_ways_to_split_a_vector(in_slices):
+    sizes = [3, 1, 5] * 40  # more than the compiler takes at once
+    values = np.arange(sum(sizes), dtype=np.float32)
+    try:
+        parts = Split(sizes, in_slices)(Tensor(values))
+    except RuntimeError as error:
+        assert not in_slices and "Unsupported op [SplitWithSize] on CPU" in str(error)
+        pytest.skip(f"MindSpore {ms.__version__} has no kernel of SplitWithSize on a CPU")
+    assert [part.shape for part in parts] == [(size,) for size in sizes]
+    assert np.array_equal(np.concatenate([part.asnumpy() for part in parts]), values)
 
 
 def test_a_good_step_moves_weights_and_statistics():

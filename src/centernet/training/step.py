@@ -1,6 +1,9 @@
 """Training step as one nn.Cell: loss, gradients, loss scale, skipping of overflows, gradient clipping, update."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, amp, mint, nn, ops
 
@@ -20,13 +23,36 @@ def _shaped_as(flat: Tensor, weight: Tensor) -> Tensor:
     return ops.reshape(flat, weight.shape)
 
 
-def _split(values: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
-    """Split a vector, first into few parts: MindSpore's compiler recurses over sizes, to a depth of 1000."""
-    groups = [sizes[start:start + 100] for start in range(0, len(sizes), 100)]
-    parts = ()  # type: tuple[Tensor, ...]
-    for index, part in enumerate(mint.split(values, [sum(group) for group in groups])):
-        parts += mint.split(part, groups[index])
-    return parts
+def _part(values: Tensor, start: int, size: int) -> Tensor:
+    return ops.slice(values, (start,), (size,))
+
+
+class Split(nn.Cell):
+    """Split a vector into parts of these sizes.
+
+    Args:
+        sizes: number of values of each part.
+        in_slices: one operator for each part. Otherwise few for all parts: a device starts operators one by one. For
+            these MindSpore 2.7 has no kernel on a CPU.
+    """
+
+    def __init__(self, sizes: Sequence[int], in_slices: bool):
+        super().__init__(auto_prefix=False)
+        self.sizes = tuple(sizes)
+        self.starts = tuple(accumulate(sizes, initial=0))[:-1]
+        self.in_slices = in_slices
+        self.each = ops.HyperMap()
+
+    def construct(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Return the parts of the vector."""
+        if self.in_slices:
+            return self.each(ops.partial(_part, values), self.starts, self.sizes)
+        # First into few parts: MindSpore's compiler recurses over sizes, to a depth of 1000.
+        groups = [self.sizes[start:start + 100] for start in range(0, len(self.sizes), 100)]
+        parts = ()  # type: tuple[Tensor, ...]
+        for index, part in enumerate(mint.split(values, [sum(group) for group in groups])):
+            parts += mint.split(part, groups[index])
+        return parts
 
 
 class TrainStep(nn.Cell):
@@ -59,7 +85,6 @@ class TrainStep(nn.Cell):
         statistics = [p for p in loss_network.get_parameters() if p.name.split(".")[-1] in STATISTICS]
         self.statistics = ParameterTuple(statistics)
         self.lengths = [parameter.size for parameter in statistics]
-        self.sizes = [parameter.size for parameter in self.weights]
         initial = train.loss_scale_value if scale_loss else 1.0
         self.dynamic = scale_loss and train.loss_scale_mode == "dynamic"
         self.window = train.loss_scale_window
@@ -73,6 +98,8 @@ class TrainStep(nn.Cell):
             self.sum = ops.AllReduce()
         self.each = ops.HyperMap()
         self.on_cpu = ms.get_context("device_target") == "CPU"
+        self.to_weights = Split([parameter.size for parameter in self.weights], self.on_cpu)
+        self.to_statistics = Split(self.lengths, self.on_cpu)
         self.gradient = ops.value_and_grad(self._scaled_loss, None, self.weights, has_aux=True)
         self.part_gradient = ops.value_and_grad(self._scaled_part, None, self.weights, has_aux=True)
         self.set_train()
@@ -174,14 +201,14 @@ class TrainStep(nn.Cell):
         return means[0] < 0.5 / self.devices, ops.unstack(means[1:5]), means[5:start], means[start:]
 
     def _as_gradients(self, flat: Tensor) -> tuple[Tensor, ...]:
-        return self.each(_shaped_as, _split(flat, self.sizes), self.weights)
+        return self.each(_shaped_as, self.to_weights(flat), self.weights)
 
     def _copy_statistics(self) -> Tensor:
         return ops.concat(self.statistics) if self.lengths else self.loss_scale * 1.0
 
     def _set_statistics(self, values: Tensor) -> None:
         if self.lengths:
-            self.each(ops.assign, self.statistics, _split(values, self.lengths))
+            self.each(ops.assign, self.statistics, self.to_statistics(values))
 
     def _adjust_scale(self, finite: Tensor) -> None:
         """Count finite steps. Halve a dynamic scale after a skipped step, double it after a window of finite steps."""

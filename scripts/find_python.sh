@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# A function of the scripts that create this project's environments; they source it.
+
+# find_python: print the path of a Python 3.10, 3.11 or 3.12: $PYTHON, or the first one found; without one, fail.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11 python3.10; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    echo "error: Python 3.10, 3.11 or 3.12 is needed and none was found; python3 is: $(python3 --version 2>&1 || true)" >&2
+    echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or set PYTHON=/path/to/python3.11" >&2
+    return 1
+}
