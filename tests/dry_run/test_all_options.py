@@ -16,6 +16,7 @@ TRAINING = {
     "accumulation": ("--train_config.accumulate", "2"),
     "deformable operator": ("--net_config.deform_op", "native"),
     "Adam with weight decay": ("--train_config.Adam.weight_decay", "0.0001"),
+    "average of the weights": ("--train_config.ema_decay", "0.9998"),
     "SGD": ("--train_config.optimizer", "SGD"),
     "SGD with Nesterov's momentum": ("--train_config.optimizer", "SGD", "--train_config.SGD.nesterov", "true"),
     "gradient clipping": ("--train_config.grad_clip", "35"),

@@ -12,11 +12,14 @@ import pytest
 from centernet.cli import train
 from centernet.models.centernet import build_centernet
 from centernet.training.setup import make_plan
+from centernet.weights import average
 from centernet.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
 from tests.tiny_coco import make_coco, make_shards
 from tests.tiny_training import CATEGORIES, TINY, settings
 
 BATCH = ("--train_config.batch_size", "2", "--num_workers", "1", "--train_config.MultiDecay.warmup_steps", "3")
+
+AVERAGE = ("--train_config.ema_decay", "0.9")
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +53,9 @@ def test_half_and_half_equal_the_whole_bit_for_bit(shards, tmp_path, capsys):
     """The second half is that of a run that was killed after its last step and had saved only the second."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     assert train_tiny(shards, whole, "--train_steps", "4", "--save_checkpoint_steps", "2",
-                      "--save_checkpoint_num", "2", "--enable_data_sink", "true") == 0
+                      "--save_checkpoint_num", "2", "--enable_data_sink", "true", *AVERAGE) == 0
     printed = capsys.readouterr().out
-    assert "optimizer: Adam\n" in printed
+    assert "optimizer: Adam, average of the weights with decay 0.9\n" in printed
     assert "data: 7 images, 3 categories, 64 x 64 pixels" in printed and "3 in an epoch" in printed
     assert "enable_data_sink has no effect on CPU" in printed
     assert {"centernet-1_2.ckpt", "centernet-2_1.ckpt", "last.ckpt", "config.yaml", "loss.png", "metrics.jsonl"} == {
@@ -60,8 +63,9 @@ def test_half_and_half_equal_the_whole_bit_for_bit(shards, tmp_path, capsys):
     halves.mkdir()
     for name in ("metrics.jsonl", "centernet-1_2.ckpt"):
         shutil.copy(whole / name, halves)
-    assert train_tiny(shards, halves, "--train_steps", "4", "--resume", "true", "--num_workers", "2",
+    assert train_tiny(shards, halves, "--train_steps", "4", "--resume", "true", "--num_workers", "2", *AVERAGE,
                       "--load_checkpoint_path", str(halves / "centernet-1_2.ckpt")) == 0
+    assert "ema" in bits(whole / "last.ckpt")
     assert bits(whole / "last.ckpt") == bits(halves / "last.ckpt")
     assert len(losses(whole)) == 4 and losses(whole) == losses(halves)
 
@@ -90,11 +94,16 @@ def foreign(tmp_path_factory):
     return path
 
 
-def test_fine_tuning_evaluates_and_goes_on(shards, foreign, tmp_path, capsys):
+def test_fine_tuning_evaluates_its_average_and_goes_on(shards, foreign, tmp_path, capsys, monkeypatch):
+    evaluated, averaged = [], average.averaged
+    monkeypatch.setattr(average, "averaged",
+                        lambda network, values: evaluated.append(values.name) or averaged(network, values))
     assert train_tiny(shards, tmp_path, "--epoch_size", "2", "--eval_interval", "1", "--data_dir", str(shards.parent),
                       "--eval_config.keep_res", "false", "--dataset_config.input_res_test", "64", "64",
                       "--eval_config.K", "20", "--enable_save_ckpt", "true", "--save_result_dir",
-                      str(tmp_path / "log"), "--load_checkpoint_path", str(foreign), "--fine_tune", "true") == 0
+                      str(tmp_path / "log"), "--load_checkpoint_path", str(foreign), "--fine_tune", "true",
+                      *AVERAGE) == 0
+    assert evaluated == ["ema", "ema"]
     printed = capsys.readouterr().out
     assert "dropped: heads.hm.0.weight" in printed
     assert [line.split(", with")[0] for line in printed.splitlines() if line.startswith("input sizes compiled")] == [

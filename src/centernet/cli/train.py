@@ -19,6 +19,7 @@ def run(config: Config) -> None:
     from centernet.training.loop import train
     from centernet.training.run_folder import open_output
     from centernet.training.setup import make_plan, start, validation_data
+    from centernet.weights.average import averaged
 
     if not config.mindrecord_dir:
         raise UserError("--mindrecord_dir is not set: name the folder of the shards that src/dataset.py wrote")
@@ -32,7 +33,8 @@ def run(config: Config) -> None:
     evaluation = NetworkEvaluation(step.loss_network.network, validation, config, group) if validation else None
 
     def average_precision() -> float | None:
-        metrics = evaluation() if evaluation else None
+        with averaged(step.loss_network.network, step.average):
+            metrics = evaluation() if evaluation else None
         return metrics.AP if metrics else None
 
     with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):

@@ -92,6 +92,9 @@ class Config:
     load_checkpoint_path: str = setting(
         "", "checkpoint to start from (train.py); checkpoint or exported model to evaluate (eval.py)",
         each(loads(".ckpt", alias="model"), "train", "eval"))
+    weights: str = setting("ema", "weights of a checkpoint that has an average of its weights (ema_decay): ema, the "
+                           "average, or raw, those of the last step", ["train", "eval", "export", "infer",
+                                                                       "convert_weights"], choices=("ema", "raw"))
     resume: bool = setting(False, "resume the training exactly where load_checkpoint_path stopped", ["train"])
     fine_tune: bool = setting(False, "start from a checkpoint with other categories: load all weights except the hm "
                               "head", ["train"])

@@ -161,6 +161,9 @@ class TrainConfig:
                                      limits=POSITIVE)
     max_skipped_steps: int = setting(20, "stop with a diagnosis after this number of skipped steps in a row",
                                      limits=POSITIVE)
+    ema_decay: float = setting(0.0, "keep an exponential moving average of the weights with this decay, for evaluation "
+                               "and export; 0: off, usual: 0.9998",
+                               limits=Limits("be at least 0 and below 1", lambda value: 0 <= value < 1))
     grad_clip: float = setting(0.0, "clip gradients to this global norm; 0: off", limits=NOT_NEGATIVE)
     optimizer: str = setting("Adam", "optimizer; the section of the same name has its settings",
                              choices=("Adam", "SGD"))

@@ -26,7 +26,7 @@ def build_optimizer(network: nn.Cell, train: TrainConfig, schedule: LearningRate
 
 
 def describe_optimizer(train: TrainConfig) -> str:
-    """Return a log line about the optimizer, its weight decay and gradient clipping."""
+    """Return a log line about the optimizer, its weight decay, gradient clipping and the average of the weights."""
     section = getattr(train, train.optimizer)
     parts = [train.optimizer]
     if train.optimizer == "SGD":
@@ -35,6 +35,8 @@ def describe_optimizer(train: TrainConfig) -> str:
         parts.append(f"weight decay {section.weight_decay:g} on {' '.join(section.decay_filter)}")
     if train.grad_clip:
         parts.append(f"gradients clipped to the norm {train.grad_clip:g}")
+    if train.ema_decay:
+        parts.append(f"average of the weights with decay {train.ema_decay:g}")
     return ", ".join(parts)
 
 

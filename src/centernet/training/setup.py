@@ -21,6 +21,7 @@ from centernet.training.loss_network import LossNetwork
 from centernet.training.optimizer import build_optimizer
 from centernet.training.schedule import build_schedule, rate_factor, scale_schedule, warmup_factor
 from centernet.training.step import TrainStep
+from centernet.weights.average import use_average
 from centernet.weights.checkpoint import Checkpoint, load_parameters, read_checkpoint, require_preset
 from centernet.weights.transfer import load_backbone, load_for_fine_tuning
 
@@ -34,10 +35,11 @@ CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
               "do_shuffle": "--do_shuffle", "optimizer": "--train_config.optimizer",
               "momentum": "--train_config.SGD.momentum", "num_images": "the number of images in --mindrecord_dir",
               "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
+              "ema_decay": "--train_config.ema_decay",
               "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)"}
 
 # The values in checkpoints from before these settings existed.
-EARLIER = {"accumulate": 1, "precision": "float32"}
+EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0}
 
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
@@ -61,7 +63,7 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
     total = config.train_steps if config.train_steps > 0 else config.epoch_size * steps_per_epoch
     conditions = {"seed": config.seed, "batch_size": train.batch_size, "accumulate": train.accumulate,
                   "device_num": devices,
-                  "do_shuffle": config.do_shuffle, "num_images": num_images,
+                  "do_shuffle": config.do_shuffle, "num_images": num_images, "ema_decay": train.ema_decay,
                   "optimizer": train.optimizer, "momentum": train.SGD.momentum,
                   "precision": precision_of(train.amp_level, train.amp_type, config.device_target),
                   "rate_factor": rate_factor(train, train.step_images * devices),
@@ -150,6 +152,8 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
     checkpoint = read_checkpoint(path)
     if checkpoint.record:
         require_preset(checkpoint.record, config.net_config, path)
+    if config.weights == "ema":
+        checkpoint = use_average(checkpoint, network, path)
     if config.fine_tune:
         transfer = load_for_fine_tuning(network, checkpoint, config.net_config.cat_spec_wh, path)
         LOG.info("fine-tuning from %s\n%s", path, transfer.table())

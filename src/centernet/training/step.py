@@ -8,6 +8,7 @@ import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, amp, mint, nn, ops
 
 from centernet.config.schema import TrainConfig
+from centernet.weights.average import NAME, flat_values
 
 # A scale above this saves no further float16 gradient from underflow, it only makes steps overflow. MindSpore's own
 # dynamic loss scale starts with this value.
@@ -62,7 +63,9 @@ class TrainStep(nn.Cell):
     statistics keep their values. (The forward pass has already changed the statistics, so they are restored.)
 
     All state is in Parameters, so that a checkpoint of this nn.Cell is complete: the network's parameters with their
-    own names, the optimizer's parameters, `loss_scale` (float32) and `good_steps` (int32).
+    own names, the optimizer's parameters, `loss_scale` (float32), `good_steps` (int32) and, with ema_decay, the average
+    of the network's parameters, see weights/average.py: average += (1 - d) * (parameters - average) after each update,
+    with d = min(ema_decay, (1 + updates before) / (10 + updates before)).
 
     On several devices, gradients, losses and batch norm statistics are averaged in every step. So all devices have the
     same state: any device can evaluate, and all can resume from the checkpoint of one.
@@ -71,7 +74,8 @@ class TrainStep(nn.Cell):
         loss_network: nn.Cell; construct(*batch) -> (loss, hm_loss, wh_loss, off_loss), float32 scalars. The average
             over the devices must be the loss of the global batch. To accumulate, it needs more, see LossNetwork.
         optimizer: updates loss_network's trainable parameters; its learning rate is a schedule.
-        train: loss_scale_value, loss_scale_mode, loss_scale_window, grad_clip and accumulate are used.
+        train: loss_scale_value, loss_scale_mode, loss_scale_window, grad_clip, accumulate and
+            ema_decay are used.
         scale_loss: False keeps the loss scale at 1. Steps with non-finite gradients are skipped in any case.
         devices: number of devices that train together.
     """
@@ -92,6 +96,11 @@ class TrainStep(nn.Cell):
         self.loss_scale = Parameter(Tensor(initial, ms.float32), name="loss_scale", requires_grad=False)
         self.good_steps = Parameter(Tensor(0, ms.int32), name="good_steps", requires_grad=False)
         self.clip = train.grad_clip
+        self.decay = train.ema_decay
+        self.average = None
+        if self.decay > 0:
+            self.averaged = ParameterTuple(loss_network.get_parameters())
+            self.average = Parameter(Tensor(flat_values(self.averaged)), name=NAME, requires_grad=False)
         self.accumulate = train.accumulate
         self.devices = devices
         if devices > 1:
@@ -112,9 +121,10 @@ class TrainStep(nn.Cell):
         """
         scale = self.loss_scale * 1.0  # a copy: _adjust_scale overwrites the parameter
         rate = self.optimizer.learning_rate(self.optimizer.global_step).reshape(())
+        moved_share = self._share_of_weights() if self.decay > 0 else rate
         before = self._copy_statistics()
         # The forward pass changes the statistics in place, so it has to wait for the copies.
-        batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
+        batch = (ops.depend(batch[0], (before, rate, scale, moved_share)),) + batch[1:]
         losses, flat = self._run(batch) if self.accumulate == 1 else self._accumulate(batch)
         flat = flat * (1.0 / scale)
         # Check the loss, too: the gradient of an L1 loss is 1 where a target is infinite.
@@ -129,6 +139,8 @@ class TrainStep(nn.Cell):
             self.optimizer(self._as_gradients(flat))
             if self.devices > 1:
                 self._set_statistics(moved)
+            if self.decay > 0:
+                self._move_average(moved_share)
         else:
             self._set_statistics(before)
         self._adjust_scale(finite)
@@ -209,6 +221,15 @@ class TrainStep(nn.Cell):
     def _set_statistics(self, values: Tensor) -> None:
         if self.lengths:
             self.each(ops.assign, self.statistics, self.to_statistics(values))
+
+    def _share_of_weights(self) -> Tensor:
+        """Return the share of the current weights in the next average: 1 - decay, and more in the first updates."""
+        updates = self.optimizer.global_step.astype(ms.float32).reshape(())
+        return 1.0 - ops.minimum((1.0 + updates) / (10.0 + updates), self.decay)
+
+    def _move_average(self, share: Tensor) -> None:
+        values = ops.concat(self.each(_flat, self.averaged))
+        ops.assign(self.average, self.average + share * (values - self.average))
 
     def _adjust_scale(self, finite: Tensor) -> None:
         """Count finite steps. Halve a dynamic scale after a skipped step, double it after a window of finite steps."""

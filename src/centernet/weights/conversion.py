@@ -14,6 +14,7 @@ from centernet.config.load import PRESETS, Config, load_config
 from centernet.config.schema import NetConfig
 from centernet.errors import UserError
 from centernet.models.centernet import build_centernet
+from centernet.weights.average import use_average
 from centernet.weights.checkpoint import Checkpoint, load_parameters, require_preset
 from centernet.weights.name_maps import (
     ABSENT,
@@ -139,7 +140,10 @@ def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path
                         f"use the source that the backbone came from, {others}")
     if checkpoint.record:
         require_preset(checkpoint.record, config.net_config, path)
-    cell = part_for(source, skeleton(config.net_config, _num_classes(checkpoint)))
+    network = skeleton(config.net_config, _num_classes(checkpoint))
+    if config.weights == "ema":
+        checkpoint = use_average(checkpoint, network, path)
+    cell = part_for(source, network)
     load_parameters(cell, checkpoint.parameters, path)
     values = {parameter.name: parameter.asnumpy() for parameter in cell.get_parameters()}
     names = source_names(source, config.net_config, values)

@@ -1,0 +1,77 @@
+"""The average of the weights: its formula, its place in checkpoints, and its use in evaluations."""
+import numpy as np
+import pytest
+from mindspore import Parameter, Tensor
+
+from centernet.errors import UserError
+from centernet.training.optimizer import describe_optimizer
+from centernet.weights.average import averaged, flat_values, use_average
+from centernet.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from tests.tiny_training import TinyLoss, run, settings, tiny_batch, tiny_step
+
+
+def test_it_follows_its_formula_and_a_skipped_step_leaves_it():
+    step = tiny_step("--train_config.ema_decay", "0.25")
+    parameters = list(step.loss_network.get_parameters())
+    expected, updates, decays = flat_values(parameters).astype(np.float64), 0, []
+    for index in range(5):
+        image, target = tiny_batch(index)
+        if index == 2:
+            target[0, 0, 0, 0] = np.inf
+        overflow = run(step, (image, target))[4]
+        assert overflow == (index == 2)
+        if not overflow:
+            decays.append(min(0.25, (1 + updates) / (10 + updates)))
+            expected = decays[-1] * expected + (1 - decays[-1]) * flat_values(parameters)
+            updates += 1
+        np.testing.assert_allclose(step.average.asnumpy(), expected, rtol=1e-5, atol=1e-6)
+    assert decays == pytest.approx([0.1, 2 / 11, 0.25, 0.25])
+    assert np.abs(expected - flat_values(parameters)).max() > 1e-3
+    names = [parameter.name for parameter in step.get_parameters()]
+    assert names.count("ema") == 1 and len(set(names)) == len(names)
+
+
+def test_without_it_a_step_has_no_further_state():
+    assert "ema" not in [parameter.name for parameter in tiny_step().get_parameters()]
+    assert "average" not in describe_optimizer(settings().train_config)
+    assert "average of the weights with decay 0.99" in describe_optimizer(
+        settings("--train_config.ema_decay", "0.99").train_config)
+
+
+def test_a_compiled_network_uses_it_in_the_block_only():
+    network = TinyLoss().network
+    network.set_train(False)
+    image = Tensor(tiny_batch()[0])
+    before = network(image).asnumpy()
+    values = flat_values(list(network.get_parameters()))
+    average = Parameter(Tensor(values * 1.5), name="ema")
+    with averaged(network, average):
+        assert np.array_equal(flat_values(list(network.get_parameters())), values * np.float32(1.5))
+        inside = network(image).asnumpy()
+    assert np.abs(inside - before).max() > 0.01
+    assert np.array_equal(network(image).asnumpy(), before)
+    with averaged(network, None):
+        assert np.array_equal(network(image).asnumpy(), before)
+
+
+def test_a_checkpoint_s_parameters_become_their_averages(tmp_path):
+    step = tiny_step("--train_config.ema_decay", "0.5")
+    run(step, tiny_batch())
+    save_checkpoint(tmp_path / "x.ckpt", step, None, {"step": 1})
+    network = TinyLoss().network
+    checkpoint = read_checkpoint(tmp_path / "x.ckpt")
+    found = use_average(checkpoint, network, "x.ckpt").parameters
+    names = [parameter.name for parameter in network.get_parameters()]
+    assert np.array_equal(np.concatenate([found[name].asnumpy().ravel() for name in names]), step.average.asnumpy())
+    name = "backbone.0.weight"
+    assert not np.array_equal(found[name].asnumpy(), checkpoint.parameters[name].asnumpy())
+    assert found["loss_scale"] is checkpoint.parameters["loss_scale"]
+
+
+def test_averages_of_another_network_are_refused():
+    network = TinyLoss().network
+    plain = Checkpoint({}, None, {})
+    assert use_average(plain, network, "x.ckpt") is plain
+    other = Checkpoint({"ema": Parameter(Tensor(np.zeros(3, np.float32)), name="ema")}, None, {})
+    with pytest.raises(UserError, match="x.ckpt has averages of 3 values, but this network has "):
+        use_average(other, network, "x.ckpt")
