@@ -68,6 +68,20 @@ def test_a_checkpoint_s_parameters_become_their_averages(tmp_path):
     assert found["loss_scale"] is checkpoint.parameters["loss_scale"]
 
 
+def test_a_checkpoint_with_other_categories_has_averages_too():
+    """Fine-tuning loads its other parts."""
+    shape = (5, 4, 3, 3)  # instead of (1, 4, 3, 3) in the network
+    values = {parameter.name: np.full(shape if parameter.name.endswith("3.weight") else parameter.shape, 1.0, np.float32)
+              for parameter in TinyLoss().network.get_parameters()}
+    size = sum(value.size for value in values.values())
+    values["ema"] = np.arange(size, dtype=np.float32)
+    checkpoint = Checkpoint({name: Parameter(Tensor(value), name=name) for name, value in values.items()}, None, {})
+    found = use_average(checkpoint, TinyLoss().network, "x.ckpt").parameters
+    assert found["backbone.3.weight"].shape == shape
+    del values["ema"]
+    assert np.array_equal(np.concatenate([found[name].asnumpy().ravel() for name in values]), np.arange(size))
+
+
 def test_averages_of_another_network_are_refused():
     network = TinyLoss().network
     plain = Checkpoint({}, None, {})

@@ -26,7 +26,12 @@ def flat_values(parameters: Sequence[Parameter]) -> np.ndarray:
 
 
 def use_average(checkpoint: Checkpoint, network: nn.Cell, path: str | Path) -> Checkpoint:
-    """Return a checkpoint with the averages as the parameters of a network; without averages, the same checkpoint.
+    """Return a checkpoint with averages as its parameters; without averages, the same checkpoint.
+
+    Args:
+        checkpoint: it may have other categories than the network.
+        network: its order of parameters is that of the averages.
+        path: the checkpoint's file, for messages.
 
     Raises:
         UserError: the averages are those of another network.
@@ -34,7 +39,8 @@ def use_average(checkpoint: Checkpoint, network: nn.Cell, path: str | Path) -> C
     average = checkpoint.parameters.get(NAME)
     if average is None:
         return checkpoint
-    own = list(network.get_parameters())
+    names = [parameter.name for parameter in network.get_parameters()]
+    own = [checkpoint.parameters[name] for name in names if name in checkpoint.parameters]
     size = sum(parameter.size for parameter in own)
     if average.size != size:
         raise UserError(f"checkpoint {path} has averages of {average.size} values, but this network has {size}: use "
