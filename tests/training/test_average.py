@@ -71,7 +71,7 @@ def test_a_checkpoint_s_parameters_become_their_averages(tmp_path):
 def test_a_checkpoint_with_other_categories_has_averages_too():
     """Fine-tuning loads its other parts."""
     shape = (5, 4, 3, 3)  # instead of (1, 4, 3, 3) in the network
-    values = {parameter.name: np.full(shape if parameter.name.endswith("3.weight") else parameter.shape, 1.0, np.float32)
+    values = {parameter.name: np.ones(shape if parameter.name.endswith("3.weight") else parameter.shape, np.float32)
               for parameter in TinyLoss().network.get_parameters()}
     size = sum(value.size for value in values.values())
     values["ema"] = np.arange(size, dtype=np.float32)
