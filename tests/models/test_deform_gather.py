@@ -9,8 +9,7 @@ import pytest
 from mindspore import Tensor, value_and_grad
 
 from centernet.models.centernet import build_centernet
-from centernet.models.deform_conv import (DeformConv, GatherDeformConv, choose_deform_op,
-                                           recompute_gathers, with_gathers)
+from centernet.models.deform_conv import DeformConv, GatherDeformConv, choose_deform_op, recompute_gathers, with_gathers
 from centernet.models.deform_gather import corners
 from tests.golden_weights import golden_network, net_config
 
