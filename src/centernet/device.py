@@ -60,16 +60,16 @@ def _log_levels(device_target: str, environment: Mapping[str, str]) -> dict[str,
 def _keep_warnings_off_the_console() -> None:
     """Make MindSpore's C++ code obey GLOG_stderrthreshold=3.
 
-    MindSpore 2.10 reads this variable twice: Python wants a number, C++ a name (ERROR). So no value serves both, and
+    MindSpore reads this variable twice: Python wants a number, C++ a name (ERROR). So no value serves both, and
     C++ writes its warnings to files and to the console. Therefore this function sets the variable of its copy of glog.
     """
     import mindspore as ms
 
     if os.environ.get("GLOG_stderrthreshold") != "3":  # noqa: SIM112 (the name that MindSpore reads)
         return
-    glog = Path(ms.__file__).parent / "lib/libglog.so.2"
-    with suppress(OSError, ValueError):  # another version has no such library or variable: then warnings are printed
-        ctypes.c_int.in_dll(ctypes.CDLL(str(glog)), "_ZN3fLI21FLAGS_stderrthresholdE").value = GLOG_ERROR
+    for glog in (Path(ms.__file__).parent / "lib").glob("lib*glog.so*"):  # its name depends on the version
+        with suppress(OSError, ValueError):  # no such variable: then warnings are printed
+            ctypes.c_int.in_dll(ctypes.CDLL(str(glog)), "_ZN3fLI21FLAGS_stderrthresholdE").value = GLOG_ERROR
 
 
 def set_up_device(device_target: str, device_id: int, seed: int | None = None) -> None:

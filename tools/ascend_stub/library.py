@@ -33,8 +33,9 @@ KINDS = (
 def build(folder: Path) -> Path:
     """Build the stand-in and return its folder, folder/cann/latest. It has the layout of CANN's own folder.
 
-    MindSpore needs these names: it looks for "latest" (2.7) or "cann" (2.10) in the path of the libraries, which are in
-    lib64, and 2.7 for a folder opp_kernel. It asks for the version of the package hccl when it joins a group.
+    MindSpore needs these names: in the path of the libraries, which are in lib64, it looks for "latest" (2.7.1), for
+    "cann" first (2.7.2), or for either (2.10). So both names lead to one folder. 2.7 also looks for a folder
+    opp_kernel. MindSpore asks for the version of the package hccl when it joins a group.
 
     Raises:
         UserError: a program that this needs is not installed, or MindSpore has no Ascend plugin.
@@ -43,21 +44,25 @@ def build(folder: Path) -> Path:
         raise UserError(f"{', '.join(missing)}: not installed. They come with g++ and binutils (Debian, Ubuntu: "
                         "apt-get install g++ binutils)")
     plugin = plugin_libraries()
-    source, cann = folder / "stub.cc", folder / "cann" / "latest"
+    source, cann = folder / "stub.cc", folder / "cann"
     target = cann / "lib64"
     package = cann / "python" / "site-packages" / "hccl"
     for path in (target, package, cann / "opp", cann / "opp_kernel"):
         path.mkdir(parents=True, exist_ok=True)
+    _link(cann / "latest", ".")
     source.write_text("\n".join(source_lines(linked_functions(plugin), run_time_functions(plugin))) + "\n",
                       encoding="utf-8")
     _compile([source, ANSWERS], target / "libcann_stub.so")
     for name in {*LOADED_LATER, *needed_libraries(plugin)}:
-        link = target / name
-        link.unlink(missing_ok=True)
-        link.symlink_to("libcann_stub.so")
+        _link(target / name, "libcann_stub.so")
     (package / "__init__.py").touch()
     (package / "sys_version.py").write_text('__sys_version__ = "0"\n', encoding="utf-8")
-    return cann
+    return cann / "latest"
+
+
+def _link(path: Path, target: str) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
 
 
 def _compile(sources: Iterable[Path], library: Path) -> None:
