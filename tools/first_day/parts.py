@@ -33,6 +33,7 @@ SIZES = {
                    "--dataset_config.input_res_train", "96", "96", "--dataset_config.input_res_test", "96", "96"),
                   ("--train_config.batch_size", "4"), ("64", "8"), ("96", "96")),
 }
+WARM_UP = ("--train_config.MultiDecay.warmup_steps", "10")  # with the default's 2000, the losses would hardly change
 STEPS_OF_GROUP = 10
 DRY_STEPS = 2
 
@@ -141,7 +142,7 @@ def setting_tasks(day: Day) -> Iterator[Task]:
     steps = str(DRY_STEPS if day.dry_run else STEPS)
     while (setting := next_setting(measured, day.device_target)) is not None:
         yield Task("settings", str(setting),
-                   entry("train.py", *day.device, *day.training, *setting.flags(), "--mindrecord_dir",
+                   entry("train.py", *day.device, *day.training, *WARM_UP, *setting.flags(), "--mindrecord_dir",
                          str(day.work / "shards"), "--train_steps", steps, "--enable_save_ckpt", "false",
                          "--save_result_dir", "results"),
                    needs(day), lambda folder, log: asdict(read_training(folder / "results", log)))
