@@ -252,7 +252,7 @@ class Part(NamedTuple):
 PARTS = (
     Part("environment", "Environment and versions", 3, 1.0, environment_tasks),
     Part("prepare", "Images, shards and a checkpoint", 7, 1.0, prepare_tasks),
-    Part("golden", "Golden networks", 25, 0.5, golden_tasks),
+    Part("golden", "Golden networks", 25, 0.55, golden_tasks),
     Part("operators", "Operators of the training step", 10, 0.6, operator_tasks),
     Part("settings", "Settings of the training", 31, 0.34, setting_tasks),
     Part("devices", "Several devices", 9, 0.6, group_tasks),

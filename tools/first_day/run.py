@@ -69,7 +69,7 @@ def run_part(day: Day, environments: Environments, part: Part, seconds: float) -
         left = end - time.monotonic()
         if task.skip:
             add(day, skipped(task))
-        elif left < max([SHORTEST, *([0.8 * statistics.median(spent)] if spent else [])]):
+        elif left < max([SHORTEST, *([statistics.median(spent)] if spent else [])]):
             add(day, Outcome(part.name, f"{task.name}, and what follows", SKIPPED, "the part's time was over"))
             return
         else:
