@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 
 from centernet.config.load import Config, load_config
+from centernet.data.augment import unchanged_colors
 from centernet.data.targets import Targets, draw_heatmap, encode
 
 # A network with every kind of layer that compiles in seconds, and the default network. Both on small images.
@@ -78,7 +79,8 @@ def batch(config: Config) -> tuple[np.ndarray, ...]:
     targets = [_targets(random, data.output_res, data.num_classes, data.max_objs) for _ in range(size)]
     columns = [np.stack([getattr(target, name) for target in targets])
                for name in ("cls", "radius", "ind", "wh", "reg", "reg_mask")]
-    return (image.astype(np.uint8), *columns, *([] if data.heatmap_on_device else [heatmaps(columns, config)]))
+    colors = np.stack([unchanged_colors()] * size)
+    return (image.astype(np.uint8), colors, *columns, *([] if data.heatmap_on_device else [heatmaps(columns, config)]))
 
 
 def heatmaps(columns: list[np.ndarray], config: Config) -> np.ndarray:

@@ -25,7 +25,7 @@ SAMPLES = 16
 
 
 class Forward(nn.Cell):
-    """uint8 images -> maps (hm, wh, reg) and detections, as in an evaluation."""
+    """uint8 images and their color matrices -> maps (hm, wh, reg) and detections, as in an evaluation."""
 
     def __init__(self, normalize: nn.Cell, network: nn.Cell):
         super().__init__(auto_prefix=False)
@@ -33,9 +33,9 @@ class Forward(nn.Cell):
         self.network = network
         self.decode = Decode(K)
 
-    def construct(self, image: Tensor) -> tuple[Tensor, ...]:
+    def construct(self, image: Tensor, colors: Tensor) -> tuple[Tensor, ...]:
         """Return hm, wh, reg and the detections of a batch."""
-        hm, wh, reg = self.network(self.normalize(image))
+        hm, wh, reg = self.network(self.normalize(image, colors))
         return hm, wh, reg, self.decode(hm, wh, reg)
 
 
@@ -57,12 +57,13 @@ def run_case(config: Config) -> dict[str, Any]:
     loss = LossNetwork(network, config.net_config, data, data.num_classes)
     step = TrainStep(loss, build_optimizer(network, train, MultiDecay(RATE, 0, (), 10.0)), train)
     columns = batch(config)
-    return {**_forward(loss, columns[0]), **_train_once(step, columns)}
+    return {**_forward(loss, columns[:2]), **_train_once(step, columns)}
 
 
-def _forward(loss: LossNetwork, image: np.ndarray) -> dict[str, Any]:
+def _forward(loss: LossNetwork, columns: tuple[np.ndarray, ...]) -> dict[str, Any]:
     loss.set_train(False)
-    hm, wh, reg, boxes = (each.asnumpy() for each in Forward(loss.normalize, loss.network)(Tensor(image)))
+    outputs = Forward(loss.normalize, loss.network)(*map(Tensor, columns))
+    hm, wh, reg, boxes = (each.asnumpy() for each in outputs)
     loss.set_train(True)
     maps = {"hm": hm, "wh": wh, "reg": reg}
     return {**{name: fingerprint({name: value}) for name, value in maps.items()},
