@@ -109,9 +109,13 @@ def dry_run(words: Sequence[str], environment: Mapping[str, str], folder: Path, 
                               stdout=subprocess.DEVNULL if quiet else None)
     for path in litter:
         shutil.rmtree(path, ignore_errors=True)
-    logs = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.glob("rank_*/logs/*.log.*"))
-            if not path.is_symlink()]
-    return read_report(done.returncode, "\n".join(logs), (folder / "stderr.txt").read_text(errors="replace"))
+    return read_report(done.returncode, read_logs(folder), (folder / "stderr.txt").read_text(errors="replace"))
+
+
+def read_logs(folder: Path) -> str:
+    """Return MindSpore's log that a process with GLOG_log_dir=folder has written."""
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace")
+                     for path in sorted(folder.glob("rank_*/logs/*.log.*")) if not path.is_symlink())
 
 
 def read_report(status: int, log: str, errors: str) -> Report:

@@ -9,7 +9,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CALLS = {"run_standalone_train_ascend": ["0", "shards"], "run_standalone_eval_ascend": ["val"],
          "convert_dataset_to_mindrecord": ["coco", "shards"], "convert_om": ["a.ckpt", "Ascend310"],
-         "convert_lite_ascend": ["a.mindir"], "dry_run_ascend": ["step"],
+         "convert_lite_ascend": ["a.mindir"], "dry_run_ascend": ["step"], "first_day_ascend": [],
          "export_mindir_lite20": ["--export_name", "a"], "infer_centernet_fp16_accuracy": [],
          "run_infer_310": ["a.mindir", ".", "y", "0", "CPU"]}
 
