@@ -1,5 +1,6 @@
 """The first day on a card: the order of the settings, and which one is recommended."""
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -98,6 +99,8 @@ def test_the_fastest_setting_with_the_losses_of_float32_is_recommended(others, b
 def test_without_losses_of_the_default_nothing_is_recommended():
     assert recommended({HALF: trained(20)}, DEFAULT) is None
     assert recommended({HALF: trained(20), DEFAULT: Measured(0.0, (), 0, 0.0)}, DEFAULT) is None
+    assert recommended({HALF: trained(20), DEFAULT: trained(10, steps=2)}, DEFAULT) is None, "two steps prove nothing"
+    assert recommended({HALF: replace(trained(20), skipped=9), DEFAULT: trained(10)}, DEFAULT) == DEFAULT
     assert deviation(trained(1, 2.1, 4), trained(1, 2.0, 30)) == pytest.approx(0.05)
 
 

@@ -1,13 +1,19 @@
 """The average of the weights: its formula, its place in checkpoints, and its use in evaluations."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor
 
 from centernet.errors import UserError
+from centernet.models.centernet import build_centernet
 from centernet.training.optimizer import describe_optimizer
+from centernet.training.setup import load_weights
 from centernet.weights.average import averaged, flat_values, use_average
-from centernet.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from tests.tiny_training import TinyLoss, run, settings, tiny_batch, tiny_step
+from centernet.weights.checkpoint import Checkpoint, model_record, read_checkpoint, save_checkpoint
+from centernet.weights.conversion import convert_back
+from centernet.weights.load import load_model
+from tests.tiny_training import CATEGORIES, TinyLoss, run, settings, tiny_batch, tiny_step
 
 
 def test_it_follows_its_formula_and_a_skipped_step_leaves_it():
@@ -89,3 +95,32 @@ def test_averages_of_another_network_are_refused():
     other = Checkpoint({"ema": Parameter(Tensor(np.zeros(3, np.float32)), name="ema")}, None, {})
     with pytest.raises(UserError, match="x.ckpt has averages of 3 values, but this network has "):
         use_average(other, network, "x.ckpt")
+
+
+@pytest.fixture
+def both(tmp_path):
+    """A checkpoint of the tiny detector whose averages are its weights plus 1, and its network."""
+    config = settings()
+    network = build_centernet(config.net_config, 3)
+    network.ema = Parameter(Tensor(flat_values(list(network.get_parameters())) + 1), name="ema")
+    save_checkpoint(tmp_path / "both.ckpt", network, model_record(config, CATEGORIES), {"step": 1})
+    del network.ema
+    return tmp_path / "both.ckpt", network
+
+
+@pytest.mark.parametrize("weights, more", [("ema", 1), ("raw", 0)])
+def test_every_reader_of_checkpoints_takes_the_chosen_weights(both, weights, more):
+    path, network = both
+    name, expected = "backbone.conv1.weight", None
+    config = settings("--weights", weights, "--load_checkpoint_path", str(path))
+    for parameter in network.get_parameters():
+        name, expected = (parameter.name, parameter.asnumpy() + more) if expected is None else (name, expected)
+    found = [load_model(path, config).network, build_centernet(config.net_config, 3)]
+    load_weights(config, found[1], CATEGORIES)
+    for one in found:
+        assert np.array_equal(one.parameters_dict()[name].asnumpy(), expected)
+    other = build_centernet(config.net_config, 5)
+    load_weights(replace(config, fine_tune=True), other, CATEGORIES)
+    assert np.array_equal(other.parameters_dict()[name].asnumpy(), expected)
+    theirs = convert_back(read_checkpoint(path), "official", config, path)
+    assert any(np.array_equal(value, expected) for value in theirs.values())

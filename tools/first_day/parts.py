@@ -138,6 +138,9 @@ def operator_tasks(day: Day) -> Iterator[Task]:
 
 def setting_tasks(day: Day) -> Iterator[Task]:
     """Short trainings; each choice of the next setting depends on the results so far."""
+    if needs(day):
+        yield Task("settings", "all", (), needs(day))
+        return
     measured: dict[Setting, Measured] = {}
     steps = str(DRY_STEPS if day.dry_run else STEPS)
     while (setting := next_setting(measured, day.device_target)) is not None:
@@ -145,7 +148,7 @@ def setting_tasks(day: Day) -> Iterator[Task]:
                    entry("train.py", *day.device, *day.training, *WARM_UP, *setting.flags(), "--mindrecord_dir",
                          str(day.work / "shards"), "--train_steps", steps, "--enable_save_ckpt", "false",
                          "--save_result_dir", "results"),
-                   needs(day), lambda folder, log: asdict(read_training(folder / "results", log)))
+                   "", lambda folder, log: asdict(read_training(folder / "results", log)))
         measured[setting] = measured_of(day.outcomes[-1], day.dry_run)
 
 

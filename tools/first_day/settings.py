@@ -16,6 +16,7 @@ STEPS = 30
 LEFT_OUT = 3     # first steps that do not count for the speed
 FEWEST = 8       # steps that a setting needs to be recommended
 MOST_OFF = 0.02  # largest allowed difference of the mean loss from float32
+MOST_SKIPPED = 0.2  # largest allowed share of steps that were skipped because of an overflow
 
 
 class Setting(NamedTuple):
@@ -99,11 +100,12 @@ def deviation(one: Measured, base: Measured) -> float:
 
 
 def recommended(measured: Mapping[Setting, Measured], base: Setting) -> Setting | None:
-    """Return the fastest setting whose losses are those of the base; None if there is none, or no base."""
-    if base not in measured:
+    """Return the fastest setting whose losses are those of the base; None if there is none, or no base with results."""
+    if base not in measured or len(measured[base].losses) < FEWEST:
         return None
     fit = [setting for setting, one in measured.items()
-           if len(one.losses) >= FEWEST and one.speed > 0 and abs(deviation(one, measured[base])) <= MOST_OFF]
+           if len(one.losses) >= FEWEST and one.speed > 0 and abs(deviation(one, measured[base])) <= MOST_OFF
+           and one.skipped <= MOST_SKIPPED * len(one.losses)]
     return max(fit, key=lambda setting: measured[setting].speed, default=None)
 
 

@@ -125,7 +125,7 @@ class TrainingData:
                               num_parallel_workers=self.num_workers, python_multiprocessing=False)
         dataset = dataset.project(list(COLUMNS)).batch(self.batch_size, drop_remainder=True)
         try:
-            with _prefetch(PREFETCH):
+            with prefetch(PREFETCH):
                 iterator = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
             for batch in iterator:
                 yield tuple(batch)
@@ -192,7 +192,7 @@ def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray
 
 
 @contextmanager
-def _prefetch(size: int) -> Iterator[None]:
+def prefetch(size: int) -> Iterator[None]:
     """Set the queue length of pipelines that are built in the block. MindSpore has no argument for it."""
     before = ds.config.get_prefetch_size()
     ds.config.set_prefetch_size(size)

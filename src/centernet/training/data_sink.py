@@ -10,6 +10,7 @@ import mindspore.dataset as ds
 import numpy as np
 from mindspore import nn
 
+from centernet.data.pipeline import PREFETCH, prefetch
 from centernet.errors import UserError
 
 Batch = tuple[np.ndarray, ...]
@@ -25,7 +26,7 @@ class DataSink:
         step_cell: the training step.
         epoch: (epoch, skipped steps) -> batches, see data.pipeline.TrainingData.
         start_step, total_steps, steps_per_epoch: see loop.Plan.
-        jit_level: O0, O1, O2, or "" for MindSpore's own choice.
+        jit_level: O0, O1, O2, or "" for MindSpore's choice, which in 2.10 is O0 for a step with its own queue.
 
     Raises:
         UserError: the first batch cannot be read.
@@ -36,10 +37,12 @@ class DataSink:
         self.done = start_step
         self.steps_per_epoch = steps_per_epoch
         self.stream = Stream(epoch, start_step, total_steps, steps_per_epoch)
-        dataset = ds.GeneratorDataset(self.stream, [f"column{index}" for index in range(len(self.stream.first))],
-                                      shuffle=False, num_parallel_workers=1, python_multiprocessing=False)
-        # Outside a graph, the operator that reads the queue would make MindSpore compile the step again in each call.
-        self.run = ms.data_sink(step_cell, dataset, jit_config=ms.JitConfig(jit_level=jit_level))
+        with prefetch(PREFETCH):
+            self.dataset = ds.GeneratorDataset(
+                self.stream, [f"column{index}" for index in range(len(self.stream.first))], shuffle=False,
+                num_parallel_workers=1, python_multiprocessing=False)
+            # Outside a graph, the operator that reads the queue would make MindSpore compile the step in each call.
+            self.run = ms.data_sink(step_cell, self.dataset, jit_config=ms.JitConfig(jit_level=jit_level))
 
     def epoch(self, _epoch: int, skip: int) -> Iterator[Numbers]:
         """Run the steps of an epoch behind the skipped ones, each when its numbers are asked for."""
@@ -48,8 +51,11 @@ class DataSink:
             yield Numbers(self.run()[0], self.done, self.stream)
 
     def close(self) -> None:
-        """Let the thread end."""
+        """End the stream: no further batch is read."""
         self.stream.closed.set()
+        transfer = getattr(self.dataset, "__transfer_dataset__", None)
+        if transfer is not None:
+            transfer.stop_send()
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Stream:
         first: the first batch.
         sent: number of the steps whose batches were given, including steps of the resumed run.
         failure: why the batch of the next step cannot be read. An exception in MindSpore's thread would leave the
-            device waiting. So it gets the batch before again and again, until the training has ended.
+            device waiting. So it gets batches of NaN, whose steps all ranks skip, until the training has ended.
     """
 
     def __init__(self, epoch: Callable[[int, int], Iterator[Batch]], start_step: int, total_steps: int,
@@ -99,10 +105,12 @@ class Stream:
             for step, batch in enumerate(self._batches(), self.plan[1] + 1):
                 self.sent = max(self.sent, step)
                 yield batch
+                if self.closed.is_set():
+                    return
         except UserError as error:
             self.failure = error
             while not self.closed.is_set():
-                yield batch
+                yield tuple(np.full_like(column, np.nan) if column.dtype.kind == "f" else column for column in batch)
         self.closed.wait()
 
     def _batches(self) -> Iterator[Batch]:

@@ -36,10 +36,12 @@ CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
               "momentum": "--train_config.SGD.momentum", "num_images": "the number of images in --mindrecord_dir",
               "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
               "ema_decay": "--train_config.ema_decay",
+              "schedule_steps": "the number of all steps, which train_config.lr_schedule follows (--epoch_size, "
+                                "--train_steps),",
               "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)"}
 
 # The values in checkpoints from before these settings existed.
-EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0}
+EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0, "colors": "uint8"}
 
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
@@ -65,7 +67,8 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
                   "device_num": devices,
                   "do_shuffle": config.do_shuffle, "num_images": num_images, "ema_decay": train.ema_decay,
                   "optimizer": train.optimizer, "momentum": train.SGD.momentum,
-                  "precision": precision_of(train.amp_level, train.amp_type, config.device_target),
+                  "precision": precision_of(train.amp_level, train.amp_type, config.device_target), "colors": "float32",
+                  "schedule_steps": total if train.lr_schedule in ("PolyDecay", "CosineDecay") else 0,
                   "rate_factor": rate_factor(train, train.step_images * devices),
                   "warmup_factor": warmup_factor(train, train.step_images * devices)}
     # Without a loss scale, nothing is lowered after an overflow. So it is useless to try again.
@@ -187,8 +190,10 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
                         f"{plan.total_steps}: increase --epoch_size or --train_steps (both include the steps of the "
                         "earlier run)")
     load_parameters(step_cell, checkpoint.parameters, path)
-    LOG.info("resumed from %s after step %d%s", path, done, "" if then["precision"] == now["precision"] else
-             f"; the precision was {then['precision']}, now it is {now['precision']}")
+    changed = "".join(f"; {what} was computed in {then[key]}, now it is in {now[key]}"
+                      for key, what in (("precision", "the network"), ("colors", "the colour jitter"))
+                      if then[key] != now[key])
+    LOG.info("resumed from %s after step %d%s", path, done, changed)
     return dataclasses.replace(plan, start_step=done)
 
 

@@ -7,6 +7,7 @@ of batch norm, in the order of the network.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from mindspore import Parameter, Tensor, nn
 from centernet.errors import UserError
 from centernet.weights.checkpoint import Checkpoint
 
+LOG = logging.getLogger("centernet")
 NAME = "ema"
 
 
@@ -47,6 +49,7 @@ def use_average(checkpoint: Checkpoint, network: nn.Cell, path: str | Path) -> C
                         "the --config_path and the categories of its training")
     averages = {parameter.name: Parameter(Tensor(values), name=parameter.name)
                 for parameter, values in zip(own, _parts(average.asnumpy(), own))}
+    LOG.info("%s: the average of its weights is used (--weights raw: those of the last step)", path)
     return dataclasses.replace(checkpoint, parameters={**checkpoint.parameters, **averages})
 
 
