@@ -38,6 +38,7 @@ def evaluation(tmp_path_factory):
                     folder]
 
 
+@pytest.mark.slow  # test_two_workers.py compares the detections of two ranks with those of one
 def test_two_ranks_evaluate_to_the_files_of_one(evaluation, tmp_path, monkeypatch):
     """And end with 0, the scheduler too, although their libraries cannot be unloaded."""
     _, words = evaluation

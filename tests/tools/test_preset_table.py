@@ -11,6 +11,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (require
 LARGEST_ERROR = {"fp32": 1e-4, "fp16": 5e-3, "int8": 0.3}
 
 
+@pytest.mark.slow
 def test_rows_have_every_form_and_precision(tmp_path):
     found = [[cell.strip() for cell in row.strip("|").split("|")]
              for row in rows(tiny_config(tmp_path, neck="deform"), (64, 64), PRECISIONS)]

@@ -24,10 +24,10 @@ def objects(size):
             "reg_mask": np.ones((2, 2), np.int32)}
 
 
-# The DLA network with more kinds of layers is the fast test. Hourglass-104 has 191 million weights with two moments.
-@pytest.mark.parametrize(("preset", "size"), [("official_dla34", 64),
-                                              pytest.param("official_dlav0_34", 64, marks=pytest.mark.slow),
-                                              pytest.param("official_hourglass", 128, marks=pytest.mark.slow)])
+# ResNets take their steps in fast tests (test_recipes.py).
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "size"), [("official_dla34", 64), ("official_dlav0_34", 64),
+                                              ("official_hourglass", 128)])
 def test_a_step_moves_every_weight(preset, size):
     config = load_config("train", ["--config_path", str(CONFIGS / f"{preset}.yaml")], "")
     step = detector_step(config)

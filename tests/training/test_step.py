@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
+from centernet.data.augment import unchanged_colors
 from centernet.data.pipeline import COLUMNS
 from centernet.errors import UserError
 from centernet.training.losses import DetectionLoss
@@ -159,7 +160,8 @@ def test_the_rate_reported_is_the_one_used_and_skipped_steps_do_not_count():
 def test_an_inf_target_leaves_the_real_network_untouched():
     step = detector_step(settings())
     random = np.random.default_rng(0)
-    batch = {"image": random.integers(0, 256, (2, 64, 64, 3), np.uint8), "cls": np.zeros((2, 8), np.int32),
+    batch = {"image": random.integers(0, 256, (2, 64, 64, 3), np.uint8),
+             "colors": np.stack([unchanged_colors()] * 2), "cls": np.zeros((2, 8), np.int32),
              "radius": np.ones((2, 8), np.int32), "ind": np.full((2, 8), 100, np.int32),
              "wh": np.ones((2, 8, 2), np.float32), "reg": np.zeros((2, 8, 2), np.float32),
              "reg_mask": np.ones((2, 8), np.int32)}
