@@ -85,7 +85,6 @@ def test_a_part_goes_on_after_a_failure_and_ends_with_its_time(day, monkeypatch)
     assert limits == [pytest.approx(78.4), pytest.approx(78.4), pytest.approx(78.4)]
 
 
-@pytest.mark.slow  # Python loses a KeyboardInterrupt that comes while it runs a callback: once in some runs
 def test_ctrl_c_ends_the_command_and_the_report_is_written(tmp_path):
     process = subprocess.Popen(["bash", str(SCRIPT), "--device_target", "CPU", "--only", "environment", "golden",
                                 "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, text=True, cwd=tmp_path,

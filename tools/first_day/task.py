@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from centernet.jobs.launch.processes import die_with_parent, end_descendants
+from centernet.jobs.launch.processes import end_descendants, start_process
 
 PATIENCE = 5.0  # seconds between SIGTERM and SIGKILL
 PASSED, FAILED, TIMED_OUT, SKIPPED, INTERRUPTED = "passed", "failed", "timed out", "skipped", "interrupted"
@@ -62,10 +62,8 @@ def run_task(task: Task, folder: Path, environment: Mapping[str, str], seconds: 
     start = time.monotonic()
     with path.open("w", encoding="utf-8") as log:
         try:
-            # A session of its own: Ctrl-C reaches only this process, which then ends the command and its children.
-            process = subprocess.Popen(task.words, cwd=folder, env={**environment, **task.variables}, stdout=log,
-                                       stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-                                       preexec_fn=die_with_parent)
+            # In its own session: Ctrl-C reaches only this process, which then ends the command and its children.
+            process = start_process(task.words, {**environment, **task.variables}, log, folder)
             status = process.wait(seconds)
             outcome.status = FAILED if status else PASSED
             outcome.reason = _reason(status, path) if status else ""

@@ -5,8 +5,11 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 LIBC = "libc.so.6"
@@ -18,8 +21,37 @@ def adopt_orphans() -> None:
 
 
 def die_with_parent() -> None:
-    """End this process when its parent ends, even by SIGKILL. Use it as preexec_fn of subprocess."""
+    """End this process when its parent ends, even by SIGKILL."""
     ctypes.CDLL(LIBC).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start_process(command: Sequence[str], environment: Mapping[str, str], log: IO,
+                  cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a program in its own session, with only this environment. It ends when this process ends.
+
+    Its output goes to `log`. Call it in the main thread.
+    """
+    with _signals_wait():
+        return subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let the handlers of SIGINT and SIGTERM wait for the end of the block.
+
+    An exception of a handler vanishes in the functions that Python calls after a fork ("Exception ignored in ...").
+    """
+    arrived: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: arrived.append(number))
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def descendants(pid: int) -> list[int]:

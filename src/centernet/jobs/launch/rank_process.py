@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from centernet.jobs.launch.plan import RankPlan
-from centernet.jobs.launch.processes import die_with_parent, is_running
+from centernet.jobs.launch.processes import die_with_parent, is_running, start_process
 
 VANISHED = -signal.NSIG  # no signal has this number; msrun kills a rank together with this process, which would tell
 
@@ -32,9 +32,7 @@ def start(plan: RankPlan, environment: Mapping[str, str]) -> subprocess.Popen[by
         if plan.first_line:
             log.write(f"{plan.first_line}\n".encode())
             log.flush()
-        process = subprocess.Popen(plan.command, env={**environment, **plan.environment}, stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                                   preexec_fn=die_with_parent)
+        process = start_process(plan.command, {**environment, **plan.environment}, log)
     if plan.cores:
         os.sched_setaffinity(process.pid, plan.cores)
     return process

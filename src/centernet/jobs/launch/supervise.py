@@ -4,7 +4,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from centernet.jobs.launch.plan import GROUP_VARIABLES, RankPlan
-from centernet.jobs.launch.processes import adopt_orphans, die_with_parent, end_descendants
+from centernet.jobs.launch.processes import adopt_orphans, end_descendants, start_process
 from centernet.jobs.launch.rank_process import VANISHED, read_status, start, status_file
 
 POLL = 0.2          # seconds
@@ -63,9 +62,7 @@ def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: s
         # msrun starts its ranks with the command "python": it must be this Python.
         path = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
         with open(log_file, "wb") as log:
-            msrun = subprocess.Popen(command, env={**clean_environment(os.environ), "PATH": path}, stdout=log,
-                                     stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-                                     preexec_fn=die_with_parent)
+            msrun = start_process(command, {**clean_environment(os.environ), "PATH": path}, log)
         ranks = [Watched(plan.name, plan.log_file, partial(read_status, plan))
                  for plan in plans if plan.name != "scheduler"]
         return watch(ranks, [Watched("msrun", log_file, msrun.poll)], echo)
