@@ -74,3 +74,8 @@ def values(cell):
 def changed(before, after):
     """Names of the values that differ in any bit."""
     return {name for name in before if before[name].tobytes() != after[name].tobytes()}
+
+
+def apply_colors(image, colors):
+    """A (H, W, 3) uint8 image with its color matrix applied, float32, as the training graph does it."""
+    return image.astype(np.float32) @ colors[:, :3].T + colors[:, 3]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from centernet.config.load import load_config
-from centernet.data.augment import View, apply_colors, crop_border, draw_colors, draw_view, warp, whole_view
+from centernet.data.augment import View, crop_border, draw_colors, draw_view, warp, whole_view
+from tests.tiny_training import apply_colors
 
 
 @pytest.fixture(scope="module")

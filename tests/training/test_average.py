@@ -9,7 +9,7 @@ from centernet.errors import UserError
 from centernet.models.centernet import build_centernet
 from centernet.training.optimizer import describe_optimizer
 from centernet.training.setup import load_weights
-from centernet.weights.average import averaged, flat_values, use_average
+from centernet.weights.average import averaged, choose_weights, flat_values
 from centernet.weights.checkpoint import Checkpoint, model_record, read_checkpoint, save_checkpoint
 from centernet.weights.conversion import convert_back
 from centernet.weights.load import load_model
@@ -66,7 +66,7 @@ def test_a_checkpoint_s_parameters_become_their_averages(tmp_path):
     save_checkpoint(tmp_path / "x.ckpt", step, None, {"step": 1})
     network = TinyLoss().network
     checkpoint = read_checkpoint(tmp_path / "x.ckpt")
-    found = use_average(checkpoint, network, "x.ckpt").parameters
+    found = choose_weights(checkpoint, network, "ema", "x.ckpt").parameters
     names = [parameter.name for parameter in network.get_parameters()]
     assert np.array_equal(np.concatenate([found[name].asnumpy().ravel() for name in names]), step.average.asnumpy())
     name = "backbone.0.weight"
@@ -82,7 +82,7 @@ def test_a_checkpoint_with_other_categories_has_averages_too():
     size = sum(value.size for value in values.values())
     values["ema"] = np.arange(size, dtype=np.float32)
     checkpoint = Checkpoint({name: Parameter(Tensor(value), name=name) for name, value in values.items()}, None, {})
-    found = use_average(checkpoint, TinyLoss().network, "x.ckpt").parameters
+    found = choose_weights(checkpoint, TinyLoss().network, "ema", "x.ckpt").parameters
     assert found["backbone.3.weight"].shape == shape
     del values["ema"]
     assert np.array_equal(np.concatenate([found[name].asnumpy().ravel() for name in values]), np.arange(size))
@@ -91,10 +91,10 @@ def test_a_checkpoint_with_other_categories_has_averages_too():
 def test_averages_of_another_network_are_refused():
     network = TinyLoss().network
     plain = Checkpoint({}, None, {})
-    assert use_average(plain, network, "x.ckpt") is plain
+    assert choose_weights(plain, network, "ema", "x.ckpt") is plain
     other = Checkpoint({"ema": Parameter(Tensor(np.zeros(3, np.float32)), name="ema")}, None, {})
     with pytest.raises(UserError, match="x.ckpt has averages of 3 values, but this network has "):
-        use_average(other, network, "x.ckpt")
+        choose_weights(other, network, "ema", "x.ckpt")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from mindspore import Tensor, nn
 
 from centernet.config.load import load_config
-from centernet.data.augment import apply_colors, jitter_matrix, unchanged_colors
+from centernet.data.augment import jitter_matrix, unchanged_colors
 from centernet.device import eager
 from centernet.models.centernet import CenterNet, StackedCenterNet
 from centernet.models.heads import Heads
@@ -15,6 +15,7 @@ from centernet.training.heatmap import DrawHeatmap
 from centernet.training.loss_network import LossNetwork, Normalize
 from centernet.training.losses import DetectionLoss
 from tests.golden_weights import PLAIN
+from tests.tiny_training import apply_colors
 
 CLASSES = 3
 

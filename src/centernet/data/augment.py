@@ -118,8 +118,3 @@ def jitter_matrix(image: np.ndarray, order: np.ndarray, factors: np.ndarray, lig
     constant = mean * (GRAY @ means) / 255 + np.array(data.eig_vec) @ (np.array(data.eig_val) * lighting)
     linear = (pixel * np.eye(3) + gray * np.tile(GRAY, (3, 1))) / 255
     return np.column_stack([linear, constant]).astype(np.float32)
-
-
-def apply_colors(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Return a (H, W, 3) uint8 image with its color matrix applied, float32, as the training graph does it."""
-    return image.astype(np.float32) @ colors[:, :3].T + colors[:, 3]

@@ -21,7 +21,7 @@ from centernet.training.loss_network import LossNetwork
 from centernet.training.optimizer import build_optimizer
 from centernet.training.schedule import build_schedule, rate_factor, scale_schedule, warmup_factor
 from centernet.training.step import TrainStep
-from centernet.weights.average import use_average
+from centernet.weights.average import choose_weights
 from centernet.weights.checkpoint import Checkpoint, load_parameters, read_checkpoint, require_preset
 from centernet.weights.transfer import load_backbone, load_for_fine_tuning
 
@@ -155,8 +155,7 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
     checkpoint = read_checkpoint(path)
     if checkpoint.record:
         require_preset(checkpoint.record, config.net_config, path)
-    if config.weights == "ema":
-        checkpoint = use_average(checkpoint, network, path)
+    checkpoint = choose_weights(checkpoint, network, config.weights, path)
     if config.fine_tune:
         transfer = load_for_fine_tuning(network, checkpoint, config.net_config.cat_spec_wh, path)
         LOG.info("fine-tuning from %s\n%s", path, transfer.table())

@@ -27,19 +27,20 @@ def flat_values(parameters: Sequence[Parameter]) -> np.ndarray:
     return np.concatenate([parameter.asnumpy().ravel() for parameter in parameters])
 
 
-def use_average(checkpoint: Checkpoint, network: nn.Cell, path: str | Path) -> Checkpoint:
-    """Return a checkpoint with averages as its parameters; without averages, the same checkpoint.
+def choose_weights(checkpoint: Checkpoint, network: nn.Cell, weights: str, path: str | Path) -> Checkpoint:
+    """Return a checkpoint with averages as its parameters; without averages, or with raw, the same checkpoint.
 
     Args:
         checkpoint: it may have other categories than the network.
         network: its order of parameters is that of the averages.
+        weights: ema or raw, see the setting of this name.
         path: the checkpoint's file, for messages.
 
     Raises:
         UserError: the averages are those of another network.
     """
     average = checkpoint.parameters.get(NAME)
-    if average is None:
+    if average is None or weights == "raw":
         return checkpoint
     names = [parameter.name for parameter in network.get_parameters()]
     own = [checkpoint.parameters[name] for name in names if name in checkpoint.parameters]

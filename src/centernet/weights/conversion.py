@@ -14,7 +14,7 @@ from centernet.config.load import PRESETS, Config, load_config
 from centernet.config.schema import NetConfig
 from centernet.errors import UserError
 from centernet.models.centernet import build_centernet
-from centernet.weights.average import use_average
+from centernet.weights.average import choose_weights
 from centernet.weights.checkpoint import Checkpoint, load_parameters, require_preset
 from centernet.weights.name_maps import (
     ABSENT,
@@ -141,8 +141,7 @@ def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path
     if checkpoint.record:
         require_preset(checkpoint.record, config.net_config, path)
     network = skeleton(config.net_config, _num_classes(checkpoint))
-    if config.weights == "ema":
-        checkpoint = use_average(checkpoint, network, path)
+    checkpoint = choose_weights(checkpoint, network, config.weights, path)
     cell = part_for(source, network)
     load_parameters(cell, checkpoint.parameters, path)
     values = {parameter.name: parameter.asnumpy() for parameter in cell.get_parameters()}

@@ -11,7 +11,7 @@ from centernet.categories import Categories, categories_from_names
 from centernet.config.schema import Config, EvalConfig, NetConfig
 from centernet.models.centernet import build_centernet
 from centernet.spec import ModelSpec, configured_spec
-from centernet.weights.average import use_average
+from centernet.weights.average import choose_weights
 from centernet.weights.checkpoint import ModelRecord, load_parameters, network_config, read_checkpoint, require_preset
 
 
@@ -61,8 +61,7 @@ def load_model(path: str | Path, config: Config, *, own_network: bool = False,
         else:
             require_preset(record, net, path)
     network = build_centernet(net, len(spec.categories))
-    if config.weights == "ema":
-        checkpoint = use_average(checkpoint, network, path)
+    checkpoint = choose_weights(checkpoint, network, config.weights, path)
     load_parameters(network, checkpoint.parameters, path)
     network.set_train(False)
     return LoadedModel(network, net, spec, record)
