@@ -5,6 +5,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from centernet.data.coco import locate
@@ -13,15 +14,19 @@ from centernet.errors import reports_errors
 MIN_SIDE = 40  # pixels; at 256 x 256, smaller boxes are only a few output cells wide
 
 
-def pick(data: dict, count: int) -> dict:
-    """Return the COCO annotation data of the first images with boxes, without crowds and without small boxes."""
+def first_images(data: dict, count: int, suits: Callable[[dict], bool] = lambda row: True) -> dict:
+    """Return the COCO annotation data of the first images that have boxes and whose boxes all suit."""
     boxes = defaultdict(list)
     for row in data["annotations"]:
         boxes[row["image_id"]].append(row)
-    images = [image for image in data["images"] if boxes[image["id"]]
-              and all(min(row["bbox"][2:]) >= MIN_SIDE and not row.get("iscrowd") for row in boxes[image["id"]])]
+    images = [image for image in data["images"] if boxes[image["id"]] and all(map(suits, boxes[image["id"]]))]
     return {**data, "images": images[:count],
             "annotations": [row for image in images[:count] for row in boxes[image["id"]]]}
+
+
+def is_large(row: dict) -> bool:
+    """Return whether a box is neither small nor a crowd."""
+    return min(row["bbox"][2:]) >= MIN_SIDE and not row.get("iscrowd")
 
 
 @reports_errors
@@ -33,7 +38,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=8)
     arguments = parser.parse_args()
     annotation_file, image_dir = locate(arguments.coco_dir, "train")
-    picked = pick(json.loads(annotation_file.read_text(encoding="utf-8")), arguments.count)
+    picked = first_images(json.loads(annotation_file.read_text(encoding="utf-8")), arguments.count, is_large)
     arguments.output.write_text(json.dumps(picked), encoding="utf-8")
     print(image_dir)
     return 0

@@ -8,7 +8,6 @@ ones of a data set.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from centernet.config.load import Config, load_config
 from centernet.data.coco import locate
 from centernet.device import prepare_environment, set_up
 from centernet.errors import reports_errors
-from centernet.files import read_json, user_errors
+from centernet.files import read_json, user_errors, write_json
+from tools.pick_images import first_images
 from tools.synthetic import make_dataset
 
 SPLITS = ("train", "val")
@@ -29,9 +29,8 @@ def generate(folder: Path, counts: tuple[int, int], names: tuple[str, ...]) -> N
     make_dataset(folder, *counts)
     for split in SPLITS:
         path = folder / "annotations" / f"instances_{split}2017.json"
-        document = json.loads(path.read_text(encoding="utf-8"))
-        document["categories"] = padded(document["categories"], names)
-        path.write_text(json.dumps(document), encoding="utf-8")
+        document = read_json(path)
+        write_json(path, {**document, "categories": padded(document["categories"], names)})
 
 
 def padded(categories: list[dict[str, Any]], names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -45,19 +44,10 @@ def take_first(source: str, folder: Path, counts: tuple[int, int]) -> None:
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     for split, count in zip(SPLITS, counts):
         annotation_file, images = locate(source, split)
-        document = first_images(read_json(annotation_file), count)
+        write_json(folder / "annotations" / f"instances_{split}2017.json",
+                   first_images(read_json(annotation_file), count))
         with user_errors(f"cannot write below {folder}"):
-            (folder / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(document), encoding="utf-8")
             (folder / f"{split}2017").symlink_to(Path(images).resolve())
-
-
-def first_images(document: dict[str, Any], count: int) -> dict[str, Any]:
-    """Return the document of the first images that have boxes."""
-    with_boxes = {row["image_id"] for row in document["annotations"]}
-    images = [image for image in document["images"] if image["id"] in with_boxes][:count]
-    kept = {image["id"] for image in images}
-    return {**document, "images": images,
-            "annotations": [row for row in document["annotations"] if row["image_id"] in kept]}
 
 
 def save_new_weights(path: Path, config: Config, categories: Categories) -> None:
