@@ -74,8 +74,8 @@ class TrainStep(nn.Cell):
         loss_network: nn.Cell; construct(*batch) -> (loss, hm_loss, wh_loss, off_loss), float32 scalars. The average
             over the devices must be the loss of the global batch. To accumulate, it needs more, see LossNetwork.
         optimizer: updates loss_network's trainable parameters; its learning rate is a schedule.
-        train: loss_scale_value, loss_scale_mode, loss_scale_window, grad_clip, accumulate and
-            ema_decay are used.
+        train: loss_scale_value, loss_scale_mode, loss_scale_window, grad_clip, accumulate and ema_decay are
+            used.
         scale_loss: False keeps the loss scale at 1. Steps with non-finite gradients are skipped in any case.
         devices: number of devices that train together.
     """
@@ -121,10 +121,9 @@ class TrainStep(nn.Cell):
         """
         scale = self.loss_scale * 1.0  # a copy: _adjust_scale overwrites the parameter
         rate = self.optimizer.learning_rate(self.optimizer.global_step).reshape(())
-        moved_share = self._share_of_weights() if self.decay > 0 else rate
         before = self._copy_statistics()
         # The forward pass changes the statistics in place, so it has to wait for the copies.
-        batch = (ops.depend(batch[0], (before, rate, scale, moved_share)),) + batch[1:]
+        batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
         losses, flat = self._run(batch) if self.accumulate == 1 else self._accumulate(batch)
         flat = flat * (1.0 / scale)
         # Check the loss, too: the gradient of an L1 loss is 1 where a target is infinite.
@@ -140,7 +139,7 @@ class TrainStep(nn.Cell):
             if self.devices > 1:
                 self._set_statistics(moved)
             if self.decay > 0:
-                self._move_average(moved_share)
+                self._move_average()
         else:
             self._set_statistics(before)
         self._adjust_scale(finite)
@@ -222,14 +221,12 @@ class TrainStep(nn.Cell):
         if self.lengths:
             self.each(ops.assign, self.statistics, self.to_statistics(values))
 
-    def _share_of_weights(self) -> Tensor:
-        """Return the share of the current weights in the next average: 1 - decay, and more in the first updates."""
+    def _move_average(self) -> None:
+        """Move the average after an update, which the optimizer has counted. The first updates count more."""
         updates = self.optimizer.global_step.astype(ms.float32).reshape(())
-        return 1.0 - ops.minimum((1.0 + updates) / (10.0 + updates), self.decay)
-
-    def _move_average(self, share: Tensor) -> None:
+        decay = ops.minimum(updates / (9.0 + updates), self.decay)
         values = ops.concat(self.each(_flat, self.averaged))
-        ops.assign(self.average, self.average + share * (values - self.average))
+        ops.assign(self.average, self.average + (1.0 - decay) * (values - self.average))
 
     def _adjust_scale(self, finite: Tensor) -> None:
         """Count finite steps. Halve a dynamic scale after a skipped step, double it after a window of finite steps."""
