@@ -1,6 +1,7 @@
 """Run by test_two_workers.py as each of two ranks, which compares what they write with one process's results.
 
 two_workers.py FOLDER: the folder has shards/ and a data set beside it; gets rank{r}.json and rank{r}.npz.
+two_workers.py FOLDER FLAG...: only a training with these flags; the folder gets rank{r}.npz.
 """
 import json
 import os
@@ -131,6 +132,12 @@ def different_starts(rank):
     return messages
 
 
+def train_only(folder, flags):
+    rank = os.environ["RANK_ID"]
+    state = frozen_training(folder, "--save_checkpoint_path", str(folder / f"out{rank}"), "--device_num", "2", *flags)
+    np.savez(folder / f"rank{rank}.npz", **state)
+
+
 def main(folder):
     rank = int(os.environ["RANK_ID"])
     out = folder / f"out{rank}"
@@ -153,4 +160,7 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[2:]:
+        train_only(Path(sys.argv[1]), sys.argv[2:])
+    else:
+        main(Path(sys.argv[1]))
