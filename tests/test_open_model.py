@@ -45,6 +45,11 @@ def test_auto_is_decided_by_flags_and_images(tmp_path, flags, images, why):
     assert (why in found) if why else found == ""
 
 
+def test_an_exported_model_has_no_choice_of_weights(tmp_path):
+    with pytest.raises(UserError, match="--weights raw: .*x.onnx has only the weights that were chosen at its export"):
+        open_model(str(tmp_path / "x.onnx"), settings(tmp_path, "--weights", "raw"), 1)
+
+
 @pytest.mark.parametrize("package", onnx_session.PACKAGES)
 def test_auto_does_without_packages_that_are_missing(tmp_path, monkeypatch, package):
     config = settings(tmp_path)
