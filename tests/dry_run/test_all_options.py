@@ -10,9 +10,9 @@ PRESET_NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 SIZE = (*SMALL, "--dataset_config.input_res_train", "128", "128")  # what every network takes
 # Name of a training option -> its flags. A new option of the training graph is one more line.
 TRAINING = {
-    "float16": ("--train_config.amp_level", "O2"),
+    "float32": ("--train_config.amp_level", "O0"),
     "bfloat16": ("--train_config.amp_level", "O2", "--train_config.amp_type", "bfloat16"),
-    "float16, deformable operator": ("--train_config.amp_level", "O2", "--net_config.deform_op", "native"),
+    "float32, deformable operator": ("--train_config.amp_level", "O0", "--net_config.deform_op", "native"),
     "accumulation": ("--train_config.accumulate", "2"),
     "deformable operator": ("--net_config.deform_op", "native"),
     "Adam with weight decay": ("--train_config.Adam.weight_decay", "0.0001"),

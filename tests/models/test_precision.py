@@ -16,10 +16,15 @@ DEFORM = replace(PLAIN, backbone="resnet18", block_class=(1, 1, 1, 1), neck="def
 
 
 @pytest.mark.parametrize(("level", "device", "precision"), [
-    ("O0", "Ascend", "float32"), ("O2", "Ascend", "bfloat16"), ("auto", "Ascend", "float32"),
+    ("O0", "Ascend", "float32"), ("O2", "Ascend", "bfloat16"), ("auto", "Ascend", "bfloat16"),
     ("auto", "CPU", "float32")])
 def test_the_level_and_the_device_determine_the_precision(level, device, precision):
     assert precision_of(level, "bfloat16", device) == precision
+
+
+def test_what_is_compared_with_float32_is_float32_unless_chosen():
+    assert precision_of("auto", "float16", "Ascend", exact=True) == "float32"
+    assert precision_of("O2", "float16", "Ascend", exact=True) == "float16"
 
 
 def test_a_precision_without_kernels_is_refused():

@@ -151,7 +151,7 @@ class TrainConfig:
     accumulate: int = setting(1, "batches of each device in one step: their gradients are added before the update; for "
                               "batches that do not fit into the memory", limits=POSITIVE)
     amp_level: str = setting("auto", "O0: float32; O2: the network computes in amp_type, except for parts that need "
-                             "float32 (docs/training.md); auto: O0", choices=("auto", "O0", "O2"))
+                             "float32 (docs/training.md); auto: O2 on Ascend, O0 on CPU and with exact_fp32", choices=("auto", "O0", "O2"))
     amp_type: str = setting("float16", "half precision of O2; bfloat16 only on Ascend (not the first 910)",
                             choices=("float16", "bfloat16"))
     loss_scale_value: float = setting(1024.0, "initial loss scale", limits=POSITIVE)

@@ -67,7 +67,8 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
                   "device_num": devices,
                   "do_shuffle": config.do_shuffle, "num_images": num_images, "ema_decay": train.ema_decay,
                   "optimizer": train.optimizer, "momentum": train.SGD.momentum,
-                  "precision": precision_of(train.amp_level, train.amp_type, config.device_target), "colors": "float32",
+                  "precision": precision_of(train.amp_level, train.amp_type, config.device_target, config.exact_fp32),
+                  "colors": "float32",
                   "schedule_steps": total if train.lr_schedule in ("PolyDecay", "CosineDecay") else 0,
                   "rate_factor": rate_factor(train, train.step_images * devices),
                   "warmup_factor": warmup_factor(train, train.step_images * devices)}
