@@ -157,6 +157,7 @@ def two_steps(tmp_path_factory):
     (("--train_config.accumulate", "2"), "--train_config.accumulate was 1, now 2"),
     (("--train_config.lr_scale", "linear"), "learning rate (--train_config.lr_scale) was 1.0, now 0.0"),
     (("--train_config.optimizer", "SGD"), "--train_config.optimizer was Adam, now SGD"),
+    (("--train_config.backbone_rate", "0.1"), "--train_config.backbone_rate was 1.0, now 0.1"),
     (("--train_config.SGD.momentum", "0.5"), "--train_config.SGD.momentum was 0.9, now 0.5"),
     (("--train_config.warmup_scale", "true"), "the warm-up (--train_config.warmup_scale) was 1.0, now 128"),
     (("--net_config.head_conv", "16"), "net_config.head_conv 8 (configured: 16)"),

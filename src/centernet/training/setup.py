@@ -35,13 +35,13 @@ CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
               "do_shuffle": "--do_shuffle", "optimizer": "--train_config.optimizer",
               "momentum": "--train_config.SGD.momentum", "num_images": "the number of images in --mindrecord_dir",
               "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
-              "ema_decay": "--train_config.ema_decay",
+              "ema_decay": "--train_config.ema_decay", "backbone_rate": "--train_config.backbone_rate",
               "schedule_steps": "the number of all steps, which train_config.lr_schedule follows (--epoch_size, "
                                 "--train_steps),",
               "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)"}
 
 # The values in checkpoints from before these settings existed.
-EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0, "colors": "uint8"}
+EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0, "colors": "uint8", "backbone_rate": 1.0}
 
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
@@ -66,6 +66,7 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
     conditions = {"seed": config.seed, "batch_size": train.batch_size, "accumulate": train.accumulate,
                   "device_num": devices,
                   "do_shuffle": config.do_shuffle, "num_images": num_images, "ema_decay": train.ema_decay,
+                  "backbone_rate": train.backbone_rate,
                   "optimizer": train.optimizer, "momentum": train.SGD.momentum,
                   "precision": precision_of(train.amp_level, train.amp_type, config.device_target), "colors": "float32",
                   "schedule_steps": total if train.lr_schedule in ("PolyDecay", "CosineDecay") else 0,
