@@ -22,6 +22,8 @@ TRAINING = {
     "AdamW": ("--train_config.optimizer", "AdamW"),
     "AdamW with the backbone's rate": ("--train_config.optimizer", "AdamW", "--train_config.backbone_rate", "0.1"),
     "Adam with the backbone's rate": ("--train_config.backbone_rate", "0.1"),
+    "frozen stages in float16": ("--train_config.freeze_stages", "2", "--train_config.amp_level", "O2"),
+    "all stages frozen": ("--train_config.freeze_stages", "4"),
     "SGD with Nesterov's momentum": ("--train_config.optimizer", "SGD", "--train_config.SGD.nesterov", "true"),
     "gradient clipping": ("--train_config.grad_clip", "35"),
     "static loss scale": ("--train_config.loss_scale_mode", "static"),

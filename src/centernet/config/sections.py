@@ -179,6 +179,9 @@ class TrainConfig:
                              choices=("Adam", "AdamW", "SGD"))
     backbone_rate: float = setting(1.0, "factor of the learning rate for the backbone, for fine-tuning; usual: 0.1",
                                    limits=POSITIVE)
+    freeze_stages: int = setting(0, "freeze the stem and this number of stages of the backbone (from the image on): no "
+                                 "gradient, no update, batch norm with its stored statistics; 0: freeze nothing",
+                                 limits=Limits("be 0 to 4", lambda value: 0 <= value <= 4))
     lr_schedule: str = setting("MultiDecay", "learning rate schedule; the section of the same name has its settings",
                                choices=("MultiDecay", "PolyDecay", "CosineDecay"))
     lr_scale: str = setting("none", "multiply the learning rate by r = global batch size / reference_batch, or by the "
