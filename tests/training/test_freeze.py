@@ -105,7 +105,8 @@ def test_random_weights_are_not_frozen():
 @pytest.mark.parametrize(("flags", "message"), [
     (("--config_path", "official_hourglass", *FREEZE), "freeze_stages must be 0 for hourglass104, found 1"),
     (("--train_config.freeze_stages", "5"), "freeze_stages must be 0 to 4, found 5"),
-    (("--train_config.backbone_rate", "0"), "backbone_rate must be greater than 0")])
+    (("--train_config.backbone_rate", "0"), "backbone_rate must be greater than 0"),
+    (("--train_config.early_stop", "3"), "early_stop 3 needs evaluations: set --eval_interval 1")])
 def test_settings_without_a_meaning_are_refused(flags, message):
     with pytest.raises(UserError) as caught:
         load_config("train", flags, "")

@@ -107,6 +107,21 @@ def test_a_run_with_frozen_stages_goes_on_from_its_middle_bit_for_bit(shards, fo
     assert all(not name.startswith("moment") or not name.split(".", 1)[1].startswith(frozen) for name in end)
 
 
+@pytest.mark.slow
+def test_a_run_that_does_not_improve_ends_early(shards, foreign, tmp_path, capsys):
+    """With a tiny learning rate the AP stays what it is. The run ends with 0, and cannot be resumed."""
+    flags = ("--epoch_size", "9", "--eval_interval", "1", "--data_dir", str(shards.parent), "--eval_config.keep_res",
+             "false", "--dataset_config.input_res_test", "64", "64", "--eval_config.K", "20",
+             "--train_config.early_stop", "2", "--train_config.MultiDecay.learning_rate", "1e-12")
+    assert train_tiny(shards, tmp_path, "--fine_tune", "true", "--load_checkpoint_path", str(foreign), *flags) == 0
+    assert ("epoch: 2, the training ends early: the AP has not improved in 2 evaluations (train_config.early_stop); "
+            "best.ckpt is from epoch: 0, AP: " in capsys.readouterr().out)
+    assert {path.name for path in tmp_path.iterdir()} >= {"best.ckpt", "centernet-3_3.ckpt", "last.ckpt", "loss.png"}
+    assert train_tiny(shards, tmp_path, "--resume", "true", "--load_checkpoint_path", str(tmp_path / "last.ckpt"),
+                      *flags) == 2
+    assert "ended early, after 2 evaluations" in error(capsys)
+
+
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory):
     """A checkpoint of a detector of 80 categories."""

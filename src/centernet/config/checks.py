@@ -117,6 +117,9 @@ def _entries(config: Config) -> list[str]:
         problems.append("resume and fine_tune exclude each other: resume keeps the categories of the checkpoint")
     if (config.resume or config.fine_tune) and not config.load_checkpoint_path:
         problems.append("resume and fine_tune need --load_checkpoint_path")
+    if config.train_config.early_stop and not config.eval_interval:
+        problems.append(f"train_config.early_stop {config.train_config.early_stop} needs evaluations: set "
+                        "--eval_interval 1 and --data_dir, or train_config.early_stop 0")
     if bool(config.annotation_file) != bool(config.image_dir):
         problems.append("annotation_file and image_dir go together: set both, or set neither for the standard layout")
     return problems

@@ -182,6 +182,8 @@ class TrainConfig:
     freeze_stages: int = setting(0, "freeze the stem and this number of stages of the backbone (from the image on): no "
                                  "gradient, no update, batch norm with its stored statistics; 0: freeze nothing",
                                  limits=Limits("be 0 to 4", lambda value: 0 <= value <= 4))
+    early_stop: int = setting(0, "end the training when the AP has not improved in this number of evaluations "
+                              "(eval_interval); 0: off", limits=NOT_NEGATIVE)
     lr_schedule: str = setting("MultiDecay", "learning rate schedule; the section of the same name has its settings",
                                choices=("MultiDecay", "PolyDecay", "CosineDecay"))
     lr_scale: str = setting("none", "multiply the learning rate by r = global batch size / reference_batch, or by the "

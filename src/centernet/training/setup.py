@@ -16,6 +16,7 @@ from centernet.errors import UserError
 from centernet.group import Group, require_agreement
 from centernet.models.centernet import build_centernet
 from centernet.models.precision import lower, precision_of
+from centernet.training.early_stop import EarlyStop
 from centernet.training.freeze import freeze, require_weights
 from centernet.training.loop import Plan
 from centernet.training.loss_network import LossNetwork
@@ -77,7 +78,8 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
                   "warmup_factor": warmup_factor(train, train.step_images * devices)}
     # Without a loss scale, nothing is lowered after an overflow. So it is useless to try again.
     allowed = train.max_skipped_steps if config.enable_lossscale else 1
-    return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions)
+    return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions,
+                EarlyStop(train.early_stop) if train.early_stop else None)
 
 
 def start(config: Config, categories: Categories, plan: Plan, group: Group) -> tuple[TrainStep, Plan]:
@@ -196,6 +198,12 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
         raise UserError(f"--resume true: {path} was saved after {done} steps, but this training ends after "
                         f"{plan.total_steps}: increase --epoch_size or --train_steps (both include the steps of the "
                         "earlier run)")
+    if plan.early_stop:
+        plan.early_stop.restore(checkpoint.progress)
+        if plan.early_stop.over:
+            raise UserError(f"--resume true: the training of {path} ended early, after {plan.early_stop.waited} "
+                            "evaluations without a higher AP. To go on, increase --train_config.early_stop, or set it "
+                            "to 0")
     load_parameters(step_cell, checkpoint.parameters, path)
     changed = "".join(f"; {what} was computed in {then[key]}, now it is in {now[key]}"
                       for key, what in (("precision", "the network"), ("colors", "the colour jitter"))
