@@ -126,7 +126,7 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--train_config.lr_scale", "linear", "--train_config.reference_batch", "0"], "need train_config.reference_batch"),
     (["--train_config.warmup_scale", "true", "--train_config.reference_batch", "0"], "need train_config.reference"),
     (["--train_config.reference_batch", "-1"], "reference_batch must be 0 or greater"),
-    (["--train_config.optimizer", "Sgd"], "optimizer must be one of Adam, SGD; found 'Sgd'"),
+    (["--train_config.optimizer", "Sgd"], "optimizer must be one of Adam, AdamW, SGD; found 'Sgd'"),
     (["--train_config.SGD.momentum", "1"], "SGD.momentum must be at least 0 and below 1, found 1.0"),
     (["--train_config.SGD.momentum", "0", "--train_config.SGD.nesterov", "true"], "nesterov needs train_config.SGD"),
     (["--train_config.SGD.weight_decay", "-1"], "SGD.weight_decay must be 0 or greater"),

@@ -16,6 +16,7 @@ def run(config: Config) -> None:
     from centernet.config.threads import input_threads
     from centernet.data.pipeline import open_training_data
     from centernet.evaluation.dataset import NetworkEvaluation
+    from centernet.group import from_first
     from centernet.training.loop import train
     from centernet.training.run_folder import open_output
     from centernet.training.setup import make_plan, start, validation_data
@@ -35,7 +36,8 @@ def run(config: Config) -> None:
     def average_precision() -> float | None:
         with averaged(step.loss_network.network, step.average):
             metrics = evaluation() if evaluation else None
-        return metrics.AP if metrics else None
+        precision = metrics.AP if metrics else None
+        return from_first(precision, group) if plan.early_stop else precision  # all ranks stop at the same place
 
     with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):
         train(step, data, plan, output.log, output.keeper, evaluate=average_precision,

@@ -33,7 +33,7 @@ def find_problems(config: Config) -> list[str]:
     """Return one message for each rule that a configuration breaks; [] if it breaks none."""
     return [*_limits(config), *_dataset(config.dataset_config, config.net_config), *_network(config.net_config),
             *_evaluation(config.eval_config, config.net_config.backbone, config.net_config.size_unit),
-            *_training(config.train_config), *_entries(config), *_precision(config)]
+            *_training(config.train_config, config.net_config.backbone), *_entries(config), *_precision(config)]
 
 
 def _limits(config: Config) -> list[str]:
@@ -94,13 +94,17 @@ def _evaluation(evaluation: EvalConfig, backbone: str, unit: int) -> list[str]:
     return problems
 
 
-def _training(train: TrainConfig) -> list[str]:
+def _training(train: TrainConfig, backbone: str) -> list[str]:
     problems = []
     if train.reference_batch == 0 and (train.lr_scale != "none" or train.warmup_scale):
         problems.append("train_config.lr_scale and train_config.warmup_scale need train_config.reference_batch: the "
                         "global batch size for which the learning rate and the warm-up were chosen")
     if train.SGD.nesterov and train.SGD.momentum == 0:
         problems.append("train_config.SGD.nesterov needs train_config.SGD.momentum above 0")
+    if train.freeze_stages and backbone == "hourglass104":
+        problems.append(f"train_config.freeze_stages must be 0 for hourglass104, found {train.freeze_stages}: each of "
+                        "its stacks has all resolutions, and none of them is an early stage. To train it slowly, use "
+                        "train_config.backbone_rate")
     return problems
 
 
@@ -113,6 +117,9 @@ def _entries(config: Config) -> list[str]:
         problems.append("resume and fine_tune exclude each other: resume keeps the categories of the checkpoint")
     if (config.resume or config.fine_tune) and not config.load_checkpoint_path:
         problems.append("resume and fine_tune need --load_checkpoint_path")
+    if config.train_config.early_stop and not config.eval_interval:
+        problems.append(f"train_config.early_stop {config.train_config.early_stop} needs evaluations: set "
+                        "--eval_interval 1 and --data_dir, or train_config.early_stop 0")
     if bool(config.annotation_file) != bool(config.image_dir):
         problems.append("annotation_file and image_dir go together: set both, or set neither for the standard layout")
     return problems

@@ -97,6 +97,16 @@ class AdamConfig:
 
 
 @dataclass(frozen=True)
+class AdamWConfig:
+    """Settings of AdamW except the learning rate. Weight decay is decoupled from the gradients."""
+
+    weight_decay: float = setting(0.01, "weight decay: a step takes learning rate x weight_decay of a weight away",
+                                  limits=NOT_NEGATIVE)
+    decay_filter: tuple[str, ...] = setting((".weight",), "name suffixes of the parameters with weight decay; .weight: "
+                                            "no decay of biases and batch norm")
+
+
+@dataclass(frozen=True)
 class SGDConfig:
     """Settings of nn.SGD except the learning rate. Weight decay is added to the gradients (L2)."""
 
@@ -115,7 +125,7 @@ class PolyDecayConfig:
     learning_rate: float = setting(0.0005, "initial learning rate", limits=POSITIVE)
     end_learning_rate: float = setting(0.0000005, "final learning rate", limits=NOT_NEGATIVE)
     power: float = setting(5.0, "exponent of the polynomial", limits=POSITIVE)
-    eps: float = setting(0.0000001, "epsilon of Adam", limits=POSITIVE)
+    eps: float = setting(0.0000001, "epsilon of Adam and AdamW", limits=POSITIVE)
     warmup_steps: int = setting(2000, "steps of linear warm-up", limits=NOT_NEGATIVE)
 
 
@@ -125,7 +135,7 @@ class CosineDecayConfig:
 
     learning_rate: float = setting(0.0005, "initial learning rate", limits=POSITIVE)
     end_learning_rate: float = setting(0.0, "final learning rate", limits=NOT_NEGATIVE)
-    eps: float = setting(0.0000001, "epsilon of Adam", limits=POSITIVE)
+    eps: float = setting(0.0000001, "epsilon of Adam and AdamW", limits=POSITIVE)
     warmup_steps: int = setting(2000, "steps of linear warm-up", limits=NOT_NEGATIVE)
 
 
@@ -134,7 +144,7 @@ class MultiDecayConfig:
     """Step decay: division by a factor after given epochs, with a linear warm-up at the start."""
 
     learning_rate: float = setting(0.00048, "initial learning rate", limits=POSITIVE)
-    eps: float = setting(0.0000001, "epsilon of Adam", limits=POSITIVE)
+    eps: float = setting(0.0000001, "epsilon of Adam and AdamW", limits=POSITIVE)
     warmup_steps: int = setting(2000, "steps of linear warm-up", limits=NOT_NEGATIVE)
     multi_epochs: tuple[int, ...] = setting(
         (290, 320), "epochs after which the learning rate is divided",
@@ -166,7 +176,14 @@ class TrainConfig:
                                limits=Limits("be at least 0 and below 1", lambda value: 0 <= value < 1))
     grad_clip: float = setting(0.0, "clip gradients to this global norm; 0: off", limits=NOT_NEGATIVE)
     optimizer: str = setting("Adam", "optimizer; the section of the same name has its settings",
-                             choices=("Adam", "SGD"))
+                             choices=("Adam", "AdamW", "SGD"))
+    backbone_rate: float = setting(1.0, "factor of the learning rate for the backbone, for fine-tuning; usual: 0.1",
+                                   limits=POSITIVE)
+    freeze_stages: int = setting(0, "freeze the stem and this number of stages of the backbone (from the image on): no "
+                                 "gradient, no update, batch norm with its stored statistics; 0: freeze nothing",
+                                 limits=Limits("be 0 to 4", lambda value: 0 <= value <= 4))
+    early_stop: int = setting(0, "end the training when the AP has not improved in this number of evaluations "
+                              "(eval_interval); 0: off", limits=NOT_NEGATIVE)
     lr_schedule: str = setting("MultiDecay", "learning rate schedule; the section of the same name has its settings",
                                choices=("MultiDecay", "PolyDecay", "CosineDecay"))
     lr_scale: str = setting("none", "multiply the learning rate by r = global batch size / reference_batch, or by the "
@@ -175,6 +192,7 @@ class TrainConfig:
                                    "unknown", limits=NOT_NEGATIVE)
     warmup_scale: bool = setting(False, "divide warmup_steps by r, so that the warm-up sees the same number of images")
     Adam: AdamConfig = section(AdamConfig)
+    AdamW: AdamWConfig = section(AdamWConfig)
     SGD: SGDConfig = section(SGDConfig)
     PolyDecay: PolyDecayConfig = section(PolyDecayConfig)
     MultiDecay: MultiDecayConfig = section(MultiDecayConfig)

@@ -108,6 +108,10 @@ class ResNet(nn.Cell):
         self.layer4 = stage(block, 256 * block.expansion, 512, counts[3], 2)
         self.out_channels = 512 * block.expansion
 
+    def stages(self) -> list[list[nn.Cell]]:
+        """Return the layers of the stem and of each stage, in this order."""
+        return [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+
     def construct(self, x: Tensor) -> Tensor:
         """Return the features of the last stage."""
         x = self.pool(self.relu(self.bn1(self.conv1(x))))
