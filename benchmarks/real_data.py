@@ -46,6 +46,7 @@ class Worker:
     def __init__(self, data_dir: Path, work: Path, cores: str, keep: bool):
         self.data_dir, self.work, self.cores, self.keep = data_dir.resolve(), work.resolve(), cores, keep
         self.shards = self.work / "shards"
+        self.results = self.work / "results.jsonl"
 
     def convert(self) -> None:
         """Write the shards, if no command has done it before. A second command waits for them."""
@@ -55,33 +56,38 @@ class Worker:
                             str(self.shards)], self.work / "shards.txt")
 
     def run(self, run: Run) -> dict[str, Any] | None:
-        """Train and evaluate. Return the line of results.jsonl, or None if another command has this run."""
+        """Train and evaluate. Return the line of results.jsonl, or None if another command does or did this run."""
         with self._locked(f"{run.key}.lock") as mine:
-            if not mine:
+            if not mine or run.identity in identities(self.results):
                 return None
             folder = self.work / "runs" / run.key
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "metrics.jsonl").unlink(missing_ok=True)
-            log, checkpoint, config = folder / "log.txt", folder / "last.ckpt", str(folder / "config.yaml")
-            log.unlink(missing_ok=True)
-            program = ["train.py", "--mindrecord_dir", str(self.shards)]
-            if run.engine == "torch":
-                program = ["-m", "benchmarks.torch_training"]
-            self._call([*program, *run.settings, "--data_dir", str(self.data_dir), "--save_checkpoint_path",
-                        str(folder), "--save_result_dir", str(folder)], log, folder)
-            if run.engine == "torch":
-                annotations, _ = locate(str(self.data_dir), "train")
-                self._call(["convert_weights.py", "--config_path", config, "--input", str(folder / "last.pth"),
-                            "--output", str(checkpoint), "--category_file", str(annotations)], log)
-            self._call(["eval.py", "--config_path", config, "--load_checkpoint_path", str(checkpoint), "--data_dir",
-                        str(self.data_dir), "--save_result_dir", str(folder / "results")], log)
+            for name in ("metrics.jsonl", "log.txt"):
+                (folder / name).unlink(missing_ok=True)
+            self._train(run, folder)
+            self._call(["eval.py", "--config_path", str(folder / "config.yaml"), "--load_checkpoint_path",
+                        str(folder / "last.ckpt"), "--data_dir", str(self.data_dir), "--save_result_dir",
+                        str(folder / "results")], folder / "log.txt")
             result = collect(run, folder)
-            with (self.work / "results.jsonl").open("a", encoding="utf-8") as file:
+            with self.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")  # one write call, so lines of several commands do not mix
             for path in folder.iterdir():
                 if not self.keep and path.name not in KEPT and path.is_file():
                     path.unlink()
             return result
+
+    def _train(self, run: Run, folder: Path) -> None:
+        """Train; a checkpoint of PyTorch is converted. It writes last.ckpt, config.yaml and metrics.jsonl."""
+        program = ["train.py", "--mindrecord_dir", str(self.shards)]
+        if run.engine == "torch":
+            program = ["-m", "benchmarks.torch_training"]
+        self._call([*program, *run.settings, "--data_dir", str(self.data_dir), "--save_checkpoint_path", str(folder),
+                    "--save_result_dir", str(folder)], folder / "log.txt", folder)
+        if run.engine == "torch":
+            annotations, _ = locate(str(self.data_dir), "train")
+            self._call(["convert_weights.py", "--config_path", str(folder / "config.yaml"), "--input",
+                        str(folder / "last.pth"), "--output", str(folder / "last.ckpt"), "--category_file",
+                        str(annotations)], folder / "log.txt")
 
     @contextmanager
     def _locked(self, name: str, wait: bool = False) -> Iterator[bool]:
@@ -172,43 +178,51 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def finished(runs: list[Run], path: Path) -> list[dict[str, Any]]:
-    """Return the results of finished runs. Raise UserError if one of them was made with other settings."""
-    results = read_lines(path)
-    by_key = {(result["row"], result["epochs"], result["seed"]): result for result in results}
-    for run in runs:
-        result, wanted = by_key.get((run.row, run.epochs, run.seed)), run.as_json()
-        other = [key for key in wanted if result and result[key] != wanted[key]]
-        if result and other:
-            listed = "\n    ".join(f"{key}: then {result[key]}, now {wanted[key]}" for key in other)
+def identities(path: Path) -> set[tuple[str, int, int]]:
+    """Return row, epochs and seed of the results in a file."""
+    return {(result["row"], result["epochs"], result["seed"]) for result in read_lines(path)}
+
+
+def require_same_settings(runs: list[Run], path: Path) -> None:
+    """Raise UserError if the file has a result of one of the runs with other settings."""
+    wanted = {run.identity: run for run in runs}
+    for result in read_lines(path):
+        run = wanted.get((result["row"], result["epochs"], result["seed"]))
+        if run is None:
+            continue
+        now, then = ({**one["settings"], "engine": one["engine"]} for one in (run.as_json(), result))
+        other = [f"{key} was {then.get(key, 'the default')}, now {now.get(key, 'the default')}"
+                 for key in sorted({*now, *then}) if now.get(key) != then.get(key)]
+        if other:
             raise UserError(f"{path} has a result of row {run.row!r} ({run.epochs} epochs, seed {run.seed}) with other "
-                            f"settings:\n    {listed}\nGive the row another name, or use another --work")
-    return list(by_key.values())
+                            f"settings: {'; '.join(other)}. Give the row another name, or use another --work")
 
 
 def work_through(worker: Worker, runs: list[Run], title: str) -> None:
     """Do all runs that are not finished, and write the report after each."""
-    path, order = worker.work / "results.jsonl", list(dict.fromkeys(run.row for run in runs))
+    order = list(dict.fromkeys(run.row for run in runs))
     times: list[float] = []
+
+    def report() -> str:
+        return write_report(read_lines(worker.results), order, worker.work, title)
+
     for number, run in enumerate(runs, 1):
-        done = {(result["row"], result["epochs"], result["seed"]) for result in finished(runs, path)}
         name = f"[{number}/{len(runs)}] {run.row}, {run.epochs} epochs, seed {run.seed}"
-        if (run.row, run.epochs, run.seed) in done:
+        if run.identity in identities(worker.results):
             print(f"{name}: finished before", flush=True)
             continue
         print(f"{name}: log in {worker.work / 'runs' / run.key / 'log.txt'}", flush=True)
         start = time.monotonic()
         result = worker.run(run)
         if result is None:
-            print("    another command is working on it", flush=True)
+            print("    another command does this run", flush=True)
             continue
         times.append(time.monotonic() - start)
         left = sum(times) / len(times) * (len(runs) - number) / 60
         print(f"    AP {100 * result['metrics']['AP']:.1f}, AP50 {100 * result['metrics']['AP50']:.1f}, "
               f"{times[-1] / 60:.1f} min; at most {left:.0f} min left for this command", flush=True)
-        write_report(finished(runs, path), order, worker.work, title)
-    print(f"\n{write_report(finished(runs, path), order, worker.work, title)}\nwritten to "
-          f"{worker.work / 'results.md'} and {worker.work / 'ap.png'}")
+        report()
+    print(f"\n{report()}\nwritten to {worker.work / 'results.md'} and {worker.work / 'ap.png'}")
 
 
 @reports_errors
@@ -234,7 +248,7 @@ def main(argv: list[str] | None = None) -> int:
     with user_errors(f"--work {arguments.work}"):
         arguments.work.mkdir(parents=True, exist_ok=True)
     worker = Worker(arguments.data_dir, arguments.work, arguments.cores, arguments.keep)
-    finished(runs, worker.work / "results.jsonl")
+    require_same_settings(runs, worker.results)
     worker.convert()
     work_through(worker, runs, f"# {arguments.rows.name}")
     return 0

@@ -43,6 +43,11 @@ class Run:
         plain = "".join(letter if letter.isalnum() else "_" for letter in self.row)
         return f"{plain}-{self.epochs}-{self.seed}"
 
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """Return row, epochs and seed: there is one result for them."""
+        return self.row, self.epochs, self.seed
+
     def as_json(self) -> dict[str, Any]:
         """Return what identifies the run, for results.jsonl, with all values that are not the defaults."""
         default = _leaves(dataclasses.asdict(Config()))

@@ -46,12 +46,7 @@ def test_runs_by_seed_and_flags_of_the_row_count_last(tmp_path):
 def test_wrong_rows_files(tmp_path, old, new, words):
     with pytest.raises(UserError) as error:
         read_rows(write(tmp_path, ROWS.replace(old, new)))
-    assert words in str(error.value).replace(program_name(), "train.py")
-
-
-def program_name():
-    from centernet.config.flags import program
-    return program("train")
+    assert words in str(error.value)
 
 
 def result(run, average):
@@ -82,7 +77,7 @@ def test_finished_runs_are_not_repeated_and_the_report_compares_rows(tmp_path, w
     make_coco(tmp_path, split="val")
     command = [str(write(tmp_path)), "--data_dir", str(tmp_path), "--work", str(tmp_path / "work")]
     assert real_data.main(command) == 0
-    assert "another command is working on it" in capsys.readouterr().out
+    assert "another command does this run" in capsys.readouterr().out
     assert len(worker) == 8
     assert real_data.main(command) == 0
     assert worker[8:] == ["paper-2-1"]
@@ -91,7 +86,7 @@ def test_finished_runs_are_not_repeated_and_the_report_compares_rows(tmp_path, w
     assert (tmp_path / "work/ap.png").read_bytes()[:4] == b"\x89PNG"
     changed = write(tmp_path, ROWS.replace("batch_size: 8", "batch_size: 2"))
     assert real_data.main([str(changed), *command[1:]]) == 2
-    assert "train_config.batch_size" in capsys.readouterr().err
+    assert "train_config.batch_size was 8, now 2. Give the row another name" in capsys.readouterr().err
 
 
 def test_difference_has_its_standard_error(tmp_path):

@@ -97,7 +97,7 @@ def test_wrong_usage(capsys, flags, words):
 def test_losses_and_gradients(tmp_path, backbone):
     config = load_config("train", ["--config_path", RES18, "--net_config.backbone", backbone], "")
     step = build_step(config)
-    network = step.loss_network
+    network = step.loss_network.set_train()
     write_weights(network.network, config.net_config, tmp_path / "weights.npz")
     batch = draw_batch(Case(RES18, 128, 4))
     gradient = ops.value_and_grad(network, None, list(network.trainable_params()), has_aux=False)
