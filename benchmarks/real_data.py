@@ -146,8 +146,8 @@ def core_numbers(cores: str) -> list[int]:
     """Return the cores of a list in the form of taskset: "0", "0,1", "2-5". Raise UserError for another form."""
     numbers: list[int] = []
     for part in cores.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal():
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UserError(f"--cores {cores}: a list of core numbers is needed, for example 0 or 0,1 or 0-3")
         numbers += range(int(first), int(last or first) + 1)
     missing = sorted(set(numbers) - os.sched_getaffinity(0))

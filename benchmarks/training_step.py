@@ -229,8 +229,8 @@ def compared(ours: list[float], theirs: list[float]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Measure, print the rows and return the exit status: 0, or 2 after a UserError."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default=str(PLAIN), help="preset or YAML file of a ResNet-18 or ResNet-50 with neck "
-                        "none (default: resnet50_plain, and the default network)")
+    parser.add_argument("--config", default=str(PLAIN), help="preset or YAML file of a ResNet-18 or ResNet-50 "
+                        "with neck none (default: resnet50_plain, and the default network)")
     parser.add_argument("--size", type=int, default=512, help="height and width of the images (default %(default)s)")
     parser.add_argument("--batch", type=int, default=2, help="batch size (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default %(default)s)")

@@ -11,6 +11,8 @@ from centernet.cli import train as train_command
 from centernet.config.load import HOME, load_config
 from centernet.data import augment
 from centernet.data import targets as our_targets
+from centernet.weights.checkpoint import read_checkpoint
+from centernet.weights.name_maps import source_names
 
 torch = pytest.importorskip("torch")
 
@@ -99,36 +101,43 @@ def test_losses_and_gradients(tmp_path, backbone):
     step = build_step(config)
     network = step.loss_network.set_train()
     write_weights(network.network, config.net_config, tmp_path / "weights.npz")
-    batch = draw_batch(Case(RES18, 128, 4))
+    batch = draw_batch(Case(RES18, 128, 8))
     gradient = ops.value_and_grad(network, None, list(network.trainable_params()), has_aux=False)
     losses, gradients = gradient(*map(Tensor, batch))
     image, _, cls, radius, ind, wh, reg, mask = batch
     data, net = config.dataset_config, config.net_config
     hm = np.stack([our_targets.draw_heatmap(*columns, 80, 32, 32) for columns in zip(cls, radius, ind, mask)])
     pixels = ((image / 255 - np.array(data.mean)) / np.array(data.std)).transpose(0, 3, 1, 2)
-    theirs = {"image": pixels.astype(np.float32), "hm": hm, "wh": wh, "reg": reg,
+    theirs = {"image": pixels, "hm": hm, "wh": wh, "reg": reg,
               "mask": mask[..., None].astype(np.float32), "ind": ind.astype(np.int64)}
-    torch_network = TorchCenterNet(backbone, 80, net.neck_filters, net.head_conv)
-    load_weights(torch_network, dict(np.load(tmp_path / "weights.npz")))
-    found = detection_losses(torch_network(torch.from_numpy(np.ascontiguousarray(theirs.pop("image")))),
-                             {name: torch.from_numpy(value) for name, value in theirs.items()})
-    # MindSpore's gradient is of the sum of the four outputs.
-    sum(found).backward()
-    np.testing.assert_allclose([one.asnumpy() for one in losses], [one.item() for one in found], rtol=1e-4)
-    compare(network, gradients, dict(torch_network.named_parameters()), net)
-
-
-def compare(network, gradients, theirs, net):
-    from centernet.weights.name_maps import source_names
+    weights = dict(np.load(tmp_path / "weights.npz"))
+    single, double = (torch_gradients(weights, theirs, net, kind) for kind in (torch.float32, torch.float64))
+    np.testing.assert_allclose([one.asnumpy() for one in losses], double[0], rtol=1e-4)
     names = [parameter.name for parameter in network.trainable_params()]
     of_ours = source_names("official", net, names)
-    errors = {}
-    for name, gradient in zip(names, gradients):
-        other = theirs[of_ours[name]].grad.numpy()
-        errors[name] = np.linalg.norm(gradient.asnumpy() - other) / max(np.linalg.norm(other), 1e-6)
-    print(json.dumps({"largest": max(errors, key=errors.get), "error": float(max(errors.values()))}))
-    assert len(errors) == len(theirs)
-    assert max(errors.values()) < 5e-3, errors
+    assert len(names) == len(double[1])
+    mine, other = ({name: distance(found[name], double[1][name]) for name in double[1]}
+                   for found in ({of_ours[name]: one.asnumpy() for name, one in zip(names, gradients)}, single[1]))
+    print(f"{backbone}: largest errors of gradients to float64: ours {max(mine.values()):.1e}, "
+          f"PyTorch in float32 {max(other.values()):.1e}")
+    # Batch norms over few positions amplify rounding errors through 50 layers, so PyTorch's own error is the scale.
+    assert max(mine.values()) < 3 * max(other.values()) < 0.2
+    assert max(value for name, value in mine.items() if name.startswith(("hm.", "wh.", "reg."))) < 1e-3
+
+
+def torch_gradients(weights, batch, net, kind):
+    network = TorchCenterNet(net.backbone, 80, net.neck_filters, net.head_conv)
+    load_weights(network, weights)
+    columns = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
+    columns = {name: value.to(kind) if value.is_floating_point() else value for name, value in columns.items()}
+    losses = detection_losses(network.to(kind)(columns["image"]), columns)
+    sum(losses).backward()  # MindSpore's gradient is of the sum of the four outputs
+    return ([one.item() for one in losses],
+            {name: parameter.grad.numpy() for name, parameter in network.named_parameters()})
+
+
+def distance(value, reference):
+    return np.linalg.norm(value - reference) / max(np.linalg.norm(reference), 1e-6)
 
 
 @pytest.mark.slow
@@ -141,8 +150,6 @@ def test_same_initial_weights_and_a_short_training(tmp_path):
     weights = torch_training.initial_weights(flags, tmp_path / "annotations/instances_train2017.json")
     assert train_command.main([*flags, "--mindrecord_dir", str(make_shards(tmp_path))]) == 0
     assert torch_training.main([*flags, "--data_dir", str(tmp_path)]) == 0
-    from centernet.weights.checkpoint import read_checkpoint
-    from centernet.weights.name_maps import source_names
     config = load_config("train", flags, "")
     trained = read_checkpoint(str(tmp_path / "run/last.ckpt")).parameters
     own = {name: value for name, value in trained.items() if name.startswith(("backbone.", "neck.", "heads."))}

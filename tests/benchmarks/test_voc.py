@@ -21,7 +21,8 @@ def make_voc(folder, objects):
 
 
 def test_boxes_count_from_0_and_include_the_last_pixel(tmp_path, capsys):
-    make_voc(tmp_path / "voc", [("dot", 1, 1, 1, 1), ("cell", 11, 21, 64, 48), ("cell", 0, 5, 70, 9), ("dot", 5, 5, 4, 9)])
+    make_voc(tmp_path / "voc", [("dot", 1, 1, 1, 1), ("cell", 11, 21, 64, 48), ("cell", 0, 5, 70, 9),
+                                ("dot", 5, 5, 4, 9)])
     assert main(["--voc_dir", str(tmp_path / "voc"), "--out", str(tmp_path / "coco")]) == 0
     assert "val2017: 1 images, 3 boxes of cell, dot" in capsys.readouterr().out
     document = json.loads((tmp_path / "coco/annotations/instances_train2017.json").read_text())
