@@ -87,6 +87,16 @@ def test_small_images_show_the_mean_of_their_pixels(data):
     assert alone.max() > 150  # without averages, a pixel shows one stripe
 
 
+def test_warping_the_covered_part_is_warping_all(data):
+    image = cv2.GaussianBlur(rng(3).integers(60, 255, (70, 110, 3), np.uint8), (9, 9), 3)
+    data = dataclasses.replace(data, scale_range=(0.8, 2.0), aspect=0.4, aug_rot=0.5, rotate=20.0)
+    for seed in range(30):
+        view = draw_view(rng(seed), 70, 110, data)
+        part, whole = (warp(image, dataclasses.replace(view, average=average), SIZE).astype(int)
+                       for average in (True, False))
+        assert np.abs(part - whole).max() <= 8 and np.abs(part - whole).mean() < 0.3, seed  # 1/32 pixel at an edge
+
+
 def test_visible_part():
     boxes = np.array([[0, 0, 10, 10], [-5, 0, 5, 10], [-5, -5, 5, 5], [30, 0, 40, 9], [3, 3, 3, 9]], np.float32)
     np.testing.assert_allclose(visible_part(boxes, 20, 30), [1, 0.5, 0.25, 0, 0])
