@@ -40,7 +40,7 @@ def run(config: Config) -> None:
         return from_first(precision, group) if plan.early_stop else precision  # all ranks stop at the same place
 
     with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):
-        train(step, data, plan, output.log, output.keeper, evaluate=average_precision,
+        train(step, data.until(plan.epochs), plan, output.log, output.keeper, evaluate=average_precision,
               profile=output.after_step, sink_level=sink_level(config))
         output.log.compilation(evaluation.first_runs.values() if evaluation else ())
 

@@ -35,6 +35,25 @@ class DatasetConfig:
     rotate: float = setting(0.0, "largest rotation in degrees", limits=NOT_NEGATIVE)
     flip_prop: float = setting(0.5, "probability of a mirrored image", limits=FRACTION)
     color_aug: bool = setting(True, "colour jitter and PCA lighting")
+    brightness: float = setting(0.4, "colour jitter: largest change of the brightness", limits=FRACTION)
+    contrast: float = setting(0.4, "colour jitter: largest change of the contrast", limits=FRACTION)
+    saturation: float = setting(0.4, "colour jitter: largest change of the saturation", limits=FRACTION)
+    hue: float = setting(0.0, "colour jitter: largest rotation of the hue in degrees", limits=Limits(
+        "be between 0 and 180", lambda value: 0 <= value <= 180))
+    scale_range: tuple[float, ...] = setting(
+        (), "random scale and crop instead of rand_crop: smallest and largest size of the image as a multiple of the "
+        "size that fits into the input, such as 0.1 2; []: off",
+        limits=Limits("be [] or two numbers above 0, the smaller one first",
+                      lambda sizes: not sizes or len(sizes) == 2 and 0 < sizes[0] <= sizes[1]))
+    aspect: float = setting(0.0, "change the ratio of width to height by a random factor between 1 / (1 + aspect) and "
+                            "1 + aspect", limits=NOT_NEGATIVE)
+    min_visible: float = setting(0.0, "drop boxes of which a smaller part of the area is inside the training image",
+                                 limits=FRACTION)
+    mosaic: float = setting(0.0, "probability that a training image is put together from four images", limits=FRACTION)
+    mixup: float = setting(0.0, "probability that a training image is the average of two images", limits=FRACTION)
+    plain_epochs: int = setting(0, "number of epochs at the end without strong augmentation: scale_range, aspect, "
+                                "mosaic and mixup are off, and the colour jitter has its default values",
+                                limits=NOT_NEGATIVE)
     heatmap_on_device: bool = setting(True, "draw the target heatmaps in the training graph")
     to_rgb: bool = setting(False, "feed RGB instead of BGR; mean and std are in that order")
     coco_classes: tuple[str, ...] = setting(COCO_CLASSES, "names of the categories of shards without an info file")
@@ -161,7 +180,8 @@ class TrainConfig:
     accumulate: int = setting(1, "batches of each device in one step: their gradients are added before the update; for "
                               "batches that do not fit into the memory", limits=POSITIVE)
     amp_level: str = setting("auto", "O0: float32; O2: the network computes in amp_type, except for parts that need "
-                             "float32 (docs/training.md); auto: O2 on Ascend, O0 on CPU and with exact_fp32", choices=("auto", "O0", "O2"))
+                             "float32 (docs/training.md); auto: O2 on Ascend, O0 on CPU and with exact_fp32",
+                             choices=("auto", "O0", "O2"))
     amp_type: str = setting("float16", "half precision of O2; bfloat16 only on Ascend (not the first 910)",
                             choices=("float16", "bfloat16"))
     loss_scale_value: float = setting(1024.0, "initial loss scale", limits=POSITIVE)

@@ -19,7 +19,8 @@ class Targets(NamedTuple):
     reg_mask: np.ndarray  # (M,) int32, 1 for a kept box
 
 
-def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, output_res: tuple[int, int]) -> np.ndarray:
+def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, output_res: tuple[int, int],
+                    min_visible: float = 0.0) -> np.ndarray:
     """Move boxes from an image to the output map.
 
     Args:
@@ -27,17 +28,38 @@ def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, outp
         matrix: (2, 3) affine map from the (already mirrored) image to the output map.
         flip_width: the image's width in pixels if the image is mirrored first, otherwise 0.
         output_res: (height, width) of the output map.
+        min_visible: boxes with a smaller part of their area on the map become zero.
 
     Returns:
         (N, 4) float32 in output cells: the bounding boxes of the four moved corners, clipped to [0, W-1] x [0, H-1].
     """
+    moved = move_boxes(boxes, matrix, flip_width)
+    placed = clip_boxes(moved, output_res[0] - 1, output_res[1] - 1)
+    if min_visible:
+        placed[visible_part(moved, *output_res) < min_visible] = 0
+    return placed
+
+
+def move_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int) -> np.ndarray:
+    """Return boxes moved as in to_output_boxes, but not clipped; (N, 4) float32."""
     x1, y1, x2, y2 = boxes.T
     if flip_width:
         x1, x2 = flip_width - x2 - 1, flip_width - x1 - 1
     corners = np.stack([x1, y1, x2, y1, x1, y2, x2, y2], axis=1).reshape(-1, 4, 2)
     moved = transform_points(corners, matrix)
-    limit = np.array([output_res[1] - 1, output_res[0] - 1], np.float32)
-    return np.concatenate([np.clip(moved.min(1), 0, limit), np.clip(moved.max(1), 0, limit)], axis=1)
+    return np.concatenate([moved.min(1), moved.max(1)], axis=1)
+
+
+def clip_boxes(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
+    """Return (N, 4) boxes clipped to [0, width] x [0, height]."""
+    return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+
+
+def visible_part(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
+    """Return the part of each box's area in [0, width] x [0, height], 0..1; 0 for boxes without area."""
+    clipped = clip_boxes(boxes, height, width)
+    area, inside = ((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (boxes, clipped))
+    return np.divide(inside, area, out=np.zeros_like(area), where=area > 0)
 
 
 def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], max_objs: int) -> Targets:

@@ -50,6 +50,11 @@ class Plan:
     conditions: dict[str, Any]
     early_stop: EarlyStop | None = None
 
+    @property
+    def epochs(self) -> int:
+        """Return the number of epochs of the training; the last one may be incomplete."""
+        return -(-self.total_steps // self.steps_per_epoch)
+
     def progress(self, step: int) -> dict[str, Any]:
         """Return the information that a checkpoint stores about the training after `step` steps."""
         return {**self.conditions, "step": step, "epoch": step // self.steps_per_epoch,
@@ -97,7 +102,7 @@ def _train(step_cell: TrainStep, steps: Steps, plan: Plan, reader: _Reader, keep
     if stop and stop.step < start and ends_after(start):
         return
     try:
-        for epoch in range(start // plan.steps_per_epoch, -(-plan.total_steps // plan.steps_per_epoch)):
+        for epoch in range(start // plan.steps_per_epoch, plan.epochs):
             step = _train_epoch(epoch, steps, plan, reader, keeper, profile)
             if step % plan.steps_per_epoch:
                 break  # the last epoch may be incomplete

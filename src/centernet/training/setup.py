@@ -41,11 +41,13 @@ CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
               "freeze_stages": "--train_config.freeze_stages",
               "schedule_steps": "the number of all steps, which train_config.lr_schedule follows (--epoch_size, "
                                 "--train_steps),",
-              "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)"}
+              "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)",
+              "plain_from": "the first of the epochs without strong augmentation "
+                            "(--dataset_config.plain_epochs, --epoch_size, --train_steps; -1: none)"}
 
 # The values in checkpoints from before these settings existed.
 EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0, "colors": "uint8", "backbone_rate": 1.0,
-           "freeze_stages": 0}
+           "freeze_stages": 0, "plain_from": -1}
 
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
@@ -77,6 +79,8 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
                   "schedule_steps": total if train.lr_schedule in ("PolyDecay", "CosineDecay") else 0,
                   "rate_factor": rate_factor(train, train.step_images * devices),
                   "warmup_factor": warmup_factor(train, train.step_images * devices)}
+    epochs, plain = -(-total // steps_per_epoch), config.dataset_config.plain_epochs
+    conditions["plain_from"] = max(0, epochs - plain) if plain else -1
     # Without a loss scale, nothing is lowered after an overflow. So it is useless to try again.
     allowed = train.max_skipped_steps if config.enable_lossscale else 1
     return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions,
