@@ -79,8 +79,9 @@ def require_same_maps(network, net, shapes):
 
 
 @pytest.mark.parametrize("net", [{}, {"neck": "conv", "reg_offset": False}, {"stem_pool": "same", "cat_spec_wh": True},
-                                 pytest.param({"neck": "deform"}, marks=deformable)],
-                         ids=["plain", "conv-no-reg", "pooled-same-by-class", "deform"])
+                                 pytest.param({"neck": "deform"}, marks=deformable),
+                                 pytest.param({"box_head": "ltrb"}, marks=pytest.mark.slow)],
+                         ids=["plain", "conv-no-reg", "pooled-same-by-class", "deform", "ltrb"])
 def test_a_converted_network_takes_any_size(tmp_path, net):
     config = settings(tmp_path, **net)
     require_same_maps(tiny_network(config), config.net_config, [(1, 3, 64, 64), (3, 3, 32, 160), (1, 3, 68, 100)])

@@ -131,7 +131,7 @@ def to_onnxruntime(network: nn.Cell, net: NetConfig) -> Run:
     """
     deform = "native" if net.neck == "deform" else "none"
     size = max(64, net.size_unit)
-    names = ("image", "hm", "wh", "reg")[:4 if net.reg_offset else 3]
+    names = ("image", *net.maps)
     cell = exportable(network, deform)
     cell.set_train(False)
     example = np.zeros((1, 3, size, size), np.float32)

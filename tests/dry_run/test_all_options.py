@@ -36,6 +36,9 @@ TRAINING = {
     "dense_wh": ("--net_config.dense_wh", "true"),
     "cat_spec_wh": ("--net_config.cat_spec_wh", "true"),
     "no offset": ("--net_config.reg_offset", "false"),
+    "ltrb": ("--net_config.box_head", "ltrb", "--net_config.hm_gaussian", "ellipse"),
+    "ltrb in float16": ("--net_config.box_head", "ltrb", "--train_config.amp_level", "O2"),
+    "ltrb and accumulation": ("--net_config.box_head", "ltrb", "--train_config.accumulate", "2"),
     "no head_conv": ("--net_config.head_conv", "0"),
     "plain neck": ("--net_config.neck", "conv"),
     "no neck": ("--net_config.neck", "none"),
@@ -49,6 +52,7 @@ COMMANDS = {
     "eval at several scales": ("eval", "--eval_config.multi_scales", "0.5", "1"),
     "export of gathers": ("export", "--export_deform", "gather"),
     "export of maps": ("export", "--export_decode", "false"),
+    "export of distances": ("export", "--net_config.box_head", "ltrb", "--eval_config.flip_test", "true"),
     "export of a batch": ("export", "--export_batch_size", "4"),
 }
 

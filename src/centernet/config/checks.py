@@ -59,7 +59,24 @@ def _network(net: NetConfig) -> list[str]:
     chosen = [name for name in ("dense_wh", "norm_wh", "cat_spec_wh") if getattr(net, name)]
     if len(chosen) > 1:
         problems.append(f"net_config.{' and net_config.'.join(chosen)} exclude each other: set all but one to false")
-    return problems
+    if net.dense_wh and net.hm_gaussian != "circle":
+        problems.append(f"net_config.dense_wh needs net_config.hm_gaussian circle, found {net.hm_gaussian}: its sizes "
+                        "are drawn as circles")
+    return [*problems, *_box_head(net)]
+
+
+def _box_head(net: NetConfig) -> list[str]:
+    if net.box_head != "ltrb":
+        return []
+    rules = [*((name, False) for name in ("reg_offset", "cat_spec_wh", "norm_wh", "dense_wh")), ("reg_loss", "l1")]
+    return [f"net_config.{name} must be {_shown(wanted)} with net_config.box_head ltrb, found "
+            f"{_shown(getattr(net, name))}: it concerns the maps wh and reg, which this head does not have"
+            for name, wanted in rules if getattr(net, name) != wanted]
+
+
+def _shown(value: object) -> str:
+    """Return a value as flags have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _resnet(net: NetConfig) -> list[str]:

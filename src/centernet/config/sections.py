@@ -6,6 +6,14 @@ from dataclasses import dataclass
 from centernet.config.setting import FRACTION, NOT_NEGATIVE, POSITIVE, Limits, section, setting
 
 DOWN_RATIO = 4  # all networks end at a quarter of the input's resolution
+
+# Distances to the sides of a box count from a cell's point: (x + CELL_POINT, y + CELL_POINT) for the cell (x, y). Here
+# pixel i has the coordinate i, and a mirrored coordinate is width - 1 - x. So the middle of the pixels 4x .. 4x + 3 of
+# a cell is 4x + 1.5 pixels, and that is x + 0.375 cells. With this point a mirrored map gives exactly mirrored boxes.
+CELL_POINT = (DOWN_RATIO - 1) / 2 / DOWN_RATIO
+
+# Box head -> names of the network's maps, in their order. Without net_config.reg_offset there is no reg.
+MAPS = {"wh_reg": ("hm", "wh", "reg"), "ltrb": ("hm", "ltrb")}
 COCO_CLASSES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
     "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
@@ -94,12 +102,22 @@ class NetConfig:
     dense_wh: bool = setting(False, "regress the size also around the centre, not only at it")
     norm_wh: bool = setting(False, "divide the size error by the size")
     cat_spec_wh: bool = setting(False, "regress a separate size for each category")
-    reg_offset: bool = setting(True, "regress the centre's offset within its output cell")
+    reg_offset: bool = setting(True, "regress the centre's offset within its output cell; follows from box_head")
+    box_head: str = setting("wh_reg", "maps of the box: size and offset of the centre, or distances from a cell to the "
+                            "left, top, right and bottom side", choices=tuple(MAPS))
+    hm_gaussian: str = setting("circle", "target heatmap of an object: a circle of the paper's radius, or an ellipse "
+                               "with the box's proportions", choices=("circle", "ellipse"))
     hm_weight: float = setting(1.0, "loss weight of the heatmap", limits=NOT_NEGATIVE)
     off_weight: float = setting(1.0, "loss weight of the offset", limits=NOT_NEGATIVE)
-    wh_weight: float = setting(0.1, "loss weight of the size", limits=NOT_NEGATIVE)
+    wh_weight: float = setting(0.1, "loss weight of the size, or of the GIoU loss of box_head ltrb",
+                               limits=NOT_NEGATIVE)
     mse_loss: bool = setting(False, "train heatmaps with mean squared error instead of the focal loss")
     reg_loss: str = setting("l1", "loss of wh and reg: L1 or smooth L1", choices=("l1", "sl1"))
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Return the names of the network's maps, in their order."""
+        return tuple(name for name in MAPS[self.box_head] if name != "reg" or self.reg_offset)
 
     @property
     def size_unit(self) -> int:

@@ -41,7 +41,7 @@ PREFETCH = 2  # batches that wait at each stage; MindSpore's default of 16 takes
 
 def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
                        *, group: Group = ALONE, num_workers: int = 1, shuffle: bool = True,
-                       verify: bool = True) -> TrainingData:
+                       verify: bool = True, hm_gaussian: str = "circle") -> TrainingData:
     """Open shards for training.
 
     Args:
@@ -49,6 +49,7 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
         group: the processes that train together. With verify, all of them must call this function.
         num_workers: threads that decode and augment; at most one for each CPU core is used.
         verify: also compare the SHA-256 of every file; the processes of the group share the work.
+        hm_gaussian: "circle" or "ellipse", see net_config; used with heatmap_on_device false.
 
     Raises:
         UserError: as in mindrecord.open_shards.
@@ -56,7 +57,7 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
     shards = open_shards(Path(mindrecord_dir), mindrecord_prefix, data.coco_classes, data.num_classes,
                          verify, group)
     workers = min(num_workers, os.cpu_count() or 1)
-    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle)
+    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class TrainingData:
     group: Group
     num_workers: int
     shuffle: bool
+    hm_gaussian: str
     epochs: int = 0  # of the whole training, for plain_epochs; 0: not known, no epoch is plain
 
     @property
@@ -128,7 +130,8 @@ class TrainingData:
     def _with_heatmap(self, batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
         named = dict(zip(COLUMNS, batch))
         return (*batch, draw_heatmap(named["cls"], named["radius"], named["ind"], named["reg_mask"],
-                                     len(self.categories), *self.data.output_res))
+                                     len(self.categories), *self.data.output_res,
+                                     named["wh"] if self.hm_gaussian == "ellipse" else None))
 
     def _batches(self, epoch: int, skip: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Return the batches without heatmaps."""

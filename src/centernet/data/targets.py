@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from centernet.geometry import gaussian_radius, transform_points
+from centernet.geometry import ELLIPSE_SHARE, gaussian_radius, transform_points
 
 
 class Targets(NamedTuple):
@@ -89,7 +89,7 @@ def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], 
 
 
 def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask: np.ndarray,
-                 num_classes: int, height: int, width: int) -> np.ndarray:
+                 num_classes: int, height: int, width: int, wh: np.ndarray | None = None) -> np.ndarray:
     """Draw a Gaussian peak of value 1 at each centre. Where peaks overlap, the larger value is kept.
 
     sigma is (2 * radius + 1) / 6, and a peak ends at its radius. The values equal those of the device's version
@@ -97,6 +97,7 @@ def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask:
 
     Args:
         cls, radius, ind, reg_mask: (M,) int32 as in Targets, or (B, M) for a batch.
+        wh: (M, 2) or (B, M, 2) float32 as in Targets, to draw ellipses (geometry.ELLIPSE_SHARE); None: circles.
 
     Returns:
         (num_classes, height, width) or (B, num_classes, height, width) float32 in [0, 1].
@@ -104,14 +105,14 @@ def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask:
     # Not np.zeros: only np.empty uses large memory pages, and thousands of small pages cost more time than the drawing.
     heatmap = np.empty((*cls.shape[:-1], num_classes, height, width), np.float32)
     heatmap.fill(0)
+    reaches = np.stack([radius, radius], -1) if wh is None else (wh * np.float32(ELLIPSE_SHARE / 2)).astype(np.int32)
     for slot in map(tuple, np.argwhere(reg_mask)):
-        reach = int(radius[slot])
+        right, down = reaches[slot].tolist()
         y, x = divmod(int(ind[slot]), width)
-        top, bottom = max(0, y - reach), min(height, y + reach + 1)
-        left, right = max(0, x - reach), min(width, x + reach + 1)
-        line = _gaussian(reach)
-        peak = np.outer(line[top - y + reach:bottom - y + reach], line[left - x + reach:right - x + reach])
-        window = heatmap[slot[:-1]][cls[slot], top:bottom, left:right]
+        rows, columns = slice(max(0, y - down), y + down + 1), slice(max(0, x - right), x + right + 1)
+        peak = np.outer(_gaussian(down)[rows.start - y + down:height - y + down],
+                        _gaussian(right)[columns.start - x + right:width - x + right])
+        window = heatmap[slot[:-1]][cls[slot], rows, columns]
         np.maximum(window, peak, out=window)
     return heatmap
 

@@ -24,7 +24,11 @@ LOG = logging.getLogger("centernet")
 
 # Keys of net_config that determine the computation of the network. The other keys concern the losses.
 ARCHITECTURE = ("backbone", "block_class", "num_stacks", "down_ratio", "neck", "neck_filters", "head_conv",
-                "stem_pool", "cat_spec_wh", "reg_offset")
+                "stem_pool", "cat_spec_wh", "reg_offset", "box_head")
+# The values in checkpoints from before these settings existed.
+EARLIER = {"box_head": "wh_reg"}
+# Keys that may differ when another detector is fine-tuned for another box head.
+BOX_HEAD = ("box_head", "cat_spec_wh", "reg_offset")
 RECORD_KEY = "model_record"
 PROGRESS_KEY = "progress"
 # A file that MindSpore saves with crc_check ends with this word and ten bytes, big-endian.
@@ -59,7 +63,8 @@ class ModelRecord:
     def from_json(cls, fields: dict[str, Any], source: str) -> ModelRecord:
         """Convert the values of to_json to a record. Raise UserError if a field is missing or wrong."""
         try:
-            network = {key: fields["network"][key] for key in ARCHITECTURE}
+            recorded = {**EARLIER, **fields["network"]}
+            network = {key: recorded[key] for key in ARCHITECTURE}
             height, width = fields["input_res_test"]
             spec = ModelSpec(categories_from_json(fields["categories"], source), tuple(fields["mean"]),
                              tuple(fields["std"]), "RGB" if fields["to_rgb"] else "BGR", network["down_ratio"],
@@ -166,10 +171,14 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def require_preset(record: ModelRecord, net: NetConfig, path: str | Path) -> None:
-    """Raise UserError unless a checkpoint's network is the configured one. The message contains the correct flags."""
+def require_preset(record: ModelRecord, net: NetConfig, path: str | Path, new_boxes: bool = False) -> None:
+    """Raise UserError unless a checkpoint's network is the configured one. The message contains the correct flags.
+
+    With new_boxes the heads of the boxes may be of another kind (net_config.box_head): they are trained anew.
+    """
     wanted = _architecture(net)
-    other = {key: value for key, value in record.network.items() if value != wanted[key]}
+    free = BOX_HEAD if new_boxes and record.network["box_head"] != net.box_head else ()
+    other = {key: value for key, value in record.network.items() if value != wanted[key] and key not in free}
     if not other:
         return
     listed = ", ".join(f"net_config.{key} {value!r} (configured: {wanted[key]!r})" for key, value in other.items())

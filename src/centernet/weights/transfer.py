@@ -15,6 +15,7 @@ BACKBONE = "backbone."
 # In a network with several stacks, the names of heads begin with the stack's number.
 HM_HEADS = re.compile(r"heads\.(\d+\.)?hm\.")
 HM_AND_WH_HEADS = re.compile(r"heads\.(\d+\.)?(hm|wh)\.")
+BOX_HEADS = re.compile(r"heads\.(\d+\.)?(wh|reg|ltrb)\.")
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,27 @@ class Transfer:
 def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: bool, path: str | Path) -> Transfer:
     """Load a detector with other categories, without the heads that have an output for each category.
 
-    These are the hm heads and, with cat_spec_wh, the wh heads.
+    These are the hm heads and, with cat_spec_wh, the wh heads. If the file has none of the network's box heads, it has
+    the other kind of them (net_config.box_head), and those of the network are new, too.
 
     Raises:
         UserError: a parameter of another part is missing or has another shape.
     """
-    by_category = (HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS).match
     own = _parameters(network)
-    kept = {name: value for name, value in checkpoint.parameters.items() if not by_category(name)}
-    absent = [name for name in own if name not in kept and not by_category(name)]
+    new_boxes = not any(BOX_HEADS.match(name) and name in checkpoint.parameters for name in own)
+
+    def left_out(name: str) -> bool:
+        by_category = (HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS).match(name)
+        return bool(by_category or (new_boxes and BOX_HEADS.match(name)))
+
+    kept = {name: value for name, value in checkpoint.parameters.items() if not left_out(name)}
+    absent = [name for name in own if name not in kept and not left_out(name)]
     if absent:
         raise UserError(f"checkpoint {path} lacks {len(absent)} parameters of the network, for example {absent[0]}: "
                         "use the --config_path of its training")
     loaded = _load(network, own, kept, path)
-    dropped = tuple(name for name in checkpoint.parameters if by_category(name))
-    return Transfer(loaded, dropped, tuple(name for name in own if by_category(name)),
+    dropped = tuple(name for name in checkpoint.parameters if left_out(name))
+    return Transfer(loaded, dropped, tuple(name for name in own if left_out(name)),
                     tuple(name for name in kept if name not in own))
 
 
