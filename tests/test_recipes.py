@@ -97,7 +97,7 @@ def shards(tmp_path_factory):
 
 
 @pytest.mark.parametrize("preset", [
-    pytest.param(name, marks=() if name in ("official_res18", "mmdet_resdcn18") else pytest.mark.slow)
+    pytest.param(name, marks=() if name == "mmdet_resdcn18" else pytest.mark.slow)
     for name in RECIPES])
 def test_two_steps_of_the_recipe(shards, tmp_path, capsys, preset):
     flags, size = [*SMALL], 128 if preset == "official_hourglass" else 64

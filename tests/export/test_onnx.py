@@ -82,7 +82,8 @@ def images():
     return np.random.default_rng(3).standard_normal((3, 3, 64, 64)).astype(np.float32)
 
 
-@pytest.mark.parametrize("neck, form, opset", [("none", "none", 17), ("conv", "none", 17),
+@pytest.mark.parametrize("neck, form, opset", [("none", "none", 17),
+                                               pytest.param("conv", "none", 17, marks=pytest.mark.slow),
                                                pytest.param("deform", "native", 19, marks=deformable),
                                                ("deform", "gather", 17)])
 def test_raw_maps_are_the_checkpoint_s(tmp_path, images, neck, form, opset):
@@ -139,7 +140,7 @@ def test_uint8_images_are_normalised_in_the_graph(tmp_path):
     assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
 
-@pytest.mark.parametrize("neck", ["conv", pytest.param("deform", marks=deformable)])
+@pytest.mark.parametrize("neck", ["conv", pytest.param("deform", marks=[deformable, pytest.mark.slow])])
 def test_an_open_batch_takes_any_number_of_images(tmp_path, images, neck):
     network, _, manifest = make(tmp_path, "--export_decode", "false", "--export_batch_size", "0", neck=neck)
     path = tmp_path / "maps.onnx"

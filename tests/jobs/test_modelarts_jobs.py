@@ -88,6 +88,7 @@ def test_evaluating_the_documented_way(store, trained, tmp_path):
     assert "AP" in json.loads((store / "b" / "eval" / "results" / "val" / "metrics.json").read_text())
 
 
+@pytest.mark.slow  # the other jobs here copy data, run and upload in the same way
 def test_exporting_from_a_single_checkpoint_file(store, trained, tmp_path):
     flags = ("--train_url=obs://b/export/", "--checkpoint_url=obs://b/run/checkpoints/last.ckpt", "--input_res=[64,64]",
              "--export_name=centernet", "--data_url=s3://b/coco/", "--eval_config.K=20", *TINY)

@@ -52,6 +52,7 @@ def test_the_neck_s_layers(backbone, kind):
     assert ("neck.last.merges.1.node.0.offset.weight" in kernels) == (kind == "deform")
 
 
+@pytest.mark.slow  # test_onnx.py exports a ResNet's layers as gathers
 def test_gathers_replace_all_deformable_nodes(layer_by_layer):
     network = build_centernet(NET, 3)
     random = np.random.RandomState(3)

@@ -38,7 +38,10 @@ def batch():
     return [columns[name] for name in COLUMNS]
 
 
-@pytest.mark.parametrize("option", [pytest.param(name, marks=pytest.mark.slow) if name == "ltrb" else name
+SLOW = OPTIONS.keys() - {"default", "no reg"}
+
+
+@pytest.mark.parametrize("option", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
                                     for name in OPTIONS])
 def test_losses_and_gradients_are_those_of_the_whole_batch(option):
     with eager():

@@ -35,6 +35,7 @@ def test_twenty_steps_follow_those_of_float32(flags):
     assert [p.dtype for p in exact.get_parameters()] == [p.dtype for p in half.get_parameters()]
 
 
+@pytest.mark.slow  # test_step.py tests the rule with a step that compiles in a second
 def test_a_loss_scale_that_is_too_large_is_halved_until_training_goes_on():
     step, rows = build("float16", 2.0 ** 24), []
     for batch in batches(14):

@@ -133,6 +133,7 @@ def foreign(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow  # test_average.py and test_transfer.py test its parts
 def test_fine_tuning_evaluates_its_average_and_goes_on(shards, foreign, tmp_path, capsys, monkeypatch):
     evaluated, averaged = [], average.averaged
     monkeypatch.setattr(average, "averaged",
