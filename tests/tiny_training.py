@@ -66,6 +66,18 @@ def run(step, batch):
     return [loss, hm, wh, off, bool(overflow), scale, rate]
 
 
+def changed_after_a_skipped_step(step):
+    """Run three steps, skip the second for an inf: names of what the second and third changed together."""
+    run(step, tiny_batch())
+    before = values(step)
+    bad = tiny_batch(1)
+    bad[0].flat[0] = np.inf
+    assert run(step, bad)[4] is True
+    assert changed(before, values(step)) == {"loss_scale", "good_steps"}
+    assert run(step, tiny_batch(2))[4] is False
+    return changed(before, values(step))
+
+
 def values(cell):
     """Parameter name -> copy of its value."""
     return {parameter.name: parameter.asnumpy().copy() for parameter in cell.get_parameters()}
