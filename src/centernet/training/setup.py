@@ -22,7 +22,15 @@ from centernet.training.optimizer import build_optimizer
 from centernet.training.schedule import build_schedule, rate_factor, scale_schedule, warmup_factor
 from centernet.training.step import TrainStep
 from centernet.weights.average import choose_weights
-from centernet.weights.checkpoint import Checkpoint, load_parameters, read_checkpoint, require_preset
+from centernet.weights.checkpoint import (
+    Checkpoint,
+    has_other_neck,
+    load_parameters,
+    network_config,
+    read_checkpoint,
+    require_preset,
+)
+from centernet.weights.conversion import skeleton
 from centernet.weights.transfer import load_backbone, load_for_fine_tuning
 
 LOG = logging.getLogger("centernet")
@@ -154,8 +162,8 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
     path = config.load_checkpoint_path
     checkpoint = read_checkpoint(path)
     if checkpoint.record:
-        require_preset(checkpoint.record, config.net_config, path)
-    checkpoint = choose_weights(checkpoint, network, config.weights, path)
+        require_preset(checkpoint.record, config.net_config, path, fine_tune=config.fine_tune)
+    checkpoint = choose_weights(checkpoint, _recorded_network(checkpoint, network, config), config.weights, path)
     if config.fine_tune:
         transfer = load_for_fine_tuning(network, checkpoint, config.net_config.cat_spec_wh, path)
         LOG.info("fine-tuning from %s\n%s", path, transfer.table())
@@ -163,6 +171,14 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
     _require_categories(checkpoint, categories, path)
     load_parameters(network, checkpoint.parameters, path)
     LOG.info("weights from %s; optimizer, schedule and step counter start from the beginning", path)
+
+
+def _recorded_network(checkpoint: Checkpoint, network: nn.Cell, config: Config) -> nn.Cell:
+    """Return a network with the parameters of a checkpoint whose neck may be of another kind."""
+    record = checkpoint.record
+    if record is None or not has_other_neck(record, config.net_config):
+        return network
+    return skeleton(network_config(record, config.net_config), len(record.spec.categories))
 
 
 def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan) -> Plan:

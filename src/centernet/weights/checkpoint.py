@@ -25,6 +25,8 @@ LOG = logging.getLogger("centernet")
 # Keys of net_config that determine the computation of the network. The other keys concern the losses.
 ARCHITECTURE = ("backbone", "block_class", "num_stacks", "down_ratio", "neck", "neck_filters", "head_conv",
                 "stem_pool", "cat_spec_wh", "reg_offset")
+# Of these, the keys of what comes after the backbone.
+AFTER_BACKBONE = ("neck", "neck_filters", "head_conv", "cat_spec_wh", "reg_offset")
 RECORD_KEY = "model_record"
 PROGRESS_KEY = "progress"
 # A file that MindSpore saves with crc_check ends with this word and ten bytes, big-endian.
@@ -166,10 +168,19 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def require_preset(record: ModelRecord, net: NetConfig, path: str | Path) -> None:
-    """Raise UserError unless a checkpoint's network is the configured one. The message contains the correct flags."""
+def has_other_neck(record: ModelRecord, net: NetConfig) -> bool:
+    """Return whether one of two networks has a neck with shortcuts, and the other one has not."""
+    return network_config(record, net).shortcuts != net.shortcuts
+
+
+def require_preset(record: ModelRecord, net: NetConfig, path: str | Path, fine_tune: bool = False) -> None:
+    """Raise UserError unless a checkpoint's network is the configured one. The message contains the correct flags.
+
+    Fine-tuning may give a backbone another kind of neck, see has_other_neck. Then only the backbone must be the same.
+    """
     wanted = _architecture(net)
-    other = {key: value for key, value in record.network.items() if value != wanted[key]}
+    free = AFTER_BACKBONE if fine_tune and has_other_neck(record, net) else ()
+    other = {key: value for key, value in record.network.items() if value != wanted[key] and key not in free}
     if not other:
         return
     listed = ", ".join(f"net_config.{key} {value!r} (configured: {wanted[key]!r})" for key, value in other.items())

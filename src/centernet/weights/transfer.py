@@ -11,10 +11,11 @@ from mindspore import Parameter, nn
 from centernet.errors import UserError
 from centernet.weights.checkpoint import Checkpoint
 
-BACKBONE = "backbone."
+BACKBONE, NECK = "backbone.", "neck."
 # In a network with several stacks, the names of heads begin with the stack's number.
 HM_HEADS = re.compile(r"heads\.(\d+\.)?hm\.")
 HM_AND_WH_HEADS = re.compile(r"heads\.(\d+\.)?(hm|wh)\.")
+NECK_AND_HEADS = re.compile(r"(neck|heads)\.")
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,25 @@ class Transfer:
 def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: bool, path: str | Path) -> Transfer:
     """Load a detector with other categories, without the heads that have an output for each category.
 
-    These are the hm heads and, with cat_spec_wh, the wh heads.
+    These are the hm heads and, with cat_spec_wh, the wh heads. If the file's neck is of another kind (see
+    has_other_neck), the neck and all heads are new.
 
     Raises:
         UserError: a parameter of another part is missing or has another shape.
     """
-    by_category = (HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS).match
     own = _parameters(network)
-    kept = {name: value for name, value in checkpoint.parameters.items() if not by_category(name)}
-    absent = [name for name in own if name not in kept and not by_category(name)]
+    necks = [{name for name in names if name.startswith(NECK)} for names in (own, checkpoint.parameters)]
+    is_new = (HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS).match
+    if all(necks) and necks[0].isdisjoint(necks[1]):
+        is_new = NECK_AND_HEADS.match
+    kept = {name: value for name, value in checkpoint.parameters.items() if not is_new(name)}
+    absent = [name for name in own if name not in kept and not is_new(name)]
     if absent:
         raise UserError(f"checkpoint {path} lacks {len(absent)} parameters of the network, for example {absent[0]}: "
                         "use the --config_path of its training")
     loaded = _load(network, own, kept, path)
-    dropped = tuple(name for name in checkpoint.parameters if by_category(name))
-    return Transfer(loaded, dropped, tuple(name for name in own if by_category(name)),
+    dropped = tuple(name for name in checkpoint.parameters if is_new(name))
+    return Transfer(loaded, dropped, tuple(name for name in own if is_new(name)),
                     tuple(name for name in kept if name not in own))
 
 
