@@ -33,7 +33,10 @@ WARM_UP = 4     # number of batches until all queues are full
 # Functions that data.pipeline calls; the rest of make_sample is "other".
 STAGES = {"decode": "decode", "draw_view": "random view", "warp": "warp", "draw_colors": "colour jitter",
           "to_output_boxes": "boxes", "encode": "targets", "draw_heatmap": "heatmap (host only)"}
-TARGETS = {"device": 280, "host": 130}  # images/s with two threads
+TARGETS = {"device": 280, "host": 130, "strong": 280}  # images/s with two threads
+# Settings of strong augmentation, with device heatmaps and THREADS[-1] threads.
+ONE_IMAGE = {"scale_range": (0.1, 2.0), "aspect": 0.4, "hue": 18.0, "min_visible": 0.1}
+STRONG = {"strong": ONE_IMAGE, "mosaic": {**ONE_IMAGE, "mosaic": 1.0}, "mixup": {**ONE_IMAGE, "mixup": 1.0}}
 MEMORY_TARGET = 1024                    # MiB
 
 
@@ -52,8 +55,12 @@ def measure(options: Options) -> list[Row]:
     for threads in THREADS:
         for name, settings in (("device", data), ("host", host)):
             functions[f"{name} {threads}"] = partial(run_epoch, open_shards(options.work, settings, threads))
+    for name, changes in STRONG.items():
+        training = open_shards(options.work, dataclasses.replace(data, **changes), THREADS[-1])
+        functions[f"{name} {THREADS[-1]}"] = partial(run_epoch, training)
     seconds = paired(functions, options.repeats)
     rates = [rate_row(name, threads, seconds) for threads in THREADS for name in ("decode", "device", "host")]
+    rates += [strong_row(name, seconds) for name in STRONG]
     rows = rates + [overlap_row(open_shards(options.work, data, THREADS[-1]))] + rows
     return rows + stage_rows(open_shards(options.work, host, 1))
 
@@ -93,6 +100,15 @@ def rate_row(name: str, threads: int, seconds: dict[str, list[float]]) -> Row:
     return Row(f"pipeline, {name} heatmaps, {noun}", rate, "images/s",
                1 / median_ratio(seconds, f"{name} {threads}", f"decode {threads}"), f"decoding alone, {noun}",
                f">= {target} images/s" if target else "", rate >= target if target else None)
+
+
+def strong_row(name: str, seconds: dict[str, list[float]]) -> Row:
+    """Return a row about images per second with strong augmentation, compared with the paper's."""
+    rate, target = IMAGES / median(seconds[f"{name} {THREADS[-1]}"]), TARGETS.get(name)
+    return Row(f"pipeline, {name} augmentation of each image" if target else f"pipeline, each image with {name}", rate,
+               "images/s", 1 / median_ratio(seconds, f"{name} {THREADS[-1]}", f"device {THREADS[-1]}"),
+               "the paper's augmentation", f">= {target} images/s" if target else "",
+               rate >= target if target else None)
 
 
 def memory_row(name: str, training: TrainingData) -> Row:

@@ -1,6 +1,7 @@
-"""CenterNet with a ResNet-50 and its training step in PyTorch, for the comparison in benchmarks/training_step.py.
+"""CenterNet with a ResNet-18 or ResNet-50 and its training step in PyTorch, for comparisons with ours.
 
-Modules have the names of the paper's code, so that weights can be exchanged with weights/name_maps.py.
+benchmarks/training_step.py compares the time of a step, benchmarks/torch_training.py trains with it. Modules have the
+names of the paper's code, so that weights can be exchanged with weights/name_maps.py.
 """
 from __future__ import annotations
 
@@ -9,11 +10,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-BLOCKS = (3, 4, 6, 3)
+
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+    """Build a 1x1 convolution with batch norm if the shape changes; None is the identity."""
+    if stride == 1 and in_channels == out_channels:
+        return None
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm, and a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(in_channels, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features (B,Cin,H,W) -> (B,width,H/stride,W/stride)."""
+        kept = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(x)) + kept)
 
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions with batch norm, and a shortcut."""
+
+    expansion = 4
 
     def __init__(self, in_channels: int, width: int, stride: int):
         super().__init__()
@@ -25,35 +54,46 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride > 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                                            nn.BatchNorm2d(out_channels))
+        self.downsample = shortcut(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features (B,Cin,H,W) -> (B,4*width,H/stride,W/stride)."""
-        shortcut = x if self.downsample is None else self.downsample(x)
+        kept = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+        return self.relu(self.bn3(self.conv3(x)) + kept)
+
+
+BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)), "resnet50": (Bottleneck, (3, 4, 6, 3))}
 
 
 class TorchCenterNet(nn.Module):
-    """Network: (B,3,H,W) -> raw hm (B,classes,H/4,W/4), wh and reg (B,2,H/4,W/4)."""
+    """Network: (B,3,H,W) -> raw hm (B,classes,H/4,W/4), wh and reg (B,2,H/4,W/4).
 
-    def __init__(self, classes: int, filters: tuple[int, ...], head_conv: int):
+    The neck is that of the paper's ResNets: transposed convolutions without a 3x3 convolution before them.
+
+    Args:
+        backbone: a key of BLOCKS.
+        classes: channels of hm.
+        filters: channels of the transposed convolutions.
+        head_conv: channels of each head's 3x3 convolution.
+    """
+
+    def __init__(self, backbone: str, classes: int, filters: tuple[int, ...], head_conv: int):
         super().__init__()
+        block, counts = BLOCKS[backbone]
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = 64
-        for index, count in enumerate(BLOCKS):
+        for index, count in enumerate(counts):
             width = 64 * 2 ** index
-            first = Bottleneck(channels, width, 1 if index == 0 else 2)
-            channels = 4 * width
+            first = block(channels, width, 1 if index == 0 else 2)
+            channels = block.expansion * width
             self.add_module(f"layer{index + 1}",
-                            nn.Sequential(first, *[Bottleneck(channels, width, 1) for _ in range(count - 1)]))
+                            nn.Sequential(first, *[block(channels, width, 1) for _ in range(count - 1)]))
         up = []
         for width in filters:
             up += [nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width),
@@ -89,33 +129,49 @@ def pair_loss(maps: Tensor, ind: Tensor, target: Tensor, mask: Tensor) -> Tensor
     return functional.l1_loss(read * mask, target * mask, reduction="sum") / (mask.sum() + 1e-4)
 
 
+def detection_losses(maps: tuple[Tensor, Tensor, Tensor], batch: dict[str, Tensor],
+                     wh_weight: float = 0.1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the whole loss and the losses of hm, wh and the offset.
+
+    Args:
+        maps: raw hm, wh and reg.
+        batch: hm (B,C,h,w), wh and reg (B,M,2), mask (B,M,1) float32, and ind (B,M) int64.
+        wh_weight: weight of the size; the others weigh 1.
+    """
+    hm, wh, reg = maps
+    hm_loss = focal_loss(hm, batch["hm"])
+    wh_loss = pair_loss(wh, batch["ind"], batch["wh"], batch["mask"])
+    off_loss = pair_loss(reg, batch["ind"], batch["reg"], batch["mask"])
+    return hm_loss + wh_weight * wh_loss + off_loss, hm_loss, wh_loss, off_loss
+
+
+def load_weights(network: nn.Module, weights: dict[str, np.ndarray]) -> None:
+    """Load all parameters and batch norm statistics by name. Raise ValueError if the names are not the network's."""
+    missing, unexpected = network.load_state_dict(
+        {name: torch.from_numpy(value) for name, value in weights.items()}, strict=False)
+    if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+        raise ValueError(f"the two networks differ: {missing} {unexpected}")
+
+
 class TorchStep:
     """Forward, backward and Adam on one batch.
 
     Args:
         weights: name -> array, for all parameters and batch norm statistics.
         batch: float32 image (B,3,H,W), hm, wh, reg, mask (B,M,1) and int64 ind.
-        net: classes, filters and head_conv of the network.
+        net: backbone, classes, filters and head_conv of the network.
     """
 
     def __init__(self, weights: dict[str, np.ndarray], batch: dict[str, np.ndarray], net: dict):
         self.network = TorchCenterNet(**net)
-        missing, unexpected = self.network.load_state_dict(
-            {name: torch.from_numpy(value) for name, value in weights.items()}, strict=False)
-        if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
-            raise ValueError(f"the two networks differ: {missing} {unexpected}")
+        load_weights(self.network, weights)
         self.batch = {name: torch.from_numpy(value) for name, value in batch.items()}
         self.optimizer = torch.optim.Adam(self.network.parameters(), 1.25e-4)
 
     def __call__(self) -> list[float]:
         """Run one step and return loss, hm loss, wh loss and offset loss."""
-        batch = self.batch
-        hm, wh, reg = self.network(batch["image"])
-        hm_loss = focal_loss(hm, batch["hm"])
-        wh_loss = pair_loss(wh, batch["ind"], batch["wh"], batch["mask"])
-        off_loss = pair_loss(reg, batch["ind"], batch["reg"], batch["mask"])
-        loss = hm_loss + 0.1 * wh_loss + off_loss
+        losses = detection_losses(self.network(self.batch["image"]), self.batch)
         self.optimizer.zero_grad()
-        loss.backward()
+        losses[0].backward()
         self.optimizer.step()
-        return [part.item() for part in (loss, hm_loss, wh_loss, off_loss)]
+        return [part.item() for part in losses]

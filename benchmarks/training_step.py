@@ -1,6 +1,7 @@
 """Training step on CPU, compared with PyTorch for the same network, weights and batch; and that of the default network.
 
 python -m benchmarks.training_step [--size 256] [--batch 2] [--repeats 5]
+python -m benchmarks.training_step --config benchmarks/rows/bccd_res18.yaml --size 256 --batch 8
 """
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:  # only the processes that measure MindSpore import it
 PLAIN = PRESETS / "resnet50_plain.yaml"
 CLASSES = 80
 OBJECTS = 7  # objects of an image, as the mean of COCO
-OURS, DEFORMABLE, TORCH = "ResNet-50 plain", "ResNet-50 deformable (default)", "PyTorch, ResNet-50 plain"
+DEFORMABLE = "ResNet-50 deformable (default)"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def serve_ours(pipe: Connection, case: Case, weights: Path) -> None:
     config = load_config("train", ["--config_path", case.preset] if case.preset else [], "")
     set_up_device("CPU", 0, 1)
     step_cell = build_step(config)
-    if case.preset == str(PLAIN):
+    if case.preset:
         write_weights(step_cell.loss_network.network, config.net_config, weights)
     batch = draw_batch(case)
     answer(pipe, lambda: step_cell(*map(Tensor, batch))[0].asnumpy().tolist()[:4])
@@ -168,37 +169,53 @@ def serve_torch(pipe: Connection, case: Case, weights: Path) -> None:
     normal = ((image / 255 - np.array(data.mean)) / np.array(data.std)).transpose(0, 3, 1, 2)
     batch = {"image": np.ascontiguousarray(normal, np.float32), "hm": hm, "wh": wh, "reg": reg,
              "mask": reg_mask[..., None].astype(np.float32), "ind": ind.astype(np.int64)}
-    answer(pipe, TorchStep(dict(np.load(weights)), batch,
-                           {"classes": CLASSES, "filters": net.neck_filters, "head_conv": net.head_conv}))
+    answer(pipe, TorchStep(dict(np.load(weights)), batch, {"backbone": net.backbone, "classes": CLASSES,
+                                                           "filters": net.neck_filters, "head_conv": net.head_conv}))
 
 
-def measure(options: Options, size: int = 512, batch: int = 2) -> list[Row]:
+def measure(options: Options, size: int = 512, batch: int = 2, preset: str = str(PLAIN)) -> list[Row]:
     """Return rows about time and memory of the steps. The first steps, with compilation, are reported separately.
 
     Raises:
         UserError: a step could not be built, or its process was killed.
     """
-    steps = start_processes(Case(str(PLAIN), size, batch), options.work / "weights.npz")
+    ours = plain_name(preset)
+    theirs = f"PyTorch, {ours}"
+    steps = start_processes(Case(preset, size, batch), options.work / "weights.npz", (ours, theirs))
     seconds = paired(steps, options.repeats)
     rows = []
     for name, step in steps.items():
         row = Row(f"{name}, {batch} x {size} x {size}", median(seconds[name]), "s",
                   note=f"{step.peak_memory():.0f} MiB; first step {step.first_seconds:.1f} s")
-        if name == OURS and TORCH in steps:
-            ratio = median_ratio(seconds, OURS, TORCH)
-            row = replace(row, ratio=ratio, to=TORCH, target="no slower than PyTorch", met=ratio <= 1,
-                          note=f"{row.note}; {compared(step.losses, steps[TORCH].losses)}")
+        if name == ours and theirs in steps:
+            ratio = median_ratio(seconds, ours, theirs)
+            row = replace(row, ratio=ratio, to=theirs, target="no slower than PyTorch", met=ratio <= 1,
+                          note=f"{row.note}; {compared(step.losses, steps[theirs].losses)}")
         rows.append(row)
         step.end()
-    return rows if TORCH in steps else [*rows, not_installed(TORCH, "s", "torch")]
+    return rows if theirs in steps else [*rows, not_installed(theirs, "s", "torch")]
 
 
-def start_processes(case: Case, weights: Path) -> dict[str, StepProcess]:
-    """Start the compiled steps to compare; that of PyTorch only if it is installed."""
-    steps = {OURS: StepProcess(serve_ours, case, weights),
-             DEFORMABLE: StepProcess(serve_ours, replace(case, preset=""), weights)}
+def plain_name(preset: str) -> str:
+    """Return the name of the network in the report. Raise UserError if PyTorch's side does not have the network."""
+    net = load_config("train", ["--config_path", preset], "").net_config
+    names = {("resnet18", "none"): "ResNet-18 plain", ("resnet50", "none"): "ResNet-50 plain"}
+    if (net.backbone, net.neck) not in names:
+        raise UserError(f"--config {preset}: {net.backbone} with neck {net.neck} cannot be compared, only resnet18 and "
+                        "resnet50 with neck none")
+    return names[net.backbone, net.neck]
+
+
+def start_processes(case: Case, weights: Path, names: tuple[str, str]) -> dict[str, StepProcess]:
+    """Start the compiled steps to compare, named (ours, PyTorch's); that of PyTorch only if it is installed.
+
+    The step of the default network is a third one, unless another preset than PLAIN is measured.
+    """
+    steps = {names[0]: StepProcess(serve_ours, case, weights)}
+    if case.preset == str(PLAIN):
+        steps[DEFORMABLE] = StepProcess(serve_ours, replace(case, preset=""), weights)
     if importlib.util.find_spec("torch"):
-        steps[TORCH] = StepProcess(serve_torch, case, weights)
+        steps[names[1]] = StepProcess(serve_torch, case, weights)
     return steps
 
 
@@ -212,13 +229,16 @@ def compared(ours: list[float], theirs: list[float]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Measure, print the rows and return the exit status: 0, or 2 after a UserError."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default=str(PLAIN), help="preset or YAML file of a ResNet-18 or ResNet-50 "
+                        "with neck none (default: resnet50_plain, and the default network)")
     parser.add_argument("--size", type=int, default=512, help="height and width of the images (default %(default)s)")
     parser.add_argument("--batch", type=int, default=2, help="batch size (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default %(default)s)")
     arguments = parser.parse_args(argv)
     prepare_environment()
     with tempfile.TemporaryDirectory() as work:
-        rows = measure(Options(None, arguments.repeats, Path(work)), arguments.size, arguments.batch)
+        rows = measure(Options(None, arguments.repeats, Path(work)), arguments.size, arguments.batch,
+                       arguments.config)
     print(markdown(describe_machine(), {"training_step": rows}))
     return 0
 

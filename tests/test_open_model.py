@@ -45,6 +45,11 @@ def test_auto_is_decided_by_flags_and_images(tmp_path, flags, images, why):
     assert (why in found) if why else found == ""
 
 
+def test_an_exported_model_has_no_choice_of_weights(tmp_path):
+    with pytest.raises(UserError, match="--weights raw: .*x.onnx has only the weights that were chosen at its export"):
+        open_model(str(tmp_path / "x.onnx"), settings(tmp_path, "--weights", "raw"), 1)
+
+
 @pytest.mark.parametrize("package", onnx_session.PACKAGES)
 def test_auto_does_without_packages_that_are_missing(tmp_path, monkeypatch, package):
     config = settings(tmp_path)
@@ -74,8 +79,9 @@ def require_same_maps(network, net, shapes):
 
 
 @pytest.mark.parametrize("net", [{}, {"neck": "conv", "reg_offset": False}, {"stem_pool": "same", "cat_spec_wh": True},
-                                 pytest.param({"neck": "deform"}, marks=deformable)],
-                         ids=["plain", "conv-no-reg", "pooled-same-by-class", "deform"])
+                                 pytest.param({"neck": "deform"}, marks=deformable),
+                                 pytest.param({"box_head": "ltrb"}, marks=pytest.mark.slow)],
+                         ids=["plain", "conv-no-reg", "pooled-same-by-class", "deform", "ltrb"])
 def test_a_converted_network_takes_any_size(tmp_path, net):
     config = settings(tmp_path, **net)
     require_same_maps(tiny_network(config), config.net_config, [(1, 3, 64, 64), (3, 3, 32, 160), (1, 3, 68, 100)])

@@ -7,9 +7,13 @@ import time
 import pytest
 
 from centernet.cli import evaluate
+from centernet.config.load import load_config
+from centernet.models.centernet import build_centernet
+from centernet.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
 from tests.tiny_coco import make_coco, make_shards
 from tests.tiny_group import CRASH_AT_EXIT, CRASH_OF_LIBRARIES, started, wait_for
 from tests.tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
+from tests.tiny_training import CATEGORIES as DISCS
 from tests.tiny_training import TINY
 
 LONGEST = 60  # seconds until a job without a supervisor has ended
@@ -89,3 +93,30 @@ def test_a_vanished_rank_ends_the_training_even_without_a_supervisor(tmp_path):
         print(f"ended {time.monotonic() - begin:.1f} s later: {codes}")
     assert codes["rank1"] == -signal.SIGKILL and codes["rank0"] != 0 and codes["scheduler"] != 0
     assert (tmp_path / "out" / "last.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_all_ranks_end_early_together_and_have_the_same_frozen_weights(tmp_path):
+    """Only the first rank knows the AP, which a tiny learning rate keeps as it is."""
+    make_coco(tmp_path, num_images=4)
+    make_coco(tmp_path, num_images=3, split="val", seed=1)
+    config = load_config("train", TINY, "")
+    start = tmp_path / "start.ckpt"
+    save_checkpoint(start, build_centernet(config.net_config, 3), model_record(config, DISCS), {"step": 1})
+    words = ["train.py", *TINY, "--train_config.batch_size", "1", "--mindrecord_dir", make_shards(tmp_path),
+             "--save_checkpoint_path", tmp_path / "out", "--epoch_size", "9", "--device_num", "2", "--eval_interval",
+             "1", "--data_dir", tmp_path, "--eval_config.keep_res", "false", "--dataset_config.input_res_test", "64",
+             "64", "--train_config.early_stop", "1", "--train_config.MultiDecay.learning_rate", "1e-12",
+             "--train_config.freeze_stages", "3", "--load_checkpoint_path", start]
+    with started(words, tmp_path) as processes:
+        codes = wait_for_end(processes, 300)
+    log = (tmp_path / "rank0.log").read_text()
+    assert set(codes.values()) == {0}, log[-3000:]
+    assert "epoch: 1, the training ends early" in log
+    assert "the training ends early" not in (tmp_path / "rank1.log").read_text()
+    before, after = (read_checkpoint(path).parameters for path in (start, tmp_path / "out" / "last.ckpt"))
+    for name in before:
+        if name.startswith(("backbone.conv1.", "backbone.bn1.", "backbone.layer1.", "backbone.layer3.")):
+            assert before[name].asnumpy().tobytes() == after[name].asnumpy().tobytes(), name
+    moved = "backbone.layer4.0.bn1.moving_mean"
+    assert before[moved].asnumpy().tobytes() != after[moved].asnumpy().tobytes()

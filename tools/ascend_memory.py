@@ -21,6 +21,7 @@ HEADER = """\
 | preset | network | optimizer | image | batch size | simulated peak memory | kernels |
 |---|---|---|---|---|---|---|"""
 DEFAULT = "(default)"
+PRECISION = ("--train_config.amp_level", "O0")  # float32, which needs the most memory
 
 
 def row(preset: Path | None, environment: dict[str, str], folder: Path) -> str:
@@ -29,7 +30,7 @@ def row(preset: Path | None, environment: dict[str, str], folder: Path) -> str:
     Raises:
         UserError: the preset cannot be read, or its step cannot be compiled.
     """
-    flags = ["--config_path", str(preset)] if preset else []
+    flags = [*(["--config_path", str(preset)] if preset else []), *PRECISION]
     config = load_config("train", flags, "")
     net, train = config.net_config, config.train_config
     report = dry_run(command_words("step", flags, folder), environment, folder, quiet=True)

@@ -39,7 +39,8 @@ def main(folder: Path) -> None:
         network = with_gathers(network)
     cell = network
     if request["decode"]:
-        cell = Detect(network, request["K"], request["cat_spec_wh"], request["flip_test"])
+        cell = Detect(network, request["K"], request["cat_spec_wh"], request["flip_test"],
+                      request["network"]["box_head"])
     if request["normalization"]:
         cell = ImageInput(cell, **request["normalization"])
     cell.set_train(False)

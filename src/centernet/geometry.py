@@ -1,10 +1,14 @@
-"""Affine maps between images and network inputs, and the Gaussian radius of a box."""
+"""Affine maps between images and network inputs, and the size of a box's Gaussian."""
 from __future__ import annotations
 
 import math
 
 import cv2
 import numpy as np
+
+# An elliptic Gaussian reaches int(0.54 * width / 2) cells to each side of its centre, and int(0.54 * height / 2) cells
+# up and down (TTFNet, Liu et al. 2020). Its sigmas are (2 * reach + 1) / 6.
+ELLIPSE_SHARE = 0.54
 
 
 def gaussian_radius(height: float | np.ndarray, width: float | np.ndarray, min_overlap: float = 0.7) -> np.ndarray:

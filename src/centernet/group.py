@@ -61,6 +61,16 @@ def padded_words(length: int) -> int:
     return max(SHORTEST, 1 << (words - 1).bit_length()) if words else 0
 
 
+def from_first(value: Any, group: Group) -> Any:
+    """Return the first rank's value on every rank. Every rank of the group must call this function.
+
+    Args:
+        value: a JSON value; only that of the first rank counts.
+        group: as for gather.
+    """
+    return json.loads(gather(json.dumps(value).encode(), group)[0])
+
+
 def require_agreement(values: dict[str, Any], group: Group) -> None:
     """Raise UserError on every rank unless all ranks have the same values.
 

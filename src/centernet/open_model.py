@@ -49,10 +49,13 @@ def open_model(path: str, config: Config, images: int, dataset: CocoDataset | No
 
     Raises:
         UserError: the file is missing, damaged or of an unknown format, --backend cannot run it, or its network or
-            categories differ.
+            categories differ. Or an exported model is asked for its raw weights.
     """
     settings = config.eval_config
     if is_exported(path, config.backend):
+        if config.weights == "raw":
+            raise UserError(f"--weights raw: {path} has only the weights that were chosen at its export. Leave out "
+                            "--weights, or export the checkpoint with --weights raw")
         backend: Backend = open_exported(path, settings)
         if dataset:
             require_same(backend.spec.categories, dataset.categories, path, str(dataset.annotation_file),
@@ -128,7 +131,7 @@ def to_onnxruntime(network: nn.Cell, net: NetConfig) -> Run:
     """
     deform = "native" if net.deformable else "none"
     size = max(64, net.size_unit)
-    names = ("image", "hm", "wh", "reg")[:4 if net.reg_offset else 3]
+    names = ("image", *net.maps)
     cell = exportable(network, deform)
     cell.set_train(False)
     example = np.zeros((1, 3, size, size), np.float32)

@@ -12,7 +12,7 @@ SIZE, MAPS = "--dataset_config.input_res_train", "--dataset_config.output_res"
 def test_each_is_a_setting_with_a_reason():
     assert {item.key for item in DOCUMENTED} == {
         "data_sink_steps", "dataset_config.output_res", "dataset_config.num_classes", "net_config.num_stacks",
-        "net_config.down_ratio", "net_config.dense_hp"}
+        "net_config.down_ratio", "net_config.dense_hp", "net_config.reg_offset"}
     for item in DOCUMENTED:
         assert item.key in SETTINGS and item.reason
         assert bool(item.rule) == (item.of in SETTINGS)
@@ -52,7 +52,11 @@ def test_what_is_not_given_follows(tmp_path):
     flags = ["--net_config.backbone", "hourglass104", "--net_config.neck", "none", "--net_config.neck_filters", "[]",
              "--dataset_config.input_res_test", "512", "512"]
     assert load_config("train", flags, "").net_config.num_stacks == 2
+    assert not load_config("train", ["--net_config.box_head", "ltrb"], "").net_config.reg_offset
     path = tmp_path / "small.yaml"
+    path.write_text("net_config: {box_head: ltrb}")
+    for flags, offset in (([], False), (["--net_config.box_head", "wh_reg"], True)):
+        assert load_config("train", ["--config_path", str(path), *flags], "").net_config.reg_offset == offset
     path.write_text("dataset_config: {input_res_train: [64, 128]}")
     assert load_config("train", ["--config_path", str(path)], "").dataset_config.output_res == (16, 32)
 

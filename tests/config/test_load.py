@@ -11,6 +11,7 @@ from centernet.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 DLA = ["--config_path", str(ROOT / "configs/official_dla34.yaml")]
+LTRB = ["--net_config.box_head", "ltrb"]
 HOURGLASS = ["--config_path", str(ROOT / "configs/official_hourglass.yaml")]
 VALUES = next(yaml.safe_load_all(DEFAULT_CONFIG.read_text()))
 
@@ -107,6 +108,10 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--dataset_config.mean", "0.5"], "dataset_config.mean must be a list of 3 numbers"),
     (["--net_config.dense_hp", "true"], "dense_hp weighs a pose loss"),
     (["--net_config.dense_wh", "true", "--net_config.norm_wh", "true"], "exclude each other"),
+    ([*LTRB, "--net_config.reg_offset", "true"], "reg_offset must be false with net_config.box_head ltrb, found true"),
+    ([*LTRB, "--net_config.norm_wh", "true"], "norm_wh must be false with net_config.box_head ltrb"),
+    ([*LTRB, "--net_config.reg_loss", "sl1"], "reg_loss must be l1 with net_config.box_head ltrb, found sl1"),
+    (["--net_config.hm_gaussian", "ellipse", "--net_config.dense_wh", "true"], "needs net_config.hm_gaussian circle"),
     (["--net_config.num_stacks", "2"], "num_stacks must be 1"),
     ([*HOURGLASS, "--net_config.num_stacks", "1"], "num_stacks must be 2 for hourglass104"),
     ([*HOURGLASS, "--net_config.neck", "conv"], "neck must be none for hourglass104"),
@@ -133,7 +138,7 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--train_config.lr_scale", "linear", "--train_config.reference_batch", "0"], "need train_config.reference_batch"),
     (["--train_config.warmup_scale", "true", "--train_config.reference_batch", "0"], "need train_config.reference"),
     (["--train_config.reference_batch", "-1"], "reference_batch must be 0 or greater"),
-    (["--train_config.optimizer", "Sgd"], "optimizer must be one of Adam, SGD; found 'Sgd'"),
+    (["--train_config.optimizer", "Sgd"], "optimizer must be one of Adam, AdamW, SGD; found 'Sgd'"),
     (["--train_config.SGD.momentum", "1"], "SGD.momentum must be at least 0 and below 1, found 1.0"),
     (["--train_config.SGD.momentum", "0", "--train_config.SGD.nesterov", "true"], "nesterov needs train_config.SGD"),
     (["--train_config.SGD.weight_decay", "-1"], "SGD.weight_decay must be 0 or greater"),

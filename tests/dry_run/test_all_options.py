@@ -11,14 +11,20 @@ SIZE = (*SMALL, "--dataset_config.input_res_train", "128", "128")  # what every 
 SHORTCUT = ("--dataset_config.input_res_test", "64", "64", "--net_config.neck")
 # Name of a training option -> its flags. A new option of the training graph is one more line.
 TRAINING = {
-    "float16": ("--train_config.amp_level", "O2"),
+    "float32": ("--train_config.amp_level", "O0"),
     "bfloat16": ("--train_config.amp_level", "O2", "--train_config.amp_type", "bfloat16"),
-    "float16, deformable operator": ("--train_config.amp_level", "O2", "--net_config.deform_op", "native"),
+    "float32, deformable operator": ("--train_config.amp_level", "O0", "--net_config.deform_op", "native"),
     "accumulation": ("--train_config.accumulate", "2"),
     "deformable operator": ("--net_config.deform_op", "native"),
     "Adam with weight decay": ("--train_config.Adam.weight_decay", "0.0001"),
     "average of the weights": ("--train_config.ema_decay", "0.9998"),
     "SGD": ("--train_config.optimizer", "SGD"),
+    "SGD with the backbone's rate": ("--train_config.optimizer", "SGD", "--train_config.backbone_rate", "0.1"),
+    "AdamW": ("--train_config.optimizer", "AdamW"),
+    "AdamW with the backbone's rate": ("--train_config.optimizer", "AdamW", "--train_config.backbone_rate", "0.1"),
+    "Adam with the backbone's rate": ("--train_config.backbone_rate", "0.1"),
+    "frozen stages in float16": ("--train_config.freeze_stages", "2", "--train_config.amp_level", "O2"),
+    "all stages frozen": ("--train_config.freeze_stages", "4"),
     "SGD with Nesterov's momentum": ("--train_config.optimizer", "SGD", "--train_config.SGD.nesterov", "true"),
     "gradient clipping": ("--train_config.grad_clip", "35"),
     "static loss scale": ("--train_config.loss_scale_mode", "static"),
@@ -31,6 +37,9 @@ TRAINING = {
     "dense_wh": ("--net_config.dense_wh", "true"),
     "cat_spec_wh": ("--net_config.cat_spec_wh", "true"),
     "no offset": ("--net_config.reg_offset", "false"),
+    "ltrb": ("--net_config.box_head", "ltrb", "--net_config.hm_gaussian", "ellipse"),
+    "ltrb in float16": ("--net_config.box_head", "ltrb", "--train_config.amp_level", "O2"),
+    "ltrb and accumulation": ("--net_config.box_head", "ltrb", "--train_config.accumulate", "2"),
     "no head_conv": ("--net_config.head_conv", "0"),
     "plain neck": ("--net_config.neck", "conv"),
     "no neck": ("--net_config.neck", "none"),
@@ -48,6 +57,7 @@ COMMANDS = {
     "eval at several scales": ("eval", "--eval_config.multi_scales", "0.5", "1"),
     "export of gathers": ("export", "--export_deform", "gather"),
     "export of maps": ("export", "--export_decode", "false"),
+    "export of distances": ("export", "--net_config.box_head", "ltrb", "--eval_config.flip_test", "true"),
     "export of a batch": ("export", "--export_batch_size", "4"),
 }
 

@@ -55,7 +55,8 @@ def make(folder, *flags, **net):
         elif parameter.name.startswith("neck.") and parameter.name.endswith(".bias"):
             change(parameter, rng.normal(0, 0.1, parameter.shape))
     maps = network(ms.Tensor(rng.standard_normal((1, 3, 64, 64)).astype(np.float32)))
-    for head, values in zip((network.heads.hm, network.heads.wh), maps):  # else all scores are 0 or 1
+    for name, values in zip(config.net_config.maps[:2], maps):  # else all scores are 0 or 1
+        head = getattr(network.heads, name)
         change(head[-1].weight, head[-1].weight.asnumpy() / values.asnumpy().std())
     return network, config, manifest
 
@@ -112,7 +113,10 @@ def test_raw_maps_are_the_checkpoint_s(tmp_path, images, neck, form, opset):
     (["--export_deform", "gather"], {"neck": "deform"}),
     (["--eval_config.flip_test", "true"], {"cat_spec_wh": True, "reg_offset": False}),
     (["--export_decode", "false", "--export_batch_size", "0"], {"cat_spec_wh": True}),
-], ids=["decode-2", "gather", "flip-by-class-no-reg", "maps-any-batch"])
+    pytest.param(["--export_decode", "false", "--export_batch_size", "0"], {"box_head": "ltrb"},
+                 marks=pytest.mark.slow),
+    pytest.param(["--eval_config.flip_test", "true"], {"box_head": "ltrb"}, marks=pytest.mark.slow),
+], ids=["decode-2", "gather", "flip-by-class-no-reg", "maps-any-batch", "ltrb-maps-any-batch", "ltrb-flip"])
 def test_detections_are_the_checkpoint_s(tmp_path, images, flags, net):
     network, config, manifest = make(tmp_path, *flags, **net)
     path = tmp_path / "model.onnx"

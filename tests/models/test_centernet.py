@@ -70,6 +70,18 @@ def test_head_options():
     assert network.heads.hm[0].weight.shape == (3, 8, 1, 1)
 
 
+def test_the_head_of_distances():
+    network = build_centernet(replace(SMALL, box_head="ltrb", reg_offset=False), 3)
+    hm, ltrb = run(network, (32, 32))
+    assert hm.shape[1] == 3 and ltrb.shape[1] == 4
+    np.testing.assert_allclose(ltrb, 8, atol=0.1)  # boxes of 64 pixels; every ReLU has a gradient
+    last = network.heads.ltrb[-1]
+    last.bias.set_data(ms.Tensor(np.array([-1, 0, 0.25, 3], np.float32)))
+    last.weight.set_data(last.weight * 0)
+    assert run(network, (32, 32))[1][0, :, 3, 5].tolist() == [0, 0, 1, 12]
+    assert {name.split(".")[1] for name in network.parameters_dict() if name.startswith("heads.")} == {"hm", "ltrb"}
+
+
 def test_parameter_names_are_those_of_their_cells():
     for kind in ("none", "conv", "deform", "shortcut", "shortcut_deform"):
         network = build_centernet(replace(SMALL, neck=kind), 3)

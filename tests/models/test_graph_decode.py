@@ -1,7 +1,7 @@
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from centernet.models.decode import Decode, Detect
 
@@ -108,6 +108,29 @@ def test_flip_test_averages_scores_and_sizes_but_not_offsets(with_reg, layer_by_
     ours = Detect(network, 20, flip_test=True)(Tensor(x)).asnumpy()
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
     assert not np.allclose(ours, Detect(network, 20)(Tensor(x)).asnumpy(), atol=1e-3)
+
+
+class TinyDistances(TinyNetwork):
+    """The same with distances to the sides."""
+
+    def __init__(self):
+        super().__init__()
+        self.reg = nn.Conv2d(3, 4, 4, 4, pad_mode="pad", has_bias=True)
+
+    def construct(self, x):
+        return self.hm(x), ops.relu(self.reg(x)) * 4
+
+
+def test_flip_test_of_distances_exchanges_left_and_right(layer_by_layer):
+    """So the mirrored image gives the mirrored boxes."""
+    detect = Detect(TinyDistances(), 20, flip_test=True, box_head="ltrb")
+    x = images()
+    found, other = (detect(Tensor(each)).asnumpy() for each in (x, x[..., ::-1].copy()))
+    expected = found[..., [2, 1, 0, 3, 4, 5]]
+    expected[..., [0, 2]] = 12 - 0.25 - expected[..., [0, 2]]
+    np.testing.assert_allclose(other, expected, rtol=1e-5, atol=1e-5)
+    single = Detect(TinyDistances(), 20, box_head="ltrb")(Tensor(x)).asnumpy()
+    assert not np.allclose(single, found, atol=1e-3)
 
 
 @pytest.mark.parametrize("flip_test", [False, True])

@@ -8,6 +8,7 @@ from mindspore import Tensor, nn
 
 from centernet.errors import UserError
 from centernet.models.centernet import build_centernet
+from centernet.models.heads import Heads
 from centernet.models.precision import lower, precision_of
 from tests.golden_weights import PLAIN
 
@@ -16,10 +17,15 @@ DEFORM = replace(PLAIN, backbone="resnet18", block_class=(1, 1, 1, 1), neck="def
 
 
 @pytest.mark.parametrize(("level", "device", "precision"), [
-    ("O0", "Ascend", "float32"), ("O2", "Ascend", "bfloat16"), ("auto", "Ascend", "float32"),
+    ("O0", "Ascend", "float32"), ("O2", "Ascend", "bfloat16"), ("auto", "Ascend", "bfloat16"),
     ("auto", "CPU", "float32")])
 def test_the_level_and_the_device_determine_the_precision(level, device, precision):
     assert precision_of(level, "bfloat16", device) == precision
+
+
+def test_what_is_compared_with_float32_is_float32_unless_chosen():
+    assert precision_of("auto", "float16", "Ascend", exact=True) == "float32"
+    assert precision_of("O2", "float16", "Ascend", exact=True) == "float16"
 
 
 def test_a_precision_without_kernels_is_refused():
@@ -70,6 +76,17 @@ def test_what_computes_in_which_precision():
     assert exact == {"heads.hm.2", "heads.wh.2", "heads.reg.2",
                      *(f"neck.{index}.before.0.offset" for index in range(3))}
     assert len(found) > 30
+
+
+@pytest.mark.usefixtures("layer_by_layer")
+def test_distances_are_computed_in_float32():
+    """The last convolution, its ReLU and the scale: values of 300 cells keep their fractions."""
+    heads = Heads(16, 3, 8, False, False, "ltrb")
+    lower(heads, "float16")
+    heads.ltrb[-1].bias.set_data(Tensor(np.full(4, 75.0625, np.float32)))
+    hm, ltrb = heads(Tensor(np.zeros((1, 16, 4, 4), np.float16)))
+    assert hm.dtype == ltrb.dtype == ms.float32 and (ltrb.asnumpy() == 300.25).all()
+    assert heads.ltrb[0](Tensor(np.zeros((1, 16, 4, 4), np.float32))).dtype == ms.float16
 
 
 def test_batch_norm_of_float16_has_statistics_of_float32():

@@ -83,6 +83,14 @@ def test_a_manifest_without_the_form_of_the_deformable_layers_is_read(model):
     assert read_manifest(model) == dataclasses.replace(make_manifest(model), deform="")
 
 
+def test_a_manifest_without_the_box_head_is_one_of_sizes_and_offsets(model):
+    manifest = dataclasses.replace(make_manifest(model), box_head="ltrb")
+    write_manifest(manifest, manifest_path(model))
+    assert read_manifest(model) == manifest
+    change(model, lambda values: values.pop("box_head"))
+    assert read_manifest(model).box_head == "wh_reg"
+
+
 def test_one_changed_byte_of_the_model_is_found(model):
     data = bytearray(model.read_bytes())
     data[700] ^= 1
@@ -122,6 +130,7 @@ def test_a_missing_key_is_named(model, key):
     lambda values: values.update(K="many"),
     lambda values: values.update(outputs=7),
     lambda values: values.update(versions=[]),
+    lambda values: values.update(box_head="xyxy"),
 ])
 def test_a_value_of_a_wrong_form_is_refused(model, edit):
     change(model, edit)

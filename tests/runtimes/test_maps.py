@@ -26,7 +26,9 @@ def backends(folder, flip, **net):
 
 
 @pytest.mark.parametrize("flip", [False, True], ids=["plain", "flip"])
-@pytest.mark.parametrize("net", [{}, {"reg_offset": False}, {"cat_spec_wh": True}], ids=["reg", "no-reg", "by-class"])
+@pytest.mark.parametrize("net", [{}, {"reg_offset": False}, {"cat_spec_wh": True},
+                                 pytest.param({"box_head": "ltrb"}, marks=pytest.mark.slow)],
+                         ids=["reg", "no-reg", "by-class", "ltrb"])
 def test_detections_are_those_of_the_graph(tmp_path, flip, net):
     maps, graph = backends(tmp_path, flip, **net)
     images = np.random.default_rng(3).standard_normal((2, 3, 64, 96)).astype(np.float32)

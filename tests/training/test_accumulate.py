@@ -11,6 +11,7 @@ from tests.tiny_training import changed, detector_step, run, settings, values
 OPTIONS = {"default": (), "cat_spec_wh": ("--net_config.cat_spec_wh", "true"),
            "dense_wh": ("--net_config.dense_wh", "true"), "norm_wh": ("--net_config.norm_wh", "true"),
            "smooth": ("--net_config.reg_loss", "sl1"), "mse": ("--net_config.mse_loss", "true"),
+           "ltrb": ("--net_config.box_head", "ltrb", "--net_config.hm_gaussian", "ellipse"),
            "no reg": ("--net_config.reg_offset", "false")}
 
 
@@ -37,7 +38,8 @@ def batch():
     return [columns[name] for name in COLUMNS]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", [pytest.param(name, marks=pytest.mark.slow) if name == "ltrb" else name
+                                    for name in OPTIONS])
 def test_losses_and_gradients_are_those_of_the_whole_batch(option):
     with eager():
         tensors = tuple(map(Tensor, batch()))

@@ -119,8 +119,10 @@ def test_every_reader_of_checkpoints_takes_the_chosen_weights(both, weights, mor
     load_weights(config, found[1], CATEGORIES)
     for one in found:
         assert np.array_equal(one.parameters_dict()[name].asnumpy(), expected)
-    other = build_centernet(config.net_config, 5)
-    load_weights(replace(config, fine_tune=True), other, CATEGORIES)
-    assert np.array_equal(other.parameters_dict()[name].asnumpy(), expected)
+    for box_head in ("wh_reg", "ltrb"):
+        tuned = settings("--weights", weights, "--load_checkpoint_path", str(path), "--net_config.box_head", box_head)
+        other = build_centernet(tuned.net_config, 5)
+        load_weights(replace(tuned, fine_tune=True), other, CATEGORIES)
+        assert np.array_equal(other.parameters_dict()[name].asnumpy(), expected)
     theirs = convert_back(read_checkpoint(path), "official", config, path)
     assert any(np.array_equal(value, expected) for value in theirs.values())

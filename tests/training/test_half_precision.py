@@ -8,10 +8,10 @@ from tests.tiny_training import changed, detector_step, run, settings, values
 from tests.training.test_networks_train import objects
 
 
-def build(precision, scale=1024.0):
+def build(precision, scale=1024.0, *flags):
     import mindspore as ms
     ms.set_seed(1)
-    config = settings("--train_config.loss_scale_value", str(scale))
+    config = settings("--train_config.loss_scale_value", str(scale), *flags)
     return detector_step(config, 0.0005, precision)
 
 
@@ -24,8 +24,10 @@ def batches(count):
 
 
 @pytest.mark.slow
-def test_twenty_steps_follow_those_of_float32():
-    exact, half = build("float32"), build("float16")
+@pytest.mark.parametrize("flags", [(), ("--net_config.box_head", "ltrb", "--net_config.wh_weight", "5")],
+                         ids=["wh_reg", "ltrb"])
+def test_twenty_steps_follow_those_of_float32(flags):
+    exact, half = build("float32", 1024.0, *flags), build("float16", 1024.0, *flags)
     pairs = [(run(exact, batch), run(half, batch)) for batch in batches(20)]
     assert not any(row[4] for pair in pairs for row in pair)
     np.testing.assert_allclose(*zip(*[(other[0], one[0]) for one, other in pairs]), rtol=0.02)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from centernet.data.targets import draw_heatmap
 from centernet.device import eager
 from centernet.geometry import gaussian_radius
-from centernet.training.heatmap import DrawHeatmap, draw_dense_wh
+from centernet.training.heatmap import DrawHeatmap, draw_dense_wh, ellipse_radii
 
 
 def radii(wh, mask):
@@ -56,6 +57,28 @@ def test_centers_in_the_first_column_of_maps_of_any_width(layer_by_layer):
         one = [Tensor(np.full_like(ind, value)) for value in (0, 0, 1)]
         drawn = DrawHeatmap(1)(Tensor(ind), *one, (12, width)).asnumpy()[0, 0]
         assert drawn[:, 0].tolist() == [1] * 12 and not drawn[:, 1:].any()
+
+
+def test_ellipses_equal_the_formula_on_the_device_and_on_the_host(layer_by_layer):
+    """Cut off at the border, thin, smaller than a cell, overlapping in one class and in another."""
+    size, sides = (11, 17), [[9, 14], [16, 3], [0.4, 0.3], [7.5, 8], [4, 30]]
+    ind, cls = [0, 5 * 17 + 8, 10 * 17 + 16, 6 * 17 + 9, 3], [1, 1, 0, 1, 0]
+    expected = np.zeros((2, *size))
+    for (w, h), cell, kind in zip(sides[:4], ind, cls):
+        y, x = divmod(cell, 17)
+        reach = int(0.54 * w / 2), int(0.54 * h / 2)
+        for row, column in np.ndindex(size):
+            distance = abs(column - x), abs(row - y)
+            if distance[0] <= reach[0] and distance[1] <= reach[1]:
+                power = sum(d ** 2 / (2 * ((2 * r + 1) / 6) ** 2) for d, r in zip(distance, reach))
+                expected[kind, row, column] = max(expected[kind, row, column], math.exp(-power))
+    valid, wh = np.array([[1, 1, 1, 1, 0]], np.int32), np.array([sides], np.float32)
+    ind, cls = np.array([ind], np.int32), np.array([cls], np.int32)
+    ours = DrawHeatmap(2)(Tensor(ind), Tensor(cls), ellipse_radii(Tensor(wh)), Tensor(valid), size).asnumpy()
+    np.testing.assert_allclose(ours[0], expected, rtol=0, atol=1e-5)
+    host = draw_heatmap(cls, ind * 0, ind, valid, 2, *size, wh)
+    np.testing.assert_allclose(host, ours, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(host == 1, ours == 1)
 
 
 def test_dense_sizes_are_those_of_the_strongest_object():

@@ -11,7 +11,7 @@ from centernet.data.augment import jitter_matrix, unchanged_colors
 from centernet.device import eager
 from centernet.models.centernet import CenterNet, StackedCenterNet
 from centernet.models.heads import Heads
-from centernet.training.heatmap import DrawHeatmap
+from centernet.training.heatmap import DrawHeatmap, ellipse_radii
 from centernet.training.loss_network import LossNetwork, Normalize
 from centernet.training.losses import DetectionLoss
 from tests.golden_weights import PLAIN
@@ -22,7 +22,7 @@ CLASSES = 3
 
 def small_network(net):
     """The heads on one convolution that takes images to a quarter."""
-    heads = Heads(16, CLASSES, 8, net.cat_spec_wh, net.reg_offset)
+    heads = Heads(16, CLASSES, 8, net.cat_spec_wh, net.reg_offset, net.box_head)
     return CenterNet(nn.Conv2d(3, 16, 4, 4, pad_mode="pad", weight_init="HeNormal"), nn.ReLU(), heads)
 
 
@@ -56,10 +56,10 @@ def batch():
             "reg": (random.uniform(0, 1, (2, 4, 2)) * mask[..., None]).astype(np.float32), "reg_mask": mask}
 
 
-def heatmap(columns):
-    names = ("ind", "cls", "radius", "reg_mask")
+def heatmap(columns, kind="circle"):
+    ind, cls, radius, mask, wh = (Tensor(columns[name]) for name in ("ind", "cls", "radius", "reg_mask", "wh"))
     with eager():
-        return DrawHeatmap(CLASSES)(*[Tensor(columns[name]) for name in names], (16, 24))
+        return DrawHeatmap(CLASSES)(ind, cls, ellipse_radii(wh) if kind == "ellipse" else radius, mask, (16, 24))
 
 
 @pytest.mark.parametrize("to_rgb", [False, True])
@@ -91,16 +91,18 @@ def test_colours_change_as_in_the_papers_code(data, to_rgb, golden, layer_by_lay
 
 VARIANTS = {"plain": {}, "cat_spec_wh": {"cat_spec_wh": True},
             "dense_wh": {"dense_wh": True}, "norm_wh": {"norm_wh": True}, "no reg": {"reg_offset": False},
-            "mse": {"mse_loss": True}, "smooth": {"reg_loss": "sl1"}}
+            "mse": {"mse_loss": True}, "smooth": {"reg_loss": "sl1"},
+            "ltrb": {"box_head": "ltrb", "reg_offset": False, "hm_gaussian": "ellipse"}}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [pytest.param(name, marks=pytest.mark.slow) if name == "ltrb" else name
+                                     for name in VARIANTS])
 def test_losses_are_those_of_the_parts_with_either_heatmap(data, variant):
     """What is trained is compiled, what it is compared with runs layer by layer."""
     net = replace(PLAIN, **VARIANTS[variant])
     network = small_network(net)
     columns = batch()
-    hm = heatmap(columns)
+    hm = heatmap(columns, net.hm_gaussian)
     loss_network = LossNetwork(network, net, data, CLASSES)
     loss_network.set_train(True)
     inputs = [Tensor(column) for column in columns.values()]

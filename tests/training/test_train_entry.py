@@ -83,6 +83,45 @@ def test_a_run_with_sgd_goes_on_from_its_middle_bit_for_bit(shards, tmp_path, ca
     assert len(losses(whole)) == 4 and losses(whole)[2:] == losses(half)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", [(), ("--train_config.amp_level", "O2")])
+def test_a_run_with_frozen_stages_goes_on_from_its_middle_bit_for_bit(shards, foreign, tmp_path, capsys, precision):
+    """With AdamW, accumulation, an average and another rate for the backbone; frozen weights stay those of the file."""
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    choice = ("--train_config.freeze_stages", "2", "--train_config.optimizer", "AdamW", "--train_config.backbone_rate",
+              "0.1", "--train_config.batch_size", "1", "--train_config.accumulate", "2", "--train_steps", "4",
+              *AVERAGE, *precision)
+    assert train_tiny(shards, whole, "--save_checkpoint_steps", "2", "--save_checkpoint_num", "2", *choice,
+                      "--fine_tune", "true", "--load_checkpoint_path", str(foreign)) == 0
+    printed = capsys.readouterr().out
+    assert " M frozen (stem and 2 stages of the backbone)" in printed
+    assert "optimizer: AdamW, weight decay 0.01 on .weight, learning rate of the backbone x 0.1, average" in printed
+    assert train_tiny(shards, half, "--resume", "true", "--num_workers", "2", *choice,
+                      "--load_checkpoint_path", str(whole / "centernet-1_2.ckpt")) == 0
+    start, middle, end = bits(foreign), bits(whole / "centernet-1_2.ckpt"), bits(whole / "last.ckpt")
+    assert end == bits(half / "last.ckpt")
+    names = [name for name in start if not name.startswith("heads.hm.")]
+    frozen = ("backbone.conv1.", "backbone.bn1.", "backbone.layer1.", "backbone.layer2.")
+    assert [name for name in names if start[name] == middle[name] == end[name]] == [
+        name for name in names if name.startswith(frozen)]
+    assert all(not name.startswith("moment") or not name.split(".", 1)[1].startswith(frozen) for name in end)
+
+
+@pytest.mark.slow
+def test_a_run_that_does_not_improve_ends_early(shards, foreign, tmp_path, capsys):
+    """With a tiny learning rate the AP stays what it is. The run ends with 0, and cannot be resumed."""
+    flags = ("--epoch_size", "9", "--eval_interval", "1", "--data_dir", str(shards.parent), "--eval_config.keep_res",
+             "false", "--dataset_config.input_res_test", "64", "64", "--eval_config.K", "20",
+             "--train_config.early_stop", "2", "--train_config.MultiDecay.learning_rate", "1e-12")
+    assert train_tiny(shards, tmp_path, "--fine_tune", "true", "--load_checkpoint_path", str(foreign), *flags) == 0
+    assert ("epoch: 2, the training ends early: the AP has not improved in 2 evaluations (train_config.early_stop); "
+            "best.ckpt is from epoch: 0, AP: " in capsys.readouterr().out)
+    assert {path.name for path in tmp_path.iterdir()} >= {"best.ckpt", "centernet-3_3.ckpt", "last.ckpt", "loss.png"}
+    assert train_tiny(shards, tmp_path, "--resume", "true", "--load_checkpoint_path", str(tmp_path / "last.ckpt"),
+                      *flags) == 2
+    assert "ended early, after 2 evaluations" in error(capsys)
+
+
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory):
     """A checkpoint of a detector of 80 categories."""
@@ -131,6 +170,7 @@ def test_other_categories_need_fine_tuning(shards, foreign, tmp_path, capsys):
     (("--train_config.batch_size", "16"), "7 images, fewer than one step needs"),
     (("--load_checkpoint_path", "/nowhere/a.ckpt"), "there is no such file"),
     (("--resume", "true"), "need --load_checkpoint_path"),
+    (("--train_config.freeze_stages", "1"), "freeze_stages 1 would freeze random weights"),
     (("--backbone_checkpoint", "a.ckpt", "--load_checkpoint_path", "b.ckpt"), "exclude each other"),
     (("--eval_interval", "1", "--data_dir", "/nowhere"), "/nowhere"),
     (("--device_num", "2"), "no launcher"),
@@ -157,6 +197,8 @@ def two_steps(tmp_path_factory):
     (("--train_config.accumulate", "2"), "--train_config.accumulate was 1, now 2"),
     (("--train_config.lr_scale", "linear"), "learning rate (--train_config.lr_scale) was 1.0, now 0.0"),
     (("--train_config.optimizer", "SGD"), "--train_config.optimizer was Adam, now SGD"),
+    (("--train_config.backbone_rate", "0.1"), "--train_config.backbone_rate was 1.0, now 0.1"),
+    (("--train_config.freeze_stages", "1"), "--train_config.freeze_stages was 0, now 1"),
     (("--train_config.SGD.momentum", "0.5"), "--train_config.SGD.momentum was 0.9, now 0.5"),
     (("--train_config.warmup_scale", "true"), "the warm-up (--train_config.warmup_scale) was 1.0, now 128"),
     (("--net_config.head_conv", "16"), "net_config.head_conv 8 (configured: 16)"),

@@ -72,6 +72,22 @@ def test_steps_equal_those_of_one_process_with_all_images(group, tmp_path):
                                    err_msg=name)
 
 
+@pytest.mark.slow
+def test_steps_in_parts_equal_those_of_one_process_with_all_images(tmp_path):
+    make_coco(tmp_path, num_images=13, empty=(0, 2, 3, 4, 5, 8))
+    make_shards(tmp_path, 2, "--keep_empty", "true")
+    run_group([ROOT / "tests/training/two_workers.py", tmp_path, "--train_config.batch_size", "1",
+               "--train_config.accumulate", "2"], tmp_path)
+    ranks = [np.load(tmp_path / f"rank{rank}.npz") for rank in range(2)]
+    whole = tmp_path / "whole"
+    state = frozen_training(tmp_path, "--train_config.batch_size", "4", "--save_checkpoint_path", str(whole))
+    np.testing.assert_allclose(losses_of(tmp_path / "out0"), losses_of(whole), rtol=2e-5)
+    for name, expected in state.items():
+        assert ranks[0][name].tobytes() == ranks[1][name].tobytes(), name
+        np.testing.assert_allclose(ranks[0][name], expected, rtol=0,
+                                   atol=2e-5 * max(np.abs(expected).max(), 1e-12), err_msg=name)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_losses_are_those_of_the_global_batch(group, variant):
     with eager():

@@ -1,6 +1,7 @@
 """Run by test_two_workers.py as each of two ranks, which compares what they write with one process's results.
 
 two_workers.py FOLDER: the folder has shards/ and a data set beside it; gets rank{r}.json and rank{r}.npz.
+two_workers.py FOLDER FLAG...: only a training with these flags; the folder gets rank{r}.npz.
 """
 import json
 import os
@@ -15,7 +16,7 @@ FLAGS = ("--epoch_size", "2", "--num_workers", "1", "--train_config.batch_size",
          "--train_config.MultiDecay.eps", "0.01", "--train_config.lr_scale", "linear",
          "--eval_config.keep_res", "false", "--eval_config.K", "20", "--dataset_config.input_res_test", "64", "64")
 VARIANTS = {"plain": {}, "smooth": {"reg_loss": "sl1"}, "norm_wh": {"norm_wh": True}, "dense_wh": {"dense_wh": True},
-            "mse": {"mse_loss": True}, "no objects": {}}
+            "mse": {"mse_loss": True}, "ltrb": {"box_head": "ltrb", "reg_offset": False}, "no objects": {}}
 
 
 def frozen_training(folder, *flags):
@@ -66,7 +67,8 @@ def loss_and_gradients(variant, rows, devices=1):
     from tests.golden_weights import PLAIN
 
     random = np.random.RandomState(5)
-    outputs = [random.randn(4, channels, 6, 8).astype(np.float32)[rows] for channels in (3, 2, 2)]
+    channels = (3, 4) if variant == "ltrb" else (3, 2, 2)
+    outputs = [random.randn(4, count, 6, 8).astype(np.float32)[rows] for count in channels]
     mask = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]], np.int32) * (variant != "no objects")
     hm = random.uniform(0, 0.9, (4, 3, 6, 8)).astype(np.float32)
     ind = np.array([[9, 30, 20], [47, 0, 0], [0, 0, 0], [0, 0, 0]], np.int32)
@@ -77,9 +79,10 @@ def loss_and_gradients(variant, rows, devices=1):
     targets = [ms.Tensor(target[rows]) for target in targets]
     loss = DetectionLoss(replace(PLAIN, **VARIANTS[variant]), devices)
 
-    def forward(hm, wh, reg):
-        return loss((hm, wh, reg), *targets)
-    losses, gradients = ms.value_and_grad(forward, (0, 1, 2), has_aux=True)(*map(ms.Tensor, outputs))
+    def forward(*maps):
+        return loss(maps, *targets)
+    positions = tuple(range(len(outputs)))
+    losses, gradients = ms.value_and_grad(forward, positions, has_aux=True)(*map(ms.Tensor, outputs))
     return [float(loss) for loss in losses], [gradient.asnumpy() for gradient in gradients]
 
 
@@ -131,6 +134,12 @@ def different_starts(rank):
     return messages
 
 
+def train_only(folder, flags):
+    rank = os.environ["RANK_ID"]
+    state = frozen_training(folder, "--save_checkpoint_path", str(folder / f"out{rank}"), "--device_num", "2", *flags)
+    np.savez(folder / f"rank{rank}.npz", **state)
+
+
 def main(folder):
     rank = int(os.environ["RANK_ID"])
     out = folder / f"out{rank}"
@@ -153,4 +162,7 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[2:]:
+        train_only(Path(sys.argv[1]), sys.argv[2:])
+    else:
+        main(Path(sys.argv[1]))

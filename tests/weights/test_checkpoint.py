@@ -14,6 +14,7 @@ from mindspore import nn
 from centernet.errors import UserError
 from centernet.weights.checkpoint import (
     CRC_TAIL,
+    ModelRecord,
     load_parameters,
     model_record,
     network_config,
@@ -124,6 +125,21 @@ def test_a_wrong_network_is_named_with_its_preset():
         require_preset(record(), settings(*flags).net_config, "x.ckpt")
     # Loss weights may differ.
     require_preset(record(), settings("--net_config.hm_weight", "2").net_config, "x.ckpt")
+
+
+def test_an_older_record_has_the_box_head_of_sizes_and_offsets():
+    fields = record().to_json()
+    assert fields["network"].pop("box_head") == "wh_reg"
+    older = ModelRecord.from_json(fields, "x.ckpt")
+    require_preset(older, settings().net_config, "x.ckpt")
+    other = settings("--net_config.box_head", "ltrb").net_config
+    with pytest.raises(UserError, match="--net_config.reg_offset true --net_config.box_head wh_reg"):
+        require_preset(older, other, "x.ckpt")
+    require_preset(older, other, "x.ckpt", fine_tune=True)
+    with pytest.raises(UserError, match="net_config.head_conv"):
+        require_preset(older, replace(other, head_conv=4), "x.ckpt", fine_tune=True)
+    with pytest.raises(UserError, match="net_config.reg_offset"):
+        require_preset(older, settings("--net_config.reg_offset", "false").net_config, "x.ckpt", fine_tune=True)
 
 
 def test_loading_lists_what_does_not_fit_and_loads_nothing(saved):

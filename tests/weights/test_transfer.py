@@ -98,6 +98,24 @@ def test_a_detector_with_another_kind_of_neck_is_only_fine_tuned(tmp_path, weigh
         load_weights(other, own, CATEGORIES)
 
 
+@pytest.mark.parametrize("old, new", [("wh_reg", "ltrb"),
+                                      pytest.param("ltrb", "wh_reg", marks=pytest.mark.slow)])
+def test_fine_tuning_for_another_box_head_lists_the_new_one(old, new):
+    source = values(network_of(80, "--net_config.box_head", old))
+    network = network_of(3, "--net_config.box_head", new)
+    transfer = load_for_fine_tuning(network, checkpoint_of(source), False, "x.ckpt")
+    heads = {"wh_reg": {"heads.hm", "heads.wh", "heads.reg"}, "ltrb": {"heads.hm", "heads.ltrb"}}
+    for names, kind in ((transfer.dropped, old), (transfer.missing, new)):
+        assert {name.rsplit(".", 2)[0] for name in names} == heads[kind]
+    assert set(transfer.loaded) == {name for name in source if not name.startswith("heads.")}
+    assert not changed({name: values(network)[name] for name in transfer.loaded}, source)
+    assert "missing: heads.hm.0.weight" in transfer.table()
+    missing_one = {name: value for name, value in source.items() if name != "heads.wh.0.weight"}
+    if old == "wh_reg":
+        with pytest.raises(UserError, match="lacks 1 parameters of the network, for example heads.wh.0.weight"):
+            load_for_fine_tuning(network_of(3), checkpoint_of(missing_one), False, "x.ckpt")
+
+
 def test_fine_tuning_from_another_network_is_refused():
     source = values(network_of(80))
     source["neck.0.up.0.weight"] = np.zeros((2, 2, 4, 4), np.float32)

@@ -24,13 +24,15 @@ from tools.first_day.simulation import is_simulated
 
 GOLDEN = Path(__file__).with_name("golden.json")
 # Mode -> flags of train.py.
-MODES = {"float32": (), "exact_fp32": ("--exact_fp32", "true"), "float16": ("--train_config.amp_level", "O2"),
+MODES = {"float32": ("--train_config.amp_level", "O0"),
+         "exact_fp32": ("--train_config.amp_level", "O0", "--exact_fp32", "true"),
+         "float16": ("--train_config.amp_level", "O2"),
          "bfloat16": ("--train_config.amp_level", "O2", "--train_config.amp_type", "bfloat16")}
 # Mode -> largest allowed difference as a fraction of the stored value: forward pass and losses; gradients. On a CPU
 # float16 has 9e-3 and 0.24; HF32 has as many bits, bfloat16 three bits fewer. Gradients differ more, because a small
 # change lets some units of a ReLU, and some taps of a deformable layer, take another branch.
 LIMITS = {"float32": (3e-2, 0.5), "exact_fp32": (1e-3, 1e-2), "float16": (3e-2, 0.5), "bfloat16": (0.2, 1.0)}
-LIMITS_CPU = (1e-4, 1e-3)    # float32
+LIMITS_CPU = (1e-4, 1e-2)    # float32. Gradients: the number of threads changes sums; 3e-4 with two, 1.4e-3 with one
 LIMIT_DECODE = 1e-4          # output cells; in any mode
 DECODE = "made-up maps"
 DIGITS = 8

@@ -51,7 +51,7 @@ def run_case(config: Config) -> dict[str, Any]:
     values = weights({parameter.name: parameter.shape for parameter in network.get_parameters()})
     for parameter in network.get_parameters():
         parameter.set_data(Tensor(values[parameter.name]))
-    precision = precision_of(train.amp_level, train.amp_type, config.device_target)
+    precision = precision_of(train.amp_level, train.amp_type, config.device_target, config.exact_fp32)
     if precision != "float32":
         lower(network, precision)
     loss = LossNetwork(network, config.net_config, data, data.num_classes)

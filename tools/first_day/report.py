@@ -88,11 +88,11 @@ def _result(day: Day) -> Iterator[str]:
     if best:
         ratio = settings_of(day)[best].speed / (settings_of(day)[BASE[day.device_target]].speed or math.nan)
         yield (f"- Recommended setting: **{best}**, {settings_of(day)[best].speed:.1f} images/s, {ratio:.2f} times the "
-               f"default's. Its mean loss is within {MOST_OFF:.0%} of the default's in float32. Flags of train.py:")
+               f"base's. Its mean loss is within {MOST_OFF:.0%} of the base's, which is in float32. Flags of train.py:")
         yield f"  `{' '.join(best.flags())}`"
     else:
         yield "- No setting is recommended: " + ("a dry run measures nothing" if day.dry_run else
-                                                 "the default's training, or each one, has no usable result")
+                                                 "the base's training, or each one, has no usable result")
     bad = [one for one in day.outcomes if one.status in (FAILED, TIMED_OUT)]
     yield "- Failed, the first one first:" if bad else "- Nothing failed."
     yield from (f"  - {one.part}, {one.name}: {one.status}: {escaped(one.reason)}" for one in bad)
@@ -154,18 +154,18 @@ def _operators(_: Day, outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def _settings(day: Day, _: Sequence[Outcome]) -> Iterator[str]:
-    measured, default = settings_of(day), BASE[day.device_target]
+    measured, first = settings_of(day), BASE[day.device_target]
     if not measured or day.dry_run:
         return
     yield (f"Speed: the median over the steps after the first {LEFT_OUT}. Loss: by how much its mean over all steps "
-           f"differs from that of the default ({default}).")
-    base = measured.get(default, Measured(0.0, (), 0, 0.0))
+           f"differs from that of the base ({first}).")
+    base = measured.get(first, Measured(0.0, (), 0, 0.0))
     rows = [(*setting, f"{one.speed:.1f}" if one.speed else "-",
              f"{one.speed / base.speed:.2f}" if base.speed and one.speed else "-",
              f"{deviation(one, base):+.2%}" if one.losses and base.losses else "-", str(len(one.losses)),
              str(one.skipped), f"{one.first_step:.1f}" if one.first_step else "-")
             for setting, one in sorted(measured.items(), key=lambda item: -item[1].speed)]
-    yield from table((*Setting._fields, "images/s", "of the default", "loss", "steps", "skipped", "first step, s"),
+    yield from table((*Setting._fields, "images/s", "of the base", "loss", "steps", "skipped", "first step, s"),
                      rows)
 
 

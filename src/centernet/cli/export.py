@@ -10,6 +10,7 @@ import time
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
+from centernet.config.sections import MAPS
 from centernet.device import set_up
 from centernet.errors import UserError
 
@@ -37,7 +38,7 @@ def run(config: Config) -> None:
         error = export_low_precision(config, model.network, manifest, target)
     log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
              time.perf_counter() - start, list(manifest.input_shape), len(manifest.spec.categories),
-             f"output (B, {manifest.K}, 6)" if manifest.decode else "outputs hm, wh, reg")
+             f"output (B, {manifest.K}, 6)" if manifest.decode else f"outputs {', '.join(MAPS[manifest.box_head])}")
     if replaced:
         log.info("these files replaced an older model of the same name")
     of = "" if config.precision == "fp32" else f"of the float32 model, before its conversion to {config.precision}, "

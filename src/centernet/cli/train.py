@@ -16,6 +16,7 @@ def run(config: Config) -> None:
     from centernet.config.threads import input_threads
     from centernet.data.pipeline import open_training_data
     from centernet.evaluation.dataset import NetworkEvaluation
+    from centernet.group import from_first
     from centernet.training.loop import train
     from centernet.training.run_folder import open_output
     from centernet.training.setup import make_plan, start, validation_data
@@ -26,7 +27,8 @@ def run(config: Config) -> None:
     group = set_up_group(config)
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
                               config.train_config.step_images, config.seed, group=group,
-                              num_workers=input_threads(config), shuffle=config.do_shuffle)
+                              num_workers=input_threads(config), shuffle=config.do_shuffle,
+                              hm_gaussian=config.net_config.hm_gaussian)
     validation = validation_data(config, data.categories)
     plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size)
     step, plan = start(config, data.categories, plan, group)
@@ -35,10 +37,11 @@ def run(config: Config) -> None:
     def average_precision() -> float | None:
         with averaged(step.loss_network.network, step.average):
             metrics = evaluation() if evaluation else None
-        return metrics.AP if metrics else None
+        precision = metrics.AP if metrics else None
+        return from_first(precision, group) if plan.early_stop else precision  # all ranks stop at the same place
 
     with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):
-        train(step, data, plan, output.log, output.keeper, evaluate=average_precision,
+        train(step, data.until(plan.epochs), plan, output.log, output.keeper, evaluate=average_precision,
               profile=output.after_step, sink_level=sink_level(config))
         output.log.compilation(evaluation.first_runs.values() if evaluation else ())
 

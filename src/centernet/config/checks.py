@@ -33,7 +33,7 @@ def find_problems(config: Config) -> list[str]:
     """Return one message for each rule that a configuration breaks; [] if it breaks none."""
     return [*_limits(config), *_dataset(config.dataset_config, config.net_config), *_network(config.net_config),
             *_evaluation(config.eval_config, config.net_config),
-            *_training(config.train_config), *_entries(config), *_precision(config)]
+            *_training(config.train_config, config.net_config.backbone), *_entries(config), *_precision(config)]
 
 
 def _limits(config: Config) -> list[str]:
@@ -59,7 +59,24 @@ def _network(net: NetConfig) -> list[str]:
     chosen = [name for name in ("dense_wh", "norm_wh", "cat_spec_wh") if getattr(net, name)]
     if len(chosen) > 1:
         problems.append(f"net_config.{' and net_config.'.join(chosen)} exclude each other: set all but one to false")
-    return problems
+    if net.dense_wh and net.hm_gaussian != "circle":
+        problems.append(f"net_config.dense_wh needs net_config.hm_gaussian circle, found {net.hm_gaussian}: its sizes "
+                        "are drawn as circles")
+    return [*problems, *_box_head(net)]
+
+
+def _box_head(net: NetConfig) -> list[str]:
+    if net.box_head != "ltrb":
+        return []
+    rules = [*((name, False) for name in ("reg_offset", "cat_spec_wh", "norm_wh", "dense_wh")), ("reg_loss", "l1")]
+    return [f"net_config.{name} must be {_shown(wanted)} with net_config.box_head ltrb, found "
+            f"{_shown(getattr(net, name))}: it concerns the maps wh and reg, which this head does not have"
+            for name, wanted in rules if getattr(net, name) != wanted]
+
+
+def _shown(value: object) -> str:
+    """Return a value as flags have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _resnet(net: NetConfig) -> list[str]:
@@ -100,13 +117,17 @@ def _evaluation(evaluation: EvalConfig, net: NetConfig) -> list[str]:
     return problems
 
 
-def _training(train: TrainConfig) -> list[str]:
+def _training(train: TrainConfig, backbone: str) -> list[str]:
     problems = []
     if train.reference_batch == 0 and (train.lr_scale != "none" or train.warmup_scale):
         problems.append("train_config.lr_scale and train_config.warmup_scale need train_config.reference_batch: the "
                         "global batch size for which the learning rate and the warm-up were chosen")
     if train.SGD.nesterov and train.SGD.momentum == 0:
         problems.append("train_config.SGD.nesterov needs train_config.SGD.momentum above 0")
+    if train.freeze_stages and backbone == "hourglass104":
+        problems.append(f"train_config.freeze_stages must be 0 for hourglass104, found {train.freeze_stages}: each of "
+                        "its stacks has all resolutions, and none of them is an early stage. To train it slowly, use "
+                        "train_config.backbone_rate")
     return problems
 
 
@@ -119,6 +140,9 @@ def _entries(config: Config) -> list[str]:
         problems.append("resume and fine_tune exclude each other: resume keeps the categories of the checkpoint")
     if (config.resume or config.fine_tune) and not config.load_checkpoint_path:
         problems.append("resume and fine_tune need --load_checkpoint_path")
+    if config.train_config.early_stop and not config.eval_interval:
+        problems.append(f"train_config.early_stop {config.train_config.early_stop} needs evaluations: set "
+                        "--eval_interval 1 and --data_dir, or train_config.early_stop 0")
     if bool(config.annotation_file) != bool(config.image_dir):
         problems.append("annotation_file and image_dir go together: set both, or set neither for the standard layout")
     return problems

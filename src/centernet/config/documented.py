@@ -1,4 +1,4 @@
-"""Keys of the model zoo's README that leave no choice here. They are accepted with their valid values.
+"""Keys that another key determines, and keys of the model zoo's README that leave no choice here.
 
 They stay settings, because existing files, flags and checkpoints contain them.
 """
@@ -41,6 +41,8 @@ DOCUMENTED = (
                rule=len),
     Documented("net_config.num_stacks", "the backbone determines it; checks.py compares them",
                of="net_config.backbone", rule=_stacks),
+    Documented("net_config.reg_offset", "the box head ltrb has no offset; with wh_reg there is a choice. checks.py "
+               "compares them", of="net_config.box_head", rule=lambda head: head == "wh_reg"),
     Documented("net_config.down_ratio", "all networks end at a quarter of the input's resolution", only=DOWN_RATIO,
                complaint="{key} must be {wanted}, found {found}: all networks here end at a quarter of the resolution"),
     Documented("net_config.dense_hp", "it weighs a pose loss, which a detector does not have. The value True of the "

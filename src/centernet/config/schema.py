@@ -123,7 +123,8 @@ class Config:
     export_format: str = setting("MINDIR", "format of the exported model", ["export"], choices=("MINDIR", "ONNX"))
     export_name: str = setting("centernet_resnet50", "path of the exported model without suffix",
                                {"export": writes("centernet", alias="out")})
-    export_decode: bool = setting(True, "output detections (B, K, 6); false: the maps hm, wh, reg", ["export"])
+    export_decode: bool = setting(True, "output detections (B, K, 6); false: the maps hm, wh, reg or hm, ltrb",
+                                  ["export"])
     export_deform: str = setting("native", "form of deformable layers: the framework's operator (native), or common "
                                  "operators that every runtime has (gather)", ["export"],
                                  choices=("native", "gather"))

@@ -6,6 +6,14 @@ from dataclasses import dataclass
 from centernet.config.setting import FRACTION, NOT_NEGATIVE, POSITIVE, Limits, section, setting
 
 DOWN_RATIO = 4  # all networks end at a quarter of the input's resolution
+
+# Distances to the sides of a box count from a cell's point: (x + CELL_POINT, y + CELL_POINT) for the cell (x, y). Here
+# pixel i has the coordinate i, and a mirrored coordinate is width - 1 - x. So the middle of the pixels 4x .. 4x + 3 of
+# a cell is 4x + 1.5 pixels, and that is x + 0.375 cells. With this point a mirrored map gives exactly mirrored boxes.
+CELL_POINT = (DOWN_RATIO - 1) / 2 / DOWN_RATIO
+
+# Box head -> names of the network's maps, in their order. Without net_config.reg_offset there is no reg.
+MAPS = {"wh_reg": ("hm", "wh", "reg"), "ltrb": ("hm", "ltrb")}
 COCO_CLASSES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
     "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
@@ -35,6 +43,25 @@ class DatasetConfig:
     rotate: float = setting(0.0, "largest rotation in degrees", limits=NOT_NEGATIVE)
     flip_prop: float = setting(0.5, "probability of a mirrored image", limits=FRACTION)
     color_aug: bool = setting(True, "colour jitter and PCA lighting")
+    brightness: float = setting(0.4, "colour jitter: largest change of the brightness", limits=FRACTION)
+    contrast: float = setting(0.4, "colour jitter: largest change of the contrast", limits=FRACTION)
+    saturation: float = setting(0.4, "colour jitter: largest change of the saturation", limits=FRACTION)
+    hue: float = setting(0.0, "colour jitter: largest rotation of the hue in degrees", limits=Limits(
+        "be between 0 and 180", lambda value: 0 <= value <= 180))
+    scale_range: tuple[float, ...] = setting(
+        (), "random scale and crop instead of rand_crop: smallest and largest size of the image as a multiple of the "
+        "size that fits into the input, such as 0.1 2; []: off",
+        limits=Limits("be [] or two numbers above 0, the smaller one first",
+                      lambda sizes: not sizes or len(sizes) == 2 and 0 < sizes[0] <= sizes[1]))
+    aspect: float = setting(0.0, "change the ratio of width to height by a random factor between 1 / (1 + aspect) and "
+                            "1 + aspect", limits=NOT_NEGATIVE)
+    min_visible: float = setting(0.0, "drop boxes of which a smaller part of the area is inside the training image",
+                                 limits=FRACTION)
+    mosaic: float = setting(0.0, "probability that a training image is put together from four images", limits=FRACTION)
+    mixup: float = setting(0.0, "probability that a training image is the average of two images", limits=FRACTION)
+    plain_epochs: int = setting(0, "number of epochs at the end without strong augmentation: scale_range, aspect, "
+                                "mosaic and mixup are off, and the colour jitter has its default values",
+                                limits=NOT_NEGATIVE)
     heatmap_on_device: bool = setting(True, "draw the target heatmaps in the training graph")
     to_rgb: bool = setting(False, "feed RGB instead of BGR; mean and std are in that order")
     coco_classes: tuple[str, ...] = setting(COCO_CLASSES, "names of the categories of shards without an info file")
@@ -77,10 +104,15 @@ class NetConfig:
     dense_wh: bool = setting(False, "regress the size also around the centre, not only at it")
     norm_wh: bool = setting(False, "divide the size error by the size")
     cat_spec_wh: bool = setting(False, "regress a separate size for each category")
-    reg_offset: bool = setting(True, "regress the centre's offset within its output cell")
+    reg_offset: bool = setting(True, "regress the centre's offset within its output cell; follows from box_head")
+    box_head: str = setting("wh_reg", "maps of the box: size and offset of the centre, or distances from a cell to the "
+                            "left, top, right and bottom side", choices=tuple(MAPS))
+    hm_gaussian: str = setting("circle", "target heatmap of an object: a circle of the paper's radius, or an ellipse "
+                               "with the box's proportions", choices=("circle", "ellipse"))
     hm_weight: float = setting(1.0, "loss weight of the heatmap", limits=NOT_NEGATIVE)
     off_weight: float = setting(1.0, "loss weight of the offset", limits=NOT_NEGATIVE)
-    wh_weight: float = setting(0.1, "loss weight of the size", limits=NOT_NEGATIVE)
+    wh_weight: float = setting(0.1, "loss weight of the size, or of the GIoU loss of box_head ltrb",
+                               limits=NOT_NEGATIVE)
     mse_loss: bool = setting(False, "train heatmaps with mean squared error instead of the focal loss")
     reg_loss: str = setting("l1", "loss of wh and reg: L1 or smooth L1", choices=("l1", "sl1"))
 
@@ -100,6 +132,11 @@ class NetConfig:
         return f"{self.backbone} with neck {self.neck}" if self.shortcuts else self.backbone
 
     @property
+    def maps(self) -> tuple[str, ...]:
+        """Return the names of the network's maps, in their order."""
+        return tuple(name for name in MAPS[self.box_head] if name != "reg" or self.reg_offset)
+
+    @property
     def size_unit(self) -> int:
         """Return the number of pixels that an input's height and width must be a multiple of.
 
@@ -115,6 +152,16 @@ class AdamConfig:
 
     weight_decay: float = setting(0.0, "L2 weight decay", limits=NOT_NEGATIVE)
     decay_filter: tuple[str, ...] = setting((".weight",), "name suffixes of the parameters with weight decay")
+
+
+@dataclass(frozen=True)
+class AdamWConfig:
+    """Settings of AdamW except the learning rate. Weight decay is decoupled from the gradients."""
+
+    weight_decay: float = setting(0.01, "weight decay: a step takes learning rate x weight_decay of a weight away",
+                                  limits=NOT_NEGATIVE)
+    decay_filter: tuple[str, ...] = setting((".weight",), "name suffixes of the parameters with weight decay; .weight: "
+                                            "no decay of biases and batch norm")
 
 
 @dataclass(frozen=True)
@@ -136,7 +183,7 @@ class PolyDecayConfig:
     learning_rate: float = setting(0.0005, "initial learning rate", limits=POSITIVE)
     end_learning_rate: float = setting(0.0000005, "final learning rate", limits=NOT_NEGATIVE)
     power: float = setting(5.0, "exponent of the polynomial", limits=POSITIVE)
-    eps: float = setting(0.0000001, "epsilon of Adam", limits=POSITIVE)
+    eps: float = setting(0.0000001, "epsilon of Adam and AdamW", limits=POSITIVE)
     warmup_steps: int = setting(2000, "steps of linear warm-up", limits=NOT_NEGATIVE)
 
 
@@ -146,7 +193,7 @@ class CosineDecayConfig:
 
     learning_rate: float = setting(0.0005, "initial learning rate", limits=POSITIVE)
     end_learning_rate: float = setting(0.0, "final learning rate", limits=NOT_NEGATIVE)
-    eps: float = setting(0.0000001, "epsilon of Adam", limits=POSITIVE)
+    eps: float = setting(0.0000001, "epsilon of Adam and AdamW", limits=POSITIVE)
     warmup_steps: int = setting(2000, "steps of linear warm-up", limits=NOT_NEGATIVE)
 
 
@@ -155,7 +202,7 @@ class MultiDecayConfig:
     """Step decay: division by a factor after given epochs, with a linear warm-up at the start."""
 
     learning_rate: float = setting(0.00048, "initial learning rate", limits=POSITIVE)
-    eps: float = setting(0.0000001, "epsilon of Adam", limits=POSITIVE)
+    eps: float = setting(0.0000001, "epsilon of Adam and AdamW", limits=POSITIVE)
     warmup_steps: int = setting(2000, "steps of linear warm-up", limits=NOT_NEGATIVE)
     multi_epochs: tuple[int, ...] = setting(
         (290, 320), "epochs after which the learning rate is divided",
@@ -172,7 +219,8 @@ class TrainConfig:
     accumulate: int = setting(1, "batches of each device in one step: their gradients are added before the update; for "
                               "batches that do not fit into the memory", limits=POSITIVE)
     amp_level: str = setting("auto", "O0: float32; O2: the network computes in amp_type, except for parts that need "
-                             "float32 (docs/training.md); auto: O0", choices=("auto", "O0", "O2"))
+                             "float32 (docs/training.md); auto: O2 on Ascend, O0 on CPU and with exact_fp32",
+                             choices=("auto", "O0", "O2"))
     amp_type: str = setting("float16", "half precision of O2; bfloat16 only on Ascend (not the first 910)",
                             choices=("float16", "bfloat16"))
     loss_scale_value: float = setting(1024.0, "initial loss scale", limits=POSITIVE)
@@ -187,7 +235,14 @@ class TrainConfig:
                                limits=Limits("be at least 0 and below 1", lambda value: 0 <= value < 1))
     grad_clip: float = setting(0.0, "clip gradients to this global norm; 0: off", limits=NOT_NEGATIVE)
     optimizer: str = setting("Adam", "optimizer; the section of the same name has its settings",
-                             choices=("Adam", "SGD"))
+                             choices=("Adam", "AdamW", "SGD"))
+    backbone_rate: float = setting(1.0, "factor of the learning rate for the backbone, for fine-tuning; usual: 0.1",
+                                   limits=POSITIVE)
+    freeze_stages: int = setting(0, "freeze the stem and this number of stages of the backbone (from the image on): no "
+                                 "gradient, no update, batch norm with its stored statistics; 0: freeze nothing",
+                                 limits=Limits("be 0 to 4", lambda value: 0 <= value <= 4))
+    early_stop: int = setting(0, "end the training when the AP has not improved in this number of evaluations "
+                              "(eval_interval); 0: off", limits=NOT_NEGATIVE)
     lr_schedule: str = setting("MultiDecay", "learning rate schedule; the section of the same name has its settings",
                                choices=("MultiDecay", "PolyDecay", "CosineDecay"))
     lr_scale: str = setting("none", "multiply the learning rate by r = global batch size / reference_batch, or by the "
@@ -196,6 +251,7 @@ class TrainConfig:
                                    "unknown", limits=NOT_NEGATIVE)
     warmup_scale: bool = setting(False, "divide warmup_steps by r, so that the warm-up sees the same number of images")
     Adam: AdamConfig = section(AdamConfig)
+    AdamW: AdamWConfig = section(AdamWConfig)
     SGD: SGDConfig = section(SGDConfig)
     PolyDecay: PolyDecayConfig = section(PolyDecayConfig)
     MultiDecay: MultiDecayConfig = section(MultiDecayConfig)

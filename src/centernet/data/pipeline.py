@@ -1,16 +1,18 @@
 """Input pipeline of training: read MindRecord shards, decode, augment and encode in threads, form batches.
 
 An epoch depends only on (seed, epoch). One permutation gives the order of the images, and a generator with the seed
-(seed, epoch, image id) gives the augmentation of an image. Therefore the training images do not depend on the number
+(seed, epoch, image id) gives the augmentation of an image. A mosaic or mixup has partners: other images, which
+(seed, epoch) gives for each image. They are read beside it. Therefore the training images do not depend on the number
 of threads, on the number of devices, or on whether the run was resumed. Step k of an epoch uses images
 k*G .. (k+1)*G - 1 of the permutation (G = global batch size), and rank r takes the r-th part of them. No two ranks use
 the same image. The images after the last complete step are left out of that epoch.
 """
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +22,10 @@ import mindspore.dataset as ds
 import numpy as np
 
 from centernet.config.schema import DatasetConfig
-from centernet.data.augment import draw_colors, draw_view, unchanged_colors, warp
+from centernet.data.augment import draw_colors, draw_view, unchanged_colors, warp, without_strong
 from centernet.data.image_file import decode
 from centernet.data.mindrecord import CONVERT, SCHEMA, Shards, first_message, open_shards
+from centernet.data.mosaic import TILES, Labelled, draw_partners, mix, mosaic
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
 from centernet.errors import UserError
 from centernet.group import ALONE, Group
@@ -38,7 +41,7 @@ PREFETCH = 2  # batches that wait at each stage; MindSpore's default of 16 takes
 
 def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
                        *, group: Group = ALONE, num_workers: int = 1, shuffle: bool = True,
-                       verify: bool = True) -> TrainingData:
+                       verify: bool = True, hm_gaussian: str = "circle") -> TrainingData:
     """Open shards for training.
 
     Args:
@@ -46,6 +49,7 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
         group: the processes that train together. With verify, all of them must call this function.
         num_workers: threads that decode and augment; at most one for each CPU core is used.
         verify: also compare the SHA-256 of every file; the processes of the group share the work.
+        hm_gaussian: "circle" or "ellipse", see net_config; used with heatmap_on_device false.
 
     Raises:
         UserError: as in mindrecord.open_shards.
@@ -53,7 +57,7 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
     shards = open_shards(Path(mindrecord_dir), mindrecord_prefix, data.coco_classes, data.num_classes,
                          verify, group)
     workers = min(num_workers, os.cpu_count() or 1)
-    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle)
+    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class TrainingData:
     group: Group
     num_workers: int
     shuffle: bool
+    hm_gaussian: str
+    epochs: int = 0  # of the whole training, for plain_epochs; 0: not known, no epoch is plain
 
     @property
     def categories(self):
@@ -87,6 +93,19 @@ class TrainingData:
                             f"train_config.batch_size x train_config.accumulate is {self.batch_size}{devices}. Lower "
                             f"it to at most {max(1, self.num_images // self.group.size)}, or take more images.")
         return steps
+
+    def until(self, epochs: int) -> TrainingData:
+        """Return the data of a training that ends after `epochs` epochs: the last plain_epochs of them are plain."""
+        plain = self.data.plain_epochs
+        if plain:
+            LOG.info("no strong augmentation from epoch %d on (the last %d of %d epochs)", max(0, epochs - plain),
+                     min(plain, epochs), epochs)
+        return dataclasses.replace(self, epochs=epochs)
+
+    def settings(self, epoch: int) -> DatasetConfig:
+        """Return the settings of the augmentation in an epoch (from 0)."""
+        plain = self.epochs and epoch >= self.epochs - self.data.plain_epochs
+        return without_strong(self.data) if plain else self.data
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         """Return the batches of an epoch (from 0) in the order of COLUMNS, without the first `skip` steps."""
@@ -111,17 +130,17 @@ class TrainingData:
     def _with_heatmap(self, batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
         named = dict(zip(COLUMNS, batch))
         return (*batch, draw_heatmap(named["cls"], named["radius"], named["ind"], named["reg_mask"],
-                                     len(self.categories), *self.data.output_res))
+                                     len(self.categories), *self.data.output_res,
+                                     named["wh"] if self.hm_gaussian == "ellipse" else None))
 
     def _batches(self, epoch: int, skip: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Return the batches without heatmaps."""
-        rows = self._rows(epoch, skip)
-        if not rows:
+        streams = self._streams(epoch, skip)
+        if not streams[0].size:
             return
         failures: list[UserError] = []
-        dataset = ds.MindDataset(list(self.shards.files), list(SCHEMA), num_parallel_workers=1,
-                                 sampler=ds.SubsetSampler(rows))
-        dataset = dataset.map(self._sample_function(epoch, failures), list(SCHEMA), list(COLUMNS),
+        dataset, columns = self._reader(streams)
+        dataset = dataset.map(self._sample_function(epoch, failures), columns, list(COLUMNS),
                               num_parallel_workers=self.num_workers, python_multiprocessing=False)
         dataset = dataset.project(list(COLUMNS)).batch(self.batch_size, drop_remainder=True)
         try:
@@ -134,14 +153,28 @@ class TrainingData:
                 raise failures[0] from error
             raise UserError(f"reading {self.shards.files[0]}, ... failed: {first_message(error)}; {CONVERT}") from error
 
-    def _rows(self, epoch: int, skip: int) -> list[int]:
-        """Return the row numbers of this rank in an epoch, batch after batch."""
+    def _reader(self, streams: Sequence[np.ndarray]) -> tuple[ds.Dataset, list[str]]:
+        """Return a dataset with the columns of SCHEMA for each stream of row numbers, side by side, and their names."""
+        readers = [ds.MindDataset(list(self.shards.files), list(SCHEMA), num_parallel_workers=1,
+                                  sampler=ds.SubsetSampler(rows.tolist())) for rows in streams]
+        if len(readers) == 1:
+            return readers[0], list(SCHEMA)
+        names = [[f"{name}{k}" for name in SCHEMA] for k in range(len(readers))]
+        renamed = [reader.rename(list(SCHEMA), columns) for reader, columns in zip(readers, names)]
+        return ds.zip(tuple(renamed)), sum(names, [])
+
+    def _streams(self, epoch: int, skip: int) -> list[np.ndarray]:
+        """Return the row numbers of this rank in an epoch, batch after batch; then those of the partners, likewise."""
         steps = self.steps_per_epoch()
-        order = np.array(self.shards.rows)
+        order = np.arange(self.num_images)
         if self.shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(order)
         order = order[:steps * self.group.size * self.batch_size].reshape(steps, self.group.size, self.batch_size)
-        return order[skip:, self.group.rank].ravel().tolist()
+        chosen = order[skip:, self.group.rank].ravel()
+        rows = np.array(self.shards.rows)
+        rng = np.random.default_rng((self.seed, epoch, 0, 1))  # 4 numbers, as no other generator here
+        partners = draw_partners(rng, self.num_images, self.settings(epoch))
+        return [rows[chosen], *(rows[numbers[chosen]] for numbers in partners)]
 
     def _sample_function(self, epoch: int, failures: list[UserError]) -> Callable[..., tuple[np.ndarray, ...]]:
         """Return the dataset's map function, from a row of SCHEMA to one sample.
@@ -149,22 +182,37 @@ class TrainingData:
         MindSpore converts an exception in a thread to text. Therefore the function also appends its UserErrors to
         failures.
         """
-        def sample(img_id: np.ndarray, image: np.ndarray, num_objects: np.ndarray, bboxes: np.ndarray,
-                   category_id: np.ndarray) -> tuple[np.ndarray, ...]:
-            number, count = int(img_id.item()), int(num_objects.item())
-            boxes = bboxes.reshape(-1, 4)[:count] if count else np.zeros((0, 4), np.float32)
-            classes = category_id.reshape(-1)[:count] - 1 if count else np.zeros(0, np.int32)
+        data, num_classes = self.settings(epoch), len(self.categories)
+
+        def sample(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
+            rows = [_annotated(*columns[k:k + len(SCHEMA)]) for k in range(0, len(columns), len(SCHEMA))]
+            number, annotated = rows[0]
             rng = np.random.default_rng((self.seed, epoch, number & 0xffffffff))
+            read = number
             try:
-                return make_sample(image, boxes, classes, self.data, len(self.categories), rng)
+                partners: list[Labelled] = []
+                for read, partner in rows[1:]:
+                    if read != number:
+                        partners.append(load_image(*partner, num_classes))
+                read = number
+                return make_sample(*annotated, data, num_classes, rng, partners)
             except UserError as error:
-                failures.append(UserError(f"image id {number} in {self.shards.files[0]}, ...: {error}"))
+                failures.append(UserError(f"image id {read} in {self.shards.files[0]}, ...: {error}"))
                 raise failures[-1] from error
         return sample
 
 
+def _annotated(img_id: np.ndarray, image: np.ndarray, num_objects: np.ndarray, bboxes: np.ndarray,
+               category_id: np.ndarray) -> tuple[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return the image id of a row of SCHEMA, and the first three arguments of make_sample."""
+    count = int(num_objects.item())
+    boxes = bboxes.reshape(-1, 4)[:count] if count else np.zeros((0, 4), np.float32)
+    classes = category_id.reshape(-1)[:count] - 1 if count else np.zeros(0, np.int32)
+    return int(img_id.item()), (image, boxes, classes)
+
+
 def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, data: DatasetConfig, num_classes: int,
-                rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+                rng: np.random.Generator, partners: Sequence[Labelled] = ()) -> tuple[np.ndarray, ...]:
     """Return one augmented image and its targets, in the order of COLUMNS.
 
     Args:
@@ -173,22 +221,39 @@ def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray
         classes: (N,) int32, 0..C-1.
         num_classes: C.
         rng: source of all random numbers.
+        partners: stored images; three make a mosaic with this one, and one more (or one alone) is for mixup.
 
     Raises:
         UserError: the file is not an image, or a class is not in 0..C-1.
     """
+    stored = load_image(file, boxes, classes, num_classes)
+    tiles = TILES - 1 if len(partners) >= TILES - 1 else 0
+    found = mosaic([stored, *partners[:tiles]], data, rng) if tiles else _draw_one(stored, data, rng)
+    for other in partners[tiles:]:
+        found = mix(found, _draw_one(other, data, rng))
+    # One colour matrix for all parts, because the graph applies one to an image.
+    colors = draw_colors(rng, found.image, data) if data.color_aug else unchanged_colors()
+    return (found.image, colors, *encode(found.boxes, found.classes, data.output_res, data.max_objs))
+
+
+def load_image(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, num_classes: int) -> Labelled:
+    """Decode an image file and check the classes of its boxes; arguments and errors as in make_sample."""
     image = decode(file)
     if image is None:
         raise UserError(f"its file cannot be decoded; {CONVERT}")
     if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
         raise UserError(f"its categories are {classes.min() + 1}..{classes.max() + 1}, but only 1..{num_classes} are "
                         "allowed: set dataset_config.num_classes and coco_classes to the categories of the shards")
-    height, width = image.shape[:2]
+    return Labelled(image, boxes, classes)
+
+
+def _draw_one(stored: Labelled, data: DatasetConfig, rng: np.random.Generator) -> Labelled:
+    """Return a random view of a stored image as training image, with its boxes in output cells."""
+    height, width = stored.image.shape[:2]
     view = draw_view(rng, height, width, data)
-    pixels = warp(image, view, data.input_res_train)
-    colors = draw_colors(rng, pixels, data) if data.color_aug else unchanged_colors()
-    placed = to_output_boxes(boxes, view.matrix(data.output_res), width if view.flip else 0, data.output_res)
-    return (pixels, colors, *encode(placed, classes, data.output_res, data.max_objs))
+    placed = to_output_boxes(stored.boxes, view.matrix(data.output_res), width if view.flip else 0, data.output_res,
+                             data.min_visible)
+    return Labelled(warp(stored.image, view, data.input_res_train), placed, stored.classes)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from centernet.geometry import gaussian_radius, transform_points
+from centernet.geometry import ELLIPSE_SHARE, gaussian_radius, transform_points
 
 
 class Targets(NamedTuple):
@@ -19,7 +19,8 @@ class Targets(NamedTuple):
     reg_mask: np.ndarray  # (M,) int32, 1 for a kept box
 
 
-def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, output_res: tuple[int, int]) -> np.ndarray:
+def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, output_res: tuple[int, int],
+                    min_visible: float = 0.0) -> np.ndarray:
     """Move boxes from an image to the output map.
 
     Args:
@@ -27,17 +28,38 @@ def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, outp
         matrix: (2, 3) affine map from the (already mirrored) image to the output map.
         flip_width: the image's width in pixels if the image is mirrored first, otherwise 0.
         output_res: (height, width) of the output map.
+        min_visible: boxes with a smaller part of their area on the map become zero.
 
     Returns:
         (N, 4) float32 in output cells: the bounding boxes of the four moved corners, clipped to [0, W-1] x [0, H-1].
     """
+    moved = move_boxes(boxes, matrix, flip_width)
+    placed = clip_boxes(moved, output_res[0] - 1, output_res[1] - 1)
+    if min_visible:
+        placed[visible_part(moved, *output_res) < min_visible] = 0
+    return placed
+
+
+def move_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int) -> np.ndarray:
+    """Return boxes moved as in to_output_boxes, but not clipped; (N, 4) float32."""
     x1, y1, x2, y2 = boxes.T
     if flip_width:
         x1, x2 = flip_width - x2 - 1, flip_width - x1 - 1
     corners = np.stack([x1, y1, x2, y1, x1, y2, x2, y2], axis=1).reshape(-1, 4, 2)
     moved = transform_points(corners, matrix)
-    limit = np.array([output_res[1] - 1, output_res[0] - 1], np.float32)
-    return np.concatenate([np.clip(moved.min(1), 0, limit), np.clip(moved.max(1), 0, limit)], axis=1)
+    return np.concatenate([moved.min(1), moved.max(1)], axis=1)
+
+
+def clip_boxes(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
+    """Return (N, 4) boxes clipped to [0, width] x [0, height]."""
+    return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+
+
+def visible_part(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
+    """Return the part of each box's area in [0, width] x [0, height], 0..1; 0 for boxes without area."""
+    clipped = clip_boxes(boxes, height, width)
+    area, inside = ((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (boxes, clipped))
+    return np.divide(inside, area, out=np.zeros_like(area), where=area > 0)
 
 
 def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], max_objs: int) -> Targets:
@@ -67,7 +89,7 @@ def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], 
 
 
 def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask: np.ndarray,
-                 num_classes: int, height: int, width: int) -> np.ndarray:
+                 num_classes: int, height: int, width: int, wh: np.ndarray | None = None) -> np.ndarray:
     """Draw a Gaussian peak of value 1 at each centre. Where peaks overlap, the larger value is kept.
 
     sigma is (2 * radius + 1) / 6, and a peak ends at its radius. The values equal those of the device's version
@@ -75,6 +97,7 @@ def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask:
 
     Args:
         cls, radius, ind, reg_mask: (M,) int32 as in Targets, or (B, M) for a batch.
+        wh: (M, 2) or (B, M, 2) float32 as in Targets, to draw ellipses (geometry.ELLIPSE_SHARE); None: circles.
 
     Returns:
         (num_classes, height, width) or (B, num_classes, height, width) float32 in [0, 1].
@@ -82,14 +105,14 @@ def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask:
     # Not np.zeros: only np.empty uses large memory pages, and thousands of small pages cost more time than the drawing.
     heatmap = np.empty((*cls.shape[:-1], num_classes, height, width), np.float32)
     heatmap.fill(0)
+    reaches = np.stack([radius, radius], -1) if wh is None else (wh * np.float32(ELLIPSE_SHARE / 2)).astype(np.int32)
     for slot in map(tuple, np.argwhere(reg_mask)):
-        reach = int(radius[slot])
+        right, down = reaches[slot].tolist()
         y, x = divmod(int(ind[slot]), width)
-        top, bottom = max(0, y - reach), min(height, y + reach + 1)
-        left, right = max(0, x - reach), min(width, x + reach + 1)
-        line = _gaussian(reach)
-        peak = np.outer(line[top - y + reach:bottom - y + reach], line[left - x + reach:right - x + reach])
-        window = heatmap[slot[:-1]][cls[slot], top:bottom, left:right]
+        rows, columns = slice(max(0, y - down), y + down + 1), slice(max(0, x - right), x + right + 1)
+        peak = np.outer(_gaussian(down)[rows.start - y + down:height - y + down],
+                        _gaussian(right)[columns.start - x + right:width - x + right])
+        window = heatmap[slot[:-1]][cls[slot], rows, columns]
         np.maximum(window, peak, out=window)
     return heatmap
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from centernet.config.sections import CELL_POINT
+
 WINDOW = np.ones((3, 3), np.uint8)
+MIRRORED = (2, 1, 0, 3)  # channels of ltrb after mirroring: left and right change places
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -17,15 +20,17 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def decode(scores: np.ndarray, wh: np.ndarray, reg: np.ndarray | None, K: int,
-           cat_spec_wh: bool = False) -> np.ndarray:
+           cat_spec_wh: bool = False, box_head: str = "wh_reg") -> np.ndarray:
     """Return the K highest peaks of the heatmaps as boxes, in the same form as models.decode.Decode.
 
     Args:
         scores: (B,C,h,w) float32, after the sigmoid.
-        wh: (B,2,h,w) or (B,2C,h,w), box sizes in output cells.
+        wh: (B,2,h,w) or (B,2C,h,w), box sizes in output cells; with box_head ltrb (B,4,h,w), distances in cells from a
+            cell's point to the left, top, right and bottom side.
         reg: (B,2,h,w), offset of the centre within its output cell; None: the middle of the cell.
         K: detections per image; at most h * w.
         cat_spec_wh: wh has two channels for each class.
+        box_head: "wh_reg" or "ltrb".
 
     Returns:
         (B,K,6) float32, best first: x1, y1, x2, y2 in output cells, score, class. If the scores of an image contain
@@ -37,11 +42,17 @@ def decode(scores: np.ndarray, wh: np.ndarray, reg: np.ndarray | None, K: int,
         rows[:, 4], order = _best_peaks(scores[image], K)
         cls, cell = np.divmod(order, height * width)
         y, x = np.divmod(cell, width)
+        rows[:, 5] = cls
         center = np.stack([x, y], 1).astype(np.float32)
+        if box_head == "ltrb":
+            sides = wh[image][:, y, x].T
+            center += CELL_POINT
+            rows[:, :2], rows[:, 2:4] = center - sides[:, :2], center + sides[:, 2:]
+            continue
         center += 0.5 if reg is None else reg[image][:, y, x].T
         channel = 2 * cls if cat_spec_wh else 0
         half = np.stack([wh[image][channel, y, x], wh[image][channel + 1, y, x]], 1) * np.float32(0.5)
-        rows[:, :2], rows[:, 2:4], rows[:, 5] = center - half, center + half, cls
+        rows[:, :2], rows[:, 2:4] = center - half, center + half
     return found
 
 

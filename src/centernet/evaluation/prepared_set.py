@@ -199,7 +199,8 @@ def _decoded(path: Path, manifest: Manifest) -> np.ndarray:
     """Read the files of an image's maps, and decode them to detections (K, 6)."""
     hm, wh, *reg = (_read_array(_output(path, number), shape[1:], "float32", "run the model on all images again")[None]
                     for number, (_, shape) in enumerate(manifest.outputs))
-    return decode(sigmoid(hm), wh, reg[0] if reg else None, manifest.K, manifest.cat_spec_wh)[0]
+    return decode(sigmoid(hm), wh, reg[0] if reg else None, manifest.K, manifest.cat_spec_wh,
+                  manifest.box_head)[0]
 
 
 def _stored(dtype: str) -> np.dtype:

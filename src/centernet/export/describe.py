@@ -69,7 +69,8 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
         spec=dataclasses.replace(spec, input_size=(height, width)), K=evaluation.K,
         decode=config.export_decode, cat_spec_wh=net.cat_spec_wh, flip_test=evaluation.flip_test, outputs=(),
         preset=record.preset if record else config.preset, sha256="",
-        versions={"mindspore": ms.__version__, **(package_versions() if onnx else {})}, deform=deform)
+        versions={"mindspore": ms.__version__, **(package_versions() if onnx else {})}, deform=deform,
+        box_head=net.box_head)
     return manifest.with_uint8_input() if config.export_input == "uint8" else manifest
 
 

@@ -15,7 +15,9 @@ from centernet.runtimes.manifest import Manifest
 
 def as_exported(network: nn.Cell, manifest: Manifest) -> nn.Cell:
     """Return the network in evaluation mode, with decoding if the manifest says so. The input is normalised float32."""
-    cell = Detect(network, manifest.K, manifest.cat_spec_wh, manifest.flip_test) if manifest.decode else network
+    cell = network
+    if manifest.decode:
+        cell = Detect(network, manifest.K, manifest.cat_spec_wh, manifest.flip_test, manifest.box_head)
     cell.set_train(False)
     return cell
 

@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from centernet.config.sections import MAPS
 from centernet.errors import UserError
 from centernet.export import mindir, onnx
 from centernet.export.compare import TOLERANCE, largest_difference, largest_difference_of_detections
@@ -26,7 +27,7 @@ def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
     runs the file.
 
     Args:
-        network: (B,3,H,W) -> raw hm, wh[, reg], with its weights.
+        network: (B,3,H,W) -> raw maps, with its weights.
         manifest: manifest from describe.
         target: NAME.mindir or NAME.onnx. This file and its manifest are replaced at the end.
 
@@ -60,7 +61,7 @@ def random_input(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
 
 def with_outputs(manifest: Manifest, outputs: list[np.ndarray]) -> Manifest:
     """Return the manifest with name and shape of each output."""
-    names = ("detections",) if manifest.decode else ("hm", "wh", "reg")
+    names = ("detections",) if manifest.decode else MAPS[manifest.box_head]
     return dataclasses.replace(manifest, outputs=tuple(
         (name, (manifest.input_shape[0], *output.shape[1:])) for name, output in zip(names, outputs)))
 

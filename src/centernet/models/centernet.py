@@ -14,7 +14,7 @@ from centernet.models.upsample import build_neck
 
 
 class CenterNet(nn.Cell):
-    """Network: normalised images (B,3,H,W) float32 -> raw maps (hm, wh, reg), or (hm, wh) if the heads have no reg.
+    """Network: normalised images (B,3,H,W) float32 -> raw maps (hm, wh, reg), (hm, wh) or (hm, ltrb), see Heads.
 
     The maps are (B,channels,h,w) with h = ceil(H/32) * 8, w = ceil(W/32) * 8; hm is before its sigmoid.
     """
@@ -69,7 +69,7 @@ def build_centernet(net: NetConfig, num_classes: int) -> CenterNet | StackedCent
 
 def _build(net: NetConfig, num_classes: int) -> CenterNet | StackedCenterNet:
     def heads(in_channels: int) -> Heads:
-        return Heads(in_channels, num_classes, net.head_conv, net.cat_spec_wh, net.reg_offset)
+        return Heads(in_channels, num_classes, net.head_conv, net.cat_spec_wh, net.reg_offset, net.box_head)
 
     if net.backbone == "hourglass104":
         return StackedCenterNet(Hourglass104(), [heads(CHANNELS) for _ in range(STACKS)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
+from centernet.config.sections import CELL_POINT
 from centernet.models.heads import gather_pairs
 
 
@@ -17,17 +18,20 @@ class Decode(nn.Cell):
         K: detections per image; at most the number of output cells (h * w).
         cat_spec_wh: wh has two channels for each class.
         from_scores: hm is already after its sigmoid.
+        box_head: "wh_reg", or "ltrb": the second map has distances to the sides, see Heads.
 
     Raises:
         ValueError: at compilation, if K exceeds the number of output cells. runtimes.sizes.require_cells checks this
             before, with a message for the user.
     """
 
-    def __init__(self, K: int, cat_spec_wh: bool = False, from_scores: bool = False):
+    def __init__(self, K: int, cat_spec_wh: bool = False, from_scores: bool = False,
+                 box_head: str = "wh_reg"):
         super().__init__()
         self.K = K
         self.cat_spec_wh = cat_spec_wh
         self.from_scores = from_scores
+        self.box_head = box_head
         self.pool = nn.MaxPool2d(3, 1, pad_mode="same")
         self.topk = ops.TopK(sorted=True)
 
@@ -36,7 +40,7 @@ class Decode(nn.Cell):
 
         Args:
             hm: (B,C,h,w) logits, or scores with from_scores.
-            wh: (B,2,h,w) or (B,2C,h,w), box sizes in output cells.
+            wh: (B,2,h,w) or (B,2C,h,w), box sizes in output cells; with box_head ltrb (B,4,h,w), distances in cells.
             reg: (B,2,h,w), offset of the centre within its output cell; None: the middle of the cell.
 
         Returns:
@@ -56,28 +60,43 @@ class Decode(nn.Cell):
         cls = ops.floor((order + 0.5) * (1.0 / self.K))
         column = ops.cast(ops.reshape(ind, (batch, self.K, 1)), ms.float32)
         y = ops.floor((column + 0.5) * (1.0 / width))
-        center = ops.concat((column - y * width, y), 2)
-        center = center + (0.5 if reg is None else ops.cast(gather_pairs(reg, ind), ms.float32))
-        by_class = ops.cast(ops.reshape(cls, (batch, self.K)), ms.int32) if self.cat_spec_wh else None
-        half = ops.cast(gather_pairs(wh, ind, by_class), ms.float32) * 0.5
-        return ops.concat((center - half, center + half, ops.reshape(scores, (batch, self.K, 1)), cls), 2)
+        cell = ops.concat((column - y * width, y), 2)
+        if self.box_head == "ltrb":
+            first, last = self._corners(cell, wh, ind)
+        else:
+            center = cell + (0.5 if reg is None else ops.cast(gather_pairs(reg, ind), ms.float32))
+            by_class = ops.cast(ops.reshape(cls, (batch, self.K)), ms.int32) if self.cat_spec_wh else None
+            half = ops.cast(gather_pairs(wh, ind, by_class), ms.float32) * 0.5
+            first, last = center - half, center + half
+        return ops.concat((first, last, ops.reshape(scores, (batch, self.K, 1)), cls), 2)
+
+    def _corners(self, cell: Tensor, ltrb: Tensor, ind: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first (x1, y1) and the last corner (x2, y2) of boxes, (B,K,2)."""
+        point = cell + CELL_POINT
+        first = point - ops.cast(gather_pairs(ltrb, ind), ms.float32)
+        right_bottom = gather_pairs(ltrb, ind + 2 * ltrb.shape[2] * ltrb.shape[3])  # channels 2 and 3
+        return first, point + ops.cast(right_bottom, ms.float32)
 
 
 class Detect(nn.Cell):
     """Network and Decode in one nn.Cell: normalised images (B,3,H,W) -> (B,K,6).
 
     Args:
-        network: returns (hm, wh, reg) or (hm, wh).
+        network: returns (hm, wh, reg), (hm, wh) or (hm, ltrb).
         K: detections per image.
         cat_spec_wh: wh has two channels for each class.
-        flip_test: average scores and wh with those of the mirrored image; reg comes from the unmirrored image.
+        flip_test: average scores and wh (or ltrb) with those of the mirrored image; reg comes from the unmirrored
+            image.
+        box_head: "wh_reg" or "ltrb", see Heads.
     """
 
-    def __init__(self, network: nn.Cell, K: int, cat_spec_wh: bool = False, flip_test: bool = False):
+    def __init__(self, network: nn.Cell, K: int, cat_spec_wh: bool = False, flip_test: bool = False,
+                 box_head: str = "wh_reg"):
         super().__init__(auto_prefix=False)
         self.network = network
         self.flip_test = flip_test
-        self.decode = Decode(K, cat_spec_wh, from_scores=True)
+        self.decode = Decode(K, cat_spec_wh, from_scores=True, box_head=box_head)
+        self.box_head = box_head
         self.mirror = ops.ReverseV2(axis=[3])
 
     def construct(self, x: Tensor) -> Tensor:
@@ -88,6 +107,9 @@ class Detect(nn.Cell):
         reg = maps[2] if len(maps) == 3 else None
         if self.flip_test:
             scores = (scores[:batch] + self.mirror(scores[batch:])) * 0.5
-            wh = (wh[:batch] + self.mirror(wh[batch:])) * 0.5
+            back = self.mirror(wh[batch:])
+            if self.box_head == "ltrb":  # left and right change places
+                back = ops.concat((back[:, 2:3], back[:, 1:2], back[:, :1], back[:, 3:]), 1)
+            wh = (wh[:batch] + back) * 0.5
             reg = None if reg is None else reg[:batch]
         return self.decode(scores, wh, reg)

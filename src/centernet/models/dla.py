@@ -69,6 +69,11 @@ class DLA34(nn.Cell):
         self.pool = nn.MaxPool2d(2, 2)
         self.out_channels = 2 * WIDTHS[-1]
 
+    def stages(self) -> list[list[nn.Cell]]:
+        """Return the layers of the stem (strides 1 and 2) and of each stage (strides 4 to 32), in this order."""
+        return [[self.base_layer, self.level0, self.level1], [self.level2], [self.level3], [self.level4],
+                [self.level5]]
+
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the features, with the finest first."""
         stride4 = self.level2(self.level1(self.level0(self.base_layer(x))))

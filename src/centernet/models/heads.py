@@ -1,4 +1,4 @@
-"""Output heads (hm, wh, reg), and a function that reads their maps at given positions."""
+"""Output heads (hm, wh, reg or hm, ltrb), and a function that reads their maps at given positions."""
 from __future__ import annotations
 
 import math
@@ -10,9 +10,17 @@ from mindspore.common.initializer import HeUniform, Normal
 # dominate the focal loss of the few centres (Lin et al. 2017).
 HM_BIAS = -2.19
 
+# Distances are ReLU(x) * 4 cells (16 pixels; TTFNet, Liu et al. 2020). At first x is 2 everywhere: boxes of 64 pixels,
+# and no ReLU without a gradient.
+LTRB_SCALE = 4.0
+LTRB_BIAS = 2.0
+
 
 class Heads(nn.Cell):
     """Heads: features (B,C,h,w) -> raw hm (B,classes,h,w), wh (B,2 or 2*classes,h,w), with reg_offset reg (B,2,h,w).
+
+    With box_head ltrb: raw hm, and ltrb (B,4,h,w): the distances from a cell's point (config.sections.CELL_POINT) to
+    the left, top, right and bottom side of the box, in cells, at least 0.
 
     Args:
         in_channels: channels of the features.
@@ -20,18 +28,26 @@ class Heads(nn.Cell):
         head_conv: channels of each head's 3x3 convolution; 0: heads are one 1x1 convolution.
         cat_spec_wh: wh has a width and a height channel for each class (2*c, 2*c+1).
         reg_offset: predict the centre's offset within its output cell.
+        box_head: "wh_reg" or "ltrb"; ltrb does not use cat_spec_wh and reg_offset.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, head_conv: int, cat_spec_wh: bool, reg_offset: bool):
+    def __init__(self, in_channels: int, num_classes: int, head_conv: int, cat_spec_wh: bool, reg_offset: bool,
+                 box_head: str = "wh_reg"):
         super().__init__()
         self.reg_offset = reg_offset
+        self.box_head = box_head
         self.hm = head(in_channels, head_conv, num_classes, HeUniform(math.sqrt(5)), HM_BIAS)
+        if box_head == "ltrb":
+            self.ltrb = head(in_channels, head_conv, 4, Normal(0.001), LTRB_BIAS)
+            return
         self.wh = head(in_channels, head_conv, 2 * num_classes if cat_spec_wh else 2, Normal(0.001), 0.0)
         if reg_offset:
             self.reg = head(in_channels, head_conv, 2, Normal(0.001), 0.0)
 
     def construct(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return the raw maps, (hm, wh, reg) or (hm, wh)."""
+        """Return the raw maps: (hm, wh, reg), (hm, wh) or (hm, ltrb)."""
+        if self.box_head == "ltrb":
+            return self.hm(x), ops.relu(self.ltrb(x)) * LTRB_SCALE
         if self.reg_offset:
             return self.hm(x), self.wh(x), self.reg(x)
         return self.hm(x), self.wh(x)

@@ -110,6 +110,10 @@ class ResNet(nn.Cell):
         self.out_channels = 512 * block.expansion
         self.every_level = every_level
 
+    def stages(self) -> list[list[nn.Cell]]:
+        """Return the layers of the stem and of each stage, in this order."""
+        return [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+
     def construct(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Return the features of the last stage, or those of all stages with the finest first."""
         stride4 = self.layer1(self.pool(self.relu(self.bn1(self.conv1(x)))))

@@ -17,11 +17,12 @@ class CheckpointBackend:
     """A network with its weights, for any input size. Each new shape is compiled once. See detection.detector.Backend.
 
     Args:
-        network: float32 (B,3,H,W) -> raw hm, wh and, with net.reg_offset, reg.
+        network: float32 (B,3,H,W) -> raw maps, see net.maps.
         net: configuration of the network.
         spec: specification of the model.
         K: detections per image.
-        flip_test: average scores and wh with those of the mirrored image; reg comes from the unmirrored image.
+        flip_test: average scores and wh (or ltrb) with those of the mirrored image; reg comes from the unmirrored
+            image.
     """
 
     fixed_shape = None
@@ -30,7 +31,7 @@ class CheckpointBackend:
         self.spec = spec
         self.K = K
         self._net = net
-        self._detect = Detect(network, K, net.cat_spec_wh, flip_test)
+        self._detect = Detect(network, K, net.cat_spec_wh, flip_test, net.box_head)
         self.first_runs: dict[tuple[int, ...], float] = {}
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

@@ -101,4 +101,5 @@ class ExportedBackend:
         if self.manifest.decode:
             return outputs[0]
         hm, wh, *reg = outputs
-        return decode(sigmoid(hm), wh, reg[0] if reg else None, self.K, self.manifest.cat_spec_wh)
+        return decode(sigmoid(hm), wh, reg[0] if reg else None, self.K, self.manifest.cat_spec_wh,
+                      self.manifest.box_head)

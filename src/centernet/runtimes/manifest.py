@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from centernet.categories import categories_from_json
+from centernet.config.sections import MAPS
 from centernet.errors import UserError
 from centernet.files import read_json, sha256, write_json
 from centernet.spec import ModelSpec
@@ -29,7 +30,8 @@ class Manifest:
         spec: normalisation, colour order, categories; its input_size is input_shape's height and width.
         K: detections per image.
         decode: the graph decodes. If true, output "detections" (B, K, 6) holds x1, y1, x2, y2 in output cells,
-            score, class. If false, the outputs are the raw hm, wh and (with net_config.reg_offset) reg.
+            score, class. If false, the outputs are the raw maps: hm, wh and (with net_config.reg_offset) reg, or hm
+            and ltrb.
         cat_spec_wh: wh has two channels for each category.
         flip_test: the graph averages the maps of the image and of the mirrored image.
         outputs: name and shape of each output, in order.
@@ -41,6 +43,7 @@ class Manifest:
         precision: "fp32", "fp16" or "int8": number format inside the graph. Inputs and outputs do not depend on it.
         calibration_method, calibration_images: for int8, the method that measured the ranges of activations, and its
             number of images; "" and 0 otherwise.
+        box_head: net_config.box_head, "wh_reg" or "ltrb"; "wh_reg" in old manifests without this key.
     """
 
     input_name: str
@@ -58,6 +61,7 @@ class Manifest:
     precision: str = "fp32"
     calibration_method: str = ""
     calibration_images: int = 0
+    box_head: str = "wh_reg"
 
     @property
     def input_dtype(self) -> str:
@@ -102,6 +106,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "categories": spec.categories.to_json(), "preset": manifest.preset, "sha256": manifest.sha256,
         "versions": manifest.versions, "deform": manifest.deform, "precision": manifest.precision,
         "calibration_method": manifest.calibration_method, "calibration_images": manifest.calibration_images,
+        "box_head": manifest.box_head,
     }, indent=1)
 
 
@@ -177,7 +182,8 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
             sha256=str(values["sha256"]), versions={str(k): str(v) for k, v in values["versions"].items()},
             deform=str(values.get("deform", "")), precision=str(values.get("precision", "fp32")),
             calibration_method=str(values.get("calibration_method", "")),
-            calibration_images=int(values.get("calibration_images", 0)))
+            calibration_images=int(values.get("calibration_images", 0)),
+            box_head=_known_head(values.get("box_head", "wh_reg")))
     except KeyError as error:
         raise UserError(f"{path}: the key {error} is missing: export again") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -188,6 +194,12 @@ def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"true or false expected, found {value!r}")
     return value
+
+
+def _known_head(value: Any) -> str:
+    if value not in MAPS:
+        raise ValueError(f"box_head must be {' or '.join(MAPS)}, found {value!r}")
+    return str(value)
 
 
 def _three(values: Any) -> tuple[float, float, float]:

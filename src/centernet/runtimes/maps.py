@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from centernet.config.schema import NetConfig
-from centernet.detection.decode import decode, sigmoid
+from centernet.detection.decode import MIRRORED, decode, sigmoid
 from centernet.runtimes.sizes import require_cells, require_size
 from centernet.spec import ModelSpec
 
@@ -15,11 +15,12 @@ class MapsBackend:
     """A function from images to raw maps, for any input size, without compilation. See detection.detector.Backend.
 
     Args:
-        run: normalised float32 (B,3,H,W) -> raw hm, wh and, with net.reg_offset, reg.
+        run: normalised float32 (B,3,H,W) -> raw maps, see net.maps.
         net: configuration of the network.
         spec: specification of the model.
         K: detections per image.
-        flip_test: average scores and wh with those of the mirrored image; reg comes from the unmirrored image.
+        flip_test: average scores and wh (or ltrb) with those of the mirrored image; reg comes from the unmirrored
+            image.
     """
 
     fixed_shape = None
@@ -43,5 +44,7 @@ class MapsBackend:
         hm, wh, *reg = self._run(images)
         scores = sigmoid(hm)
         if self._flip_test:
-            scores, wh = ((maps[:batch] + maps[batch:, ..., ::-1]) * np.float32(0.5) for maps in (scores, wh))
-        return decode(scores, wh, reg[0][:batch] if reg else None, self.K, self._net.cat_spec_wh)
+            back = wh[batch:, MIRRORED] if self._net.box_head == "ltrb" else wh[batch:]
+            scores, wh = ((maps[:batch] + mirrored[..., ::-1]) * np.float32(0.5)
+                          for maps, mirrored in ((scores, scores[batch:]), (wh, back)))
+        return decode(scores, wh, reg[0][:batch] if reg else None, self.K, self._net.cat_spec_wh, self._net.box_head)

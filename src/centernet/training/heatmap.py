@@ -1,12 +1,14 @@
 """Training targets that the device draws from a few numbers for each object.
 
-A Gaussian of radius r (in output cells) has sigma (2r + 1) / 6 and is cut off at a distance of r in x and in y. Where
-objects overlap, the largest value counts.
+A Gaussian of radius r (in output cells) has sigma (2r + 1) / 6 and is cut off at a distance of r in x and in y. An
+ellipse has two radii. Where objects overlap, the largest value counts.
 """
 from __future__ import annotations
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
+
+from centernet.geometry import ELLIPSE_SHARE
 
 
 def draw_gaussians(ind: Tensor, radius: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
@@ -14,29 +16,48 @@ def draw_gaussians(ind: Tensor, radius: Tensor, valid: Tensor, size: tuple[int, 
 
     Args:
         ind: (B,M) int32, position of the centre in the output map: y * W + x.
-        radius: (B,M) int32, output cells.
+        radius: (B,M) int32, output cells; or (B,M,2) float32, the radii in x and y, see ellipse_radii.
         valid: (B,M), 1 for an object, 0 for an unused slot (its map is zero).
         size: (H, W) of the map.
 
     Returns:
         (B,M,H,W) float32 in 0..1, exactly 1 at the centre.
     """
-    height, width = size
-    # Three axes: (B,M,H) or (B,M,W).
-    center = ops.expand_dims(ops.cast(ind, ms.float32), 2)
-    y = ops.floor((center + 0.5) * (1.0 / width))
-    x = center - y * width
-    reach = ops.expand_dims(ops.cast(radius, ms.float32), 2)
-    falloff = 18.0 / ops.square(2 * reach + 1)  # 1 / (2 sigma^2)
-    rows = _profile(ms.numpy.arange(height), y, reach, falloff) * ops.expand_dims(ops.cast(valid, ms.float32), 2)
-    columns = _profile(ms.numpy.arange(width), x, reach, falloff)
+    rows, columns = profiles(ind, radius, valid, size)
     return ops.expand_dims(rows, 3) * ops.expand_dims(columns, 2)
 
 
-def _profile(cells: Tensor, center: Tensor, reach: Tensor, falloff: Tensor) -> Tensor:
-    """Return the Gaussian along one axis, (B,M,H) or (B,M,W). A map is the product of two of them."""
-    distance = ops.cast(cells, ms.float32) - center
+def profiles(ind: Tensor, radius: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return the Gaussians along y (B,M,H) and x (B,M,W); a map is their product. Arguments: as draw_gaussians."""
+    x, y = cell_of(ind, size[1])
+    right = down = ops.cast(radius, ms.float32)
+    if radius.ndim == 3:
+        right, down = right[:, :, 0], right[:, :, 1]
+    rows = gaussian(_distances(size[0], y), ops.expand_dims(down, 2)) * ops.expand_dims(ops.cast(valid, ms.float32), 2)
+    return rows, gaussian(_distances(size[1], x), ops.expand_dims(right, 2))
+
+
+def cell_of(ind: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Return column and row of positions y * width + x, as float32."""
+    cell = ops.cast(ind, ms.float32)
+    y = ops.floor((cell + 0.5) * (1.0 / width))
+    return cell - y * width, y
+
+
+def ellipse_radii(wh: Tensor) -> Tensor:
+    """Return the radii (B,M,2) in x and y of the elliptic Gaussians of boxes (B,M,2), see ELLIPSE_SHARE; in cells."""
+    return ops.floor(wh * (ELLIPSE_SHARE / 2))
+
+
+def gaussian(distance: Tensor, reach: Tensor) -> Tensor:
+    """Return the Gaussian along one axis at distances from the centre, in cells; 0 beyond its reach."""
+    falloff = 18.0 / ops.square(2 * reach + 1)  # 1 / (2 sigma^2)
     return ops.exp(-distance * distance * falloff) * ops.cast(ops.abs(distance) <= reach, ms.float32)
+
+
+def _distances(length: int, center: Tensor) -> Tensor:
+    """Return the distances of all cells of an axis from centres: (B,M) -> (B,M,length)."""
+    return ops.cast(ms.numpy.arange(length), ms.float32) - ops.expand_dims(center, 2)
 
 
 class DrawHeatmap(nn.Cell):

@@ -12,6 +12,7 @@ import numpy as np
 from centernet.errors import UserError
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.data_sink import DataSink, Numbers
+from centernet.training.early_stop import EarlyStop
 from centernet.training.step import TrainStep
 from centernet.training.train_log import StepResult, TrainLog
 
@@ -38,6 +39,7 @@ class Plan:
         eval_interval: evaluate after this number of epochs, again and again; 0: never.
         max_skipped_steps: stop after this number of skipped steps in a row.
         conditions: settings that must be the same in a resumed run; every checkpoint contains them.
+        early_stop: counts evaluations and may end the training before total_steps; None: nothing does.
     """
 
     start_step: int
@@ -46,11 +48,22 @@ class Plan:
     eval_interval: int
     max_skipped_steps: int
     conditions: dict[str, Any]
+    early_stop: EarlyStop | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Return the number of epochs of the training; the last one may be incomplete."""
+        return -(-self.total_steps // self.steps_per_epoch)
 
     def progress(self, step: int) -> dict[str, Any]:
         """Return the information that a checkpoint stores about the training after `step` steps."""
         return {**self.conditions, "step": step, "epoch": step // self.steps_per_epoch,
-                "steps_per_epoch": self.steps_per_epoch}
+                "steps_per_epoch": self.steps_per_epoch, **(self.early_stop.progress() if self.early_stop else {})}
+
+    def evaluates_after(self, step: int) -> bool:
+        """Return whether an evaluation is due after `step` steps."""
+        epoch, rest = divmod(step, self.steps_per_epoch)
+        return self.eval_interval > 0 and epoch > 0 and rest == 0 and epoch % self.eval_interval == 0
 
 
 def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper: CheckpointKeeper, *,
@@ -64,8 +77,8 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
         plan: first and last step.
         log: gets each step, epoch and evaluation.
         keeper: writes the checkpoints.
-        evaluate: returns the AP (0..1) of the current weights, or None if it is unknown (all ranks but the first);
-            called every plan.eval_interval epochs.
+        evaluate: returns the AP (0..1) of the current weights, or None if it is unknown (all ranks but the first; with
+            plan.early_stop all ranks must know it); called every plan.eval_interval epochs.
         profile: called after each step.
         sink_level: send the batches through MindSpore's queue on the device, see DataSink; this is its jit_level.
 
@@ -80,23 +93,47 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
 
 def _train(step_cell: TrainStep, steps: Steps, plan: Plan, reader: _Reader, keeper: CheckpointKeeper,
            evaluate: Callable[[], float | None] | None, profile: Callable[[], None] | None) -> None:
-    log = reader.log
+    def ends_after(step: int) -> bool:
+        return (evaluate is not None and plan.evaluates_after(step)
+                and _evaluate(step_cell, step, plan, reader.log, keeper, evaluate))
+
+    start, stop = plan.start_step, plan.early_stop
+    # The checkpoint of a run that was killed in an evaluation does not have its result.
+    if stop and stop.step < start and ends_after(start):
+        return
     try:
-        for epoch in range(plan.start_step // plan.steps_per_epoch, -(-plan.total_steps // plan.steps_per_epoch)):
+        for epoch in range(start // plan.steps_per_epoch, plan.epochs):
             step = _train_epoch(epoch, steps, plan, reader, keeper, profile)
             if step % plan.steps_per_epoch:
                 break  # the last epoch may be incomplete
-            log.epoch(epoch, step)
-            if evaluate and plan.eval_interval and (epoch + 1) % plan.eval_interval == 0:
-                precision = evaluate()
-                # Evaluation sets batch norm to use its statistics. A graph compiled in this mode would keep doing so.
-                step_cell.set_train(True)
-                if precision is not None:
-                    best = keeper.after_evaluation(precision, plan.progress(step))
-                    log.evaluation(epoch, step, precision, best)
+            reader.log.epoch(epoch, step)
+            if ends_after(step):
+                break
     except UserError:
         reader.read()
         raise
+
+
+def _evaluate(step_cell: TrainStep, step: int, plan: Plan, log: TrainLog, keeper: CheckpointKeeper,
+              evaluate: Callable[[], float | None]) -> bool:
+    """Evaluate after `step` steps. Return whether the training ends early."""
+    epoch, stop = step // plan.steps_per_epoch - 1, plan.early_stop
+    precision = evaluate()
+    # Evaluation sets batch norm to use its statistics. A graph compiled in this mode would keep doing so.
+    step_cell.set_train(True)
+    if precision is None:
+        return False
+    if stop:
+        stop.add(epoch, step, precision)
+    best = keeper.after_evaluation(precision, plan.progress(step))
+    log.evaluation(epoch, step, precision, best)
+    if stop is None:
+        return False
+    if stop.over or keeper.is_due(step, step == plan.total_steps):
+        keeper.save(plan.progress(step))  # once more, with the result of the evaluation
+    if stop.over and step < plan.total_steps:
+        log.stopped_early(epoch, stop)
+    return stop.over
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from mindspore import Tensor, nn, ops
 from centernet.config.schema import DatasetConfig, NetConfig
 from centernet.config.sections import DOWN_RATIO
 from centernet.models.deform_conv import recompute_gathers
-from centernet.training.heatmap import DrawHeatmap
+from centernet.training.heatmap import DrawHeatmap, ellipse_radii
 from centernet.training.losses import DetectionLoss
 
 
@@ -46,7 +46,7 @@ class LossNetwork(nn.Cell):
     The parameters have the names of the network's parameters.
 
     Args:
-        network: its of_each_stack returns raw (hm, wh, reg) or (hm, wh) of each stack.
+        network: its of_each_stack returns the raw maps of each stack, see net.maps.
         net: kinds and weights of the losses.
         data: colour order, mean and std.
         num_classes: channels of hm.
@@ -58,6 +58,7 @@ class LossNetwork(nn.Cell):
         recompute_gathers(network)
         self.network = network
         self.normalize = Normalize(data)
+        self.ellipse = net.hm_gaussian == "ellipse"
         self.draw = DrawHeatmap(num_classes)
         self.loss = DetectionLoss(net, devices)
 
@@ -71,12 +72,12 @@ class LossNetwork(nn.Cell):
             colors: (B,3,4) float32, see augment.jitter_matrix.
             cls, radius, ind, reg_mask: (B,M) int32, see DetectionLoss.
             wh, reg: (B,M,2) float32, output cells.
-            hm: (B,C,h,w) float32 target; None: draw it from cls, radius and ind.
+            hm: (B,C,h,w) float32 target; None: draw it from cls, ind and radius (or wh, with hm_gaussian ellipse).
             counts: see DetectionLoss.
         """
         stacks = self.network.of_each_stack(self.normalize(image, colors))
         if hm is None:
-            hm = self.draw(ind, cls, radius, reg_mask, stacks[0][0].shape[2:])
+            hm = self.draw(ind, cls, self._reach(radius, wh), reg_mask, stacks[0][0].shape[2:])
         loss, hm_loss, wh_loss, off_loss = self.loss(stacks[0], hm, cls, ind, wh, reg, reg_mask, radius, counts)
         for outputs in stacks[1:]:
             further = self.loss(outputs, hm, cls, ind, wh, reg, reg_mask, radius, counts)
@@ -95,5 +96,10 @@ class LossNetwork(nn.Cell):
                reg: Tensor, reg_mask: Tensor, hm: Tensor | None = None) -> Tensor:
         """Return the counts of hm, wh and reg in this device's batch, float32 (3,). Arguments: as construct."""
         if hm is None:
-            hm = self.draw(ind, cls, radius, reg_mask, (image.shape[1] // DOWN_RATIO, image.shape[2] // DOWN_RATIO))
+            hm = self.draw(ind, cls, self._reach(radius, wh), reg_mask,
+                           (image.shape[1] // DOWN_RATIO, image.shape[2] // DOWN_RATIO))
         return self.loss.counts(hm, cls, ind, wh, reg, reg_mask, radius)
+
+    def _reach(self, radius: Tensor, wh: Tensor) -> Tensor:
+        """Return the radii of the objects' Gaussians."""
+        return ellipse_radii(wh) if self.ellipse else radius

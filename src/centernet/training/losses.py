@@ -1,4 +1,4 @@
-"""Losses of the three heads. They compute in float32 for every precision of the network.
+"""Losses of the heads. They compute in float32 for every precision of the network.
 
 Each function returns a sum over the batch and a count. DetectionLoss divides the sum by the count of all devices.
 """
@@ -11,9 +11,11 @@ from mindspore import Tensor, nn, ops
 
 from centernet.config.schema import NetConfig
 from centernet.models.heads import gather_pairs
+from centernet.training.box_targets import draw_boxes
 from centernet.training.heatmap import draw_dense_wh
 
 EPS = 1e-4
+SMALLEST_AREA = 1e-6  # in cells; boxes with a weight have at least one pixel
 SATURATION = math.log((1 - EPS) / EPS)  # logit of the largest score, 1 - EPS
 
 
@@ -85,11 +87,39 @@ def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Te
     return _total(ops.abs(predicted - target) * weight), 2 * _total(weight)
 
 
-class DetectionLoss(nn.Cell):
-    """Weighted sum of the configured losses of hm, wh and reg.
+def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of weight * (1 - GIoU) over all cells, and the sum of the weights.
 
-    reg_loss (l1 or sl1) applies to reg, and also to wh unless dense_wh or norm_wh is set. The heatmap's sum is divided
-    by max(count, 1), the other sums by count + 1e-4.
+    GIoU = I / U - (C - U) / C (Rezatofighi et al. 2019): intersection I, union U, smallest enclosing box C.
+
+    Args:
+        predicted: (B,4,H,W) float32, distances from a cell's point to the left, top, right and bottom side, at least 0.
+        target: the same of the true box; negative if the point is outside of it.
+        weight: (B,1,H,W) float32.
+    """
+    inner, outer = ops.minimum(predicted, target), ops.maximum(predicted, target)
+    overlap = _area(ops.maximum(inner[:, :2] + inner[:, 2:], 0.0))
+    # Only cells of weight 0 have targets without an area.
+    union = ops.maximum(_area(_sides(predicted)) + _area(_sides(target)) - overlap, SMALLEST_AREA)
+    enclosing = ops.maximum(_area(_sides(outer)), SMALLEST_AREA)
+    return _total(weight * (2.0 - overlap / union - union / enclosing)), _total(weight)
+
+
+def _sides(ltrb: Tensor) -> Tensor:
+    """Return width and height (B,2,H,W) of boxes."""
+    return ltrb[:, :2] + ltrb[:, 2:]
+
+
+def _area(sides: Tensor) -> Tensor:
+    return sides[:, :1] * sides[:, 1:]
+
+
+class DetectionLoss(nn.Cell):
+    """Weighted sum of the configured losses of hm, wh and reg, or of hm and ltrb.
+
+    reg_loss (l1 or sl1) applies to reg, and also to wh unless dense_wh or norm_wh is set. With box_head ltrb the GIoU
+    loss of the boxes takes the place of the loss of wh, with its weight, and the loss of the offset is 0. The heatmap's
+    sum is divided by max(count, 1), the other sums by count + 1e-4.
 
     The counts are those of all devices, and the sums are multiplied by the number of devices. Then the average of the
     devices' losses is the loss of the global batch, for any distribution of the objects over the devices. The same
@@ -117,7 +147,7 @@ class DetectionLoss(nn.Cell):
         """Compare raw maps with targets.
 
         Args:
-            outputs: raw (hm, wh, reg) or (hm, wh) of the network.
+            outputs: raw (hm, wh, reg), (hm, wh) or (hm, ltrb) of the network.
             hm: (B,C,H,W) float32 target.
             cls: (B,M) int32 in 0..C-1; used with cat_spec_wh.
             ind: (B,M) int32, y * W + x.
@@ -144,7 +174,9 @@ class DetectionLoss(nn.Cell):
         """Return the counts of hm, wh and reg in this device's batch, float32 (3,). Arguments: as construct."""
         pair = ops.concat((hm[:, :1], hm[:, :1]), 1)
         # Counts depend only on the targets. So any maps of the right shape can stand for the network's.
-        maps = (hm, ops.concat((hm, hm), 1) if self.net.cat_spec_wh else pair, pair)
+        maps: tuple[Tensor, ...] = (hm, ops.concat((hm, hm), 1) if self.net.cat_spec_wh else pair, pair)
+        if self.net.box_head == "ltrb":
+            maps = (hm, ops.concat((pair, pair), 1))
         return ops.stack(self._sums(maps, hm, cls, ind, wh, reg, reg_mask, radius)[1])
 
     def _sums(self, outputs: tuple[Tensor, ...], hm: Tensor, cls: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
@@ -153,7 +185,10 @@ class DetectionLoss(nn.Cell):
         hm_loss = self.hm_loss(ops.cast(outputs[0], ms.float32), hm)
         mask = ops.expand_dims(ops.cast(reg_mask, ms.float32), 2)
         sizes = ops.cast(outputs[1], ms.float32)
-        if self.net.dense_wh:
+        if self.net.box_head == "ltrb":
+            boxes, weight = draw_boxes(ind, wh, reg, reg_mask, hm.shape[2:])
+            wh_loss = giou_loss(sizes, boxes, weight)
+        elif self.net.dense_wh:
             target = draw_dense_wh(ind, radius, reg_mask, wh, hm.shape[2:])
             wh_loss = dense_l1_loss(sizes, target, ops.amax(hm, 1, True))
         else:

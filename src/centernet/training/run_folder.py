@@ -12,6 +12,7 @@ from centernet.config.load import Config, write_config
 from centernet.files import user_errors
 from centernet.group import Group
 from centernet.training.checkpoints import CheckpointKeeper
+from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
 from centernet.training.optimizer import describe_optimizer
 from centernet.training.schedule import describe_schedule
@@ -81,10 +82,12 @@ def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: 
     images = train.step_images * devices
     batches = f" x {train.accumulate} (accumulate)" if train.accumulate > 1 else ""
     parameters = sum(parameter.size for parameter in step_cell.weights)
+    frozen = (f", {frozen_size(step_cell.loss_network) / 1e6:.3f} M frozen (stem and {train.freeze_stages} stages of "
+              "the backbone)" if train.freeze_stages else "")
     height, width = config.dataset_config.input_res_train
     lines = [f"devices: {devices} ({config.device_target})",
              f"data: {plan.conditions['num_images']} images, {len(categories)} categories, {height} x {width} pixels",
-             f"network: {net.backbone}, neck {net.neck}, {parameters / 1e6:.3f} M trainable parameters",
+             f"network: {net.backbone}, neck {net.neck}, {parameters / 1e6:.3f} M trainable parameters{frozen}",
              f"precision: {plan.conditions['precision']}{IN_FLOAT32 * (plan.conditions['precision'] != 'float32')}",
              f"global batch size: {train.batch_size} on each device x {devices}{batches} = {images}",
              f"optimizer: {describe_optimizer(train)}",

@@ -16,6 +16,8 @@ from centernet.errors import UserError
 from centernet.group import Group, require_agreement
 from centernet.models.centernet import build_centernet
 from centernet.models.precision import lower, precision_of
+from centernet.training.early_stop import EarlyStop
+from centernet.training.freeze import freeze, require_weights
 from centernet.training.loop import Plan
 from centernet.training.loss_network import LossNetwork
 from centernet.training.optimizer import build_optimizer
@@ -24,10 +26,10 @@ from centernet.training.step import TrainStep
 from centernet.weights.average import choose_weights
 from centernet.weights.checkpoint import (
     Checkpoint,
-    has_other_neck,
     load_parameters,
     network_config,
     read_checkpoint,
+    renewed,
     require_preset,
 )
 from centernet.weights.conversion import skeleton
@@ -43,13 +45,17 @@ CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
               "do_shuffle": "--do_shuffle", "optimizer": "--train_config.optimizer",
               "momentum": "--train_config.SGD.momentum", "num_images": "the number of images in --mindrecord_dir",
               "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
-              "ema_decay": "--train_config.ema_decay",
+              "ema_decay": "--train_config.ema_decay", "backbone_rate": "--train_config.backbone_rate",
+              "freeze_stages": "--train_config.freeze_stages",
               "schedule_steps": "the number of all steps, which train_config.lr_schedule follows (--epoch_size, "
                                 "--train_steps),",
-              "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)"}
+              "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)",
+              "plain_from": "the first of the epochs without strong augmentation "
+                            "(--dataset_config.plain_epochs, --epoch_size, --train_steps; -1: none)"}
 
 # The values in checkpoints from before these settings existed.
-EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0, "colors": "uint8"}
+EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0, "colors": "uint8", "backbone_rate": 1.0,
+           "freeze_stages": 0, "plain_from": -1}
 
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
@@ -74,14 +80,19 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
     conditions = {"seed": config.seed, "batch_size": train.batch_size, "accumulate": train.accumulate,
                   "device_num": devices,
                   "do_shuffle": config.do_shuffle, "num_images": num_images, "ema_decay": train.ema_decay,
+                  "backbone_rate": train.backbone_rate, "freeze_stages": train.freeze_stages,
                   "optimizer": train.optimizer, "momentum": train.SGD.momentum,
-                  "precision": precision_of(train.amp_level, train.amp_type, config.device_target), "colors": "float32",
+                  "precision": precision_of(train.amp_level, train.amp_type, config.device_target, config.exact_fp32),
+                  "colors": "float32",
                   "schedule_steps": total if train.lr_schedule in ("PolyDecay", "CosineDecay") else 0,
                   "rate_factor": rate_factor(train, train.step_images * devices),
                   "warmup_factor": warmup_factor(train, train.step_images * devices)}
+    epochs, plain = -(-total // steps_per_epoch), config.dataset_config.plain_epochs
+    conditions["plain_from"] = max(0, epochs - plain) if plain else -1
     # Without a loss scale, nothing is lowered after an overflow. So it is useless to try again.
     allowed = train.max_skipped_steps if config.enable_lossscale else 1
-    return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions)
+    return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions,
+                EarlyStop(train.early_stop) if train.early_stop else None)
 
 
 def start(config: Config, categories: Categories, plan: Plan, group: Group) -> tuple[TrainStep, Plan]:
@@ -97,8 +108,10 @@ def start(config: Config, categories: Categories, plan: Plan, group: Group) -> t
         The training step, and the plan; for a resumed run it begins after the steps already done.
 
     Raises:
-        UserError: a checkpoint does not match, or the ranks would start with different settings or weights.
+        UserError: a checkpoint does not match, stages without trained weights are to be frozen, or the ranks would
+            start with different settings or weights.
     """
+    require_weights(config)
     step_cell = build_step(config, categories, plan, group.size)
     if config.resume:
         plan = resume(config, step_cell, categories, plan)
@@ -116,6 +129,8 @@ def build_step(config: Config, categories: Categories, plan: Plan, devices: int)
     train = config.train_config
     network = build_centernet(config.net_config, len(categories))
     load_weights(config, network, categories)
+    if train.freeze_stages:
+        freeze(network.backbone, train.freeze_stages)
     if plan.conditions["precision"] != "float32":
         lower(network, plan.conditions["precision"])
     schedule = build_schedule(scale_schedule(train, train.step_images * devices), plan.steps_per_epoch,
@@ -174,9 +189,9 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
 
 
 def _recorded_network(checkpoint: Checkpoint, network: nn.Cell, config: Config) -> nn.Cell:
-    """Return a network with the parameters of a checkpoint whose neck may be of another kind."""
+    """Return a network with the parameters of a checkpoint that is fine-tuned for another one, without values."""
     record = checkpoint.record
-    if record is None or not has_other_neck(record, config.net_config):
+    if record is None or not renewed(record, config.net_config):
         return network
     return skeleton(network_config(record, config.net_config), len(record.spec.categories))
 
@@ -204,6 +219,12 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
         raise UserError(f"--resume true: {path} was saved after {done} steps, but this training ends after "
                         f"{plan.total_steps}: increase --epoch_size or --train_steps (both include the steps of the "
                         "earlier run)")
+    if plan.early_stop:
+        plan.early_stop.restore(checkpoint.progress)
+        if plan.early_stop.over:
+            raise UserError(f"--resume true: the training of {path} ended early, after {plan.early_stop.waited} "
+                            "evaluations without a higher AP. To go on, increase --train_config.early_stop, or set it "
+                            "to 0")
     load_parameters(step_cell, checkpoint.parameters, path)
     changed = "".join(f"; {what} was computed in {then[key]}, now it is in {now[key]}"
                       for key, what in (("precision", "the network"), ("colors", "the colour jitter"))

@@ -8,12 +8,12 @@ import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, amp, mint, nn, ops
 
 from centernet.config.schema import TrainConfig
+from centernet.training.freeze import moving_statistics
 from centernet.weights.average import NAME, flat_values
 
 # A scale above this saves no further float16 gradient from underflow, it only makes steps overflow. MindSpore's own
 # dynamic loss scale starts with this value.
 LARGEST_SCALE = 2.0 ** 24
-STATISTICS = ("moving_mean", "moving_variance")
 
 
 def _flat(tensor: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class TrainStep(nn.Cell):
         self.loss_network = loss_network
         self.optimizer = optimizer
         self.weights = optimizer.parameters
-        statistics = [p for p in loss_network.get_parameters() if p.name.split(".")[-1] in STATISTICS]
+        statistics = moving_statistics(loss_network)
         self.statistics = ParameterTuple(statistics)
         self.lengths = [parameter.size for parameter in statistics]
         initial = train.loss_scale_value if scale_loss else 1.0

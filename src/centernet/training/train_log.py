@@ -13,6 +13,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from centernet.training.early_stop import EarlyStop
+
 LOG = logging.getLogger("centernet")
 METRICS = "metrics.jsonl"
 
@@ -113,6 +115,11 @@ class TrainLog:
         self._info(f"epoch: {epoch}, AP: {average_precision:.4f}{' (best so far)' if best else ''}")
         self._write({"kind": "evaluation", "epoch": epoch, "step": step, "AP": average_precision, "best": best})
         self.start_clock()
+
+    def stopped_early(self, epoch: int, stop: EarlyStop) -> None:
+        """Log why the training ends after an epoch, and which epoch was the best one."""
+        self._info(f"epoch: {epoch}, the training ends early: the AP has not improved in {stop.waited} evaluations "
+                   f"(train_config.early_stop); best.ckpt is from epoch: {stop.epoch}, AP: {stop.best:.4f}")
 
     def compilation(self, evaluation: Collection[float]) -> None:
         """Log the time of all first runs: of the step, and of each input size in evaluations (seconds)."""

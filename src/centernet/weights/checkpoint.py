@@ -24,9 +24,12 @@ LOG = logging.getLogger("centernet")
 
 # Keys of net_config that determine the computation of the network. The other keys concern the losses.
 ARCHITECTURE = ("backbone", "block_class", "num_stacks", "down_ratio", "neck", "neck_filters", "head_conv",
-                "stem_pool", "cat_spec_wh", "reg_offset")
-# Of these, the keys of what comes after the backbone.
-AFTER_BACKBONE = ("neck", "neck_filters", "head_conv", "cat_spec_wh", "reg_offset")
+                "stem_pool", "cat_spec_wh", "reg_offset", "box_head")
+# The values in checkpoints from before these settings existed.
+EARLIER = {"box_head": "wh_reg"}
+# Keys of what is new if a detector is fine-tuned for another kind of neck, or for another box head.
+AFTER_BACKBONE = ("neck", "neck_filters", "head_conv", "cat_spec_wh", "reg_offset", "box_head")
+BOX_HEAD = ("box_head", "cat_spec_wh", "reg_offset")
 RECORD_KEY = "model_record"
 PROGRESS_KEY = "progress"
 # A file that MindSpore saves with crc_check ends with this word and ten bytes, big-endian.
@@ -61,7 +64,8 @@ class ModelRecord:
     def from_json(cls, fields: dict[str, Any], source: str) -> ModelRecord:
         """Convert the values of to_json to a record. Raise UserError if a field is missing or wrong."""
         try:
-            network = {key: fields["network"][key] for key in ARCHITECTURE}
+            recorded = {**EARLIER, **fields["network"]}
+            network = {key: recorded[key] for key in ARCHITECTURE}
             height, width = fields["input_res_test"]
             spec = ModelSpec(categories_from_json(fields["categories"], source), tuple(fields["mean"]),
                              tuple(fields["std"]), "RGB" if fields["to_rgb"] else "BGR", network["down_ratio"],
@@ -168,18 +172,24 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def has_other_neck(record: ModelRecord, net: NetConfig) -> bool:
-    """Return whether one of two networks has a neck with shortcuts, and the other one has not."""
-    return network_config(record, net).shortcuts != net.shortcuts
+def renewed(record: ModelRecord, net: NetConfig) -> tuple[str, ...]:
+    """Return the keys that may differ when a detector is fine-tuned for this network; () if all must be equal.
+
+    A neck with shortcuts in place of one without, or the reverse, is trained anew with all heads; another box head
+    without the rest.
+    """
+    if network_config(record, net).shortcuts != net.shortcuts:
+        return AFTER_BACKBONE
+    return BOX_HEAD if record.network["box_head"] != net.box_head else ()
 
 
 def require_preset(record: ModelRecord, net: NetConfig, path: str | Path, fine_tune: bool = False) -> None:
     """Raise UserError unless a checkpoint's network is the configured one. The message contains the correct flags.
 
-    Fine-tuning may give a backbone another kind of neck, see has_other_neck. Then only the backbone must be the same.
+    With fine_tune, the parts that are trained anew may be of another kind, see renewed.
     """
     wanted = _architecture(net)
-    free = AFTER_BACKBONE if fine_tune and has_other_neck(record, net) else ()
+    free = renewed(record, net) if fine_tune else ()
     other = {key: value for key, value in record.network.items() if value != wanted[key] and key not in free}
     if not other:
         return

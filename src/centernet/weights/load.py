@@ -20,7 +20,7 @@ class LoadedModel:
     """A network with its weights, in evaluation mode.
 
     Attributes:
-        network: float32 (B,3,H,W) -> raw hm, wh and, with net.reg_offset, reg.
+        network: float32 (B,3,H,W) -> raw maps, see net.maps.
         net: configuration of the network.
         spec: expected input, and categories.
         record: the checkpoint's record; None if another program wrote the checkpoint.

@@ -136,6 +136,10 @@ def objection(source: str, net: NetConfig) -> str:
         known = "; ".join(f"{backbone} with neck {neck}" for backbone, neck in about.networks)
         return (f"--source {source}: {about.title} has no network with net_config.backbone {net.backbone} and "
                 f"net_config.neck {net.neck}; it has: {known}.")
+    if net.box_head != "wh_reg" and not about.backbone_knows:
+        return (f"--source {source}: {about.title} has only detectors with net_config.box_head wh_reg, the "
+                f"configuration has {net.box_head}. Convert them with --net_config.box_head wh_reg; train.py "
+                "--fine_tune true takes such a checkpoint for another box head.")
     if net.stem_pool != about.stem_pool:
         return (f"--source {source}: {about.title} trains with net_config.stem_pool {about.stem_pool}, the "
                 f"configuration has {net.stem_pool}. Add --net_config.stem_pool {about.stem_pool}.")

@@ -1,0 +1,139 @@
+"""The rows file of benchmarks/real_data.py: which trainings, with which settings, budgets and seeds."""
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from centernet.config.load import Config, find_config, load_config
+from centernet.errors import UserError
+
+ENGINES = ("ours", "torch")
+KEYS = {"seeds", "budgets", "rows", "flags"}
+ROW_KEYS = {"name", "config", "engine", "flags"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with its evaluation.
+
+    Attributes:
+        row: name of the row.
+        engine: "ours" is train.py, "torch" is benchmarks/torch_training.py.
+        epochs: length of the training.
+        seed: seed of the initial weights, the order of the images and the augmentation.
+        settings: flags of the training, with --config_path, without data and folders.
+        config: the configuration that these flags give.
+    """
+
+    row: str
+    engine: str
+    epochs: int
+    seed: int
+    settings: tuple[str, ...]
+    config: Config
+
+    @property
+    def key(self) -> str:
+        """Return the name of the run's folder."""
+        plain = "".join(letter if letter.isalnum() else "_" for letter in self.row)
+        return f"{plain}-{self.epochs}-{self.seed}"
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """Return row, epochs and seed: there is one result for them."""
+        return self.row, self.epochs, self.seed
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what identifies the run, for results.jsonl, with all values that are not the defaults."""
+        default = _leaves(dataclasses.asdict(Config()))
+        other = {name: value for name, value in _leaves(dataclasses.asdict(self.config)).items()
+                 if name != "preset" and value != default[name]}
+        return {"row": self.row, "engine": self.engine, "epochs": self.epochs, "seed": self.seed, "settings": other}
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by dotted name, as JSON has them: lists instead of tuples."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found.update(_leaves(value, f"{prefix}{name}."))
+        else:
+            found[prefix + name] = json.loads(json.dumps(value))
+    return found
+
+
+def read_rows(path: Path) -> list[Run]:
+    """Return the runs of a rows file: for each seed all budgets and rows, so that a part of them can be compared.
+
+    The file is YAML: `seeds`, a list; `budgets`, a mapping from a number of epochs to flags; `rows`, a list of name,
+    config (a preset, or a file beside the rows file), engine (ours or torch) and flags; and `flags` for all rows. If a
+    flag is given several times, the one of the row counts, then that of the budget.
+
+    Raises:
+        UserError: the file cannot be read, or it has unknown keys or values.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+    _require_keys(document, KEYS, str(path))
+    seeds, budgets, rows = (document.get(key) for key in ("seeds", "budgets", "rows"))
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise UserError(f"{path}: seeds must be a list of numbers from 0 on, found {seeds!r}")
+    if not isinstance(budgets, dict) or not budgets or not all(type(key) is int and key > 0 for key in budgets):
+        raise UserError(f"{path}: budgets must map numbers of epochs to flags, for example {{30: {{}}}}; found "
+                        f"{budgets!r}")
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{path}: rows must be a list with name and config of each row, found {rows!r}")
+    common = document.get("flags")
+    runs = [_run(path, row, epochs, seed, [common, budgets[epochs]])
+            for seed in seeds for epochs in budgets for row in rows]
+    keys = [run.key for run in runs]
+    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+        raise UserError(f"{path}: these runs have the same folder: {', '.join(repeated)}. Give the rows other names")
+    return runs
+
+
+def _run(path: Path, row: Any, epochs: int, seed: int, flags: list[Any]) -> Run:
+    place = f"{path}, row {row.get('name', row)!r}" if isinstance(row, dict) else f"{path}, row {row!r}"
+    _require_keys(row, ROW_KEYS, place)
+    name, engine = row.get("name"), row.get("engine", "ours")
+    if not isinstance(name, str) or not isinstance(row.get("config"), str):
+        raise UserError(f"{place}: name and config are needed")
+    if engine not in ENGINES:
+        raise UserError(f"{place}: engine must be one of {', '.join(ENGINES)}; found {engine!r}")
+    config = path.parent / row["config"]
+    if not config.is_file():
+        config = find_config(row["config"], f"{place}: config ")
+    merged: dict[str, Any] = {}
+    for given in (*flags, row.get("flags")):
+        if not isinstance(given or {}, dict):
+            raise UserError(f"{place}: flags must be a mapping from settings to values, found {given!r}")
+        merged.update(given or {})
+    settings = ["--config_path", str(config.resolve()), "--seed", str(seed), "--epoch_size", str(epochs)]
+    for setting, value in merged.items():
+        settings += [f"--{setting}", *_words(value)]
+    try:
+        loaded = load_config("train", settings, "")
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+    return Run(name, engine, epochs, seed, tuple(settings), loaded)
+
+
+def _words(value: Any) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [str(one).lower() if isinstance(one, bool) else str(one) for one in values]
+
+
+def _require_keys(found: Any, known: set[str], place: str) -> None:
+    if not isinstance(found, dict):
+        raise UserError(f"{place}: a mapping with the keys {', '.join(sorted(known))} is needed, found {found!r}")
+    if unknown := sorted(str(key) for key in found if key not in known):
+        raise UserError(f"{place}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
