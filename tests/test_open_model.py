@@ -88,6 +88,13 @@ def test_a_converted_network_takes_any_size(tmp_path, net):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("neck", ["shortcut", pytest.param("shortcut_deform", marks=deformable)])
+def test_a_neck_with_shortcuts_takes_multiples_of_32(tmp_path, neck):
+    config = settings(tmp_path, neck=neck)
+    require_same_maps(tiny_network(config), config.net_config, [(1, 3, 64, 64), (3, 3, 32, 160)])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["official_dlav0_34", pytest.param("official_dla34", marks=deformable),
                                     "official_hourglass"])
 def test_other_backbones_take_any_size(preset):

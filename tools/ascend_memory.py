@@ -39,7 +39,7 @@ def row(preset: Path | None, environment: dict[str, str], folder: Path) -> str:
         reason = ", ".join(report.without_kernel) or report.messages[-2000:] or "MindSpore told no peak"
         raise UserError(f"{name}: its training step could not be compiled: {reason}")
     height, width = config.dataset_config.input_res_train
-    deformable = "with" if net.neck == "deform" else "without"
+    deformable = "with" if net.deformable else "without"
     return (f"| {name} | {net.backbone} {deformable} deformable layers | {train.optimizer} | {height} x {width} | "
             f"{train.batch_size} | {report.peak / 1024:.1f} GiB | {sum(report.kernels.values())} |")
 

@@ -11,9 +11,10 @@ from centernet.models.deform_conv import DeformConv
 from centernet.models.dla import Merge
 from centernet.models.hourglass import Hourglass
 from centernet.models.resnet import BasicBlock, Bottleneck
+from centernet.models.shortcut import ShortcutStage
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv2dTranspose, DeformConv)
-ADDING = (BasicBlock, Bottleneck, Hourglass, Merge)
+ADDING = (BasicBlock, Bottleneck, Hourglass, Merge, ShortcutStage)
 
 
 @dataclass(frozen=True)

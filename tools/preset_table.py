@@ -51,7 +51,7 @@ def rows(preset: Path, size: Sequence[int], precisions: Sequence[str]) -> list[s
     categories = categories_from_names(config.dataset_config.coco_classes)
     network = build_centernet(config.net_config, len(categories))
     _settle(network, images[:SETTLING, 0])
-    deformable = config.net_config.neck == "deform"
+    deformable = config.net_config.deformable
     forms = (["native"] if has_deform_conv() else []) + ["gather"] if deformable else ["native"]
     record = model_record(config, categories)
     manifests = [describe(load_config("export", [*flags, form], ""), record) for form in forms]

@@ -118,7 +118,7 @@ def why_mindspore(config: Config, net: NetConfig, images: int) -> str:
             require_package(name)
     except UserError as error:
         return f"onnxruntime would be faster, but {error}"
-    if net.neck == "deform" and not has_deform_conv():
+    if net.deformable and not has_deform_conv():
         return "this onnxruntime has no deformable convolution"
     return ""
 
@@ -129,7 +129,7 @@ def to_onnxruntime(network: nn.Cell, net: NetConfig) -> Run:
     Raises:
         UserError: a package is missing, the runtime lacks an operator, or the output differs from the network's.
     """
-    deform = "native" if net.neck == "deform" else "none"
+    deform = "native" if net.deformable else "none"
     size = max(64, net.size_unit)
     names = ("image", *net.maps)
     cell = exportable(network, deform)

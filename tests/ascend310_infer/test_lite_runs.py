@@ -226,8 +226,9 @@ def moved_taps(network):
             parameter.set_data(ms.Tensor(rng.uniform(-spread, spread, parameter.shape).astype(np.float32)))
 
 
-def test_deformable_layers_run_in_portable_form(program, work, python20, tmp_path, monkeypatch):
-    path = tiny_config(tmp_path, neck="deform")
+@pytest.mark.parametrize("neck", ["deform", pytest.param("shortcut_deform", marks=pytest.mark.slow)])
+def test_deformable_layers_run_in_portable_form(program, work, python20, tmp_path, monkeypatch, neck):
+    path = tiny_config(tmp_path, neck=neck)
     config = read_config(path)
     network = tiny_network(config)
     moved_taps(network)

@@ -117,7 +117,14 @@ def test_effective_configuration_reads_back(tmp_path):
     ([*HOURGLASS, "--net_config.neck", "conv"], "neck must be none for hourglass104"),
     ([*HOURGLASS, "--eval_config.pad", "63"], "eval_config.pad must be at least 127 for hourglass104"),
     ([*HOURGLASS, "--dataset_config.input_res_test", "512", "576"], "must be positive multiples of 128 for hourglass"),
-    ([*DLA, "--net_config.neck", "none"], "neck must be deform or conv for dla34, found none: its nodes"),
+    ([*DLA, "--net_config.neck", "none"], "neck must be deform or conv or shortcut or shortcut_deform for dla34, found "
+                                          "none: its nodes"),
+    ([*HOURGLASS, "--net_config.neck", "shortcut"], "neck must be none for hourglass104"),
+    (["--net_config.backbone", "dlav0_34", "--net_config.neck", "shortcut"], "neck must be conv for dlav0_34"),
+    ([*DLA, "--net_config.neck", "shortcut", "--net_config.neck_filters", "8", "8"], "neck_filters must be 3 numbers"),
+    (["--net_config.neck", "shortcut"], "input_res_test [680, 680] must be positive multiples of 32 for resnet50 with "
+                                        "neck shortcut"),
+    (["--net_config.neck", "shortcut_deform", "--eval_config.pad", "15"], "pad must be at least 31 for resnet50 with"),
     ([*DLA, "--net_config.neck_filters", "64", "64", "64"], "neck_filters must be [256, 128, 64] for dla34"),
     ([*DLA, "--net_config.block_class", "1", "1", "1", "1"], "block_class must be [] for dla34"),
     ([*DLA, "--dataset_config.input_res_test", "500", "512"], "must be positive multiples of 32 for dla34"),

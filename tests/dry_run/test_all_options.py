@@ -8,6 +8,7 @@ pytestmark = pytest.mark.slow
 
 PRESET_NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 SIZE = (*SMALL, "--dataset_config.input_res_train", "128", "128")  # what every network takes
+SHORTCUT = ("--dataset_config.input_res_test", "64", "64", "--net_config.neck")
 # Name of a training option -> its flags. A new option of the training graph is one more line.
 TRAINING = {
     "float32": ("--train_config.amp_level", "O0"),
@@ -42,6 +43,10 @@ TRAINING = {
     "no head_conv": ("--net_config.head_conv", "0"),
     "plain neck": ("--net_config.neck", "conv"),
     "no neck": ("--net_config.neck", "none"),
+    "neck with shortcuts": (*SHORTCUT, "shortcut"),
+    "neck with shortcuts, deformable": (*SHORTCUT, "shortcut_deform"),
+    "neck with shortcuts, bfloat16": (*SHORTCUT, "shortcut", "--train_config.amp_level", "O2",
+                                      "--train_config.amp_type", "bfloat16"),
     "pooling of the model zoo": ("--net_config.stem_pool", "same"),
     "heatmaps from the host": ("--dataset_config.heatmap_on_device", "false"),
     "RGB": ("--dataset_config.to_rgb", "true"),

@@ -54,11 +54,14 @@ def images():
     (["--export_decode", "false", "--export_batch_size", "2"], {"cat_spec_wh": True}),
     (["--export_decode", "false"], {"reg_offset": False}),
     (["--eval_config.flip_test", "true"], {"cat_spec_wh": True, "reg_offset": False}),
+    pytest.param(["--export_batch_size", "2"], {"neck": "shortcut"}, marks=pytest.mark.slow),
+    pytest.param([], {"neck": "shortcut_deform"}, marks=pytest.mark.slow),
+    pytest.param(["--export_deform", "gather"], {"neck": "shortcut_deform"}, marks=pytest.mark.slow),
     pytest.param(["--export_decode", "false"], LTRB, marks=pytest.mark.slow),
     pytest.param(["--export_deform", "gather", "--eval_config.flip_test", "true"], {**LTRB, "neck": "deform"},
                  marks=pytest.mark.slow),
-], ids=["decode-2-deform", "flip-2-gather", "maps-2-by-class", "maps-no-reg", "flip-by-class-no-reg", "ltrb-maps",
-        "ltrb-flip-gather"])
+], ids=["decode-2-deform", "flip-2-gather", "maps-2-by-class", "maps-no-reg", "flip-by-class-no-reg", "shortcut",
+        "shortcut-deform", "shortcut-gather", "ltrb-maps", "ltrb-flip-gather"])
 def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, flags, net):
     network, config, manifest = make(tmp_path, *flags, **net)
     path = tmp_path / "model.mindir"

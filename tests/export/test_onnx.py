@@ -85,7 +85,11 @@ def images():
 @pytest.mark.parametrize("neck, form, opset", [("none", "none", 17),
                                                pytest.param("conv", "none", 17, marks=pytest.mark.slow),
                                                pytest.param("deform", "native", 19, marks=deformable),
-                                               ("deform", "gather", 17)])
+                                               ("deform", "gather", 17),
+                                               pytest.param("shortcut", "none", 17, marks=pytest.mark.slow),
+                                               pytest.param("shortcut_deform", "native", 19, marks=[
+                                                   deformable, pytest.mark.slow]),
+                                               pytest.param("shortcut_deform", "gather", 17, marks=pytest.mark.slow)])
 def test_raw_maps_are_the_checkpoint_s(tmp_path, images, neck, form, opset):
     network, _, manifest = make(tmp_path, "--export_decode", "false", "--export_batch_size", "3", "--export_deform",
                                 "gather" if form == "gather" else "native", neck=neck)

@@ -83,7 +83,7 @@ def test_the_head_of_distances():
 
 
 def test_parameter_names_are_those_of_their_cells():
-    for kind in ("none", "conv", "deform"):
+    for kind in ("none", "conv", "deform", "shortcut", "shortcut_deform"):
         network = build_centernet(replace(SMALL, neck=kind), 3)
         prefixes = {name.split(".")[0] for name, _ in network.parameters_and_names()}
         assert prefixes == {"backbone", "neck", "heads"}

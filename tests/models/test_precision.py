@@ -34,9 +34,9 @@ def test_a_precision_without_kernels_is_refused():
     assert precision_of("O2", "float16", "CPU") == "float16"
 
 
-def build(deform_op="auto"):
+def build(deform_op="auto", neck="deform"):
     ms.set_seed(3)
-    network = build_centernet(replace(DEFORM, deform_op=deform_op), 3)
+    network = build_centernet(replace(DEFORM, deform_op=deform_op, neck=neck), 3)
     random = np.random.RandomState(0)
     for parameter in network.get_parameters():
         if ".offset." in parameter.name:  # otherwise all positions are whole numbers
@@ -49,9 +49,11 @@ def image():
 
 
 @pytest.mark.usefixtures("layer_by_layer")
-@pytest.mark.parametrize("deform_op", ["native", "gather"])
-def test_maps_are_close_and_in_float32(deform_op):
-    network = build(deform_op)
+@pytest.mark.parametrize(("deform_op", "neck"), [
+    ("native", "deform"), ("gather", "deform"), ("native", "shortcut"),
+    pytest.param("gather", "shortcut_deform", marks=pytest.mark.slow)])
+def test_maps_are_close_and_in_float32(deform_op, neck):
+    network = build(deform_op, neck)
     expected = [maps.asnumpy() for maps in network(image())]
     lower(network, "float16")
     found = network(image())

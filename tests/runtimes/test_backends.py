@@ -73,13 +73,14 @@ def test_a_checkpoint_takes_any_size_with_enough_cells(exported, layer_by_layer)
         require_cells(32, 96, 193)
 
 
-@pytest.mark.parametrize(("backbone", "good", "bad"), [("hourglass104", 256, 192), ("dla34", 96, 80),
-                                                       ("resnet18", 68, 66)])
-def test_sizes_that_a_backbone_cannot_take_are_refused(exported, backbone, good, bad):
+@pytest.mark.parametrize(("backbone", "neck", "good", "bad"), [
+    ("hourglass104", "none", 256, 192), ("dla34", "conv", 96, 80), ("resnet18", "none", 68, 66),
+    ("resnet18", "shortcut", 96, 68)])
+def test_sizes_that_a_network_cannot_take_are_refused(exported, backbone, neck, good, bad):
     network, config, _ = exported
-    net = replace(config.net_config, backbone=backbone)
+    net = replace(config.net_config, backbone=backbone, neck=neck)
     require_size(good, good, net)
-    with pytest.raises(UserError, match=f"{backbone} takes inputs .* multiples of .*, found {bad} x {good}"):
+    with pytest.raises(UserError, match=f"{net.title} takes inputs .* multiples of .*, found {bad} x {good}"):
         checkpoint_backend(network, replace(config, net_config=net))(np.zeros((1, 3, bad, good), np.float32))
 
 

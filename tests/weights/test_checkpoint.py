@@ -135,11 +135,11 @@ def test_an_older_record_has_the_box_head_of_sizes_and_offsets():
     other = settings("--net_config.box_head", "ltrb").net_config
     with pytest.raises(UserError, match="--net_config.reg_offset true --net_config.box_head wh_reg"):
         require_preset(older, other, "x.ckpt")
-    require_preset(older, other, "x.ckpt", new_boxes=True)
+    require_preset(older, other, "x.ckpt", fine_tune=True)
     with pytest.raises(UserError, match="net_config.head_conv"):
-        require_preset(older, replace(other, head_conv=4), "x.ckpt", new_boxes=True)
+        require_preset(older, replace(other, head_conv=4), "x.ckpt", fine_tune=True)
     with pytest.raises(UserError, match="net_config.reg_offset"):
-        require_preset(older, settings("--net_config.reg_offset", "false").net_config, "x.ckpt", new_boxes=True)
+        require_preset(older, settings("--net_config.reg_offset", "false").net_config, "x.ckpt", fine_tune=True)
 
 
 def test_loading_lists_what_does_not_fit_and_loads_nothing(saved):

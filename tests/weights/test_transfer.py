@@ -1,14 +1,24 @@
+import re
+from dataclasses import replace
+
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
+from centernet.categories import Categories
 from centernet.errors import UserError
 from centernet.models.centernet import StackedCenterNet, build_centernet
 from centernet.models.heads import Heads
-from centernet.weights.checkpoint import Checkpoint
+from centernet.training.setup import load_weights
+from centernet.weights.average import flat_values
+from centernet.weights.checkpoint import Checkpoint, model_record, save_checkpoint
 from centernet.weights.transfer import load_backbone, load_for_fine_tuning
-from tests.tiny_training import changed, settings, values
+from tests.tiny_training import CATEGORIES, changed, settings, values
+
+COCO = Categories(tuple(f"c{index}" for index in range(80)), tuple(range(1, 81)))
+
+SHORTCUT = ("--net_config.neck", "shortcut", "--dataset_config.input_res_test", "64", "64")
 
 
 def network_of(classes, *flags):
@@ -51,6 +61,41 @@ def test_fine_tuning_drops_the_heatmap_head_of_each_stack():
     assert {name.rsplit(".", 2)[0] for name in transfer.dropped} == {"heads.0.hm", "heads.1.hm"}
     assert {name.rsplit(".", 2)[0] for name in transfer.loaded if name.startswith("heads")} == {
         "heads.0.wh", "heads.0.reg", "heads.1.wh", "heads.1.reg"}
+
+
+def test_another_kind_of_neck_and_its_heads_are_new():
+    source = {**values(network_of(80)), "moment1.neck.0.up.0.weight": np.zeros(1, np.float32)}
+    network = network_of(3, *SHORTCUT)
+    before = values(network)
+    transfer = load_for_fine_tuning(network, checkpoint_of(source), False, "x.ckpt")
+    after = values(network)
+    backbone = {name for name in after if name.startswith("backbone.")}
+    assert set(transfer.loaded) == backbone and set(transfer.missing) == set(after) - backbone
+    assert not changed({name: after[name] for name in backbone}, source)
+    assert not changed({name: before[name] for name in transfer.missing}, after)
+    assert transfer.unused == ("moment1.neck.0.up.0.weight",)
+    table = transfer.table()
+    assert re.search("^neck +0 +15 +30$", table, re.MULTILINE) and "missing: neck.stages.0.mix.0.weight" in table
+
+
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+def test_a_detector_with_another_kind_of_neck_is_only_fine_tuned(tmp_path, weights):
+    theirs, path = settings("--net_config.head_conv", "16"), tmp_path / "theirs.ckpt"
+    network = build_centernet(theirs.net_config, 80)
+    network.ema = Parameter(Tensor(flat_values(list(network.get_parameters())) + 1), name="ema")
+    save_checkpoint(path, network, model_record(theirs, COCO), {})
+    config = settings(*SHORTCUT, "--load_checkpoint_path", str(path), "--weights", weights)
+    own = build_centernet(config.net_config, 3)
+    with pytest.raises(UserError, match="holds another network than the configuration: net_config.neck 'none'"):
+        load_weights(config, own, CATEGORIES)
+    load_weights(replace(config, fine_tune=True), own, CATEGORIES)
+    name = "backbone.layer4.0.conv2.weight"
+    expected = values(network)[name] + (weights == "ema")
+    np.testing.assert_array_equal(values(own)[name], expected)
+    other = settings(*SHORTCUT, "--net_config.stem_pool", "same", "--load_checkpoint_path",
+                     str(path), "--fine_tune", "true")
+    with pytest.raises(UserError, match="another network than the configuration: net_config.stem_pool 'pad'"):
+        load_weights(other, own, CATEGORIES)
 
 
 @pytest.mark.parametrize("old, new", [("wh_reg", "ltrb"),

@@ -18,7 +18,7 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = {
-    "dla34": Layout(1, ("deform", "conv"), (256, 128, 64),
+    "dla34": Layout(1, ("deform", "conv", "shortcut", "shortcut_deform"), (256, 128, 64),
                     "its nodes add features with these numbers of channels (see configs/official_dla34.yaml)"),
     "dlav0_34": Layout(1, ("conv",), (256, 128, 64),
                        "its nodes are plain convolutions with these numbers of channels (see "
@@ -32,7 +32,7 @@ LAYOUTS = {
 def find_problems(config: Config) -> list[str]:
     """Return one message for each rule that a configuration breaks; [] if it breaks none."""
     return [*_limits(config), *_dataset(config.dataset_config, config.net_config), *_network(config.net_config),
-            *_evaluation(config.eval_config, config.net_config.backbone, config.net_config.size_unit),
+            *_evaluation(config.eval_config, config.net_config),
             *_training(config.train_config, config.net_config.backbone), *_entries(config), *_precision(config)]
 
 
@@ -48,7 +48,7 @@ def _dataset(data: DatasetConfig, net: NetConfig) -> list[str]:
         unit = max(32, net.size_unit) if name == "input_res_train" else net.size_unit
         if any(size <= 0 or size % unit for size in getattr(data, name)):
             problems.append(f"dataset_config.{name} {list(getattr(data, name))} must be positive multiples of {unit}"
-                            f" for {net.backbone}")
+                            f" for {net.title}")
     if not data.rand_crop and data.scale >= 1:
         problems.append(f"dataset_config.scale must be below 1, found {data.scale}")
     return problems
@@ -85,28 +85,34 @@ def _resnet(net: NetConfig) -> list[str]:
         problems.append(f"net_config.num_stacks must be 1 for {net.backbone}, found {net.num_stacks}")
     if net.block_class and (len(net.block_class) != 4 or min(net.block_class) < 1):
         problems.append(f"net_config.block_class must be [] or 4 numbers above 0, found {list(net.block_class)}")
-    if len(net.neck_filters) != 3 or min(net.neck_filters, default=0) < 1:
-        problems.append(f"net_config.neck_filters must be 3 numbers above 0, found {list(net.neck_filters)}")
-    return problems
+    return [*problems, *_filters(net)]
+
+
+def _filters(net: NetConfig) -> list[str]:
+    if len(net.neck_filters) == 3 and min(net.neck_filters) > 0:
+        return []
+    return [f"net_config.neck_filters must be 3 numbers above 0, found {list(net.neck_filters)}"]
 
 
 def _layout(net: NetConfig) -> list[str]:
     stacks, necks, filters, why = LAYOUTS[net.backbone]
+    own_filters = net.shortcuts and net.neck in necks  # shortcuts bring the features to any number of channels
     rules: list[tuple[str, bool, Any, str]] = [
         ("num_stacks", net.num_stacks == stacks, stacks, why),
         ("neck", net.neck in necks, " or ".join(necks), why),
-        ("neck_filters", net.neck_filters == filters, list(filters), why),
+        ("neck_filters", own_filters or net.neck_filters == filters, list(filters), why),
         ("block_class", not net.block_class, [], "only ResNets have this setting"),
         ("stem_pool", net.stem_pool == "pad", "pad", "same is only for ResNets of the model zoo"),
     ]
-    return [f"net_config.{name} must be {wanted} for {net.backbone}, found {plain(getattr(net, name))}: {reason}"
-            for name, holds, wanted, reason in rules if not holds]
+    problems = [f"net_config.{name} must be {wanted} for {net.backbone}, found {plain(getattr(net, name))}: {reason}"
+                for name, holds, wanted, reason in rules if not holds]
+    return problems + (_filters(net) if own_filters else [])
 
 
-def _evaluation(evaluation: EvalConfig, backbone: str, unit: int) -> list[str]:
-    problems = []
+def _evaluation(evaluation: EvalConfig, net: NetConfig) -> list[str]:
+    problems, unit = [], net.size_unit
     if evaluation.keep_res and (evaluation.pad + 1) % unit:
-        problems.append(f"eval_config.pad must be at least {unit - 1} for {backbone}, because its input sizes are "
+        problems.append(f"eval_config.pad must be at least {unit - 1} for {net.title}, because its input sizes are "
                         f"multiples of {unit}; found {evaluation.pad}")
     return problems
 
@@ -128,7 +134,7 @@ def _training(train: TrainConfig, backbone: str) -> list[str]:
 def _entries(config: Config) -> list[str]:
     problems, unit = [], config.net_config.size_unit
     if any(size <= 0 or size % unit for size in config.input_res):
-        problems.append(f"input_res must be positive multiples of {unit} for {config.net_config.backbone}, "
+        problems.append(f"input_res must be positive multiples of {unit} for {config.net_config.title}, "
                         f"found {list(config.input_res)}")
     if config.resume and config.fine_tune:
         problems.append("resume and fine_tune exclude each other: resume keeps the categories of the checkpoint")

@@ -90,7 +90,9 @@ class NetConfig:
                               limits=POSITIVE)
     down_ratio: int = setting(DOWN_RATIO, "input resolution / output resolution: always 4")
     neck: str = setting("deform", "3x3 convolution before each transposed convolution of a ResNet, or in each node of "
-                        "DLA's upsampling: none, plain, deformable", choices=("none", "conv", "deform"))
+                        "DLA's upsampling: none, plain, deformable; or a neck that adds the backbone's finer features, "
+                        "with plain (shortcut) or deformable (shortcut_deform) 3x3 convolutions",
+                        choices=("none", "conv", "deform", "shortcut", "shortcut_deform"))
     deform_op: str = setting("auto", "computation of deformable layers: the framework's operator, or common operators "
                              "(auto: gather on Ascend, native on CPU); no effect on weights and exported files",
                              choices=("auto", "native", "gather"))
@@ -115,14 +117,33 @@ class NetConfig:
     reg_loss: str = setting("l1", "loss of wh and reg: L1 or smooth L1", choices=("l1", "sl1"))
 
     @property
+    def deformable(self) -> bool:
+        """Return whether the neck has deformable layers."""
+        return self.neck in ("deform", "shortcut_deform")
+
+    @property
+    def shortcuts(self) -> bool:
+        """Return whether the neck reads all levels of the backbone's features, see models/shortcut.py."""
+        return self.neck in ("shortcut", "shortcut_deform")
+
+    @property
+    def title(self) -> str:
+        """Return what determines size_unit, for messages."""
+        return f"{self.backbone} with neck {self.neck}" if self.shortcuts else self.backbone
+
+    @property
     def maps(self) -> tuple[str, ...]:
         """Return the names of the network's maps, in their order."""
         return tuple(name for name in MAPS[self.box_head] if name != "reg" or self.reg_offset)
 
     @property
     def size_unit(self) -> int:
-        """Return the number of pixels that an input's height and width must be a multiple of. ResNets round up."""
-        return {"dla34": 32, "dlav0_34": 32, "hourglass104": 128}.get(self.backbone, DOWN_RATIO)
+        """Return the number of pixels that an input's height and width must be a multiple of.
+
+        ResNets round up. With shortcuts they cannot: features of two levels that were rounded up have different sizes.
+        """
+        by_neck = 32 if self.shortcuts else DOWN_RATIO
+        return {"dla34": 32, "dlav0_34": 32, "hourglass104": 128}.get(self.backbone, by_neck)
 
 
 @dataclass(frozen=True)

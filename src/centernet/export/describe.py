@@ -47,14 +47,14 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
     if record is None:
         LOG.warning("warning: %s has no record of its categories and normalisation: those of dataset_config are used",
                     config.export_load_ckpt)
-    if config.export_deform == "gather" and net.neck != "deform":
+    if config.export_deform == "gather" and not net.deformable:
         LOG.info("--export_deform gather has no effect: the network has no deformable layers (net_config.neck %s)",
                  net.neck)
     spec = record.spec if record else configured_spec(data, net, categories_from_names(data.coco_classes))
     onnx = config.export_format == "ONNX"
     height, width = config.input_res or data.input_res_test
     require_cells(height, width, evaluation.K)
-    deform = config.export_deform if net.neck == "deform" else "none"
+    deform = config.export_deform if net.deformable else "none"
     _require_batch(config, deform)
     if evaluation.flip_test and not config.export_decode:
         raise UserError("eval_config.flip_test averages maps in the graph before decoding: it needs "

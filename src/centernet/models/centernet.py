@@ -9,6 +9,7 @@ from centernet.models.dla import DLA34, WIDTHS, build_dla_neck, build_dla_v0_nec
 from centernet.models.heads import Heads
 from centernet.models.hourglass import CHANNELS, STACKS, Hourglass104
 from centernet.models.resnet import ResNet
+from centernet.models.shortcut import ShortcutNeck
 from centernet.models.upsample import build_neck
 
 
@@ -72,6 +73,10 @@ def _build(net: NetConfig, num_classes: int) -> CenterNet | StackedCenterNet:
 
     if net.backbone == "hourglass104":
         return StackedCenterNet(Hourglass104(), [heads(CHANNELS) for _ in range(STACKS)])
+    if net.shortcuts:
+        backbone = DLA34() if net.backbone == "dla34" else ResNet(net.backbone, net.block_class, net.stem_pool, True)
+        neck = ShortcutNeck(backbone.out_channels, net.neck_filters, "deform" if net.deformable else "conv")
+        return CenterNet(backbone, neck, heads(net.neck_filters[-1]))
     if net.backbone == "dla34":
         return CenterNet(DLA34(), build_dla_neck(net.neck), heads(WIDTHS[0]))
     if net.backbone == "dlav0_34":

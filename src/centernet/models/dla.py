@@ -67,6 +67,7 @@ class DLA34(nn.Cell):
         self.level4 = DoubleTree(128, 256)
         self.level5 = Tree(256, 512, 2, shortcut_channels=256)
         self.pool = nn.MaxPool2d(2, 2)
+        self.out_channels = 2 * WIDTHS[-1]
 
     def stages(self) -> list[list[nn.Cell]]:
         """Return the layers of the stem (strides 1 and 2) and of each stage (strides 4 to 32), in this order."""

@@ -85,16 +85,17 @@ def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Cell:
 
 
 class ResNet(nn.Cell):
-    """Backbone ResNet: (B,3,H,W) -> (B,out_channels,ceil(H/32),ceil(W/32)).
+    """Backbone ResNet: (B,3,H,W) -> (B,out_channels,ceil(H/32),ceil(W/32)), or the features of all four stages.
 
     Args:
         name: a key of BLOCKS.
         blocks: number of blocks of the four stages; empty: those of BLOCKS.
         stem_pool: "pad" is PyTorch's symmetric padding of the stem's pooling; "same" pads only at the end, as in the
             training of the model zoo's networks.
+        every_level: return the features at stride 4, 8, 16 and 32; each stride has half the channels of the next.
     """
 
-    def __init__(self, name: str, blocks: tuple[int, ...] = (), stem_pool: str = "pad"):
+    def __init__(self, name: str, blocks: tuple[int, ...] = (), stem_pool: str = "pad", every_level: bool = False):
         super().__init__()
         block = BasicBlock if name in ("resnet18", "resnet34") else Bottleneck
         counts = blocks or BLOCKS[name]
@@ -107,15 +108,19 @@ class ResNet(nn.Cell):
         self.layer3 = stage(block, 128 * block.expansion, 256, counts[2], 2)
         self.layer4 = stage(block, 256 * block.expansion, 512, counts[3], 2)
         self.out_channels = 512 * block.expansion
+        self.every_level = every_level
 
     def stages(self) -> list[list[nn.Cell]]:
         """Return the layers of the stem and of each stage, in this order."""
         return [[self.conv1, self.bn1], [self.layer1], [self.layer2], [self.layer3], [self.layer4]]
 
-    def construct(self, x: Tensor) -> Tensor:
-        """Return the features of the last stage."""
-        x = self.pool(self.relu(self.bn1(self.conv1(x))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+    def construct(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return the features of the last stage, or those of all stages with the finest first."""
+        stride4 = self.layer1(self.pool(self.relu(self.bn1(self.conv1(x)))))
+        stride8 = self.layer2(stride4)
+        stride16 = self.layer3(stride8)
+        stride32 = self.layer4(stride16)
+        return (stride4, stride8, stride16, stride32) if self.every_level else stride32
 
 
 class StemPool(nn.Cell):

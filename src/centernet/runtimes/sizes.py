@@ -9,16 +9,16 @@ def map_size(height: int, width: int) -> tuple[int, int]:
     """Return the size (h, w) of the output map for an input of height x width pixels.
 
     A ResNet halves the size five times and rounds up; three transposed convolutions double it. For multiples of 32 the
-    result is a quarter of the input. The other networks allow only multiples of 32.
+    result is a quarter of the input. The other networks, and necks with shortcuts, allow only multiples of 32.
     """
     return -(-height // 32) * 8, -(-width // 32) * 8
 
 
 def require_size(height: int, width: int, net: NetConfig) -> None:
-    """Raise UserError if the backbone does not allow an input of height x width pixels."""
+    """Raise UserError if the network does not allow an input of height x width pixels."""
     unit = net.size_unit
     if height % unit or width % unit:
-        raise UserError(f"{net.backbone} takes inputs whose height and width are multiples of {unit}, found {height} x "
+        raise UserError(f"{net.title} takes inputs whose height and width are multiples of {unit}, found {height} x "
                         f"{width}: set --eval_config.pad to {unit - 1}, or, without eval_config.keep_res, use other "
                         "sizes")
 

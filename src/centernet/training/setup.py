@@ -29,6 +29,7 @@ from centernet.weights.checkpoint import (
     load_parameters,
     network_config,
     read_checkpoint,
+    renewed,
     require_preset,
 )
 from centernet.weights.conversion import skeleton
@@ -176,7 +177,7 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
     path = config.load_checkpoint_path
     checkpoint = read_checkpoint(path)
     if checkpoint.record:
-        require_preset(checkpoint.record, config.net_config, path, new_boxes=config.fine_tune)
+        require_preset(checkpoint.record, config.net_config, path, fine_tune=config.fine_tune)
     checkpoint = choose_weights(checkpoint, _recorded_network(checkpoint, network, config), config.weights, path)
     if config.fine_tune:
         transfer = load_for_fine_tuning(network, checkpoint, config.net_config.cat_spec_wh, path)
@@ -188,9 +189,9 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
 
 
 def _recorded_network(checkpoint: Checkpoint, network: nn.Cell, config: Config) -> nn.Cell:
-    """Return a network with the parameters of a checkpoint that is fine-tuned for another box head, without values."""
+    """Return a network with the parameters of a checkpoint that is fine-tuned for another one, without values."""
     record = checkpoint.record
-    if record is None or record.network["box_head"] == config.net_config.box_head:
+    if record is None or not renewed(record, config.net_config):
         return network
     return skeleton(network_config(record, config.net_config), len(record.spec.categories))
 

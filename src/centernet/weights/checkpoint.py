@@ -27,7 +27,8 @@ ARCHITECTURE = ("backbone", "block_class", "num_stacks", "down_ratio", "neck", "
                 "stem_pool", "cat_spec_wh", "reg_offset", "box_head")
 # The values in checkpoints from before these settings existed.
 EARLIER = {"box_head": "wh_reg"}
-# Keys that may differ when another detector is fine-tuned for another box head.
+# Keys of what is new if a detector is fine-tuned for another kind of neck, or for another box head.
+AFTER_BACKBONE = ("neck", "neck_filters", "head_conv", "cat_spec_wh", "reg_offset", "box_head")
 BOX_HEAD = ("box_head", "cat_spec_wh", "reg_offset")
 RECORD_KEY = "model_record"
 PROGRESS_KEY = "progress"
@@ -171,13 +172,24 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def require_preset(record: ModelRecord, net: NetConfig, path: str | Path, new_boxes: bool = False) -> None:
+def renewed(record: ModelRecord, net: NetConfig) -> tuple[str, ...]:
+    """Return the keys that may differ when a detector is fine-tuned for this network; () if all must be equal.
+
+    A neck with shortcuts in place of one without, or the reverse, is trained anew with all heads; another box head
+    without the rest.
+    """
+    if network_config(record, net).shortcuts != net.shortcuts:
+        return AFTER_BACKBONE
+    return BOX_HEAD if record.network["box_head"] != net.box_head else ()
+
+
+def require_preset(record: ModelRecord, net: NetConfig, path: str | Path, fine_tune: bool = False) -> None:
     """Raise UserError unless a checkpoint's network is the configured one. The message contains the correct flags.
 
-    With new_boxes the heads of the boxes may be of another kind (net_config.box_head): they are trained anew.
+    With fine_tune, the parts that are trained anew may be of another kind, see renewed.
     """
     wanted = _architecture(net)
-    free = BOX_HEAD if new_boxes and record.network["box_head"] != net.box_head else ()
+    free = renewed(record, net) if fine_tune else ()
     other = {key: value for key, value in record.network.items() if value != wanted[key] and key not in free}
     if not other:
         return

@@ -90,6 +90,7 @@ class Source:
     wrapped: bool = False
 
 
+_SHORTCUTS = ("shortcut", "shortcut_deform")  # only this program has these necks
 _IMAGENET = "RGB images with ImageNet's mean and std: docs/weights.md has the flags"
 
 SOURCES = {
@@ -109,11 +110,12 @@ SOURCES = {
                                + PYTORCH_TAILS),
     }, (r"^ema_", *COUNTERS), wrapped=True),
     "torchvision": Source("torchvision's classifiers", {
-        ("resnet", neck): ((r"^backbone\.", ""),) + PYTORCH_TAILS for neck in ("none", "conv", "deform")
+        ("resnet", neck): ((r"^backbone\.", ""),) + PYTORCH_TAILS for neck in ("none", "conv", "deform", *_SHORTCUTS)
     }, (r"^fc\.", *COUNTERS), _IMAGENET),
     "dla": Source("DLA's ImageNet classifiers", {
         network: ((r"^backbone\.", ""),) + _dla(()) + PYTORCH_TAILS
-        for network in (("dla34", "deform"), ("dla34", "conv"), ("dlav0_34", "conv"))
+        for network in (*(("dla34", neck) for neck in ("deform", "conv", *_SHORTCUTS)),
+                        ("dlav0_34", "conv"))
     }, (r"^fc\.", r"^level[34]\.project\.", *COUNTERS), _IMAGENET),
     # Both detectors have further layers on the hourglass; the paper's code renames ExtremeNet's heads.
     "extremenet": Source("ExtremeNet and CornerNet", {("hourglass104", "none"): _HOURGLASS + PYTORCH_TAILS},

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from mindspore import Parameter, nn
 from centernet.errors import UserError
 from centernet.weights.checkpoint import Checkpoint
 
-BACKBONE = "backbone."
+BACKBONE, NECK = "backbone.", "neck."
 # In a network with several stacks, the names of heads begin with the stack's number.
 HM_HEADS = re.compile(r"heads\.(\d+\.)?hm\.")
 HM_AND_WH_HEADS = re.compile(r"heads\.(\d+\.)?(hm|wh)\.")
+NECK_AND_HEADS = re.compile(r"(neck|heads)\.")
 BOX_HEADS = re.compile(r"heads\.(\d+\.)?(wh|reg|ltrb)\.")
 
 
@@ -52,26 +54,22 @@ def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: 
     """Load a detector with other categories, without the heads that have an output for each category.
 
     These are the hm heads and, with cat_spec_wh, the wh heads. If the file has none of the network's box heads, it has
-    the other kind of them (net_config.box_head), and those of the network are new, too.
+    the other kind of them (net_config.box_head), and those of the network are new, too. If the file's neck is of
+    another kind, the neck and all heads are new.
 
     Raises:
         UserError: a parameter of another part is missing or has another shape.
     """
     own = _parameters(network)
-    new_boxes = not any(BOX_HEADS.match(name) and name in checkpoint.parameters for name in own)
-
-    def left_out(name: str) -> bool:
-        by_category = (HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS).match(name)
-        return bool(by_category or (new_boxes and BOX_HEADS.match(name)))
-
-    kept = {name: value for name, value in checkpoint.parameters.items() if not left_out(name)}
-    absent = [name for name in own if name not in kept and not left_out(name)]
+    is_new = _new_parts(own, checkpoint, cat_spec_wh)
+    kept = {name: value for name, value in checkpoint.parameters.items() if not is_new(name)}
+    absent = [name for name in own if name not in kept and not is_new(name)]
     if absent:
         raise UserError(f"checkpoint {path} lacks {len(absent)} parameters of the network, for example {absent[0]}: "
                         "use the --config_path of its training")
     loaded = _load(network, own, kept, path)
-    dropped = tuple(name for name in checkpoint.parameters if left_out(name))
-    return Transfer(loaded, dropped, tuple(name for name in own if left_out(name)),
+    dropped = tuple(name for name in checkpoint.parameters if is_new(name))
+    return Transfer(loaded, dropped, tuple(name for name in own if is_new(name)),
                     tuple(name for name in kept if name not in own))
 
 
@@ -106,6 +104,17 @@ def _parameters(network: nn.Cell) -> dict[str, Parameter]:
 
 def _backbone_name(name: str) -> str:
     return BACKBONE + name.removeprefix(BACKBONE).replace(".down_sample_layer.", ".downsample.")
+
+
+def _new_parts(own: Mapping[str, Parameter], checkpoint: Checkpoint, cat_spec_wh: bool) -> Callable[[str], object]:
+    """Return a function that tells by a parameter's name whether it is trained anew, see load_for_fine_tuning."""
+    necks = [{name for name in names if name.startswith(NECK)} for names in (own, checkpoint.parameters)]
+    if all(necks) and necks[0].isdisjoint(necks[1]):
+        return NECK_AND_HEADS.match
+    by_category = (HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS).match
+    if any(BOX_HEADS.match(name) and name in checkpoint.parameters for name in own):
+        return by_category
+    return lambda name: by_category(name) or BOX_HEADS.match(name)
 
 
 def _load(network: nn.Cell, own: dict[str, Parameter], offered: dict[str, Parameter],

@@ -144,6 +144,19 @@ def test_sampling_positions_stay_float(gathers):
                for expected, found in zip(images, others))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("neck", ["shortcut", "shortcut_deform"])
+def test_a_neck_with_shortcuts_is_reduced_too(tmp_path, neck):
+    model = exported(tmp_path, "--export_decode", "false", "--export_deform", "gather", neck=neck)
+    for reduced in (to_half(model), quantize(model, inputs, CAREFUL)):
+        onnx.checker.check_model(reduced)
+        assert all(sqnr(expected, found) > 25 for images, others in zip(run(model), run(reduced))
+                   for expected, found in zip(images, others))
+    found = weights(quantize(model, inputs, CAREFUL))
+    assert {values.dtype for name, (values, *_) in found.items() if name.startswith("neck.stages.0.shortcut")} == {
+        np.dtype(np.int8)}
+
+
 def test_layer_errors_are_of_each_layer(maps):
     quantized = quantize(maps, inputs, CAREFUL)
     errors = {error.layer: error for error in layer_errors(maps, quantized, inputs)}
