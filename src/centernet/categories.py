@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from centernet.data.repair import whole
 from centernet.errors import UserError
 
 # Category ids of COCO 2017 in the order of its 80 names; the ids have gaps.
@@ -37,7 +38,7 @@ def categories_from_json(rows: Iterable[dict[str, Any]], source: str) -> Categor
         UserError: rows without id and name, duplicate ids, or no row at all.
     """
     try:
-        pairs = sorted((int(row["id"]), str(row["name"])) for row in rows)
+        pairs = sorted((_category_id(row["id"]), str(row["name"])) for row in rows)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{source}: every category needs an integer 'id' and a 'name' ({error!r})") from error
     ids = tuple(category_id for category_id, _ in pairs)
@@ -47,6 +48,13 @@ def categories_from_json(rows: Iterable[dict[str, Any]], source: str) -> Categor
     if repeated:
         raise UserError(f"{source}: category ids must differ, found more than once: {repeated}")
     return Categories(tuple(name for _, name in pairs), ids)
+
+
+def _category_id(value: Any) -> int:
+    found = whole(value)
+    if found is None:
+        raise ValueError(f"id {value!r:.60}")
+    return found
 
 
 def categories_from_names(names: tuple[str, ...]) -> Categories:

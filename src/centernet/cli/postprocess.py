@@ -32,6 +32,7 @@ def run(config: Config) -> None:
     evaluation, manifest = config.eval_config, read_manifest(config.model_path)
     prepared = read_index(Path(config.meta_path), manifest, aipp=True)
     labels = read_annotations(Path(config.label_path or prepared.annotation_file), "--label_path")
+    labels.report.announce(str(labels.path), config.strict)
     require_same_labels(labels, manifest, config.model_path)
     if evaluation.multi_scales != (1.0,) or evaluation.flip_test != manifest.flip_test:
         LOG.warning("warning: eval_config.multi_scales and flip_test have no effect here: an exported model has one "

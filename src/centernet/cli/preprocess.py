@@ -13,7 +13,7 @@ from pathlib import Path
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
-from centernet.data.coco import locate, read_coco, require_whole
+from centernet.data.coco import read_evaluated
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
 from centernet.runtimes.manifest import read_manifest
@@ -35,8 +35,7 @@ def run(config: Config) -> None:
     manifest = read_manifest(config.model_path)
     if config.aipp:
         manifest = manifest.with_uint8_input()
-    dataset = read_coco(*locate(config.val_data_dir, "val", config.annotation_file, config.image_dir))
-    require_whole(dataset)
+    dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict)
     require_same(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
                  "Use a data set of the same categories, or a model trained on this one.")
 

@@ -23,7 +23,8 @@ from mindspore.mindrecord.common.exceptions import MindRecordException
 from tqdm import tqdm
 
 from centernet.categories import Categories
-from centernet.data.coco import CocoDataset, CocoImage, Defects
+from centernet.data.coco import CocoDataset, CocoImage
+from centernet.data.defects import Defects, Report
 from centernet.data.image_file import decode, is_cut
 from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
 from centernet.errors import UserError
@@ -49,14 +50,19 @@ class Summary:
     images: tuple[int, ...]     # with that class
     empty: int                  # images left out because they have no boxes
     categories: Categories
-    defects: Defects
+    report: Report
+
+    @property
+    def defects(self) -> Defects:
+        """Return what was left out, or contradicts itself."""
+        return self.report.defects
 
     def lines(self) -> list[str]:
         """Return the lines of the table that is printed at the end."""
         widest = max(map(len, (*self.categories.names, "category")))
         return [f"{len(self.image_ids):8d}  images written", f"{sum(self.boxes):8d}  boxes written",
                 f"{self.empty:8d}  images without boxes left out (--keep_empty true keeps them)",
-                *(self.defects.lines() or ["       0  defects"]),
+                *([] if self.defects.counts else ["       0  defects"]), *self.report.lines(),
                 f"{'category':{widest}s} {'boxes':>8s} {'images':>8s}",
                 *(f"{name:{widest}s} {boxes:8d} {images:8d}"
                   for name, boxes, images in zip(self.categories.names, self.boxes, self.images))]
@@ -73,14 +79,14 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
         UserError: there is nothing to write, strict is set and there is a defect, or the folder is not writable.
     """
     _check_arguments(prefix, shard_num)
-    defects = copy.deepcopy(dataset.defects)
-    _refuse_defects(defects, strict, dataset)
+    report = copy.deepcopy(dataset.report)
+    report.require_none(str(dataset.annotation_file), strict, ", nothing was written")
     part = folder / f".{prefix}.unfinished"
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, defects)
-        _refuse_defects(defects, strict, dataset)
+        summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, report)
+        report.require_none(str(dataset.annotation_file), strict, ", nothing was written")
         rows = _verify_rows(part, prefix, summary)
         _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
     except (OSError, RuntimeError, MindRecordException) as error:  # MindSpore raises the last two
@@ -96,13 +102,6 @@ def _check_arguments(prefix: str, shard_num: int) -> None:
                         "letters, digits, '.', '_' and '-'")
     if not 1 <= shard_num <= 1000:
         raise UserError(f"--shard_num {shard_num} is not allowed: use 1 to 1000")
-
-
-def _refuse_defects(defects: Defects, strict: bool, dataset: CocoDataset) -> None:
-    if strict and defects.counts:
-        listed = "\n".join(defects.lines())
-        raise UserError(f"{dataset.annotation_file}: {sum(defects.counts.values())} defect(s), nothing was written; "
-                        f"correct them, or use --strict false to leave them out:\n{listed}")
 
 
 def _page_size(sizes: list[int], shard_num: int) -> int:
@@ -148,26 +147,26 @@ class _Writer:
         self.writer.commit()
 
 
-def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, defects: Defects) -> Summary:
+def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Report) -> Summary:
     counts = np.zeros((2, len(dataset.categories)), np.int64)
     image_ids: list[int] = []
     wanted = [image for image in dataset.images if keep_empty or len(image.boxes)]
-    for image, data in _read_images(wanted, defects):
+    for image, data in _read_images(wanted, report):
         target.add(image, data)
         image_ids.append(image.id)
         np.add.at(counts[0], image.classes, 1)
         counts[1][np.unique(image.classes)] += 1
     if not image_ids or not counts.any():
-        lines = "\n".join(defects.lines())
+        lines = "\n".join(report.lines())
         raise UserError(f"{dataset.annotation_file} with images in {dataset.image_dir}: no image with a box is left to "
                         f"write ({len(dataset.images)} images found, {len(dataset.images) - len(wanted)} without boxes)"
                         f"{f'. Defects:{chr(10)}{lines}' if lines else '.'}")
     target.finish()
     return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()),
-                   len(dataset.images) - len(wanted), dataset.categories, defects)
+                   len(dataset.images) - len(wanted), dataset.categories, report)
 
 
-def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[CocoImage, bytes]]:
+def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[CocoImage, bytes]]:
     """Yield the decodable images in order, with the bytes of their files. Threads read and decode them in chunks."""
     start = last = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(images), unit="img", disable=None) as bar:
@@ -178,7 +177,7 @@ def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[Co
                 read = list(pool.map(_read_image, chunk))
             for image, (data, defect) in zip(chunk, read):
                 if defect:
-                    defects.add(defect, f"id {image.id}: {image.file_name}")
+                    report.defects.add(defect, f"id {image.id}: {image.file_name}")
                 else:
                     yield image, data
             bar.update(len(chunk))

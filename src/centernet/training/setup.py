@@ -11,7 +11,7 @@ from mindspore import nn
 
 from centernet.categories import Categories, require_same
 from centernet.config.load import Config
-from centernet.data.coco import CocoDataset, locate, read_coco, require_whole
+from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.errors import UserError
 from centernet.group import Group, require_agreement
 from centernet.models.centernet import build_centernet
@@ -66,8 +66,7 @@ def validation_data(config: Config, categories: Categories) -> CocoDataset | Non
     """
     if config.eval_interval == 0:
         return None
-    dataset = read_coco(*locate(config.data_dir, "val", config.annotation_file, config.image_dir))
-    require_whole(dataset)
+    dataset = read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict)
     require_same(categories, dataset.categories, "the training data", str(dataset.annotation_file),
                  "Evaluate on data with the same categories, or set --eval_interval 0.")
     return dataset

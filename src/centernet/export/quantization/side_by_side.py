@@ -16,7 +16,7 @@ import numpy as np
 
 from centernet.config.load import load_config
 from centernet.config.schema import EvalConfig
-from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import read_image
 from centernet.detection.detector import Detector
 from centernet.detection.transform import prepare_image
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=count, default=20, help="timed runs of each model")
     parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
     arguments = parser.parse_args(argv)
-    dataset = read_coco(*locate(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir))
+    dataset = read_evaluated(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir, strict=False)
     rows = compare(arguments.models, dataset, load_config("eval", [], "").eval_config, arguments.batch_size,
                    arguments.repeats)
     if arguments.output:
