@@ -43,7 +43,8 @@ def run(config: Config) -> None:
         boxes = to_image_boxes(rows, read_meta(prepared, image_id))
         detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
     folder = Path(config.save_path or "results_310")
-    results = write_results(folder, "val", detections, prepared.names, manifest.spec.categories)
+    results = write_results(folder, "val", detections, prepared.names, manifest.spec.categories,
+                            labels.file_ids)
     metrics = evaluate_results(labels, results, manifest.spec.categories, detections)
     write_json(folder / "metrics.json", metrics.to_json())
     LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
