@@ -32,6 +32,9 @@ class DatasetConfig:
     num_classes: int = setting(80, "number of categories of shards without an info file; follows from coco_classes",
                                limits=POSITIVE)
     max_objs: int = setting(128, "maximum number of objects in one image", limits=POSITIVE)
+    ignored_regions: str = setting("mask", "boxes marked ignore or iscrowd: no object and no background in training "
+                                   "(mask), or objects as all others, as in the paper's code (objects)",
+                                   choices=("mask", "objects"))
     input_res_train: tuple[int, int] = setting((512, 512), "height and width of training images")
     output_res: tuple[int, int] = setting((128, 128), "height and width of the output maps in training; follows from "
                                           "input_res_train")

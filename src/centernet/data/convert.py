@@ -9,6 +9,7 @@ import re
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from mindspore.mindrecord.common.exceptions import MindRecordException
 from tqdm import tqdm
 
 from centernet.categories import Categories
+from centernet.config.schema import DatasetConfig
 from centernet.data.coco import CocoDataset, CocoImage
 from centernet.data.defects import Defects, Report
 from centernet.data.image_file import decode, is_cut
@@ -37,6 +39,7 @@ LARGEST_IMAGE = 1 << 27  # bytes; a page of MindRecord can hold twice as much
 USUAL_PAGE = 1 << 23     # bytes; larger pages waste time: a shard's last pages are mostly empty, but hashed and copied
 SMALL_SHARD = 1 << 32    # bytes; smaller shards do not need the default header of 16 MB
 LOG_SECONDS = 10
+MAX_OBJS = DatasetConfig().max_objs
 # Two conversions can run in one process. The second one must not restore the stderr that the first one replaced.
 STDERR_LOCK = threading.Lock()
 
@@ -48,6 +51,8 @@ class Summary:
     image_ids: tuple[int, ...]  # in the annotation file's order
     boxes: tuple[int, ...]      # per class
     images: tuple[int, ...]     # with that class
+    regions: int                # ignored regions among the boxes
+    box_counts: dict[int, int]  # number of boxes -> images
     empty: int                  # images left out because they have no boxes
     categories: Categories
     report: Report
@@ -131,7 +136,8 @@ class _Writer:
     def add(self, image: CocoImage, data: bytes) -> None:
         """Add one row; rows are written in chunks."""
         self.rows.append({"img_id": np.array([image.id], np.int32), "image": data, "num_objects": len(image.boxes),
-                          "bboxes": image.boxes, "category_id": image.classes + np.int32(1)})
+                          "bboxes": image.boxes,
+                          "category_id": np.where(image.ignored, ~image.classes, image.classes + np.int32(1))})
         if len(self.rows) == self.chunk:
             self.flush()
 
@@ -150,10 +156,14 @@ class _Writer:
 def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Report) -> Summary:
     counts = np.zeros((2, len(dataset.categories)), np.int64)
     image_ids: list[int] = []
+    regions, box_counts = 0, Counter[int]()
     wanted = [image for image in dataset.images if keep_empty or len(image.boxes)]
     for image, data in _read_images(wanted, report):
         target.add(image, data)
         image_ids.append(image.id)
+        _note_boxes(image, report)
+        regions += int(image.ignored.sum())
+        box_counts[len(image.boxes)] += 1
         np.add.at(counts[0], image.classes, 1)
         counts[1][np.unique(image.classes)] += 1
     if not image_ids or not counts.any():
@@ -162,8 +172,17 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
                         f"write ({len(dataset.images)} images found, {len(dataset.images) - len(wanted)} without boxes)"
                         f"{f'. Defects:{chr(10)}{lines}' if lines else '.'}")
     target.finish()
-    return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()),
-                   len(dataset.images) - len(wanted), dataset.categories, report)
+    return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()), regions,
+                   dict(sorted(box_counts.items())), len(dataset.images) - len(wanted), dataset.categories, report)
+
+
+def _note_boxes(image: CocoImage, report: Report) -> None:
+    for _ in range(int(image.ignored.sum())):
+        report.notes.add("box marked ignore or iscrowd: neither object nor background in training, see "
+                         "dataset_config.ignored_regions", f"id {image.id}: {image.file_name}")
+    if len(image.boxes) > MAX_OBJS:
+        report.notes.add(f"image with more than {MAX_OBJS} boxes: train with a larger dataset_config.max_objs, or the "
+                         "other boxes count as background", f"id {image.id}: {len(image.boxes)} boxes")
 
 
 def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[CocoImage, bytes]]:
@@ -240,7 +259,8 @@ def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows:
     shards = shard_files(part, prefix)
     files = [file for shard in shards for file in (shard, shard.with_name(shard.name + ".db"))]
     return {"complete": True, "categories": dataset.categories.to_json(), "images": len(rows),
-            "objects": sum(summary.boxes), "files": describe_files(files),
+            "objects": sum(summary.boxes), "regions": summary.regions, "box_counts": summary.box_counts,
+            "files": describe_files(files),
             "source": {"annotation_file": str(dataset.annotation_file.resolve()),
                        "image_dir": str(dataset.image_dir.resolve())},
             "defects": summary.defects.counts, "image_ids": rows}
