@@ -48,6 +48,9 @@ class Config:
     seed: int = setting(317, "random seed of initial weights, shuffling and augmentation", ENTRIES,
                         limits=NOT_NEGATIVE)
     log_file: str = setting("", "also write log lines to this file", ENTRIES)
+    max_image_pixels: int = setting(128_000_000, "largest number of pixels of an image file; the header is checked "
+                                    "before the image is decoded",
+                                    ["dataset", "train", "eval", "export", "preprocess", "infer"], limits=POSITIVE)
     jit_level: str = setting("auto", "MindSpore's level of graph compilation; auto: its own choice for the device",
                              COMPUTING, choices=("auto", "O0", "O1", "O2"))
     deterministic: bool = setting(False, "use only kernels and collectives of Ascend that repeat their results bit for "

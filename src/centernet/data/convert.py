@@ -28,6 +28,7 @@ from centernet.config.schema import DatasetConfig
 from centernet.data.coco import CocoDataset, CocoImage
 from centernet.data.defects import Defects, Report
 from centernet.data.image_file import decode, is_cut
+from centernet.data.image_size import MAX_SIDE, ImageTooLarge
 from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
 from centernet.errors import UserError
 from centernet.files import replacing
@@ -229,7 +230,10 @@ def _read_image(image: CocoImage) -> tuple[bytes, str]:
         return b"", f"image file of more than {LARGEST_IMAGE >> 20} MB"
     if is_cut(data):
         return b"", "image file cut off or damaged"
-    pixels = decode(data)
+    try:
+        pixels = decode(data)
+    except ImageTooLarge:
+        return b"", f"image file of more than max_image_pixels, or with a side above {MAX_SIDE} pixels"
     if pixels is None:
         return b"", "image file that is not an image, or damaged"
     if pixels.shape[:2] != (image.height, image.width):
