@@ -26,7 +26,8 @@ def run(config: Config) -> None:
     from tqdm import tqdm
 
     from centernet.categories import require_same
-    from centernet.data.image_file import read_image
+    from centernet.data.defects import report_all
+    from centernet.data.orientation import read_annotated
     from centernet.evaluation.prepared_set import write_prepared
 
     for flag in ("model_path", "predict_dir"):
@@ -39,10 +40,13 @@ def run(config: Config) -> None:
     require_same(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
                  "Use a data set of the same categories, or a model trained on this one.")
 
+    unusual: list[tuple[str, str]] = []
+
     def prepared():
         for image in tqdm(dataset.images, unit="image", disable=None):
-            pixels, meta = prepare_image(read_image(image.path), manifest.spec)
+            pixels, meta = prepare_image(read_annotated(image.path, image.width, image.height, unusual), manifest.spec)
             yield image.id, image.file_name, pixels, meta
+        report_all("the images", unusual)
 
     count = write_prepared(Path(config.predict_dir), prepared(), manifest, dataset.annotation_file,
                            len(dataset.images))

@@ -10,7 +10,7 @@ import numpy as np
 from centernet.categories import Categories
 from centernet.data.annotations import Annotations, place, read_annotations
 from centernet.data.defects import Defects, Report, shown
-from centernet.data.image_file import decode
+from centernet.data.image_file import read_image
 from centernet.data.image_finder import ImageFinder
 from centernet.data.repair import WRITTEN, whole
 from centernet.errors import UserError
@@ -168,8 +168,9 @@ def _size(image_id: int, entry: dict[str, Any], path: Path, report: Report) -> t
         if not all(type(value) is int for value in values):
             report.notes.add(WRITTEN, f"image {image_id}: width {shown(values[0])}, height {shown(values[1])}")
         return width, height
-    pixels = decode(path.read_bytes())
-    if pixels is None:
+    try:
+        pixels = read_image(path)
+    except UserError:
         report.defects.add("image entry without width and height, and a file that is not an image",
                            f"id {image_id}: {entry['file_name']}")
         return None

@@ -27,9 +27,10 @@ from centernet.categories import Categories
 from centernet.config.schema import DatasetConfig
 from centernet.data.coco import CocoDataset, CocoImage
 from centernet.data.defects import Defects, Report
-from centernet.data.image_file import decode, is_cut
+from centernet.data.image_file import decode, foreign_format, is_cut, is_dark
 from centernet.data.image_size import MAX_SIDE, ImageTooLarge
 from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
+from centernet.data.orientation import DARK, STORED, in_frame
 from centernet.errors import UserError
 from centernet.files import replacing
 
@@ -195,7 +196,9 @@ def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[Coco
             # The previous chunk is not written at the same time: FileWriter holds Python's global lock while writing.
             with _without_stderr():
                 read = list(pool.map(_read_image, chunk))
-            for image, (data, defect) in zip(chunk, read):
+            for image, (data, defect, note) in zip(chunk, read):
+                if note:
+                    report.notes.add(note, f"id {image.id}: {image.file_name}")
                 if defect:
                     report.defects.add(defect, f"id {image.id}: {image.file_name}")
                 else:
@@ -220,25 +223,28 @@ def _without_stderr() -> Iterator[None]:
             os.close(stderr)
 
 
-def _read_image(image: CocoImage) -> tuple[bytes, str]:
-    """Return the bytes of an image file and their defect ("" for none). The check uses the decoder of training."""
+def _read_image(image: CocoImage) -> tuple[bytes, str, str]:
+    """Return the bytes of an image file, their defect and a note ("" for none). It uses the decoder of training."""
     try:
         data = image.path.read_bytes()
     except OSError as error:
-        return b"", f"image file not readable ({error.strerror})"
+        return b"", f"image file not readable ({error.strerror})", ""
     if len(data) > LARGEST_IMAGE:
-        return b"", f"image file of more than {LARGEST_IMAGE >> 20} MB"
+        return b"", f"image file of more than {LARGEST_IMAGE >> 20} MB", ""
     if is_cut(data):
-        return b"", "image file cut off or damaged"
+        return b"", "image file cut off or damaged", ""
     try:
         pixels = decode(data)
     except ImageTooLarge:
-        return b"", f"image file of more than max_image_pixels, or with a side above {MAX_SIDE} pixels"
+        return b"", f"image file of more than max_image_pixels, or with a side above {MAX_SIDE} pixels", ""
     if pixels is None:
-        return b"", "image file that is not an image, or damaged"
-    if pixels.shape[:2] != (image.height, image.width):
-        return b"", "image of another size than its entry says (rotated by EXIF?)"
-    return data, ""
+        name = foreign_format(data)
+        return b"", (f"image file in the format {name}, which is not supported: convert it to JPEG or PNG" if name else
+                     "image file that is not an image, or damaged"), ""
+    data, fitting = in_frame(data, pixels, image.width, image.height)
+    if fitting.shape[:2] != (image.height, image.width):
+        return b"", "image of another size than its entry says (rotated by EXIF?)", ""
+    return data, "", STORED if fitting is not pixels else DARK if is_dark(data) else ""
 
 
 def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from centernet.errors import UserError
@@ -66,3 +67,11 @@ class Report:
 def shown(value: object) -> str:
     """Return a value of a file for an example: short, and without characters that a terminal cannot print."""
     return ascii(value)[:WIDTH]
+
+
+def report_all(source: str, notes: Iterable[tuple[str, str]]) -> None:
+    """Log notes, given as kind and example each, as one report."""
+    report = Report()
+    for kind, example in notes:
+        report.notes.add(kind, example)
+    report.announce(source, strict=False)

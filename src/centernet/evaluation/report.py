@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from centernet.config.schema import Config
 from centernet.data.coco import CocoDataset
-from centernet.data.image_file import read_image
+from centernet.data.orientation import read_annotated
 from centernet.detection.postprocess import distinct_names, write_results
 from centernet.detection.visualize import draw_boxes, save_picture
 from centernet.evaluation.metrics import HEADING, evaluate_results
@@ -58,7 +58,7 @@ def draw_detections(folder: Path, dataset: CocoDataset, detections: Mapping[int,
     annotated = any(len(image.boxes) for image in dataset.images)
     file_names = distinct_names({image.id: image.file_name for image in dataset.images})
     for image in tqdm(dataset.images, unit="image", disable=None):
-        pixels, boxes = read_image(image.path), detections[image.id]
+        pixels, boxes = read_annotated(image.path, image.width, image.height, []), detections[image.id]
         boxes = boxes[boxes[:, 4] >= score_thresh]
         # Absolute names and names with ".." must not lead out of the folder: they could overwrite the original images.
         path = Path(file_names[image.id])
