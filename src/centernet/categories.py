@@ -63,10 +63,27 @@ def categories_from_names(names: tuple[str, ...]) -> Categories:
 
 
 def require_same(model: Categories, data: Categories, model_source: str, data_source: str, remedy: str) -> None:
-    """Raise UserError unless the model and the data have the same category names in the same order."""
+    """Raise UserError unless the model and the data have the same category names in the same order.
+
+    Training needs this. An evaluation compares by name, see by_name.
+    """
     if model.names == data.names:
         return
     missing = [name for name in data.names if name not in model.names]
     detail = f"not in the model: {', '.join(missing[:5])}" if missing else "the order or number differs"
     raise UserError(f"{model_source} detects {len(model)} categories ({', '.join(model.names[:3])}, ...), but "
                     f"{data_source} has {len(data)} ({', '.join(data.names[:3])}, ...); {detail}. {remedy}")
+
+
+def by_name(model: Categories, data: Categories, model_source: str, data_source: str, remedy: str) -> Categories:
+    """Return the model's categories with the ids of a data set to evaluate. Names that the data lacks get unused ids.
+
+    Raises:
+        UserError: the data set has a name that the model does not know, or one of them has a name twice.
+    """
+    if len(set(model.names)) < len(model) or not set(data.names) <= set(model.names) or len(set(data.names)) < len(data):
+        require_same(model, data, model_source, data_source, remedy)
+        return data
+    free = (number for number in range(max(data.ids) + 1, max(data.ids) + 1 + len(model)))
+    known = dict(zip(data.names, data.ids))
+    return Categories(model.names, tuple(known[name] if name in known else next(free) for name in model.names))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_coco import edit, make_coco
 
+from centernet.categories import Categories
 from centernet.data.annotations import read_annotations
 from centernet.data.coco import read_coco, read_evaluated
 from centernet.data.repair import whole
@@ -207,3 +208,17 @@ def test_the_size_of_a_rotated_file_is_the_upright_one(tmp_path):
     (image,) = read(tmp_path).images
     assert (image.height, image.width) == (64, 32) and [1, 40, 9, 49] in image.boxes.tolist()
     assert json.loads(path.read_text())["images"][0]["width"] == 64
+
+
+def test_a_file_with_fewer_and_reordered_categories_is_read_by_name(tmp_path, caplog):
+    path = make_coco(tmp_path, num_images=2)
+    before = read(tmp_path)
+    model = Categories(("cross", "other", "frame", "disc"), (90, 91, 7, 1))
+    with caplog.at_level("INFO"):
+        after = before.with_categories(model)
+    assert "it lacks 1 of the model's 4 categories" in caplog.text
+    for one, other in zip(before.images, after.images, strict=True):
+        assert [before.categories.names[k] for k in one.classes] == [model.names[k] for k in other.classes]
+    names = [[data.categories.names[k] for k in data.annotations.box_classes] for data in (before, after)]
+    assert names[0] == names[1] and after.annotations.path == path
+    assert before.with_categories(before.categories) is before

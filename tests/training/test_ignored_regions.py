@@ -8,8 +8,8 @@ from mindspore import Tensor
 from tiny_coco import edit, make_coco, make_shards
 
 from centernet.config.load import load_config
-from centernet.data.convert import convert
 from centernet.data.coco import read_coco
+from centernet.data.convert import convert
 from centernet.data.mindrecord import open_shards
 from centernet.data.pipeline import COLUMNS, open_training_data
 from centernet.data.targets import draw_heatmap, encode

@@ -25,7 +25,7 @@ def run(config: Config) -> None:
     """Prepare every image of the validation set at the model's fixed input size."""
     from tqdm import tqdm
 
-    from centernet.categories import require_same
+    from centernet.categories import by_name
     from centernet.data.defects import report_all
     from centernet.data.orientation import read_annotated
     from centernet.evaluation.prepared_set import write_prepared
@@ -37,8 +37,8 @@ def run(config: Config) -> None:
     if config.aipp:
         manifest = manifest.with_uint8_input()
     dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict)
-    require_same(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
-                 "Use a data set of the same categories, or a model trained on this one.")
+    by_name(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
+            "Use a data set of the same categories, or a model trained on this one.")
 
     unusual: list[tuple[str, str]] = []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +77,17 @@ class Annotations:
     images: tuple[dict[str, Any], ...] = ()  # entries of image_ids
     file_ids: Mapping[int, Any] = field(default_factory=dict)  # image ids as the file has them, if they differ
     report: Report = field(default_factory=Report)
+
+
+    def with_categories(self, categories: Categories) -> Annotations:
+        """Return the same boxes with the classes of other categories, which hold all names of these, see by_name."""
+        if categories == self.categories:
+            return self
+        missing = len(categories) - len(self.categories)
+        LOG.info("%s is evaluated by category name: %s", self.path, f"it lacks {missing} of the model's "
+                 f"{len(categories)} categories" if missing else "its order is another one than the model's")
+        classes = np.array([categories.names.index(name) for name in self.categories.names], np.int32)
+        return replace(self, categories=categories, box_classes=classes[self.box_classes])
 
 
 def read_annotations(path: Path, name: str = "annotation file") -> Annotations:

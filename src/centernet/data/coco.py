@@ -1,7 +1,7 @@
 """Data sets in COCO format: find their files, and select the usable images and boxes."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,15 @@ class CocoDataset:
     def annotation_file(self) -> Path:
         """Return the path of the annotation file."""
         return self.annotations.path
+
+
+    def with_categories(self, categories: Categories) -> CocoDataset:
+        """Return the same data set with the classes of other categories, see Annotations.with_categories."""
+        if categories == self.categories:
+            return self
+        classes = np.array([categories.names.index(name) for name in self.categories.names], np.int32)
+        images = tuple(replace(image, classes=classes[image.classes]) for image in self.images)
+        return replace(self, images=images, annotations=self.annotations.with_categories(categories))
 
 
 def require_whole(dataset: CocoDataset) -> None:

@@ -44,7 +44,7 @@ def evaluate(detector: Detector, dataset: CocoDataset, num_workers: int = 2, gro
         The metrics on the first rank, None on the other ranks.
     """
     detections = detect_dataset(detector, dataset, num_workers, group)
-    return evaluate_detections(dataset, detections) if group.rank == 0 else None
+    return evaluate_detections(dataset, detections, detector.settings.max_dets) if group.rank == 0 else None
 
 
 class NetworkEvaluation:
@@ -80,11 +80,11 @@ class NetworkEvaluation:
             self._network.set_train(training)
 
 
-def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarray]) -> Metrics:
+def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarray], max_dets: int = 100) -> Metrics:
     """Compute COCO's metrics of detections: image id -> (N, 6), as detect_dataset returns them."""
     results = [row for image_id, boxes in detections.items()
                for row in to_coco_results(image_id, boxes, dataset.categories)]
-    return evaluate_results(dataset.annotations, results, dataset.categories, detections)
+    return evaluate_results(dataset.annotations, results, dataset.categories, detections, max_dets)
 
 
 def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 2,

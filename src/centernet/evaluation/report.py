@@ -46,7 +46,8 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
         LOG.info("a test set has no annotations, so there is no AP here: upload %s to COCO's evaluation server",
                  folder / "test_pred_eval.json")
     elif config.enable_eval:
-        metrics = evaluate_results(dataset.annotations, results, dataset.categories, detections)
+        metrics = evaluate_results(dataset.annotations, results, dataset.categories, detections,
+                                   config.eval_config.max_dets)
         write_json(folder / "metrics.json", metrics.to_json())
         LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
 
