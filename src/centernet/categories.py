@@ -81,7 +81,8 @@ def by_name(model: Categories, data: Categories, model_source: str, data_source:
     Raises:
         UserError: the data set has a name that the model does not know, or one of them has a name twice.
     """
-    if len(set(model.names)) < len(model) or not set(data.names) <= set(model.names) or len(set(data.names)) < len(data):
+    unique = len(set(model.names)) == len(model) and len(set(data.names)) == len(data)
+    if not unique or not set(data.names) <= set(model.names):
         require_same(model, data, model_source, data_source, remedy)
         return data
     free = (number for number in range(max(data.ids) + 1, max(data.ids) + 1 + len(model)))

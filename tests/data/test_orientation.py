@@ -62,7 +62,8 @@ def test_conversion_and_evaluation_take_the_same_frame(tmp_path):
     assert (data, defect, note) == (file.read_bytes(), "", "")
 
 
-@pytest.mark.parametrize("largest, kind, dark", [(4095, np.uint16, True), (40000, np.uint16, False), (40, np.uint8, False)])
+@pytest.mark.parametrize("largest, kind, dark", [(4095, np.uint16, True), (40000, np.uint16, False),
+                                                 (40, np.uint8, False)])
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 def test_dark_images_of_16_bit(tmp_path, largest, kind, dark, suffix):
     pixels = np.linspace(0, largest, 96 * 128).reshape(96, 128).astype(kind)

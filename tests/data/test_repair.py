@@ -70,15 +70,18 @@ def test_readable_values_are_repaired_and_counted(tmp_path, change, words, count
     np.testing.assert_array_equal(before.annotations.areas, after.annotations.areas)
 
 
-@pytest.mark.parametrize("value, found", [(7, 7), (7.0, 7), ("7", 7), ("-7", -7), (" 7.0 ", 7), (True, None), (7.5, None),
-                                          ("07", None), ("7.5", None), ("", None), ("\u0667", None), (None, None),
-                                          ("9" * 30, None), (float("nan"), None), (float("inf"), None)])
+@pytest.mark.parametrize("value, found", [
+    (7, 7), (7.0, 7), ("7", 7), ("-7", -7), (" 7.0 ", 7), (True, None), (7.5, None), ("07", None), ("7.5", None),
+    ("", None), ("\u0667", None), (None, None), ("9" * 30, None), (float("nan"), None), (float("inf"), None)])
 def test_whole_numbers(value, found):
     assert whole(value) == found
 
 
-@pytest.mark.parametrize("kind", [lambda number: number + 2**40, lambda number: -number, lambda number: f"img_{number}"],
-                         ids=["large", "negative", "text"])
+KINDS = {"large": lambda number: number + 2**40, "negative": lambda number: -number,
+         "text": lambda number: f"img_{number}"}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_any_id_gets_a_number_that_does_not_depend_on_the_file(tmp_path, kind):
     path = make_coco(tmp_path, num_images=3)
     edit(path, set_ids(kind))

@@ -28,8 +28,9 @@ def run(config: Config) -> None:
     folder = result_folder(config)  # before detection, so that a wrong path fails now and not after hours
     group = set_up_group(config)
     detector = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)
-    dataset = dataset.with_categories(by_name(detector.spec.categories, dataset.categories, "the model",
-                                              str(dataset.annotation_file), "Evaluate on a data set of its categories."))
+    dataset = dataset.with_categories(
+        by_name(detector.spec.categories, dataset.categories, config.load_checkpoint_path,
+                str(dataset.annotation_file), "Evaluate on a data set of the same categories."))
     detections = detect_dataset(detector, dataset, input_threads(config), group)
     if group.rank == 0:
         report(config, folder, dataset, detections)

@@ -171,9 +171,9 @@ def _usable(rows: list[Annotation], images: Mapping[ImageKey, tuple[int, Any]], 
             report.defects.add("annotation id used twice, boxes kept", place(row.id, row.image_id))
         seen.add(key)
         image, category, bbox = image_key(row.image_id), whole(row.category_id), repaired_box(row.bbox)
-        if image not in images:
+        if image is None or image not in images:
             report.defects.add("annotation of an unknown image", place(row.id, row.image_id))
-        elif category not in class_of:
+        elif category is None or category not in class_of:
             report.defects.add("annotation of an unknown category",
                                f"{place(row.id, row.image_id)}: category_id {shown(row.category_id)}")
         elif defect := box_defect(bbox):
@@ -210,8 +210,8 @@ def _note_parent_categories(document: Document, used: set[Any], report: Report) 
     """Note categories without boxes that only group others: a detector would learn a class that does not exist."""
     for index, name in enumerate(document.categories.names):
         if name in document.parents and index not in used and used:
-            report.notes.add("category without boxes that is the supercategory of others: it becomes a class, remove it "
-                             "from the file if it is only a group", shown(name))
+            report.notes.add("category without boxes that is the supercategory of others: it becomes a class, remove "
+                             "it from the file if it is only a group", shown(name))
 
 
 def place(annotation_id: Any, image_id: Any) -> str:

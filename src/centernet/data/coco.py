@@ -170,7 +170,7 @@ def _is_named(entry: dict[str, Any]) -> bool:
 
 
 def _size(image_id: int, entry: dict[str, Any], path: Path, report: Report) -> tuple[int, int] | None:
-    """Return (width, height) of an image: those of its entry, or if they are missing, of the file; None for no image."""
+    """Return (width, height) of an image: those of its entry, or if it has none, of the file; None for no image."""
     values = entry.get("width"), entry.get("height")
     width, height = map(whole, values)
     if width and height and width > 0 and height > 0:
@@ -226,7 +226,7 @@ def note_suspicious_boxes(annotations: Annotations, sizes: dict[int, tuple[int, 
     corners = (boxes[:, 2:] > boxes[:, :2]).all(1) & (boxes[:, 2:] <= limits).all(1)
     suspicions = (("box that reaches past its image, as most boxes of the file do: x1, y1, x2, y2 in place of x, y, "
                    "width, height?", past & corners),
-                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image in place of pixels?",
+                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image, not pixels?",
                    (np.abs(boxes) <= 1).all(1) & (limits > 10).all(1)))
     for (kind, rows), share in zip(suspicions, (0.5, 0.999)):
         if rows.mean() > share:

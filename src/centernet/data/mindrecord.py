@@ -83,7 +83,8 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     if not folder.is_dir():
         raise UserError(f"--mindrecord_dir {str(folder) or '(empty)'}: there is no such folder. Convert a data set "
                         "first: scripts/convert_dataset_to_mindrecord.sh")
-    path, regions, box_counts = info_path(folder, prefix), 0, {}
+    path, regions = info_path(folder, prefix), 0
+    box_counts: dict[int, int] = {}
     if path.exists():
         info = read_info(path)
         files, listed = _checked_files(folder, info, path), info["files"]

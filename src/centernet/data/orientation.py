@@ -63,24 +63,26 @@ def without_orientation(data: bytes) -> bytes:
         return data
     for marker, start in jpeg_segments(data):
         if marker == 0xE1 and data[start + 2:start + 8] == b"Exif\0\0":
-            place, order = _orientation_place(data, start + 8)
-            return data if place is None else data[:place] + (1).to_bytes(2, order) + data[place + 2:]
+            place = _orientation_place(data, start + 8)
+            if place is None:
+                return data
+            one = b"\1\0" if data[start + 8:start + 10] == b"II" else b"\0\1"
+            return data[:place] + one + data[place + 2:]
         if marker == 0xDA:
             break
     return data
 
 
-def _orientation_place(data: bytes, tiff: int) -> tuple[int | None, str]:
-    """Return where the value of the orientation is in the first directory of a TIFF header, and the byte order."""
-    order = {b"II": "little", b"MM": "big"}.get(data[tiff:tiff + 2], "")
-    if not order:
-        return None, ""
+def _orientation_place(data: bytes, tiff: int) -> int | None:
+    """Return where the value of the orientation is in the first directory of the TIFF header at `tiff`."""
+    if data[tiff:tiff + 2] not in (b"II", b"MM"):
+        return None
 
     def number(at: int, size: int) -> int:
-        return int.from_bytes(data[at:at + size], order)  # type: ignore[arg-type]
+        return int.from_bytes(data[at:at + size], "little" if data[tiff:tiff + 2] == b"II" else "big")
 
     directory = tiff + number(tiff + 4, 4)
     for entry in range(directory + 2, min(directory + 2 + 12 * number(directory, 2), len(data) - 11), 12):
         if number(entry, 2) == _ORIENTATION and number(entry + 2, 2) == 3:  # one number of 16 bit
-            return entry + 8, order
-    return None, ""
+            return entry + 8
+    return None

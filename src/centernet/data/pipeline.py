@@ -206,7 +206,8 @@ class TrainingData:
         data, num_classes = self.settings(epoch), len(self.categories)
 
         def sample(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
-            rows = [_annotated(*columns[k:k + len(SCHEMA)], self.masks_regions) for k in range(0, len(columns), len(SCHEMA))]
+            rows = [_annotated(columns[k:k + len(SCHEMA)], self.masks_regions)
+                    for k in range(0, len(columns), len(SCHEMA))]
             number, annotated = rows[0]
             rng = np.random.default_rng((self.seed, epoch, number & 0xffffffff))
             read = number
@@ -223,12 +224,13 @@ class TrainingData:
         return sample
 
 
-def _annotated(img_id: np.ndarray, image: np.ndarray, num_objects: np.ndarray, bboxes: np.ndarray,
-               category_id: np.ndarray, mask: bool) -> tuple[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _annotated(row: Sequence[np.ndarray],
+               mask: bool) -> tuple[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return the image id of a row of SCHEMA, and the first three arguments of make_sample.
 
     With mask, ignored regions have the class ~c; without, c as all other objects.
     """
+    img_id, image, num_objects, bboxes, category_id = row
     count = int(num_objects.item())
     boxes = bboxes.reshape(-1, 4)[:count] if count else np.zeros((0, 4), np.float32)
     numbers = category_id.reshape(-1)[:count] if count else np.zeros(0, np.int32)

@@ -55,7 +55,7 @@ def image_key(value: Any) -> ImageKey | None:
 
 
 def number_images(rows: list[Any], report: Report) -> dict[ImageKey, tuple[int, dict[str, Any]]]:
-    """Give each image a number that fits into int32. Entries without an id, and with an id of another one, are left out.
+    """Give each image a number that fits into int32. Entries without an id, or with the id of another, are left out.
 
     An id from 0 to 2147483647 is its own number. Others get the CRC-32 of their text, so that an image has the same
     number in every file; if that number is taken, the next free one.
