@@ -108,7 +108,8 @@ def test_the_conversion_says_so_and_strict_accepts_it(marked, tmp_path):
     dataset = read_coco(marked[0] / "annotations/instances_train2017.json", marked[0] / "train2017")
     summary = convert(dataset, tmp_path, "again", 1, strict=True)
     assert summary.regions == 4 and summary.box_counts == {3: 4}
-    assert any("       4  note: box marked ignore or iscrowd" in line for line in summary.lines())
+    assert sum(summary.boxes) == 8 and summary.lines()[2].startswith("       4  boxes marked ignore or iscrowd written")
+    assert "       2  note: box marked ignore" in "\n".join(summary.lines())
     shards = open_shards(tmp_path, "again", (), 0)
     assert shards.regions == 4 and shards.box_counts == {3: 4}
 

@@ -191,6 +191,8 @@ def _note_repairs(row: Annotation, image: Any, category: Any, bbox: Any, report:
         report.notes.add(WRITTEN, f"{place(row.id, row.image_id)}: category_id {shown(row.category_id)}")
     if type(row.image_id) is not int and type(image) is int:
         report.notes.add(WRITTEN, f"{place(row.id, row.image_id)}: image_id {shown(row.image_id)}")
+    if is_set(row.ignore) and not is_set(row.iscrowd):
+        report.notes.add("box marked ignore: neither object nor background, as iscrowd", place(row.id, row.image_id))
     if bbox is not row.bbox:
         report.notes.add("box with numbers written as text: taken as numbers",
                          f"{place(row.id, row.image_id)}: {shown(row.bbox)}")

@@ -51,10 +51,10 @@ class Summary:
     """Numbers of images and boxes that a conversion wrote and left out."""
 
     image_ids: tuple[int, ...]  # in the annotation file's order
-    boxes: tuple[int, ...]      # per class
+    boxes: tuple[int, ...]      # per class, without ignored regions
     images: tuple[int, ...]     # with that class
-    regions: int                # ignored regions among the boxes
-    box_counts: dict[int, int]  # number of boxes -> images
+    regions: int                # ignored regions
+    box_counts: dict[int, int]  # number of boxes, with ignored regions -> images
     empty: int                  # images left out because they have no boxes
     categories: Categories
     report: Report
@@ -68,6 +68,8 @@ class Summary:
         """Return the lines of the table that is printed at the end."""
         widest = max(map(len, (*self.categories.names, "category")))
         return [f"{len(self.image_ids):8d}  images written", f"{sum(self.boxes):8d}  boxes written",
+                *([f"{self.regions:8d}  boxes marked ignore or iscrowd written as ignored regions, which training "
+                   "masks (dataset_config.ignored_regions)"] if self.regions else []),
                 f"{self.empty:8d}  images without boxes left out (--keep_empty true keeps them)",
                 *([] if self.defects.counts else ["       0  defects"]), *self.report.lines(),
                 f"{'category':{widest}s} {'boxes':>8s} {'images':>8s}",
@@ -166,8 +168,9 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
         _note_boxes(image, report)
         regions += int(image.ignored.sum())
         box_counts[len(image.boxes)] += 1
-        np.add.at(counts[0], image.classes, 1)
-        counts[1][np.unique(image.classes)] += 1
+        objects = image.classes[~image.ignored]
+        np.add.at(counts[0], objects, 1)
+        counts[1][np.unique(objects)] += 1
     if not image_ids or not counts.any():
         lines = "\n".join(report.lines())
         raise UserError(f"{dataset.annotation_file} with images in {dataset.image_dir}: no image with a box is left to "
@@ -179,9 +182,6 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
 
 
 def _note_boxes(image: CocoImage, report: Report) -> None:
-    for _ in range(int(image.ignored.sum())):
-        report.notes.add("box marked ignore or iscrowd: neither object nor background in training, see "
-                         "dataset_config.ignored_regions", f"id {image.id}: {image.file_name}")
     if len(image.boxes) > MAX_OBJS:
         report.notes.add(f"image with more than {MAX_OBJS} boxes: train with a larger dataset_config.max_objs, or the "
                          "other boxes count as background", f"id {image.id}: {len(image.boxes)} boxes")
@@ -259,7 +259,7 @@ def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:
     for batch in rows.create_dict_iterator(num_epochs=1, output_numpy=True):
         image_ids += batch["img_id"].ravel().tolist()
         boxes += int(batch["num_objects"].sum())
-    if sorted(image_ids) != sorted(summary.image_ids) or boxes != sum(summary.boxes):
+    if sorted(image_ids) != sorted(summary.image_ids) or boxes != sum(summary.boxes) + summary.regions:
         raise UserError(f"the shards contain only {len(image_ids)} of {len(summary.image_ids)} images: MindSpore did "
                         "not write all of them. Is the disk full?")
     return image_ids
