@@ -235,13 +235,20 @@ def note_suspicious_boxes(annotations: Annotations, sizes: dict[int, tuple[int, 
                                        f"{boxes[row].tolist()}")
 
 
-def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: str, strict: bool) -> CocoDataset:
+def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: str, strict: bool,
+                   whole: bool = True) -> CocoDataset:
     """Find and read a data set for an evaluation, and log what was left out or repaired.
+
+    Args:
+        data_dir, split, annotation_file, image_dir: see locate.
+        strict: a defect is an error.
+        whole: all images must be usable. Not needed for a comparison of models on the same images.
 
     Raises:
         UserError: as in locate, read_coco and require_whole; or strict is set and there is a defect.
     """
     dataset = read_coco(*locate(data_dir, split, annotation_file, image_dir))
-    require_whole(dataset)
+    if whole:
+        require_whole(dataset)
     dataset.report.announce(str(dataset.annotation_file), strict)
     return dataset
