@@ -152,10 +152,10 @@ SUSPICIOUS = {
 
 
 @pytest.mark.parametrize("change, words", SUSPICIOUS.values(), ids=SUSPICIOUS)
-def test_boxes_of_another_form_are_noted(tmp_path, change, words):
+def test_boxes_of_another_form_are_defects(tmp_path, change, words):
     path = make_coco(tmp_path, num_images=2)
     edit(path, lambda document: [change(row) for row in document["annotations"]])
-    ((kind, count),) = read(tmp_path).report.notes.counts.items()
+    ((kind, count),) = read(tmp_path).defects.counts.items()
     assert words in kind and count == 6
 
 

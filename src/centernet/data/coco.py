@@ -146,7 +146,7 @@ def read_coco(annotation_file: Path, image_dir: Path) -> CocoDataset:
     rows = _rows_of_images(annotations, sizes, report)
     images = tuple(_coco_image(annotations, image_id, entry["file_name"], path, size, rows.get(image_id, []))
                    for image_id, entry, path in found if (size := sizes[image_id]))
-    note_suspicious_boxes(annotations, sizes, report)
+    _find_other_forms(annotations, sizes, report)
     return CocoDataset(images, annotations, image_dir)
 
 
@@ -215,8 +215,8 @@ def _rows_of_images(annotations: Annotations, sizes: dict[int, tuple[int, int] |
     return rows
 
 
-def note_suspicious_boxes(annotations: Annotations, sizes: dict[int, tuple[int, int] | None], report: Report) -> None:
-    """Note boxes that are probably not x, y, width, height in pixels, if that holds for most boxes of the file."""
+def _find_other_forms(annotations: Annotations, sizes: dict[int, tuple[int, int] | None], report: Report) -> None:
+    """Count boxes that are probably not x, y, width, height in pixels, if that holds for most boxes of the file."""
     known = [row for row, image_id in enumerate(annotations.box_images.tolist()) if sizes.get(image_id)]
     if not known:
         return
@@ -224,15 +224,15 @@ def note_suspicious_boxes(annotations: Annotations, sizes: dict[int, tuple[int, 
     limits = np.array([sizes[image_id] for image_id in image_ids], np.float64) + 1  # a pixel more, for rounded numbers
     past = (boxes[:, :2] + boxes[:, 2:] > limits).any(1)
     corners = (boxes[:, 2:] > boxes[:, :2]).all(1) & (boxes[:, 2:] <= limits).all(1)
-    suspicions = (("box that reaches past its image, as most boxes of the file do: x1, y1, x2, y2 in place of x, y, "
-                   "width, height?", past & corners),
-                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image, not pixels?",
-                   (np.abs(boxes) <= 1).all(1) & (limits > 10).all(1)))
+    suspicions = (("box past its image, as most boxes of the file: x1, y1, x2, y2 in place of x, y, width, height? Box "
+                   "kept", past & corners),
+                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image in place of pixels? "
+                   "Box kept", (np.abs(boxes) <= 1).all(1) & (limits > 10).all(1)))
     for (kind, rows), share in zip(suspicions, (0.5, 0.999)):
         if rows.mean() > share:
             for row in np.flatnonzero(rows).tolist():
-                report.notes.add(kind, f"{place(annotations.box_ids[known[row]], image_ids[row])}: "
-                                       f"{boxes[row].tolist()}")
+                report.defects.add(kind, f"{place(annotations.box_ids[known[row]], image_ids[row])}: "
+                                         f"{boxes[row].tolist()}")
 
 
 def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: str, strict: bool,
