@@ -12,6 +12,7 @@ from centernet.data.annotations import Annotations, place, read_annotations
 from centernet.data.defects import Defects, Report, shown
 from centernet.data.image_file import read_image
 from centernet.data.image_finder import ImageFinder
+from centernet.data.image_size import MAX_SIDE
 from centernet.data.repair import WRITTEN, whole
 from centernet.errors import UserError
 
@@ -173,6 +174,9 @@ def _size(image_id: int, entry: dict[str, Any], path: Path, report: Report) -> t
     """Return (width, height) of an image: those of its entry, or if it has none, of the file; None for no image."""
     values = entry.get("width"), entry.get("height")
     width, height = map(whole, values)
+    if max(width or 0, height or 0) > MAX_SIDE:
+        report.defects.add(f"image entry with a side above {MAX_SIDE} pixels", f"id {image_id}: {entry['file_name']}")
+        return None
     if width and height and width > 0 and height > 0:
         if not all(type(value) is int for value in values):
             report.notes.add(WRITTEN, f"image {image_id}: width {shown(values[0])}, height {shown(values[1])}")
@@ -226,8 +230,8 @@ def _find_other_forms(annotations: Annotations, sizes: dict[int, tuple[int, int]
     corners = (boxes[:, 2:] > boxes[:, :2]).all(1) & (boxes[:, 2:] <= limits).all(1)
     suspicions = (("box past its image, as most boxes of the file: x1, y1, x2, y2 in place of x, y, width, height? Box "
                    "kept", past & corners),
-                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image in place of pixels? "
-                   "Box kept", (np.abs(boxes) <= 1).all(1) & (limits > 10).all(1)))
+                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image in place of "
+                   "pixels? Box kept", (np.abs(boxes) <= 1).all(1) & (limits > 10).all(1)))
     for (kind, rows), share in zip(suspicions, (0.5, 0.999)):
         if rows.mean() > share:
             for row in np.flatnonzero(rows).tolist():
