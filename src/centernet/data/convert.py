@@ -198,7 +198,7 @@ def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[Coco
                 read = list(pool.map(_read_image, chunk))
             for image, (data, defect, note) in zip(chunk, read):
                 if note:
-                    report.notes.add(note, f"id {image.id}: {image.file_name}")
+                    (report.defects if note == DARK else report.notes).add(note, f"id {image.id}: {image.file_name}")
                 if defect:
                     report.defects.add(defect, f"id {image.id}: {image.file_name}")
                 else:
