@@ -24,6 +24,12 @@ def shown(value: object) -> str:
     return _SHORT.repr(value)
 
 
+def printable(text: object, most: int = 300) -> str:
+    """Return a path or name for messages: as it is, or escaped and shortened if it is long or cannot be printed."""
+    name = str(text)
+    return name if len(name) <= most and name.isprintable() else shown(name)
+
+
 class _Short(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()

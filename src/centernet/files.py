@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from centernet.documents import parse_json, parse_yaml
-from centernet.errors import UserError, shown
+from centernet.errors import UserError, printable
 
 UNFINISHED = ".unfinished."
-MOST_BYTES = 1 << 28       # of a JSON file: an info file with 20 million images
+MOST_BYTES = 1 << 32       # of a JSON file; the largest are annotation files, and those of COCO have less than 500 MB
 MOST_YAML_BYTES = 1 << 20  # of a configuration
 
 
@@ -98,7 +98,7 @@ def read_bytes(path: Path, most: int = MOST_BYTES, subject: str = "", remedy: st
     Raises:
         UserError: the file cannot be read, is not a regular file, or is larger.
     """
-    subject, end = subject or shown_path(path), f". {remedy}" if remedy else ""
+    subject, end = subject or printable(path), f". {remedy}" if remedy else ""
     with user_errors(subject, remedy):
         try:
             status = path.stat()
@@ -115,17 +115,16 @@ def read_bytes(path: Path, most: int = MOST_BYTES, subject: str = "", remedy: st
             return file.read(most)
 
 
-def shown_path(path: Path) -> str:
-    """Return a path for messages: as it is, or as an escaped and shortened text if it cannot be printed."""
-    text = str(path)
-    return text if len(text) <= 1000 and text.isprintable() else shown(text)
-
-
 def is_file(path: Path) -> bool:
-    """Return whether a path is a file. A name that is too long for the file system, or has a byte 0, is none."""
+    """Return whether a path is a file. A name that is too long for the file system is none (pathlib raises OSError)."""
+    return exists(path) and path.is_file()
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists. A name that is too long for the file system, or has a byte 0, does not exist."""
     try:
-        return path.is_file()
-    except OSError:  # Path.is_file passes on ENAMETOOLONG and EACCES
+        return path.exists()
+    except OSError:
         return False
 
 
@@ -135,7 +134,7 @@ def read_json(path: Path, subject: str = "", remedy: str = "", most: int = MOST_
     Raises:
         UserError: the file cannot be read, is not JSON, does not hold an object, or breaks a condition.
     """
-    subject = subject or shown_path(path)
+    subject = subject or printable(path)
     value = parse_json(read_bytes(path, most, subject, remedy), subject, remedy)
     if not isinstance(value, dict):
         end = f". {remedy}" if remedy else ""
@@ -143,9 +142,30 @@ def read_json(path: Path, subject: str = "", remedy: str = "", most: int = MOST_
     return value
 
 
+def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Read a file with a JSON object on each line; no lines if there is no file.
+
+    Returns:
+        The objects, and the number of lines that are no objects: a killed process leaves an incomplete line.
+
+    Raises:
+        UserError: the file cannot be read, see read_bytes.
+    """
+    rows, skipped = [], 0
+    lines = read_bytes(path).split(b"\n") if exists(path) else []
+    for line in filter(bytes.strip, lines):
+        try:
+            row = parse_json(line, str(path))
+        except UserError:
+            row = None
+        rows += [row] if isinstance(row, dict) else []
+        skipped += not isinstance(row, dict)
+    return rows, skipped
+
+
 def read_yaml(path: Path) -> list[Any]:
     """Read the documents of a YAML file. Raise UserError as read_bytes and parse_yaml do."""
-    return parse_yaml(read_bytes(path, MOST_YAML_BYTES), shown_path(path))
+    return parse_yaml(read_bytes(path, MOST_YAML_BYTES), printable(path))
 
 
 def sha256(path: Path) -> str:
