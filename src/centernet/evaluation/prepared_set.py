@@ -17,7 +17,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
         for image_id, file_name, pixels, meta in images:
             values = pixels.astype(_stored(manifest.input_dtype), copy=False)
             (folder / INPUTS / f"{image_id}.bin").write_bytes(values.tobytes())
-            transform = {"image_id": image_id, "file_name": file_name, **json.loads(meta.to_json())}
+            transform = {"image_id": image_id, "file_name": file_name, **asdict(meta)}
             (folder / METAS / f"{image_id}.json").write_text(json.dumps(transform), encoding="utf-8")
             names[image_id] = file_name
     write_json(index, {"count": len(names), "annotation_file": str(annotation_file.resolve()), **_preparation(manifest),
