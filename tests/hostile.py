@@ -3,7 +3,7 @@ import json
 
 # JSON texts that readers must refuse, or take as what they are.
 TEXTS = ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" + "0" * 400, "1" + "0" * 5000, str(2**63), str(2**64),
-         "-1", "0", "0.5", "1e-320", "null", "true", '""', '"x"', '"1"', r'"\ud800"', r'"\u0000"', '"' + "a" * 300 + '"',
+         "-1", "0", "0.5", "1e-320", "null", "true", '""', '"x"', '"1"', r'"\ud800"', r'"\u0000"', f'"{"a" * 300}"',
          '"../../etc/passwd"', "[]", "[[]]", "{}", '{"": 0}', "[" * 70 + "]" * 70, "[" * 2000 + "]" * 2000)
 
 # Whole files.
@@ -12,9 +12,9 @@ FILES = (b"", b" ", b"null", b"0", b'"x"', b"[]", b"{}", b"[" * 100_000, b'{"a":
 
 
 def variants(document):
-    """JSON texts of a document, each with one value replaced or one key removed."""
-    for place in places(document):
-        for text in TEXTS:
+    """JSON texts of a document, each with one value replaced or one key removed. A value gets a fifth of TEXTS."""
+    for number, place in enumerate(places(document)):
+        for text in TEXTS[number % 5::5]:
             yield written(document, place, text)
         if place and isinstance(place[-1], str):
             yield written(document, place, None)

@@ -142,7 +142,7 @@ def test_lines_that_are_no_objects_are_counted(tmp_path):
     (lambda root: root["b"], "x.json: the key 'b' is missing: fix it"),
     (lambda root: root["a"][0], r"x.json: a must be an object, found \[1, 2\]: fix it"),
     (lambda root: root["a"].items(3, 4), "a must be a list of 3 or 4 values"),
-    (lambda root: root["a"].items()[1].whole(3), r"a\[1\] must be a whole number from 3 to 18446744073709551615, found 2"),
+    (lambda root: root["a"].items()[1].whole(3), r"a\[1\] must be a whole number from 3 to 184\d+, found 2"),
     (lambda root: root["a"].items()[0].text(), r"a\[0\] must be text, found 1"),
     (lambda root: root["a"].boolean(), "a must be true or false"),
     (lambda root: root["c"].positive(), r"c must be a number above 0, found -0\.5"),

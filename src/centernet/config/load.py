@@ -127,7 +127,7 @@ def _flat(document: Mapping[Any, Any], source: str, prefix: str = "") -> dict[st
         known = [other for other in SETTINGS if other.startswith(prefix)]
         if not any(other.startswith(f"{name}.") for other in known):
             siblings = dict.fromkeys(other[len(prefix):].split(".")[0] for other in known)
-            raise UserError(f"{source}: unknown key '{printable(name, 200)}'{nearest(str(key)[:80], list(siblings))}")
+            raise UserError(f"{source}: unknown key {shown(name)}{nearest(str(key)[:80], list(siblings))}")
         if not isinstance(value, dict):
             raise UserError(f"{source}: '{name}' is a section and needs a mapping of keys, found {shown(value)}")
         found.update(_flat(value, source, f"{name}."))

@@ -12,7 +12,11 @@ from centernet.documents import HIGHEST, LOWEST, is_text, parse_yaml
 from centernet.errors import UserError, shown
 
 CANNOT = (ValueError, TypeError, UserError)  # exceptions of convert()
-MOST_LETTERS = 4096  # of a text: the longest path of Linux
+MOST_LETTERS, MOST_NAME_BYTES = 4096, 255  # of a path, and of a name in it, on Linux
+
+
+class Refused(ValueError):
+    """The value has the right type, but cannot be used; the text says why."""
 
 
 def build(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:
@@ -35,8 +39,9 @@ def typed_values(raw: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
             continue
         try:
             values[name] = convert(declared.kind, raw[name])
-        except CANNOT:
-            problems.append(f"{name} must be {type_name(declared.kind)}, found {shown(raw[name])}")
+        except CANNOT as error:
+            reason = f" ({error})" if isinstance(error, Refused) else ""
+            problems.append(f"{name} must be {type_name(declared.kind)}, found {shown(raw[name])}{reason}")
             continue
         if declared.choices and values[name] not in declared.choices:
             problems.append(f"{name} must be one of {', '.join(declared.choices)}; found {shown(values[name])}")
@@ -61,17 +66,19 @@ def convert(kind: Any, raw: Any) -> Any:
     if isinstance(raw, (bool, list, dict)) or raw is None or (kind is int and isinstance(raw, float)):
         raise ValueError(raw)
     value = kind(raw)
-    if not math.isfinite(value) or not LOWEST <= value <= HIGHEST and kind is int:
-        raise ValueError(raw)
+    if kind is int and not LOWEST <= value <= HIGHEST:
+        raise Refused("it has more than 64 bits")
+    if kind is float and not math.isfinite(value):
+        raise Refused("it is not finite")
     return value
 
 
 def _usable_text(text: str) -> str:
-    """Return a text. Raise ValueError if it cannot be a path: longer names and a byte 0 fail in each system call."""
-    if len(text) > MOST_LETTERS or "\0" in text or not is_text(text):
-        raise ValueError(text)
-    if any(len(part.encode()) > 255 for part in text.split("/")):
-        raise ValueError(text)
+    """Return a text. Raise Refused if it cannot be a path: longer names and a byte 0 fail in each system call."""
+    if "\0" in text or not is_text(text):
+        raise Refused("it has a byte 0, or it is not UTF-8")
+    if len(text) > MOST_LETTERS or any(len(part.encode()) > MOST_NAME_BYTES for part in text.split("/")):
+        raise Refused(f"at most {MOST_LETTERS} letters are allowed, and {MOST_NAME_BYTES} bytes between two /")
     return text
 
 
