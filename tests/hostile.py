@@ -32,12 +32,13 @@ def places(value, place=()):
 
 
 def written(value, place, text):
-    """The JSON text of a value, with another text at one place; None removes the key."""
+    """The JSON text of a value, with another text at one place; None removes it."""
     if not place:
         return text
     key, *rest = place
     items = value.items() if isinstance(value, dict) else enumerate(value)
     texts = [(name, written(item, rest, text) if name == key else json.dumps(item)) for name, item in items]
+    texts = [(name, item) for name, item in texts if item is not None]
     if isinstance(value, list):
         return "[" + ", ".join(item for _, item in texts) + "]"
-    return "{" + ", ".join(f"{json.dumps(name)}: {item}" for name, item in texts if item is not None) + "}"
+    return "{" + ", ".join(f"{json.dumps(name)}: {item}" for name, item in texts) + "}"

@@ -175,14 +175,12 @@ def require_plain(document: Any, subject: str, remedy: str = "", place: str = ""
         place: place of a part of a document.
     """
     rows: list[tuple[str, Any]] = [(place, document)]
-    for _ in range(MOST_DEPTH + 1):
+    for _ in range(MOST_DEPTH):
+        for place, value in rows:
+            if isinstance(value, (int, float, str)) and (kind := _defect(value)):
+                raise UserError(f"{subject}: {place or 'the document'} {kind}, found {shown(value)}{_end(remedy)}")
         rows = [(place_of(place, key), item) for place, value in rows for key, item in _children(value)
                 if not _is_usual(item)]
-        for place, value in rows:
-            if isinstance(value, (int, float, str)):
-                kind = _defect(value)
-                if kind:
-                    raise UserError(f"{subject}: {place} {kind}, found {shown(value)}{_end(remedy)}")
         if not rows:
             return
     raise _too_deep("text", subject, remedy)
