@@ -1,19 +1,23 @@
-"""Atomic file writes, JSON, checksums, and error messages for files."""
+"""Atomic file writes, bounded reads, checksums, and error messages for files."""
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from centernet.errors import UserError
+from centernet.documents import parse_json, parse_yaml
+from centernet.errors import UserError, printable
 
 UNFINISHED = ".unfinished."
+MOST_BYTES = 1 << 32       # of a JSON file; the largest are annotation files, and those of COCO have less than 500 MB
+MOST_YAML_BYTES = 1 << 20  # of a configuration
 
 
 @contextmanager
@@ -82,27 +86,86 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=indent is None) + "\n" * (indent is not None))
 
 
-def read_json(path: Path, subject: str = "", remedy: str = "") -> dict[str, Any]:
-    """Read a JSON file that holds an object.
+def read_bytes(path: Path, most: int = MOST_BYTES, subject: str = "", remedy: str = "") -> bytes:
+    """Read a regular file of at most `most` bytes. A device or a pipe could give bytes without end, or none for ever.
 
     Args:
         path: the file.
+        most: the largest size.
         subject: its name in messages, e.g. "annotation file boxes.json"; default: the path.
         remedy: last sentence of the messages.
 
     Raises:
-        UserError: the file cannot be read, is not JSON, or does not hold an object.
+        UserError: the file cannot be read, is not a regular file, or is larger.
     """
-    subject, end = subject or str(path), f". {remedy}" if remedy else ""
+    subject, end = subject or printable(path), f". {remedy}" if remedy else ""
     with user_errors(subject, remedy):
-        data = path.read_bytes()
+        try:
+            status = path.stat()
+        except ValueError as error:  # a byte 0, or half of a surrogate pair
+            raise UserError(f"{subject} cannot be the path of a file ({error}){end}") from error
+        if stat.S_ISDIR(status.st_mode):
+            raise UserError(f"{subject} is a folder, but a file is needed{end}")
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{subject} is not a regular file (it is a device, a pipe or a socket): copy its content "
+                            f"to a file first{end}")
+        if status.st_size > most:
+            raise UserError(f"{subject} has {status.st_size} bytes; at most {most} are allowed{end}")
+        with path.open("rb") as file:
+            return file.read(most)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is a file. A name that is too long for the file system is none (pathlib raises OSError)."""
+    return exists(path) and path.is_file()
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists. A name that is too long for the file system, or has a byte 0, does not exist."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:  # ValueError: also from the UTF-8 decoder
-        raise UserError(f"{subject} is not valid JSON: {error}{end}") from error
+        return path.exists()
+    except OSError:
+        return False
+
+
+def read_json(path: Path, subject: str = "", remedy: str = "", most: int = MOST_BYTES) -> dict[str, Any]:
+    """Read a JSON file that holds an object. The conditions are those of read_bytes and parse_json.
+
+    Raises:
+        UserError: the file cannot be read, is not JSON, does not hold an object, or breaks a condition.
+    """
+    subject = subject or printable(path)
+    value = parse_json(read_bytes(path, most, subject, remedy), subject, remedy)
     if not isinstance(value, dict):
+        end = f". {remedy}" if remedy else ""
         raise UserError(f"{subject} must hold a JSON object, found {type(value).__name__}{end}")
     return value
+
+
+def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Read a file with a JSON object on each line; no lines if there is no file.
+
+    Returns:
+        The objects, and the number of lines that are no objects: a killed process leaves an incomplete line.
+
+    Raises:
+        UserError: the file cannot be read, see read_bytes.
+    """
+    rows, skipped = [], 0
+    lines = read_bytes(path).split(b"\n") if exists(path) else []
+    for line in filter(bytes.strip, lines):
+        try:
+            row = parse_json(line, str(path))
+        except UserError:
+            row = None
+        rows += [row] if isinstance(row, dict) else []
+        skipped += not isinstance(row, dict)
+    return rows, skipped
+
+
+def read_yaml(path: Path) -> list[Any]:
+    """Read the documents of a YAML file. Raise UserError as read_bytes and parse_yaml do."""
+    return parse_yaml(read_bytes(path, MOST_YAML_BYTES), printable(path))
 
 
 def sha256(path: Path) -> str:

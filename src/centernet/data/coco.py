@@ -9,12 +9,12 @@ import numpy as np
 
 from centernet.categories import Categories
 from centernet.data.annotations import Annotations, place, read_annotations
-from centernet.data.defects import Defects, Report, shown
+from centernet.data.defects import Defects, Report
 from centernet.data.image_file import read_image
 from centernet.data.image_finder import ImageFinder
 from centernet.data.image_size import MAX_SIDE
 from centernet.data.repair import WRITTEN, whole
-from centernet.errors import UserError
+from centernet.errors import UserError, shown
 
 # COCO's own names come first, then the names for other data sets. The model zoo's README writes "instance_".
 ANNOTATION_NAMES = {

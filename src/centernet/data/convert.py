@@ -29,7 +29,8 @@ from centernet.data.coco import CocoDataset, CocoImage
 from centernet.data.defects import Defects, Report
 from centernet.data.image_file import decode, foreign_format, is_cut, is_dark
 from centernet.data.image_size import MAX_SIDE, ImageTooLarge
-from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
+from centernet.data.info_file import info_path
+from centernet.data.mindrecord import SCHEMA, describe_files, shard_files
 from centernet.data.orientation import DARK, STORED, in_frame
 from centernet.errors import UserError
 from centernet.files import replacing

@@ -16,9 +16,9 @@ from typing import Any
 import mindspore.dataset as ds
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
+from centernet.data.info_file import CONVERT, info_path, read_info
 from centernet.data.verify import hash_files, verify_files
 from centernet.errors import UserError
-from centernet.files import read_json
 from centernet.group import ALONE, Group
 
 LOG = logging.getLogger("centernet")
@@ -31,7 +31,6 @@ SCHEMA = {
     "bboxes": {"type": "float32", "shape": [-1, 4]},       # x1, y1, x2, y2 in pixels
     "category_id": {"type": "int32", "shape": [-1]},       # class + 1; 0 is the background; negative: ignored region
 }
-CONVERT = "run scripts/convert_dataset_to_mindrecord.sh (python src/dataset.py) again"
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,6 @@ class Shards:
     def num_images(self) -> int:
         """Return the number of images in all shards."""
         return len(self.rows)
-
-
-def info_path(folder: Path, prefix: str) -> Path:
-    """Return the path of a data set's info file."""
-    return folder / f"{prefix}.info.json"
 
 
 def shard_files(folder: Path, prefix: str) -> list[Path]:
@@ -103,17 +97,6 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     # FileWriter distributes rows over the shards partly at random. Sorting by image id makes their order the same.
     rows = range(count) if image_ids is None else sorted(range(count), key=image_ids.__getitem__)
     return Shards(tuple(map(str, files)), categories, tuple(rows), regions, box_counts)
-
-
-def read_info(path: Path) -> dict[str, Any]:
-    """Read the info file of a data set. Raise UserError if it is not readable or the data set is not complete."""
-    info = read_json(path, remedy=f"R{CONVERT[1:]}")  # a sentence of its own
-    if info.get("complete") is False:
-        raise UserError(f"{path}: a conversion was interrupted while it replaced the shards; {CONVERT}")
-    missing = [key for key in ("complete", "categories", "files", "image_ids") if key not in info]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; {CONVERT}")
-    return info
 
 
 def _counts(info: dict[str, Any], path: Path) -> tuple[int, dict[int, int]]:

@@ -5,7 +5,8 @@ import math
 import zlib
 from typing import Any
 
-from centernet.data.defects import Report, shown
+from centernet.data.defects import Report
+from centernet.errors import shown
 
 ID_LIMIT = 2**31  # ids of images must fit into the int32 of a shard
 LARGEST = 1e9  # of a box's numbers; sums and areas of larger ones leave the range of float32

@@ -17,7 +17,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from tqdm import tqdm
 
 from centernet.categories import by_name
 from centernet.data.annotations import Annotations
+from centernet.data.info_file import MOST_BYTES
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
-from centernet.errors import UserError
-from centernet.files import user_errors, write_json
+from centernet.errors import UserError, printable
+from centernet.files import read_bytes, read_json, user_errors, write_json
+from centernet.json_value import JsonValue
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.sizes import speed
@@ -37,6 +39,7 @@ from centernet.runtimes.sizes import speed
 LOG = logging.getLogger("centernet")
 
 INPUTS, METAS, INDEX = "00_data", "meta", "index.json"
+MOST_META_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
         for image_id, file_name, pixels, meta in images:
             values = pixels.astype(_stored(manifest.input_dtype), copy=False)
             (folder / INPUTS / f"{image_id}.bin").write_bytes(values.tobytes())
-            transform = {"image_id": image_id, "file_name": file_name, **json.loads(meta.to_json())}
+            transform = {"image_id": image_id, "file_name": file_name, **asdict(meta)}
             (folder / METAS / f"{image_id}.json").write_text(json.dumps(transform), encoding="utf-8")
             names[image_id] = file_name
     write_json(index, {"count": len(names), "annotation_file": str(annotation_file.resolve()), **_preparation(manifest),
@@ -113,18 +116,17 @@ def read_index(meta_dir: Path, manifest: Manifest, aipp: bool = False) -> Prepar
     if not path.is_file():
         raise UserError(f"{path} does not exist. preprocess.py writes it last, so {meta_dir.parent} is not a prepared "
                         "set, or it is incomplete. Run preprocess.py (again)")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(row["image_id"]): str(row["file_name"]) for row in values["images"]}
-        count, annotation_file = int(values["count"]), str(values["annotation_file"])
-        wanted = _preparation(manifest.with_uint8_input() if aipp and values["dtype"] == "uint8" else manifest)
-        differing = [key for key, value in wanted.items() if values[key] != value]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error!r}): run preprocess.py again") from error
+    values = JsonValue(read_json(path, remedy="Run preprocess.py again", most=MOST_BYTES), f"{path} is damaged",
+                       "run preprocess.py again")
+    names = {row["image_id"].whole(): row["file_name"].text() for row in values["images"].items()}
+    count, annotation_file = values["count"].whole(), values["annotation_file"].text()
+    wanted = _preparation(manifest.with_uint8_input() if aipp and values["dtype"].value == "uint8" else manifest)
+    differing = [key for key, value in wanted.items() if values[key].value != value]
     if len(names) != count or not names:
         raise UserError(f"{path} lists {len(names)} images, but its count is {count}: run preprocess.py again")
     if differing:
-        details = ", ".join(f"{key} is {values[key]}, but the model needs {wanted[key]}" for key in differing)
+        details = ", ".join(f"{key} is {printable(values[key].value)}, but the model needs {wanted[key]}"
+                            for key in differing)
         raise UserError(f"{meta_dir.parent} was prepared for another model: {details}. Run preprocess.py with this "
                         "model")
     return PreparedSet(meta_dir, names, annotation_file)
@@ -140,10 +142,7 @@ def labels_of_model(annotations: Annotations, manifest: Manifest, model_path: st
 def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
     """Read the transform of one image. Raise UserError if its meta file is missing or damaged."""
     path = prepared.meta_dir / f"{image_id}.json"
-    try:
-        return Meta.from_json(path.read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}. Run preprocess.py again") from error
+    return Meta.from_json(read_bytes(path, MOST_META_BYTES, remedy="Run preprocess.py again"), path)
 
 
 def read_input(predict_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:

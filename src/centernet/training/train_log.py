@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from centernet.files import read_json_lines
 from centernet.training.early_stop import EarlyStop
 
 LOG = logging.getLogger("centernet")
@@ -147,12 +148,9 @@ class TrainLog:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read the objects of a metrics.jsonl, without incomplete lines; [] if there is no file."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            LOG.warning("%s: skipped an incomplete line", path)
+    rows, skipped = read_json_lines(path)
+    if skipped:
+        LOG.warning("%s: skipped %d incomplete line%s", path, skipped, "s" * (skipped > 1))
     return rows
 
 
