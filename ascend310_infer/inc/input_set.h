@@ -30,7 +30,8 @@ InputSet FindInputs(const std::string& folder, const Manifest& manifest);
 // The JSON index of JPEG files, in the form of preprocess.py's meta/index.json.
 std::string DescribeSet(const InputSet& set, const Manifest& manifest);
 
-// Read a prepared image (manifest.ImageBytes()). UserError if the file does not have the size of the model's input.
+// Read a prepared image (manifest.ImageBytes()). UserError if the file does not have the size of the model's
+// input, or holds a value that is not finite.
 void ReadPrepared(const std::string& path, const Manifest& manifest, uint8_t* input);
 
 }  // namespace centernet

@@ -12,6 +12,12 @@
 
 namespace centernet {
 
+// Bounds of a JSON file. The depth has a bound of its own.
+struct JsonLimits {
+  size_t bytes;
+  size_t values;  // lists, objects and what they hold: about 100 bytes of memory for each
+};
+
 // One value of a JSON file. If the value is of another kind, the accessors throw UserError with the file and the place
 // in it.
 class JsonValue {
@@ -33,7 +39,8 @@ class JsonValue {
 
  private:
   struct Document;
-  friend JsonValue ReadJson(const std::string& path, size_t max_bytes);
+  friend JsonValue ReadJson(const std::string& path, const JsonLimits& limits);
+  friend JsonValue ParseJson(const std::string& text, const std::string& path, const JsonLimits& limits);
 
   JsonValue(std::shared_ptr<const Document> document, const nlohmann::json* value)
       : document_(std::move(document)), value_(value) {}
@@ -44,8 +51,11 @@ class JsonValue {
 };
 
 // Read a file with one JSON document (RFC 8259). Of equal keys, the last one counts, as in Python.
-// UserError: the file cannot be read, has more than max_bytes, is not JSON, or is nested too deeply.
-JsonValue ReadJson(const std::string& path, size_t max_bytes);
+// UserError: the file cannot be read, is beyond the limits, is not JSON, or is nested too deeply.
+JsonValue ReadJson(const std::string& path, const JsonLimits& limits);
+
+// The same for a text that was read from `path`.
+JsonValue ParseJson(const std::string& text, const std::string& path, const JsonLimits& limits);
 
 // A JSON text in one line, in the form of Python's json.dumps. A reader gets exactly the same doubles.
 std::string OneLine(const nlohmann::ordered_json& value);

@@ -14,7 +14,7 @@ namespace {
 constexpr int kFormatVersion = 1;
 constexpr int kMaxSide = 16384;  // pixels; a larger number means a damaged manifest
 constexpr int kMaxBatch = 4096;
-constexpr size_t kMaxBytes = size_t{1} << 22;  // enough for a manifest with 40,000 categories
+constexpr JsonLimits kLimits = {size_t{1} << 22, size_t{1} << 18};  // enough for 40,000 categories
 
 int Int(const JsonValue& value, int lowest, int highest) { return static_cast<int>(value.Integer(lowest, highest)); }
 
@@ -101,7 +101,7 @@ Manifest ReadManifest(const std::string& model_path) {
   Manifest manifest;
   std::string wanted;
   try {
-    const JsonValue values = ReadJson(path, kMaxBytes);
+    const JsonValue values = ReadJson(path, kLimits);
     manifest = Interpret(values);
     wanted = values["sha256"].String();
   } catch (const UserError& error) {
