@@ -16,6 +16,7 @@ from centernet.config.load import Config
 from centernet.data.coco import locate, read_coco, require_whole
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
+from centernet.files import require_utf8
 from centernet.runtimes.manifest import read_manifest
 
 LOG = logging.getLogger("centernet")
@@ -39,6 +40,11 @@ def run(config: Config) -> None:
     require_whole(dataset)
     require_same(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
                  "Use a data set of the same categories, or a model trained on this one.")
+
+    # The index lists them: it is written after all images.
+    require_utf8(str(dataset.annotation_file.resolve()), "annotation file")
+    for image in dataset.images:
+        require_utf8(image.file_name, f"{dataset.annotation_file}: image")
 
     def prepared():
         for image in tqdm(dataset.images, unit="image", disable=None):

@@ -17,7 +17,7 @@ from centernet.detection.postprocess import to_readable
 from centernet.detection.result import Result
 from centernet.detection.visualize import save_picture
 from centernet.errors import UserError
-from centernet.files import write_json
+from centernet.files import require_utf8, write_json
 from centernet.runtimes.sizes import speed
 
 LOG = logging.getLogger("centernet")
@@ -29,16 +29,19 @@ def find_images(pattern: str) -> list[Path]:
     """Return the image files of --image, sorted: one file, the files in a folder, or the files that match a glob.
 
     Raises:
-        UserError: there is no image.
+        UserError: there is no image, or the name of one is not UTF-8: detections.json could not have it.
     """
     path = Path(pattern)
     if path.is_file():
-        return [path]
-    candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True))
-    found = sorted(item for item in candidates if item.is_file() and item.suffix.lower() in SUFFIXES)
+        found = [path]
+    else:
+        candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True))
+        found = sorted(item for item in candidates if item.is_file() and item.suffix.lower() in SUFFIXES)
     if not found:
         raise UserError(f"--image {pattern}: there is no such file, no folder of this name with images "
                         f"({', '.join(SUFFIXES)}), and no image that matches it as a glob pattern")
+    for item in found:
+        require_utf8(str(item), "image")
     return found
 
 
