@@ -1,19 +1,23 @@
-"""Atomic file writes, JSON, checksums, and error messages for files."""
+"""Atomic file writes, bounded reads, checksums, and error messages for files."""
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from centernet.errors import UserError
+from centernet.documents import parse_json, parse_yaml
+from centernet.errors import UserError, shown
 
 UNFINISHED = ".unfinished."
+MOST_BYTES = 1 << 28       # of a JSON file: an info file with 20 million images
+MOST_YAML_BYTES = 1 << 20  # of a configuration
 
 
 @contextmanager
@@ -95,27 +99,66 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=indent is None) + "\n" * (indent is not None))
 
 
-def read_json(path: Path, subject: str = "", remedy: str = "") -> dict[str, Any]:
-    """Read a JSON file that holds an object.
+def read_bytes(path: Path, most: int = MOST_BYTES, subject: str = "", remedy: str = "") -> bytes:
+    """Read a regular file of at most `most` bytes. A device or a pipe could give bytes without end, or none for ever.
 
     Args:
         path: the file.
+        most: the largest size.
         subject: its name in messages, e.g. "annotation file boxes.json"; default: the path.
         remedy: last sentence of the messages.
 
     Raises:
-        UserError: the file cannot be read, is not JSON, or does not hold an object.
+        UserError: the file cannot be read, is not a regular file, or is larger.
     """
-    subject, end = subject or str(path), f". {remedy}" if remedy else ""
+    subject, end = subject or shown_path(path), f". {remedy}" if remedy else ""
     with user_errors(subject, remedy):
-        data = path.read_bytes()
+        try:
+            status = path.stat()
+        except ValueError as error:  # a byte 0, or half of a surrogate pair
+            raise UserError(f"{subject} cannot be the path of a file ({error}){end}") from error
+        if stat.S_ISDIR(status.st_mode):
+            raise UserError(f"{subject} is a folder, but a file is needed{end}")
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{subject} is not a regular file (it is a device, a pipe or a socket): copy its content "
+                            f"to a file first{end}")
+        if status.st_size > most:
+            raise UserError(f"{subject} has {status.st_size} bytes; at most {most} are allowed{end}")
+        with path.open("rb") as file:
+            return file.read(most)
+
+
+def shown_path(path: Path) -> str:
+    """Return a path for messages: as it is, or as an escaped and shortened text if it cannot be printed."""
+    text = str(path)
+    return text if len(text) <= 1000 and text.isprintable() else shown(text)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is a file. A name that is too long for the file system, or has a byte 0, is none."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:  # ValueError: also from the UTF-8 decoder
-        raise UserError(f"{subject} is not valid JSON: {error}{end}") from error
+        return path.is_file()
+    except OSError:  # Path.is_file passes on ENAMETOOLONG and EACCES
+        return False
+
+
+def read_json(path: Path, subject: str = "", remedy: str = "", most: int = MOST_BYTES) -> dict[str, Any]:
+    """Read a JSON file that holds an object. The conditions are those of read_bytes and parse_json.
+
+    Raises:
+        UserError: the file cannot be read, is not JSON, does not hold an object, or breaks a condition.
+    """
+    subject = subject or shown_path(path)
+    value = parse_json(read_bytes(path, most, subject, remedy), subject, remedy)
     if not isinstance(value, dict):
+        end = f". {remedy}" if remedy else ""
         raise UserError(f"{subject} must hold a JSON object, found {type(value).__name__}{end}")
     return value
+
+
+def read_yaml(path: Path) -> list[Any]:
+    """Read the documents of a YAML file. Raise UserError as read_bytes and parse_yaml do."""
+    return parse_yaml(read_bytes(path, MOST_YAML_BYTES), shown_path(path))
 
 
 def sha256(path: Path) -> str:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,8 @@ from centernet.errors import UserError
 from centernet.files import sha256
 from centernet.runtimes.manifest import Manifest, manifest_path, read_manifest, write_manifest
 from centernet.spec import ModelSpec
+
+CASES = json.loads((Path(__file__).parents[1] / "data" / "manifest_cases.json").read_text())
 
 
 @pytest.fixture
@@ -60,13 +63,13 @@ def test_a_manifest_of_an_older_version_has_the_order_of_its_input(model):
 def test_uint8_images_of_another_order_are_refused(model):
     write_manifest(make_manifest(model).with_uint8_input(), manifest_path(model))
     change(model, lambda values: values["input"].update(color_order="RGB"))
-    with pytest.raises(UserError, match="uint8 images must be BGR, found 'RGB'"):
+    with pytest.raises(UserError, match=r"input\.color_order must be BGR, found 'RGB'"):
         read_manifest(model)
 
 
 def test_another_type_of_input_is_refused(model):
     change(model, lambda values: values["input"].update(dtype="float16"))
-    with pytest.raises(UserError, match="the input's dtype must be float32 or uint8, found 'float16'"):
+    with pytest.raises(UserError, match=r"input\.dtype must be float32 or uint8, found 'float16'"):
         read_manifest(model)
 
 
@@ -134,7 +137,7 @@ def test_a_missing_key_is_named(model, key):
 ])
 def test_a_value_of_a_wrong_form_is_refused(model, edit):
     change(model, edit)
-    with pytest.raises(UserError, match=r"detector_v1\.2\.json.*not of the expected form.*export again"):
+    with pytest.raises(UserError, match=r"detector_v1\.2\.json: [\w.]+ must be .*, found .*: export again"):
         read_manifest(model)
 
 
@@ -146,5 +149,32 @@ def test_a_file_that_is_not_a_manifest_is_refused(model, text):
 
 
 def test_a_manifest_is_replaced_whole(model):
-    write_manifest(dataclasses.replace(make_manifest(model), K=9), manifest_path(model))
+    changed = dataclasses.replace(make_manifest(model), K=9, outputs=(("detections", (2, 9, 6)),))
+    write_manifest(changed, manifest_path(model))
     assert read_manifest(model).K == 9
+
+
+def as_json(value, change, place=""):
+    """The JSON text of a value, with the changes of a case."""
+    if change.get(place):
+        return change[place]
+    if isinstance(value, dict):
+        added = {key: None for key in change if not place and "." not in key and key not in value}
+        rows = [(key, as_json(item, change, f"{place}.{key}".lstrip("."))) for key, item in {**value, **added}.items()
+                if change.get(f"{place}.{key}".lstrip("."), "") is not None]
+        return "{" + ", ".join(f"{json.dumps(key)}: {text}" for key, text in rows) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(as_json(item, change, f"{place}.{key}") for key, item in enumerate(value)) + "]"
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize("case", CASES["cases"], ids=lambda case: case["name"])
+def test_the_rules_that_the_cpp_program_has_too(case, tmp_path):
+    path = tmp_path / "model.mindir"
+    path.write_bytes(b"graph")
+    manifest_path(path).write_text(as_json({**CASES["good"], "sha256": sha256(path)}, case["change"]))
+    if case["accepted"]:
+        assert read_manifest(path).spec.categories.ids == (3, 90)
+    else:
+        with pytest.raises(UserError, match="model"):
+            read_manifest(path)
