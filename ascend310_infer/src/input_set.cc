@@ -48,14 +48,10 @@ InputSet PreparedSet(const std::string& folder, const Manifest& manifest) {
     throw UserError(path + " is not there: preprocess.py writes it last, so " + folder +
                     " is an incomplete set. Run preprocess.py again");
   }
-  const JsonValue index = ReadJson(path, kIndexLimits);
-  RequirePreparedFor(manifest, index, path);
   InputSet set;
-  for (const JsonValue& image : index["images"].Array()) {
-    const std::string name = std::to_string(image["image_id"].Integer(-kMaxId, kMaxId));
+  for (const std::string& name : ParseIndex(ReadFile(path, kIndexLimits.bytes), path, manifest)) {
     AddPrepared(name, JoinPath(folder, "00_data/" + name + ".bin"), manifest, &set);
   }
-  if (set.inputs.empty()) throw UserError(path + " lists no image: run preprocess.py again");
   return set;
 }
 
@@ -83,6 +79,17 @@ InputSet JpegSet(const std::string& folder, const std::vector<std::string>& name
 }
 
 }  // namespace
+
+std::vector<std::string> ParseIndex(const std::string& text, const std::string& path, const Manifest& manifest) {
+  const JsonValue index = ParseJson(text, path, kIndexLimits);
+  RequirePreparedFor(manifest, index, path);
+  std::vector<std::string> names;
+  for (const JsonValue& image : index["images"].Array()) {
+    names.push_back(std::to_string(image["image_id"].Integer(-kMaxId, kMaxId)));
+  }
+  if (names.empty()) throw UserError(path + " lists no image: run preprocess.py again");
+  return names;
+}
 
 InputSet FindInputs(const std::string& folder, const Manifest& manifest) {
   if (!IsFolder(folder)) throw UserError("--input_path " + folder + ": there is no such folder");

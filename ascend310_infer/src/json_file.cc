@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "errors.h"
-#include "files.h"
 
 #if NLOHMANN_JSON_VERSION_MAJOR * 1000 + NLOHMANN_JSON_VERSION_MINOR < 3010
 #error "nlohmann/json is too old: 3.10 or newer is needed"
@@ -67,7 +66,11 @@ Extent Measure(const std::string& text) {
   return extent;
 }
 
-json Parse(const std::string& text, const std::string& path, size_t max_values) {
+json Parse(const std::string& text, const std::string& path, const JsonLimits& limits) {
+  if (text.size() > limits.bytes) {
+    throw UserError(path + " has " + std::to_string(text.size()) + " bytes, at most " + std::to_string(limits.bytes) +
+                    " are allowed");
+  }
   const std::string invalid = path + " is not valid JSON: ";
   // The library accepts a NUL byte as the end of the text, and skips a byte order mark. Python rejects both.
   if (text.find('\0') != std::string::npos) throw UserError(invalid + "it holds a byte 0");
@@ -76,8 +79,8 @@ json Parse(const std::string& text, const std::string& path, size_t max_values) 
   if (extent.depth > kMaxDepth) {
     throw UserError(path + " is nested too deeply: more than " + std::to_string(kMaxDepth) + " lists and objects");
   }
-  if (extent.values > max_values) {
-    throw UserError(path + " is too large: more than " + std::to_string(max_values) + " values");
+  if (extent.values > limits.values) {
+    throw UserError(path + " is too large: more than " + std::to_string(limits.values) + " values");
   }
   try {
     return json::parse(text);
@@ -93,13 +96,9 @@ struct JsonValue::Document {
   json root;
 };
 
-JsonValue ReadJson(const std::string& path, const JsonLimits& limits) {
-  return ParseJson(ReadFile(path, limits.bytes), path, limits);
-}
-
 JsonValue ParseJson(const std::string& text, const std::string& path, const JsonLimits& limits) {
   const auto document =
-      std::make_shared<const JsonValue::Document>(JsonValue::Document{path, Parse(text, path, limits.values)});
+      std::make_shared<const JsonValue::Document>(JsonValue::Document{path, Parse(text, path, limits)});
   return JsonValue(document, &document->root);
 }
 
@@ -142,6 +141,12 @@ std::vector<JsonValue> JsonValue::Array(size_t count) const {
   if (values.size() != count) {
     Fail("must have " + std::to_string(count) + " values, found " + std::to_string(values.size()));
   }
+  return values;
+}
+
+std::vector<JsonValue> JsonValue::Members() const {
+  std::vector<JsonValue> values;
+  for (const json& value : Require(value_->is_object(), "an object")) values.push_back(JsonValue(document_, &value));
   return values;
 }
 
