@@ -30,8 +30,11 @@ def decode(data: bytes | np.ndarray) -> np.ndarray | None:
 
 def read_image(path: Path) -> np.ndarray:
     """Read an image file as (h, w, 3) uint8 BGR. Raise UserError if it cannot be read completely."""
-    with user_errors(f"image {path}"):
-        data = path.read_bytes()
+    return decode_file(read_file(path), path)
+
+
+def decode_file(data: bytes, path: Path) -> np.ndarray:
+    """Decode the content of the image file `path`, as read_image does."""
     if is_cut(data):
         raise UserError(f"image {path} is cut off after {len(data)} bytes: copy it again, or remove it from the "
                         "data set")
@@ -39,10 +42,43 @@ def read_image(path: Path) -> np.ndarray:
         image = decode(data)
     except ImageTooLarge as error:
         raise UserError(f"image {path}: {error}") from error
+    if image is None and (name := foreign_format(data)):
+        raise UserError(f"image {path} is in the format {name}, which is not supported: convert it to JPEG or PNG")
     if image is None:
         raise UserError(f"image {path} ({len(data)} bytes) is not an image file that OpenCV can decode: replace it, "
                         "or remove it from the data set")
     return image
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of an image file. Raise UserError if it is not readable."""
+    with user_errors(f"image {path}"):
+        return path.read_bytes()
+
+
+def foreign_format(data: bytes) -> str:
+    """Return the name of a format that OpenCV may not decode, from the first bytes of a file; "" for all others."""
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    known = ((data.startswith(b"GIF8"), "GIF"), (brand in (b"avif", b"avis"), "AVIF"),
+             (brand in (b"heic", b"heix", b"mif1", b"msf1"), "HEIC"), (data.startswith(b"%PDF"), "PDF"),
+             (data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")), "JPEG XL"),
+             (data.lstrip()[:4] == b"<svg" or b"<svg" in data[:300] and data.lstrip()[:5] == b"<?xml", "SVG"))
+    return next((name for found, name in known if found), "")
+
+
+def is_dark(data: bytes) -> bool:
+    """Return whether an image has 16 bit, of which it uses less than a tenth. 8 bit of it are taken: value / 256.
+
+    Only PNG and TIFF files are looked at. Such images usually hold 10 or 12 bit.
+    """
+    sixteen_bit = data.startswith(PNG_SIGNATURE) and data[24:25] == b"\x10"
+    if not sixteen_bit and not data.startswith((b"II*\0", b"MM\0*")):
+        return False
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return False
+    return pixels is not None and pixels.dtype == np.uint16 and 0 < pixels.max() < 6554
 
 
 def is_cut(data: bytes) -> bool:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from centernet.categories import require_same
+from centernet.categories import by_name
 from centernet.data.annotations import Annotations
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
@@ -130,14 +130,11 @@ def read_index(meta_dir: Path, manifest: Manifest, aipp: bool = False) -> Prepar
     return PreparedSet(meta_dir, names, annotation_file)
 
 
-def require_same_labels(annotations: Annotations, manifest: Manifest, model_path: str) -> None:
-    """Raise UserError unless an annotation file has the model's categories, with the same names and COCO ids."""
-    labels, remedy = annotations.categories, "Use an annotation file with the categories of the training."
-    categories = manifest.spec.categories
-    require_same(categories, labels, model_path, str(annotations.path), remedy)
-    if categories.ids != labels.ids:
-        raise UserError(f"{model_path} and {annotations.path} have the same categories with different ids: "
-                        f"{categories.ids[:5]} and {labels.ids[:5]}, ... {remedy}")
+def labels_of_model(annotations: Annotations, manifest: Manifest, model_path: str) -> Annotations:
+    """Return annotations with the model's classes. Raise UserError unless the model has all their category names."""
+    return annotations.with_categories(
+        by_name(manifest.spec.categories, annotations.categories, model_path, str(annotations.path),
+                "Use an annotation file with the categories of the training."))
 
 
 def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
