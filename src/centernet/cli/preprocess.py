@@ -37,7 +37,8 @@ def run(config: Config) -> None:
     manifest = read_manifest(config.model_path)
     if config.aipp:
         manifest = manifest.with_uint8_input()
-    dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict)
+    dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict,
+                             config.allow_outside)
     by_name(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
             "Use a data set of the same categories, or a model trained on this one.")
 

@@ -128,17 +128,18 @@ def _existing_pair(annotation_file: str, image_dir: str) -> tuple[Path, Path]:
     return Path(annotation_file), Path(image_dir)
 
 
-def read_coco(annotation_file: Path, image_dir: Path) -> CocoDataset:
+def read_coco(annotation_file: Path, image_dir: Path, allow_outside: bool = False) -> CocoDataset:
     """Read an annotation file and find its images. Only images without a width and height are decoded.
 
     Images with an unusable entry or file are left out, and so are unusable boxes; `report` counts both. Crowd boxes
     and images without boxes are kept. A file without the key "annotations" (a test set) has no boxes.
 
     Raises:
-        UserError: the file is not JSON in COCO format, or has no images, categories or annotations.
+        UserError: the file is not JSON in COCO format, or has no images, categories or annotations; or the file_name
+            of an image leads out of image_dir and allow_outside is false.
     """
     annotations = read_annotations(annotation_file)
-    report, finder = annotations.report, ImageFinder(image_dir)
+    report, finder = annotations.report, ImageFinder(image_dir, allow_outside)
     found = [(image_id, entry, path) for image_id, entry in zip(annotations.image_ids, annotations.images)
              if (path := _image_path(image_id, entry, finder, report))]
     _note_shared_files(found, report)
@@ -235,13 +236,14 @@ def note_suspicious_boxes(annotations: Annotations, sizes: dict[int, tuple[int, 
                                        f"{boxes[row].tolist()}")
 
 
-def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: str, strict: bool) -> CocoDataset:
+def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: str, strict: bool,
+                   allow_outside: bool = False) -> CocoDataset:
     """Find and read a data set for an evaluation, and log what was left out or repaired.
 
     Raises:
         UserError: as in locate, read_coco and require_whole; or strict is set and there is a defect.
     """
-    dataset = read_coco(*locate(data_dir, split, annotation_file, image_dir))
+    dataset = read_coco(*locate(data_dir, split, annotation_file, image_dir), allow_outside)
     require_whole(dataset)
     dataset.report.announce(str(dataset.annotation_file), strict)
     return dataset

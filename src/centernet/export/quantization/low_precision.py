@@ -131,7 +131,8 @@ def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
 def _gate_dataset(config: Config) -> CocoDataset | None:
     if config.max_ap_drop < 0:
         return None
-    return read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict)
+    return read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict,
+                          config.allow_outside)
 
 
 def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:
