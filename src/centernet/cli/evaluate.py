@@ -24,7 +24,8 @@ def run(config: Config) -> None:
 
     if not config.load_checkpoint_path:
         raise UserError("--load_checkpoint_path is not set: name the checkpoint (or exported model) to evaluate")
-    dataset = read_evaluated(config.data_dir, config.run_mode, config.annotation_file, config.image_dir, config.strict)
+    dataset = read_evaluated(config.data_dir, config.run_mode, config.annotation_file, config.image_dir, config.strict,
+                             config.allow_outside)
     folder = result_folder(config)  # before detection, so that a wrong path fails now and not after hours
     group = set_up_group(config)
     detector = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)

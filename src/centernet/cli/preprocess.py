@@ -16,6 +16,7 @@ from centernet.config.load import Config
 from centernet.data.coco import read_evaluated
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
+from centernet.files import require_utf8
 from centernet.runtimes.manifest import read_manifest
 
 LOG = logging.getLogger("centernet")
@@ -36,10 +37,15 @@ def run(config: Config) -> None:
     manifest = read_manifest(config.model_path)
     if config.aipp:
         manifest = manifest.with_uint8_input()
-    dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict)
+    dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict,
+                             config.allow_outside)
     by_name(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
             "Use a data set of the same categories, or a model trained on this one.")
 
+    # The index lists them: it is written after all images.
+    require_utf8(str(dataset.annotation_file.resolve()), "annotation file")
+    for image in dataset.images:
+        require_utf8(image.file_name, f"{dataset.annotation_file}: image")
     unusual: list[tuple[str, str]] = []
 
     def prepared():

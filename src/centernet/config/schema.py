@@ -71,6 +71,8 @@ class Config:
                              {**each(reads(), "dataset", "train", "eval", "preprocess"), "export": Use()})
     shard_num: int = setting(8, "number of MindRecord shards", ["dataset"], limits=POSITIVE)
     keep_empty: bool = setting(False, "keep images without boxes as background examples", ["dataset"])
+    allow_outside: bool = setting(False, "read images whose file_name leads out of the image folder (absolute, or ..)",
+                                  ["dataset", "train", "eval", "export", "preprocess"])
     strict: bool = setting(False, "treat every defect of the data set as an error",
                            ["dataset", "train", "eval", "preprocess", "postprocess", "export"])
 

@@ -129,17 +129,18 @@ def _existing_pair(annotation_file: str, image_dir: str) -> tuple[Path, Path]:
     return Path(annotation_file), Path(image_dir)
 
 
-def read_coco(annotation_file: Path, image_dir: Path) -> CocoDataset:
+def read_coco(annotation_file: Path, image_dir: Path, allow_outside: bool = False) -> CocoDataset:
     """Read an annotation file and find its images. Only images without a width and height are decoded.
 
     Images with an unusable entry or file are left out, and so are unusable boxes; `report` counts both. Crowd boxes
     and images without boxes are kept. A file without the key "annotations" (a test set) has no boxes.
 
     Raises:
-        UserError: the file is not JSON in COCO format, or has no images, categories or annotations.
+        UserError: the file is not JSON in COCO format, or has no images, categories or annotations; or the file_name
+            of an image leads out of image_dir and allow_outside is false.
     """
     annotations = read_annotations(annotation_file)
-    report, finder = annotations.report, ImageFinder(image_dir)
+    report, finder = annotations.report, ImageFinder(image_dir, allow_outside)
     found = [(image_id, entry, path) for image_id, entry in zip(annotations.image_ids, annotations.images)
              if (path := _image_path(image_id, entry, finder, report))]
     _note_shared_files(found, report)
@@ -240,7 +241,7 @@ def _find_other_forms(annotations: Annotations, sizes: dict[int, tuple[int, int]
 
 
 def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: str, strict: bool,
-                   whole: bool = True) -> CocoDataset:
+                   allow_outside: bool = False, whole: bool = True) -> CocoDataset:
     """Find and read a data set for an evaluation, and log what was left out or repaired.
 
     Args:
@@ -251,7 +252,7 @@ def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: s
     Raises:
         UserError: as in locate, read_coco and require_whole; or strict is set and there is a defect.
     """
-    dataset = read_coco(*locate(data_dir, split, annotation_file, image_dir))
+    dataset = read_coco(*locate(data_dir, split, annotation_file, image_dir), allow_outside)
     if whole:
         require_whole(dataset)
     dataset.report.announce(str(dataset.annotation_file), strict)

@@ -8,20 +8,31 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from centernet.data.defects import Report
+from centernet.errors import UserError
 
 
 class ImageFinder:
     """Finds image files below a folder. Subfolders are searched once, for the first name that is not in the folder."""
 
-    def __init__(self, image_dir: Path):
-        self.image_dir = image_dir
+    def __init__(self, image_dir: Path, allow_outside: bool = False):
+        self.image_dir, self.allow_outside = image_dir, allow_outside
         self.by_name: dict[str, list[str]] | None = None
 
     def find(self, file_name: str, image_id: int, report: Report) -> Path | None:
-        """Return the path of an image, or None; then the reason is added to the report's defects."""
+        """Return the path of an image, or None; then the reason is added to the report's defects.
+
+        Raises:
+            UserError: file_name leads to a file outside of the folder (/etc/passwd, ../private.jpg), no file in the
+                folder has its name, and allow_outside is false.
+        """
         path = self._existing(file_name)
-        if path is None:
+        outside = path is not None and not self.allow_outside and self._is_outside(path)
+        if path is None or outside:
             places, foreign = self._search(file_name)
+            if not places and outside:
+                raise UserError(f"image id {image_id}: its file_name {file_name} leads out of the image folder "
+                                f"{self.image_dir}. Put the images below this folder, or set --allow_outside true if "
+                                "you trust the annotation file")
             if len(places) != 1:
                 kind = "image name in several folders" if places else "image file missing"
                 report.defects.add(kind, f"id {image_id}: {', '.join(places[:2]) or file_name}")
@@ -41,6 +52,11 @@ class ImageFinder:
             return path if path.is_file() else None
         except (OSError, ValueError):  # a name that is too long, or has a zero byte
             return None
+
+    def _is_outside(self, path: Path) -> bool:
+        """Return whether the names of a path lead out of the folder. A link inside of it may lead anywhere."""
+        folder = os.path.abspath(self.image_dir)
+        return os.path.commonpath([folder, os.path.abspath(path)]) != folder
 
     def _search(self, file_name: str) -> tuple[list[str], bool]:
         """Return the files below image_dir with this name, and whether the name had to be changed to find them.

@@ -19,7 +19,7 @@ from centernet.detection.postprocess import to_readable
 from centernet.detection.result import Result
 from centernet.detection.visualize import save_picture
 from centernet.errors import UserError
-from centernet.files import write_json
+from centernet.files import require_utf8, write_json
 from centernet.runtimes.sizes import speed
 
 LOG = logging.getLogger("centernet")
@@ -31,20 +31,24 @@ def find_images(pattern: str) -> list[Path]:
     """Return the image files of --image, sorted: one file, the files in a folder, or the files that match a glob.
 
     Raises:
-        UserError: there is no image.
+        UserError: there is no image, or the name of one is not UTF-8: detections.json could not have it.
     """
     path = Path(pattern)
     if path.is_file():
-        return [path]
-    candidates = sorted(path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True)))
-    files = [item for item in candidates if item.is_file()]
-    found = [item for item in files if item.suffix.lower() in SUFFIXES]
-    if others := [item.name for item in files if item.suffix.lower() not in SUFFIXES]:
-        LOG.warning("--image %s: %d files have no suffix of an image (%s) and are passed over: %s%s", pattern,
-                    len(others), ", ".join(SUFFIXES), ", ".join(others[:EXAMPLES]), ", ..." * (len(others) > EXAMPLES))
+        found = [path]
+    else:
+        candidates = sorted(path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True)))
+        files = [item for item in candidates if item.is_file()]
+        found = [item for item in files if item.suffix.lower() in SUFFIXES]
+        if others := [item.name for item in files if item.suffix.lower() not in SUFFIXES]:
+            LOG.warning("--image %s: %d files have no suffix of an image (%s) and are passed over: %s%s", pattern,
+                        len(others), ", ".join(SUFFIXES), ", ".join(others[:EXAMPLES]),
+                        ", ..." * (len(others) > EXAMPLES))
     if not found:
         raise UserError(f"--image {pattern}: there is no such file, no folder of this name with images "
                         f"({', '.join(SUFFIXES)}), and no image that matches it as a glob pattern")
+    for item in found:
+        require_utf8(str(item), "image")
     return found
 
 

@@ -146,7 +146,7 @@ def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
 
 
 def read_input(predict_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
-    """Read one prepared image, an input of the model. Raise UserError if it is missing or has a wrong size."""
+    """Read one prepared image. Raise UserError if it is missing, has a wrong size, or values that are not finite."""
     return _read_array(predict_dir / INPUTS / f"{image_id}.bin", manifest.input_shape[1:], manifest.input_dtype,
                        "run preprocess.py again")
 
@@ -179,10 +179,9 @@ def read_detections(result_dir: Path, image_id: int, manifest: Manifest) -> np.n
     else:
         detections = _read_array(path, (manifest.K, 6), "float32", "run the model on all images again")
     known = np.arange(len(manifest.spec.categories))
-    if not np.isfinite(detections).all() or not np.isin(detections[:, 5], known).all():
-        raise UserError(f"{path} holds values that are not finite, or classes outside 0..{known[-1]}. It is not the "
-                        "output of this model (float32, little-endian, rows of x1, y1, x2, y2, score, class). Run the "
-                        "model on all images again")
+    if not np.isin(detections[:, 5], known).all():
+        raise UserError(f"{path} holds classes outside 0..{known[-1]}. It is not the output of this model (float32, "
+                        "little-endian, rows of x1, y1, x2, y2, score, class). Run the model on all images again")
     return detections
 
 
@@ -216,7 +215,18 @@ def _read_array(path: Path, shape: tuple[int, ...], dtype: str, remedy: str) -> 
     wanted = _bytes_of(shape, dtype)
     if len(data) != wanted:
         raise UserError(f"{path} has {len(data)} bytes, {dtype} of shape {tuple(shape)} has {wanted}: {remedy}")
-    return np.frombuffer(data, _stored(dtype)).astype(dtype, copy=False).reshape(shape)
+    values = np.frombuffer(data, _stored(dtype)).astype(dtype, copy=False).reshape(shape)
+    require_finite(values, str(path), remedy)
+    return values
+
+
+def require_finite(values: np.ndarray, subject: str, remedy: str) -> None:
+    """Raise UserError if there is a NaN or infinite value: soft-NMS and the ranking make wrong boxes of it."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = int(np.flatnonzero(~finite)[0])
+        raise UserError(f"{subject}: {values.size - np.count_nonzero(finite)} of {values.size} values are NaN or "
+                        f"infinite (value {first} is {values.flat[first]}): {remedy}")
 
 
 def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) -> None:
@@ -225,7 +235,8 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
     If the model's graph does not decode, this program decodes its output. So the files have the same form.
 
     Raises:
-        UserError: an input is missing or has a wrong size, or result_dir is not writable.
+        UserError: an input is missing, has a wrong size or values that are not finite; the model's output is not
+            finite; or result_dir is not writable.
     """
     manifest = model.manifest
     names = read_index(predict_dir / METAS, manifest).names
@@ -242,6 +253,9 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
             found = model(images)
             seconds.append(time.perf_counter() - start)
             for image_id, detections in zip(chosen, found):
+                require_finite(detections, f"the model's output for image {image_id}",
+                               "its weights diverged in training, or its precision is too low. Export an earlier "
+                               "checkpoint, or with --precision fp32")
                 write_detections(result_dir, image_id, detections)
     LOG.info("ran the model on %d prepared images: %s", len(ids), result_dir)
     LOG.info("%s", speed(seconds, batch))

@@ -67,7 +67,8 @@ def validation_data(config: Config, categories: Categories) -> CocoDataset | Non
     """
     if config.eval_interval == 0:
         return None
-    dataset = read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict)
+    dataset = read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict,
+                             config.allow_outside)
     return dataset.with_categories(
         by_name(categories, dataset.categories, "the training data", str(dataset.annotation_file),
                 "Evaluate on data with the same categories, or set --eval_interval 0."))

@@ -132,7 +132,7 @@ def _gate_dataset(config: Config) -> CocoDataset | None:
     if config.max_ap_drop < 0:
         return None
     return read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict,
-                          whole=False)
+                          config.allow_outside, whole=False)
 
 
 def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:
