@@ -8,7 +8,6 @@ from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up_group
 from centernet.errors import UserError
-from centernet.jobs.signals import interruptible
 
 
 def run(config: Config) -> None:
@@ -40,7 +39,7 @@ def run(config: Config) -> None:
         precision = metrics.AP if metrics else None
         return from_first(precision, group) if plan.early_stop else precision  # all ranks stop at the same place
 
-    with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):
+    with open_output(config, step, data.categories, plan, group) as output:
         train(step, data.until(plan.epochs), plan, output.log, output.keeper, evaluate=average_precision,
               profile=output.after_step, sink_level=sink_level(config))
         output.log.compilation(evaluation.first_runs.values() if evaluation else ())

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import logging
 import os
@@ -27,7 +28,8 @@ from centernet.data.coco import CocoDataset, CocoImage, Defects
 from centernet.data.image_file import decode, is_cut
 from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
 from centernet.errors import UserError
-from centernet.files import replacing
+from centernet.files import replacing, temporary
+from centernet.interrupt import stop_if_interrupted
 
 LOG = logging.getLogger("centernet")
 
@@ -50,6 +52,7 @@ class Summary:
     empty: int                  # images left out because they have no boxes
     categories: Categories
     defects: Defects
+    content: str                # SHA-256 of all images and boxes, in the order of the image ids
 
     def lines(self) -> list[str]:
         """Return the lines of the table that is printed at the end."""
@@ -79,10 +82,11 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, defects)
-        _refuse_defects(defects, strict, dataset)
-        rows = _verify_rows(part, prefix, summary)
-        _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
+        with temporary(part):
+            summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, defects)
+            _refuse_defects(defects, strict, dataset)
+            rows = _verify_rows(part, prefix, summary)
+            _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
     except (OSError, RuntimeError, MindRecordException) as error:  # MindSpore raises the last two
         raise UserError(f"--mindrecord_dir {folder}: cannot write the shards: {error}") from error
     finally:
@@ -151,10 +155,12 @@ class _Writer:
 def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, defects: Defects) -> Summary:
     counts = np.zeros((2, len(dataset.categories)), np.int64)
     image_ids: list[int] = []
+    digests: list[tuple[int, bytes]] = []
     wanted = [image for image in dataset.images if keep_empty or len(image.boxes)]
     for image, data in _read_images(wanted, defects):
         target.add(image, data)
         image_ids.append(image.id)
+        digests.append((image.id, _digest(image, data)))
         np.add.at(counts[0], image.classes, 1)
         counts[1][np.unique(image.classes)] += 1
     if not image_ids or not counts.any():
@@ -164,7 +170,16 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, defects: Def
                         f"{f'. Defects:{chr(10)}{lines}' if lines else '.'}")
     target.finish()
     return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()),
-                   len(dataset.images) - len(wanted), dataset.categories, defects)
+                   len(dataset.images) - len(wanted), dataset.categories, defects,
+                   hashlib.sha256(b"".join(digest for _, digest in sorted(digests))).hexdigest())
+
+
+def _digest(image: CocoImage, data: bytes) -> bytes:
+    """Return the SHA-256 of one image, its id, boxes and classes."""
+    digest = hashlib.sha256(f"{image.id} {len(data)} ".encode())
+    for part in (data, image.boxes.astype("<f4").tobytes(), image.classes.astype("<i4").tobytes()):
+        digest.update(part)
+    return digest.digest()
 
 
 def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[CocoImage, bytes]]:
@@ -172,6 +187,7 @@ def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[Co
     start = last = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(images), unit="img", disable=None) as bar:
         for first in range(0, len(images), CHUNK):
+            stop_if_interrupted()
             chunk = images[first:first + CHUNK]
             # The previous chunk is not written at the same time: FileWriter holds Python's global lock while writing.
             with _without_stderr():
@@ -229,6 +245,7 @@ def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:
     image_ids: list[int] = []
     boxes = 0
     for batch in rows.create_dict_iterator(num_epochs=1, output_numpy=True):
+        stop_if_interrupted()
         image_ids += batch["img_id"].ravel().tolist()
         boxes += int(batch["num_objects"].sum())
     if sorted(image_ids) != sorted(summary.image_ids) or boxes != sum(summary.boxes):
@@ -244,7 +261,7 @@ def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows:
             "objects": sum(summary.boxes), "files": describe_files(files),
             "source": {"annotation_file": str(dataset.annotation_file.resolve()),
                        "image_dir": str(dataset.image_dir.resolve())},
-            "defects": summary.defects.counts, "image_ids": rows}
+            "content": summary.content, "defects": summary.defects.counts, "image_ids": rows}
 
 
 def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from centernet.errors import UserError
 from centernet.evaluation.metrics import Metrics, evaluate_results
 from centernet.evaluation.shares import divide
 from centernet.group import ALONE, Group, gather, require_agreement
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.spec import configured_spec
 
@@ -156,6 +157,7 @@ def detect_images(detector: Detector, images: Sequence[CocoImage],
         return detector.prepare(pixels)
 
     for batch in _batches(_ahead(images, work, num_workers, num_workers + size), size):
+        stop_if_interrupted()
         found = detector.finish([prepared for _, prepared in batch], size)
         yield from zip([image for image, _ in batch], found)
 

@@ -29,7 +29,8 @@ from centernet.data.annotations import Annotations
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
 from centernet.errors import UserError
-from centernet.files import user_errors, write_json
+from centernet.files import readable_size, user_errors, write_json
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.sizes import speed
@@ -70,6 +71,7 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
         _require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype))
         index.unlink(missing_ok=True)
         for image_id, file_name, pixels, meta in images:
+            stop_if_interrupted()
             values = pixels.astype(_stored(manifest.input_dtype), copy=False)
             (folder / INPUTS / f"{image_id}.bin").write_bytes(values.tobytes())
             transform = {"image_id": image_id, "file_name": file_name, **json.loads(meta.to_json())}
@@ -85,8 +87,8 @@ def _require_space(folder: Path, size: int) -> None:
     present = sum(file.stat().st_size for file in (folder / INPUTS).glob("*.bin"))
     free = shutil.disk_usage(folder).free
     if size > free + present:
-        raise UserError(f"--predict_dir {folder}: the inputs take {size / 1e9:.1f} GB, but only {free / 1e9:.1f} GB "
-                        "are free: use a folder on a larger disk")
+        raise UserError(f"--predict_dir {folder}: the inputs take {readable_size(size)}, but only "
+                        f"{readable_size(free)} are free: use a folder on a larger disk")
 
 
 def _preparation(manifest: Manifest) -> dict[str, Any]:
@@ -240,6 +242,7 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
             for number in range(3):
                 _output(result_file(result_dir, image_id), number).unlink(missing_ok=True)
         for first in tqdm(range(0, len(ids), batch), unit="batch", disable=None):
+            stop_if_interrupted()
             chosen = ids[first:first + batch]
             images = np.stack([read_input(predict_dir, image_id, manifest) for image_id in chosen])
             start = time.perf_counter()

@@ -49,9 +49,9 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
     keeper = CheckpointKeeper(checkpoints if first and config.enable_save_ckpt else None, step_cell,
                               model_record(config, categories), every=config.save_checkpoint_steps,
                               keep=config.save_checkpoint_num, start_step=plan.start_step,
-                              steps_per_epoch=plan.steps_per_epoch)
+                              steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps, leads=first)
     log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.step_images * group.size,
-                   plan.start_step)
+                   plan.start_step, plan.begins_with_evaluation)
     if first:
         LOG.info("%s", summary(config, step_cell, categories, plan, group.size, (checkpoints, results)))
         write_config(config, results / "config.yaml")
@@ -62,7 +62,15 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
     finally:
         log.close()
         if first:
-            plot_losses(results / METRICS, results / "loss.png")
+            _plot(results)
+
+
+def _plot(results: Path) -> None:
+    """Write the loss plot. A full disk or a lost folder must not change how a training ends."""
+    try:
+        plot_losses(results / METRICS, results / "loss.png")
+    except OSError as error:
+        LOG.warning("warning: cannot write %s: %s", results / "loss.png", error.strerror or error)
 
 
 def prepare_folders(config: Config) -> tuple[Path, Path]:
