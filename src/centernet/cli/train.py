@@ -29,7 +29,7 @@ def run(config: Config) -> None:
                               num_workers=input_threads(config), shuffle=config.do_shuffle,
                               hm_gaussian=config.net_config.hm_gaussian)
     validation = validation_data(config, data.categories)
-    plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size)
+    plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size, data.shards.fingerprint)
     step, plan = start(config, data.categories, plan, group)
     evaluation = NetworkEvaluation(step.loss_network.network, validation, config, group) if validation else None
 
