@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,8 +147,23 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def readable_size(size: int) -> str:
-    """Return a number of bytes as text, in kB, MB or GB, so that it is not 0.0."""
+def require_space(folder: Path, size: int, subject: str, replaced: Iterable[Path] = ()) -> None:
+    """Raise UserError unless a folder's disk has space for size bytes: "SUBJECT take .., but only .. are free".
+
+    Args:
+        folder: an existing folder.
+        size: bytes that will be written.
+        subject: the flag with its value, and what is written.
+        replaced: files that will be replaced; their space counts as free.
+    """
+    free = shutil.disk_usage(folder).free
+    if size > free + sum(file.stat().st_size for file in replaced):
+        raise UserError(f"{subject} take {_readable(size)}, but only {_readable(free)} are free: use a folder on a "
+                        "larger disk")
+
+
+def _readable(size: int) -> str:
+    """Return a number of bytes in a unit in which it is not 0.0."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):
         if size >= unit:
             return f"{size / unit:.1f} {name}"

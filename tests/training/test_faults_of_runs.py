@@ -279,3 +279,18 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
         (tmp_path / name).write_bytes(b"half")
     keeper_of(tmp_path, Step())
     assert not list(tmp_path.iterdir())
+
+
+def test_two_trainings_do_not_write_into_one_folder(tmp_path):
+    def folders(checkpoints, results, first=True):
+        return run_folder.owned_folders(settings("--save_checkpoint_path", str(tmp_path / checkpoints),
+                                                 "--save_result_dir", str(tmp_path / results)), first)
+    with folders("a", "b"):
+        for others, flag in ((("a", "c"), "checkpoint_path"), (("c", "b"), "result_dir")):
+            with pytest.raises(UserError, match=rf"--save_{flag} .*: process {os.getpid()} on"), folders(*others):
+                pass
+        with folders("a", "b", first=False):  # the other ranks
+            pass
+    with folders("a", "a"):  # one folder for both
+        pass
+    assert not list((tmp_path / "a").iterdir())

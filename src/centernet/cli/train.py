@@ -17,7 +17,7 @@ def run(config: Config) -> None:
     from centernet.evaluation.dataset import NetworkEvaluation
     from centernet.group import from_first
     from centernet.training.loop import train
-    from centernet.training.run_folder import open_output
+    from centernet.training.run_folder import open_output, owned_folders
     from centernet.training.setup import make_plan, start, validation_data
     from centernet.weights.average import averaged
 
@@ -39,7 +39,7 @@ def run(config: Config) -> None:
         precision = metrics.AP if metrics else None
         return from_first(precision, group) if plan.early_stop else precision  # all ranks stop at the same place
 
-    with open_output(config, step, data.categories, plan, group) as output:
+    with owned_folders(config, group.rank == 0), open_output(config, step, data.categories, plan, group) as output:
         train(step, data.until(plan.epochs), plan, output.log, output.keeper, evaluate=average_precision,
               profile=output.after_step, sink_level=sink_level(config))
         output.log.compilation(evaluation.first_runs.values() if evaluation else ())

@@ -26,10 +26,11 @@ from tqdm import tqdm
 from centernet.categories import Categories
 from centernet.data.coco import CocoDataset, CocoImage, Defects
 from centernet.data.image_file import decode, is_cut
-from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
+from centernet.data.mindrecord import SCHEMA, describe_files, first_message, info_path, shard_files
 from centernet.errors import UserError
-from centernet.files import replacing, temporary
+from centernet.files import replacing, require_space, temporary
 from centernet.interrupt import stop_if_interrupted
+from centernet.owner import OWNER, owned
 
 LOG = logging.getLogger("centernet")
 
@@ -78,20 +79,30 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
     _check_arguments(prefix, shard_num)
     defects = copy.deepcopy(dataset.defects)
     _refuse_defects(defects, strict, dataset)
-    part = folder / f".{prefix}.unfinished"
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        with temporary(part):
-            summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, defects)
-            _refuse_defects(defects, strict, dataset)
-            rows = _verify_rows(part, prefix, summary)
-            _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
-    except (OSError, RuntimeError, MindRecordException) as error:  # MindSpore raises the last two
-        raise UserError(f"--mindrecord_dir {folder}: cannot write the shards: {error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with _hidden_folder(folder, prefix) as part:
+        summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, defects)
+        _refuse_defects(defects, strict, dataset)
+        rows = _verify_rows(part, prefix, summary)
+        _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
     return summary
+
+
+@contextmanager
+def _hidden_folder(folder: Path, prefix: str) -> Iterator[Path]:
+    """Give an empty hidden folder for the shards, which is removed at the end. Errors of writing become UserErrors."""
+    part = folder / f".{prefix}.unfinished"
+    with owned(folder, "--mindrecord_dir", f".{prefix}{OWNER}"):
+        try:
+            shutil.rmtree(part, ignore_errors=True)  # an interrupted conversion left it
+            part.mkdir(parents=True)
+            with temporary(part):
+                yield part
+        except (OSError, RuntimeError, MindRecordException) as error:  # MindSpore raises the last two
+            reason = str(error) if isinstance(error, OSError) else first_message(error)
+            raise UserError(f"--mindrecord_dir {folder}: cannot write the shards: {reason}. Is the disk full, or the "
+                            "folder not writable?") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _check_arguments(prefix: str, shard_num: int) -> None:
@@ -125,6 +136,7 @@ class _Writer:
         # FileWriter adds no number to the name of a single shard.
         self.writer = FileWriter(str(folder / (prefix if shard_num > 1 else f"{prefix}0")), shard_num)
         sizes = [image.path.stat().st_size for image in dataset.images]
+        require_space(folder, sum(sizes), f"--mindrecord_dir {folder.parent}: the shards")
         self.writer.set_page_size(_page_size(sizes, shard_num))
         if sum(sizes) < shard_num * SMALL_SHARD:
             self.writer.set_header_size(1 << 20)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from centernet.data.annotations import Annotations
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
 from centernet.errors import UserError
-from centernet.files import readable_size, user_errors, write_json
+from centernet.files import require_space, user_errors, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
@@ -68,7 +67,8 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
     with user_errors(f"--predict_dir {folder}: cannot write"):
         for part in (INPUTS, METAS):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        _require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype))
+        require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype),
+                      f"--predict_dir {folder}: the inputs", (folder / INPUTS).glob("*.bin"))
         index.unlink(missing_ok=True)
         for image_id, file_name, pixels, meta in images:
             stop_if_interrupted()
@@ -80,15 +80,6 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
     write_json(index, {"count": len(names), "annotation_file": str(annotation_file.resolve()), **_preparation(manifest),
                        "images": [{"image_id": key, "file_name": name} for key, name in names.items()]})
     return len(names)
-
-
-def _require_space(folder: Path, size: int) -> None:
-    """Raise UserError unless a folder's disk has space for size bytes. Existing inputs count, as they are replaced."""
-    present = sum(file.stat().st_size for file in (folder / INPUTS).glob("*.bin"))
-    free = shutil.disk_usage(folder).free
-    if size > free + present:
-        raise UserError(f"--predict_dir {folder}: the inputs take {readable_size(size)}, but only "
-                        f"{readable_size(free)} are free: use a folder on a larger disk")
 
 
 def _preparation(manifest: Manifest) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from centernet.categories import Categories
 from centernet.config.load import Config, write_config
 from centernet.files import user_errors
 from centernet.group import Group
+from centernet.owner import owned
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
@@ -32,6 +33,22 @@ class Output:
     log: TrainLog
     keeper: CheckpointKeeper
     after_step: Callable[[], None] | None
+
+
+@contextmanager
+def owned_folders(config: Config, first: bool) -> Iterator[None]:
+    """Own the folders of checkpoints and results in the block, on the first rank.
+
+    Raises:
+        UserError: another run owns one of them, or it cannot be created.
+    """
+    with ExitStack() as stack:
+        if first:
+            checkpoints, results = prepare_folders(config)
+            stack.enter_context(owned(checkpoints, "--save_checkpoint_path"))
+            if not results.samefile(checkpoints):
+                stack.enter_context(owned(results, "--save_result_dir"))
+        yield
 
 
 @contextmanager
