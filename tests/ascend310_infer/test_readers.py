@@ -52,7 +52,7 @@ def mutated(text, rng):
 @pytest.mark.slow
 def test_python_and_cpp_agree_on_mutated_manifests(verdicts, tmp_path):
     """What one reader accepts, the other accepts, but for texts that only one of them needs."""
-    rng, model = random.Random(0), tmp_path / "model.mindir"  # noqa: S311
+    rng, model = random.Random(0), tmp_path / "model.mindir"
     model.write_bytes(b"graph")
     good = manifest_text({"change": {}}, sha256(model))
     paths = []
