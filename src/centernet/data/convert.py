@@ -25,8 +25,7 @@ from tqdm import tqdm
 from centernet.categories import Categories
 from centernet.data.coco import CocoDataset, CocoImage, Defects
 from centernet.data.image_file import decode, is_cut
-from centernet.data.info_file import info_path
-from centernet.data.mindrecord import SCHEMA, describe_files, shard_files
+from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
 from centernet.errors import UserError
 from centernet.files import replacing
 
