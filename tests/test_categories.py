@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from centernet.categories import COCO_IDS, Categories, categories_from_json, categories_from_names, require_same
@@ -39,3 +41,12 @@ def test_other_categories_are_an_error_with_the_remedy():
         require_same(model, data, "m.ckpt", "shards", "Do this.")
     with pytest.raises(UserError, match="order"):
         require_same(model, Categories(("b", "a"), (1, 2)), "m.ckpt", "shards", "")
+
+
+def test_many_categories_take_little_time():
+    start = time.process_time()
+    many = categories_from_json([{"id": number, "name": f"c{number}"} for number in range(20_000)], "boxes.json")
+    others = Categories(tuple(f"d{number}" for number in range(20_000)), many.ids)
+    with pytest.raises(UserError, match="not in the model: d0, d1"):
+        require_same(many, others, "model", "boxes.json", "")
+    assert time.process_time() - start < 1.5
