@@ -74,6 +74,19 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def require_utf8(name: str, what: str) -> None:
+    """Raise UserError if a file name or path is not UTF-8: JSON files (and the programs that read them) cannot have it.
+
+    Args:
+        name: a name as Python has it: bytes that are not UTF-8 are lone surrogates in it.
+        what: what it names, e.g. "image".
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{what} {ascii(name)}: the name is not UTF-8, which JSON needs: rename it") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file completely or not at all. Raise UserError if it cannot be written."""
     with user_errors(f"cannot write {path}", "Is the folder writable, and the disk not full?"), \

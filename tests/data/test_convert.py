@@ -178,7 +178,7 @@ def zeros_in_the_scan(data):
 
 
 def test_damaged_and_unusual_files_are_judged_by_the_decoder_of_training(tmp_path):
-    make_coco(tmp_path / "coco", num_images=9, size=(128, 96))
+    make_coco(tmp_path / "coco", num_images=10, size=(128, 96))
     files = sorted((tmp_path / "coco/train2017").iterdir())
     turned = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     rewrite(files[0], lambda data: data[:-1])
@@ -191,8 +191,10 @@ def test_damaged_and_unusual_files_are_judged_by_the_decoder_of_training(tmp_pat
     for path, option, value in kinds:
         cv2.imwrite(str(path), cv2.imread(str(path)), [option, value])
     Image.open(files[8]).convert("CMYK").save(files[8])
+    Image.open(files[9]).resize((95, 128)).save(files[9])
     summary = run(tmp_path / "coco", tmp_path / "out")
-    assert summary.image_ids == (104, 105, 106, 107, 108)
+    assert summary.image_ids == (102, 104, 105, 106, 107, 108)
+    assert list(summary.report.notes.counts.values()) == [1]  # the stored pixels of 102 fit its entry
     assert summary.defects.counts == {"image file cut off or damaged": 1,
                                       "image file that is not an image, or damaged": 2,
                                       "image of another size than its entry says (rotated by EXIF?)": 1}

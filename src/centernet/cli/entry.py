@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from centernet.config.load import Config, load_config
+from centernet.data.image_size import set_pixel_limit
 from centernet.device import prepare_environment
 from centernet.errors import reports_errors
 from centernet.files import user_errors
@@ -27,6 +28,7 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
     if ignored:
         LOG.info("ignored flags of the platform: %s", ignored)
     prepare_environment(config.device_target)
+    set_pixel_limit(config.max_image_pixels)
     if job:
         run_job(job, run)
     else:

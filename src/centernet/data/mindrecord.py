@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ SCHEMA = {
     "image": {"type": "bytes"},                            # the image file, unchanged
     "num_objects": {"type": "int32"},                      # needed, because an empty (0, 4) array is read as shape ()
     "bboxes": {"type": "float32", "shape": [-1, 4]},       # x1, y1, x2, y2 in pixels
-    "category_id": {"type": "int32", "shape": [-1]},       # class + 1; 0 is the background
+    "category_id": {"type": "int32", "shape": [-1]},       # class + 1; 0 is the background; negative: ignored region
 }
 
 
@@ -39,6 +40,8 @@ class Shards:
     files: tuple[str, ...]
     categories: Categories
     rows: tuple[int, ...]  # row numbers in the order of their image ids (without an info file: in the shards' order)
+    regions: int = 0       # ignored regions among the boxes
+    box_counts: Mapping[int, int] = field(default_factory=dict)  # number of boxes -> images; {} if it is not known
 
     @property
     def num_images(self) -> int:
@@ -74,11 +77,13 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     if not folder.is_dir():
         raise UserError(f"--mindrecord_dir {str(folder) or '(empty)'}: there is no such folder. Convert a data set "
                         "first: scripts/convert_dataset_to_mindrecord.sh")
-    path = info_path(folder, prefix)
+    path, regions = info_path(folder, prefix), 0
+    box_counts: dict[int, int] = {}
     if path.exists():
         info = read_info(path)
         files, listed = _checked_files(folder, info, path), info["files"]
         categories, image_ids = categories_from_json(info["categories"], str(path)), info["image_ids"]
+        regions, box_counts = _counts(info, path)
     else:
         files, listed = _files_without_info(folder, prefix), []
         categories, image_ids = _named_categories(names, num_classes), None
@@ -91,7 +96,16 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
         raise UserError(f"{folder}: the shards hold {count} images, but {path.name} lists {len(image_ids)}; {CONVERT}")
     # FileWriter distributes rows over the shards partly at random. Sorting by image id makes their order the same.
     rows = range(count) if image_ids is None else sorted(range(count), key=image_ids.__getitem__)
-    return Shards(tuple(map(str, files)), categories, tuple(rows))
+    return Shards(tuple(map(str, files)), categories, tuple(rows), regions, box_counts)
+
+
+def _counts(info: dict[str, Any], path: Path) -> tuple[int, dict[int, int]]:
+    """Return the ignored regions, and the images by their number of boxes. Older info files have neither."""
+    try:
+        return int(info.get("regions", 0)), {int(boxes): int(images) for boxes, images in
+                                             info.get("box_counts", {}).items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: regions or box_counts have another form ({error}); {CONVERT}") from error
 
 
 def _checked_files(folder: Path, info: dict[str, Any], path: Path) -> list[Path]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from centernet.categories import require_same
+from centernet.categories import by_name
 from centernet.data.annotations import Annotations
 from centernet.data.info_file import MOST_BYTES
 from centernet.detection.decode import decode, sigmoid
@@ -132,14 +132,11 @@ def read_index(meta_dir: Path, manifest: Manifest, aipp: bool = False) -> Prepar
     return PreparedSet(meta_dir, names, annotation_file)
 
 
-def require_same_labels(annotations: Annotations, manifest: Manifest, model_path: str) -> None:
-    """Raise UserError unless an annotation file has the model's categories, with the same names and COCO ids."""
-    labels, remedy = annotations.categories, "Use an annotation file with the categories of the training."
-    categories = manifest.spec.categories
-    require_same(categories, labels, model_path, str(annotations.path), remedy)
-    if categories.ids != labels.ids:
-        raise UserError(f"{model_path} and {annotations.path} have the same categories with different ids: "
-                        f"{categories.ids[:5]} and {labels.ids[:5]}, ... {remedy}")
+def labels_of_model(annotations: Annotations, manifest: Manifest, model_path: str) -> Annotations:
+    """Return annotations with the model's classes. Raise UserError unless the model has all their category names."""
+    return annotations.with_categories(
+        by_name(manifest.spec.categories, annotations.categories, model_path, str(annotations.path),
+                "Use an annotation file with the categories of the training."))
 
 
 def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
@@ -149,7 +146,7 @@ def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
 
 
 def read_input(predict_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
-    """Read one prepared image, an input of the model. Raise UserError if it is missing or has a wrong size."""
+    """Read one prepared image. Raise UserError if it is missing, has a wrong size, or values that are not finite."""
     return _read_array(predict_dir / INPUTS / f"{image_id}.bin", manifest.input_shape[1:], manifest.input_dtype,
                        "run preprocess.py again")
 
@@ -182,10 +179,9 @@ def read_detections(result_dir: Path, image_id: int, manifest: Manifest) -> np.n
     else:
         detections = _read_array(path, (manifest.K, 6), "float32", "run the model on all images again")
     known = np.arange(len(manifest.spec.categories))
-    if not np.isfinite(detections).all() or not np.isin(detections[:, 5], known).all():
-        raise UserError(f"{path} holds values that are not finite, or classes outside 0..{known[-1]}. It is not the "
-                        "output of this model (float32, little-endian, rows of x1, y1, x2, y2, score, class). Run the "
-                        "model on all images again")
+    if not np.isin(detections[:, 5], known).all():
+        raise UserError(f"{path} holds classes outside 0..{known[-1]}. It is not the output of this model (float32, "
+                        "little-endian, rows of x1, y1, x2, y2, score, class). Run the model on all images again")
     return detections
 
 
@@ -220,7 +216,18 @@ def _read_array(path: Path, shape: tuple[int, ...], dtype: str, remedy: str) -> 
         raise UserError(f"{path}: {error.strerror or error}: {remedy}") from error
     if len(data) != wanted:
         raise UserError(f"{path} has {size} bytes, {dtype} of shape {tuple(shape)} has {wanted}: {remedy}")
-    return np.frombuffer(data, _stored(dtype)).astype(dtype, copy=False).reshape(shape)
+    values = np.frombuffer(data, _stored(dtype)).astype(dtype, copy=False).reshape(shape)
+    require_finite(values, str(path), remedy)
+    return values
+
+
+def require_finite(values: np.ndarray, subject: str, remedy: str) -> None:
+    """Raise UserError if there is a NaN or infinite value: soft-NMS and the ranking make wrong boxes of it."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = int(np.flatnonzero(~finite)[0])
+        raise UserError(f"{subject}: {values.size - np.count_nonzero(finite)} of {values.size} values are NaN or "
+                        f"infinite (value {first} is {values.flat[first]}): {remedy}")
 
 
 def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) -> None:
@@ -229,7 +236,8 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
     If the model's graph does not decode, this program decodes its output. So the files have the same form.
 
     Raises:
-        UserError: an input is missing or has a wrong size, or result_dir is not writable.
+        UserError: an input is missing, has a wrong size or values that are not finite; the model's output is not
+            finite; or result_dir is not writable.
     """
     manifest = model.manifest
     names = read_index(predict_dir / METAS, manifest).names
@@ -246,6 +254,9 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
             found = model(images)
             seconds.append(time.perf_counter() - start)
             for image_id, detections in zip(chosen, found):
+                require_finite(detections, f"the model's output for image {image_id}",
+                               "its weights diverged in training, or its precision is too low. Export an earlier "
+                               "checkpoint, or with --precision fp32")
                 write_detections(result_dir, image_id, detections)
     LOG.info("ran the model on %d prepared images: %s", len(ids), result_dir)
     LOG.info("%s", speed(seconds, batch))

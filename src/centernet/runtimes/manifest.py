@@ -155,7 +155,7 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
                         "it, too, or export again")
     values = read_json(path, remedy="Export again", most=MAX_BYTES)
     version = values.get("format_version")
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version != FORMAT_VERSION:
         raise UserError(f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}: export the "
                         "checkpoint again with the export.py of this version")
     manifest = _from_json(values, path)

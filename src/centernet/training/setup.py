@@ -9,9 +9,9 @@ from typing import Any
 import mindspore as ms
 from mindspore import nn
 
-from centernet.categories import Categories, require_same
+from centernet.categories import Categories, by_name, require_same
 from centernet.config.load import Config
-from centernet.data.coco import CocoDataset, locate, read_coco, require_whole
+from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.errors import UserError
 from centernet.group import Group, require_agreement
 from centernet.models.centernet import build_centernet
@@ -47,6 +47,7 @@ CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
               "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
               "ema_decay": "--train_config.ema_decay", "backbone_rate": "--train_config.backbone_rate",
               "freeze_stages": "--train_config.freeze_stages",
+              "regions": "the mask of ignored regions (--dataset_config.ignored_regions)",
               "schedule_steps": "the number of all steps, which train_config.lr_schedule follows (--epoch_size, "
                                 "--train_steps),",
               "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)",
@@ -55,7 +56,7 @@ CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
 
 # The values in checkpoints from before these settings existed.
 EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0, "colors": "uint8", "backbone_rate": 1.0,
-           "freeze_stages": 0, "plain_from": -1}
+           "freeze_stages": 0, "plain_from": -1, "regions": False}
 
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
@@ -66,15 +67,19 @@ def validation_data(config: Config, categories: Categories) -> CocoDataset | Non
     """
     if config.eval_interval == 0:
         return None
-    dataset = read_coco(*locate(config.data_dir, "val", config.annotation_file, config.image_dir))
-    require_whole(dataset)
-    require_same(categories, dataset.categories, "the training data", str(dataset.annotation_file),
-                 "Evaluate on data with the same categories, or set --eval_interval 0.")
-    return dataset
+    dataset = read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict,
+                             config.allow_outside)
+    return dataset.with_categories(
+        by_name(categories, dataset.categories, "the training data", str(dataset.annotation_file),
+                "Evaluate on data with the same categories, or set --eval_interval 0."))
 
 
-def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: int) -> Plan:
-    """Return the plan of a new training with the length that train_steps or epoch_size gives."""
+def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: int, regions: bool = False) -> Plan:
+    """Return the plan of a new training with the length that train_steps or epoch_size gives.
+
+    Args:
+        regions: there are ignored regions, and they are masked.
+    """
     train = config.train_config
     total = config.train_steps if config.train_steps > 0 else config.epoch_size * steps_per_epoch
     conditions = {"seed": config.seed, "batch_size": train.batch_size, "accumulate": train.accumulate,
@@ -83,7 +88,7 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
                   "backbone_rate": train.backbone_rate, "freeze_stages": train.freeze_stages,
                   "optimizer": train.optimizer, "momentum": train.SGD.momentum,
                   "precision": precision_of(train.amp_level, train.amp_type, config.device_target, config.exact_fp32),
-                  "colors": "float32",
+                  "colors": "float32", "regions": regions,
                   "schedule_steps": total if train.lr_schedule in ("PolyDecay", "CosineDecay") else 0,
                   "rate_factor": rate_factor(train, train.step_images * devices),
                   "warmup_factor": warmup_factor(train, train.step_images * devices)}
@@ -135,7 +140,8 @@ def build_step(config: Config, categories: Categories, plan: Plan, devices: int)
         lower(network, plan.conditions["precision"])
     schedule = build_schedule(scale_schedule(train, train.step_images * devices), plan.steps_per_epoch,
                               plan.total_steps)
-    loss = LossNetwork(network, config.net_config, config.dataset_config, len(categories), devices)
+    loss = LossNetwork(network, config.net_config, config.dataset_config, len(categories), devices,
+                       plan.conditions["regions"])
     return TrainStep(loss, build_optimizer(network, train, schedule), train, config.enable_lossscale, devices)
 
 

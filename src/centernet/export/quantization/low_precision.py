@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from centernet.config.schema import Config
 from centernet.config.threads import input_threads
-from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import read_image
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
@@ -131,7 +131,8 @@ def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
 def _gate_dataset(config: Config) -> CocoDataset | None:
     if config.max_ap_drop < 0:
         return None
-    return read_coco(*locate(config.data_dir, "val", config.annotation_file, config.image_dir))
+    return read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict,
+                          config.allow_outside, whole=False)
 
 
 def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:
