@@ -166,7 +166,8 @@ def _check_events(text: str) -> None:
             if anchor:
                 sizes[anchor] = total - before
         if total > MOST_YAML_NODES:
-            raise ValueError(f"it has more than {MOST_YAML_NODES} values; an alias (*name) counts as all that it stands for")
+            raise ValueError(f"it has more than {MOST_YAML_NODES} values; an alias (*name) counts as all that it "
+                             "stands for")
 
 
 def require_plain(document: Any, subject: str, remedy: str = "", place: str = "") -> None:
