@@ -1,6 +1,6 @@
 // What a fuzzer feeds: each program fuzz_NAME has one reader.
-#ifndef CENTERNET_FUZZ_TARGET_H_
-#define CENTERNET_FUZZ_TARGET_H_
+#ifndef CENTERNET_TARGET_H_
+#define CENTERNET_TARGET_H_
 
 #include <string>
 
@@ -11,4 +11,4 @@ void ReadInput(const std::string& text);
 
 }  // namespace centernet
 
-#endif  // CENTERNET_FUZZ_TARGET_H_
+#endif  // CENTERNET_TARGET_H_

@@ -92,7 +92,7 @@ def test_a_file_with_aliases_of_aliases_is_refused(tmp_path):
     rows += [f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     path = tmp_path / "bomb.yaml"
     path.write_text("\n".join(rows))
-    assert "stand for more than 100000 values" in outcome(["--config_path", str(path)])
+    assert "it has more than 100000 values; an alias" in outcome(["--config_path", str(path)])
 
 
 def test_the_effective_configuration_can_be_read_again(tmp_path):

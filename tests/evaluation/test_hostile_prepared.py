@@ -1,5 +1,6 @@
 """Files of prepared sets that another program wrote or damaged: a value, or a UserError."""
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from tiny_model import tiny_manifest
 
 from centernet.detection.transform import Meta
 from centernet.errors import UserError
-from centernet.evaluation.prepared_set import METAS, PreparedSet, read_index, read_meta, write_prepared
+from centernet.evaluation.prepared_set import METAS, PreparedSet, read_index, read_input, read_meta, write_prepared
 
 META = Meta((72.0, 68.5), 144.0, 32, 32)
 
@@ -60,3 +61,15 @@ def test_values_of_transforms(key, text, message):
     document = json.dumps({**json.loads(META.to_json()), key: "here"}).replace('"here"', text)
     with pytest.raises(UserError, match=f"^a.json is not the meta file of a prepared image.*: {message}.*preprocess"):
         Meta.from_json(document, "a.json")
+
+
+def test_inputs_that_are_no_files_of_their_size_are_not_read(tmp_path):
+    (tmp_path / "00_data").mkdir()
+    for name, source in ((7, "/dev/zero"), (8, None)):
+        path = tmp_path / "00_data" / f"{name}.bin"
+        if source:
+            path.symlink_to(source)
+        else:
+            os.mkfifo(path)
+        with pytest.raises(UserError, match=rf"{name}\.bin has 0 bytes, float32 of shape \(3, 8, 8\) has 768"):
+            read_input(tmp_path, name, tiny_manifest((8, 8)))

@@ -12,7 +12,8 @@ from centernet.documents import HIGHEST, LOWEST, is_text, parse_yaml
 from centernet.errors import UserError, shown
 
 CANNOT = (ValueError, TypeError, UserError)  # exceptions of convert()
-MOST_LETTERS, MOST_NAME_BYTES = 4096, 255  # of a path, and of a name in it, on Linux
+# Linux allows 4096 and 255. Names of files are still added to the paths of folders.
+MOST_PATH_BYTES, MOST_NAME_BYTES = 3500, 255
 
 
 class Refused(ValueError):
@@ -77,8 +78,8 @@ def _usable_text(text: str) -> str:
     """Return a text. Raise Refused if it cannot be a path: longer names and a byte 0 fail in each system call."""
     if "\0" in text or not is_text(text):
         raise Refused("it has a byte 0, or it is not UTF-8")
-    if len(text) > MOST_LETTERS or any(len(part.encode()) > MOST_NAME_BYTES for part in text.split("/")):
-        raise Refused(f"at most {MOST_LETTERS} letters are allowed, and {MOST_NAME_BYTES} bytes between two /")
+    if len(text.encode()) > MOST_PATH_BYTES or any(len(part.encode()) > MOST_NAME_BYTES for part in text.split("/")):
+        raise Refused(f"at most {MOST_PATH_BYTES} bytes are allowed, and {MOST_NAME_BYTES} between two /")
     return text
 
 

@@ -201,13 +201,14 @@ def _bytes_of(shape: tuple[int, ...], dtype: str) -> int:
 
 
 def _read_array(path: Path, shape: tuple[int, ...], dtype: str, remedy: str) -> np.ndarray:
+    wanted = _bytes_of(shape, dtype)
     try:
-        data = path.read_bytes()
+        size = path.stat().st_size  # a file of another size is not read, however large it is
+        data = path.read_bytes() if size == wanted else b""
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}: {remedy}") from error
-    wanted = _bytes_of(shape, dtype)
     if len(data) != wanted:
-        raise UserError(f"{path} has {len(data)} bytes, {dtype} of shape {tuple(shape)} has {wanted}: {remedy}")
+        raise UserError(f"{path} has {size} bytes, {dtype} of shape {tuple(shape)} has {wanted}: {remedy}")
     values = np.frombuffer(data, _stored(dtype)).astype(dtype, copy=False).reshape(shape)
     require_finite(values, str(path), remedy)
     return values

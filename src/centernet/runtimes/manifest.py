@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from centernet.categories import categories_from_json
+from centernet.categories import Categories, categories_from_json
 from centernet.config.sections import MAPS
 from centernet.errors import UserError
 from centernet.files import read_json, sha256, write_json
@@ -179,7 +179,7 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
     height, width = [axis.whole(1, MAX_SIDE) for axis in (axes[:2] if raw else axes[1:])]
     axes[2 if raw else 0].whole(3, 3)
     decode, detections = root["decode"].boolean(), root["K"].whole(1, MAX_SIDE**2)
-    spec = ModelSpec(categories_from_json(root["categories"].value, str(path)), _three(root["mean"], False),
+    spec = ModelSpec(_categories(root["categories"]), _three(root["mean"], False),
                      _three(root["std"], True), root["color_order"].text(("BGR", "RGB")) if raw else color_order,
                      root["down_ratio"].whole(1, MAX_SIDE), (height, width), raw)
     return Manifest(
@@ -194,6 +194,13 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
         calibration_method=_text(root, "calibration_method", ""),
         calibration_images=images.whole(0) if (images := root.get("calibration_images")) else 0,
         box_head=_text(root, "box_head", "wh_reg", tuple(MAPS)))
+
+
+def _categories(rows: JsonValue) -> Categories:
+    for row in rows.items():
+        row["id"].whole()
+        row["name"].text()
+    return categories_from_json(rows.value, rows.source)
 
 
 def _outputs(rows: JsonValue, decode: bool,
