@@ -68,7 +68,7 @@ class Config:
                              {**each(reads(), "dataset", "train", "eval", "preprocess"), "export": Use()})
     shard_num: int = setting(8, "number of MindRecord shards", ["dataset"], limits=POSITIVE)
     keep_empty: bool = setting(False, "keep images without boxes as background examples", ["dataset"])
-    strict: bool = setting(False, "treat every defect of the data set as an error", ["dataset"])
+    strict: bool = setting(False, "treat every defect of the data set as an error", ["dataset", "train"])
 
     # Training, and settings that other entries share with it.
     distribute: bool = setting(True, "train or evaluate with all processes that a launcher started",

@@ -27,6 +27,7 @@ from centernet.data.image_file import decode
 from centernet.data.mindrecord import CONVERT, SCHEMA, Shards, first_message, open_shards
 from centernet.data.mosaic import TILES, Labelled, draw_partners, mix, mosaic
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
+from centernet.data.unreadable import UnreadableImage, UnreadableImages, marked_sample, replace_unreadable
 from centernet.errors import UserError
 from centernet.group import ALONE, Group
 
@@ -36,12 +37,13 @@ LOG = logging.getLogger("centernet")
 # wh, reg float32 (B,M,2).
 # With heatmap_on_device false, hm float32 (B,C,H/4,W/4) follows.
 COLUMNS = ("image", "colors", "cls", "radius", "ind", "wh", "reg", "reg_mask")
+MASK = COLUMNS.index("reg_mask")
 PREFETCH = 2  # batches that wait at each stage; MindSpore's default of 16 takes gigabytes of memory
 
 
 def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
                        *, group: Group = ALONE, num_workers: int = 1, shuffle: bool = True,
-                       verify: bool = True, hm_gaussian: str = "circle") -> TrainingData:
+                       verify: bool = True, hm_gaussian: str = "circle", strict: bool = False) -> TrainingData:
     """Open shards for training.
 
     Args:
@@ -50,6 +52,7 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
         num_workers: threads that decode and augment; at most one for each CPU core is used.
         verify: also compare the SHA-256 of every file; the processes of the group share the work.
         hm_gaussian: "circle" or "ellipse", see net_config; used with heatmap_on_device false.
+        strict: the first image that cannot be decoded is an error, see unreadable.UnreadableImages.
 
     Raises:
         UserError: as in mindrecord.open_shards.
@@ -57,7 +60,8 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
     shards = open_shards(Path(mindrecord_dir), mindrecord_prefix, data.coco_classes, data.num_classes,
                          verify, group)
     workers = min(num_workers, os.cpu_count() or 1)
-    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian)
+    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian,
+                        UnreadableImages(shards.num_images, strict))
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class TrainingData:
     num_workers: int
     shuffle: bool
     hm_gaussian: str
+    unreadable: UnreadableImages
     epochs: int = 0  # of the whole training, for plain_epochs; 0: not known, no epoch is plain
 
     @property
@@ -147,7 +152,8 @@ class TrainingData:
             with prefetch(PREFETCH):
                 iterator = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
             for batch in iterator:
-                yield tuple(batch)
+                self.unreadable.report()
+                yield replace_unreadable(tuple(batch), MASK)
         except RuntimeError as error:
             if failures:
                 raise failures[0] from error
@@ -196,6 +202,9 @@ class TrainingData:
                         partners.append(load_image(*partner, num_classes))
                 read = number
                 return make_sample(*annotated, data, num_classes, rng, partners)
+            except UnreadableImage as error:
+                self.unreadable.add(read, f"image id {read} in {self.shards.files[0]}, ...: {error}")
+                return _blank(data)
             except UserError as error:
                 failures.append(UserError(f"image id {read} in {self.shards.files[0]}, ...: {error}"))
                 raise failures[-1] from error
@@ -236,11 +245,17 @@ def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray
     return (found.image, colors, *encode(found.boxes, found.classes, data.output_res, data.max_objs))
 
 
+def _blank(data: DatasetConfig) -> tuple[np.ndarray, ...]:
+    """Return the sample of an image that cannot be decoded: black, without objects, marked to be replaced."""
+    columns = encode(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), data.output_res, data.max_objs)
+    return marked_sample((np.zeros((*data.input_res_train, 3), np.uint8), unchanged_colors(), *columns), MASK)
+
+
 def load_image(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, num_classes: int) -> Labelled:
     """Decode an image file and check the classes of its boxes; arguments and errors as in make_sample."""
     image = decode(file)
     if image is None:
-        raise UserError(f"its file cannot be decoded; {CONVERT}")
+        raise UnreadableImage(f"its file cannot be decoded; {CONVERT}")
     if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
         raise UserError(f"its categories are {classes.min() + 1}..{classes.max() + 1}, but only 1..{num_classes} are "
                         "allowed: set dataset_config.num_classes and coco_classes to the categories of the shards")
