@@ -52,7 +52,7 @@ def export_low_precision(config: Config, network: nn.Cell, manifest: Manifest, t
     images = find_calibration_images(config) if config.precision == "int8" else []
     with folder_beside(target, f"--export_name {target}: cannot write this file") as folder:
         full, partial, reduced = (folder / f"{name}.onnx" for name in ("fp32", "partial", "reduced"))
-        difference = export_model(network, manifest, full)
+        difference = export_model(network, manifest, full, config.export_tolerance)
         outputs = ExportedBackend(full).manifest.outputs
         described = dataclasses.replace(
             manifest, outputs=outputs, precision=config.precision, calibration_images=len(images),
