@@ -24,6 +24,8 @@ LOG = logging.getLogger("centernet")
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
+VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts")
+
 
 def find_images(pattern: str) -> list[Path]:
     """Return the image files of --image, sorted: one file, the files in a folder, or the files that match a glob.
@@ -33,13 +35,24 @@ def find_images(pattern: str) -> list[Path]:
     """
     path = Path(pattern)
     if path.is_file():
+        if path.suffix.lower() in VIDEOS:
+            raise UserError(_no_video(path))
         return [path]
-    candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True))
+    candidates = list(path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True)))
+    videos = sorted(item for item in candidates if item.suffix.lower() in VIDEOS)
+    if videos:
+        LOG.warning("warning: %s", _no_video(videos[0], len(videos)))
     found = sorted(item for item in candidates if item.is_file() and item.suffix.lower() in SUFFIXES)
     if not found:
         raise UserError(f"--image {pattern}: there is no such file, no folder of this name with images "
                         f"({', '.join(SUFFIXES)}), and no image that matches it as a glob pattern")
     return found
+
+
+def _no_video(path: Path, count: int = 1) -> str:
+    files = f"{path}" if count == 1 else f"{path} and {count - 1} more files"
+    return (f"--image: {files}: videos are not supported. Write the pictures of each first: ffmpeg -i {path.name} "
+            f"frames/%06d.jpg; then use --image frames")
 
 
 def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
@@ -82,8 +95,10 @@ def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
 
 
 def _listed(result: Result) -> list[dict[str, Any]]:
-    """Return one image's boxes with category name and COCO id, score, and x1, y1, x2, y2 in pixels."""
-    rows = np.column_stack([result.boxes, result.scores, result.labels])
+    """Return one image's boxes with category name and COCO id, score, and x1, y1, x2, y2 in pixels of the image."""
+    height, width = result.image.shape[:2]
+    # A box may extend beyond the image. COCO results keep it so, but readers of this file cut out the pixels.
+    rows = np.column_stack([np.clip(result.boxes, 0, [width, height] * 2), result.scores, result.labels])
     return [{**readable, "category_id": found["category_id"]} for readable, found in
             zip(to_readable(rows, result.categories), result.to_coco(0))]
 
