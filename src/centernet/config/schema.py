@@ -133,8 +133,8 @@ class Config:
     export_input: str = setting("float32", "input of the exported model: normalised images (float32), or BGR images "
                                 "(B, H, W, 3) that its graph normalises (uint8: a quarter of the bytes)", ["export"],
                                 choices=("float32", "uint8"))
-    export_batch_size: int = setting(1, "fixed batch size of the exported model; 0: any batch size (ONNX without "
-                                     "decoding)", ["export"], limits=NOT_NEGATIVE)
+    export_batch_size: int = setting(1, "fixed batch size of the exported model; 0: any batch size (ONNX only)",
+                                     ["export"], limits=NOT_NEGATIVE)
     export_tolerance: float = setting(
         1e-3, "largest allowed difference of the exported model's output from the checkpoint's, as a fraction of the "
         "largest output, see docs/onnx.md", ["export"], limits=Limits(

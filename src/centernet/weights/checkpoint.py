@@ -17,10 +17,10 @@ from mindspore import Parameter, Tensor, nn
 from centernet.categories import Categories, categories_from_json
 from centernet.config.load import Config
 from centernet.config.schema import NetConfig
+from centernet.embedded_json import parse_object
 from centernet.errors import UserError
 from centernet.files import UNFINISHED, replacing
 from centernet.spec import ModelSpec, configured_spec
-from centernet.weights.embedded_json import parse_object
 from centernet.weights.mindspore_files import parse_checkpoint
 from centernet.weights.recorded import checked
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from centernet.embedded_json import parse_object
 from centernet.errors import UserError
-from centernet.weights.embedded_json import parse_object
 from centernet.weights.raw_tensors import WrongTensor, array_of, item_size, whole_numbers
 
 LARGEST_HEADER = 100_000_000  # the limit of the format's own library

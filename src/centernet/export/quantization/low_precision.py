@@ -26,7 +26,7 @@ from centernet.export.quantization.quantize import Int8Options, quantize
 from centernet.export.quantization.side_by_side import evaluate_exported
 from centernet.files import folder_beside, write_json
 from centernet.runtimes.exported import ExportedBackend, load_graph
-from centernet.runtimes.manifest import Manifest, layer_report, publish
+from centernet.runtimes.manifest import Manifest, layer_report, metadata_of, publish
 
 LOG = logging.getLogger("centernet")
 
@@ -58,6 +58,7 @@ def export_low_precision(config: Config, network: nn.Cell, manifest: Manifest, t
             manifest, outputs=outputs, precision=config.precision, calibration_images=len(images),
             calibration_method=config.calibration_method if images else "")
         model, errors = _reduce(config, manifest, onnx.load(str(full)), images)
+        onnx.helper.set_model_props(model, metadata_of(described))
         onnx.save(model, str(partial))
         _require_finite(partial, manifest)
         publish(partial, described, reduced)
