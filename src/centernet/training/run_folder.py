@@ -118,7 +118,7 @@ def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: 
              f"precision: {plan.conditions['precision']}{IN_FLOAT32 * (plan.conditions['precision'] != 'float32')}",
              f"global batch size: {train.batch_size} on each device x {devices}{batches} = {images}",
              f"optimizer: {describe_optimizer(train)}",
-             describe_schedule(train, images),
+             describe_schedule(train, images, plan.total_steps),
              f"steps: {plan.start_step} done, {plan.total_steps} in total, {plan.steps_per_epoch} in an epoch",
              f"checkpoints: {folders[0] if config.enable_save_ckpt else 'none'}; log, metrics and plot: {folders[1]}"]
     if config.enable_data_sink:
