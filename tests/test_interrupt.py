@@ -66,6 +66,9 @@ def told_to_end(block, tmp_path, *numbers, pause=1.5):
     return process.returncode, output, errors, time.monotonic() - start
 
 
+@pytest.mark.fault("SIGTERM or Ctrl-C in a loop of steps or images",
+                   "a process gets the signal, also inside code that swallows exceptions",
+                   "the loop ends after its item, status 143 or 130")
 @pytest.mark.parametrize("block", ["busy(60)", "Dropper(); busy(60)"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_loop_ends_in_order(block, number, tmp_path):
@@ -75,6 +78,8 @@ def test_a_loop_ends_in_order(block, number, tmp_path):
     assert errors == f"interrupted by {number.name}\n"
 
 
+@pytest.mark.fault("SIGTERM while foreign code runs for minutes", "a process sleeps in native code and gets the signal",
+                   "a thread says how to go on and ends the process with 143")
 @pytest.mark.parametrize("block", ["busy(60, look=False)", "native()"])
 def test_a_process_that_does_not_look_is_ended(block, tmp_path):
     status, output, errors, seconds = told_to_end(block, tmp_path, signal.SIGTERM)
@@ -82,6 +87,7 @@ def test_a_process_that_does_not_look_is_ended(block, tmp_path):
     assert 2 <= seconds < 10 and not (tmp_path / "left.tmp").exists()
 
 
+@pytest.mark.fault("a second, impatient signal", "two different signals to one process", "the process ends at once")
 def test_a_second_signal_ends_the_process_at_once(tmp_path):
     status, output, errors, seconds = told_to_end("interrupt._watches[0].grace = 60; busy(60, look=False)", tmp_path,
                                                   signal.SIGINT, signal.SIGTERM)
@@ -89,12 +95,15 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path):
     assert seconds < 10 and not (tmp_path / "left.tmp").exists()
 
 
+@pytest.mark.fault("`timeout` sends its signal twice", "the same signal to a process and to its group",
+                   "it counts once: the end stays orderly")
 def test_the_same_signal_twice_is_one(tmp_path):
     """`timeout` sends its signal to the process and to its group."""
     status, output, *_ = told_to_end("busy(60, look=False)", tmp_path, signal.SIGTERM, signal.SIGTERM, pause=0.1)
     assert status == 143 and output.endswith("spoken\n")
 
 
+@pytest.mark.fault("a library that sets its own signal handler", "a handler is set after ours", "status 130 as before")
 def test_a_handler_of_the_framework_does_not_change_the_status_of_ctrl_c(tmp_path):
     status, _, errors, _ = told_to_end("like_mindspore(); busy(60)", tmp_path, signal.SIGINT)
     assert (status, errors) == (130, "interrupted by SIGINT\n")

@@ -42,6 +42,8 @@ def lines(caplog):
     return lambda: [record.getMessage() for record in caplog.records]
 
 
+@pytest.mark.fault("two runs write into one folder", "a process owns the folder, a second one starts",
+                   "the second one ends with the host, process and time of the first one")
 def test_the_second_one_is_told_and_the_first_one_stays(tmp_path, other):
     left = (tmp_path / OWNER).read_bytes()
     for _ in range(2):
@@ -51,6 +53,7 @@ def test_the_second_one_is_told_and_the_first_one_stays(tmp_path, other):
     assert (tmp_path / OWNER).read_bytes() == left and other.poll() is None
 
 
+@pytest.mark.fault("the owner of a folder was killed", "SIGKILL to the owner", "the next run takes the folder")
 def test_a_killed_one_is_followed_by_the_next(tmp_path, other, lines):
     other.kill()
     other.wait()
@@ -81,6 +84,8 @@ def test_a_file_without_meaning_does_not_stop_a_run(tmp_path, monkeypatch, left)
         pass
 
 
+@pytest.mark.fault("a network disk without locks", "locks that always fail, or that a child holds",
+                   "the process number decides")
 @pytest.mark.parametrize("locks", [True, False])
 def test_an_inherited_lock_of_a_dead_process_and_a_disk_without_locks(tmp_path, other, monkeypatch, locks):
     """A child may keep the lock of its dead parent; some network file systems have no locks at all."""
@@ -102,6 +107,8 @@ def test_an_inherited_lock_of_a_dead_process_and_a_disk_without_locks(tmp_path, 
         os.close(held)
 
 
+@pytest.mark.fault("the owner is on another host", "a lock file of another host, renewed or not",
+                   "renewed: refused; not renewed: taken over")
 @pytest.mark.parametrize("alive", [True, False])
 def test_an_owner_on_another_host_is_alive_if_it_renews_the_file(tmp_path, monkeypatch, lines, alive):
     """The lock of another host is not seen on every network file system. Its clock does not matter."""
@@ -130,6 +137,7 @@ def test_an_owner_on_another_host_is_alive_if_it_renews_the_file(tmp_path, monke
                 assert time.monotonic() < deadline
 
 
+@pytest.mark.fault("a folder without permission to write", "a read-only folder", "an error that names the folder")
 def test_a_folder_that_is_not_writable_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--out .*file/x: cannot write to this folder: Not a directory"), \

@@ -79,6 +79,9 @@ def stop_at(work, name, folder, moment, number):
         process.kill()
 
 
+@pytest.mark.fault("signals at any moment of training, evaluation, conversion, export",
+                   "SIGTERM and SIGINT at shares of the run's time, compilation included",
+                   "143 or 130 within 30 s, nothing half-written, nothing in the current folder")
 @pytest.mark.slow
 @pytest.mark.parametrize("name, share", [("train", 0.7), ("eval", 0.1), ("convert", 0.1), ("export", 0.1)])
 def test_every_signal_ends_a_command_in_order(work, tmp_path, name, share):
@@ -115,6 +118,8 @@ def parameters(path):
     return {name: value.asnumpy().tobytes() for name, value in read_checkpoint(path).parameters.items()}
 
 
+@pytest.mark.fault("SIGKILL at any moment, again and again", "SIGKILL and SIGTERM at random moments, then --resume",
+                   "metrics and checkpoints equal those of an undisturbed run")
 @pytest.mark.slow
 def test_killed_runs_end_as_the_whole_one_does(work, tmp_path):
     """SIGKILL at random moments, and resume, until the end; half of the signals are SIGTERM."""

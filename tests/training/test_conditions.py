@@ -44,6 +44,8 @@ def compared(*flags, then=None, changed=(), data="content 1"):
     ("net_config.reg_loss", ["sl1"], "l1", "sl1"),
     ("enable_lossscale", ["false"], "True", "False"),
 ])
+@pytest.mark.fault("--resume with another setting", "each setting that decides the arithmetic is changed",
+                   "refused; the message has the flag, both values, and how to change it on purpose")
 def test_a_changed_setting_is_refused_unless_it_is_named(flag, words, was, now):
     flags = (f"--{flag}", *words)
     with pytest.raises(UserError) as refused:
@@ -54,6 +56,8 @@ def test_a_changed_setting_is_refused_unless_it_is_named(flag, words, was, now):
         f"--{flag} was {was}, now {now}"]
 
 
+@pytest.mark.fault("--resume with other images of the same number", "shards of other content",
+                   "refused by the fingerprint of the data")
 def test_other_images_are_refused_unless_they_are_named():
     with pytest.raises(UserError, match="images and boxes in --mindrecord_dir was content 1, now content 2.*"
                                         "add --resume_changed mindrecord_dir to"):
@@ -103,6 +107,8 @@ def test_a_checkpoint_from_before_the_record_or_a_setting_is_accepted():
         compared("--dataset_config.mosaic", "1", then=older)
 
 
+@pytest.mark.fault("a new setting that nobody thinks of", "all fields of the configuration are compared with the lists",
+                   "the test fails until somebody decides")
 def test_every_setting_of_the_training_is_compared_or_listed():
     """A new setting is a condition, until somebody writes it into the list of those that are free."""
     found = set(deciding_settings(settings()))

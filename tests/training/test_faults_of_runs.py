@@ -99,6 +99,9 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.fault("SIGKILL during the evaluation of an epoch",
+                   "the process ends in the evaluation, or before the checkpoint with its result",
+                   "the resumed run evaluates that epoch; metrics and best.ckpt equal those of a whole run")
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_the_evaluation_of_a_killed_run_is_made_by_the_next_one(whole, tmp_path, monkeypatch, epoch, moment):
@@ -127,6 +130,8 @@ def test_the_evaluation_of_a_killed_run_is_made_by_the_next_one(whole, tmp_path,
     assert result(tmp_path) == result(whole)
 
 
+@pytest.mark.fault("SIGKILL during the last evaluation", "the process ends there",
+                   "--resume makes this evaluation and ends")
 def test_a_finished_training_is_resumed_for_its_last_evaluation_only(tmp_path):
     flags = ("--eval_interval", "1", "--epoch_size", "3", "--resume", "true", "--load_checkpoint_path",
              str(tmp_path / "a.ckpt"))
@@ -146,6 +151,8 @@ def test_a_finished_training_is_resumed_for_its_last_evaluation_only(tmp_path):
         resume(config, Step(), CATEGORIES, make_plan(config, 2, 7, 1))
 
 
+@pytest.mark.fault("SIGTERM or Ctrl-C while a training evaluates", "the signal arrives in the evaluation",
+                   "a checkpoint is written; the resumed run evaluates again")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_during_an_evaluation_saves_what_is_pending(whole, tmp_path, number):
     def evaluate(epoch):
@@ -162,6 +169,8 @@ def test_a_signal_during_an_evaluation_saves_what_is_pending(whole, tmp_path, nu
     assert result(tmp_path) == result(whole)
 
 
+@pytest.mark.fault("SIGTERM during a step", "the signal arrives in the step",
+                   "the step is finished and saved, then status 143")
 def test_a_signal_during_a_step_saves_after_it(tmp_path):
     calls = iter(range(99))
     with signals_set_a_flag(), pytest.raises(Interrupted, match="--resume true"):
@@ -170,6 +179,8 @@ def test_a_signal_during_a_step_saves_after_it(tmp_path):
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl") if row["kind"] == "step"] == [1, 2, 3]
 
 
+@pytest.mark.fault("SIGTERM before the first step", "the signal arrives while the data is opened",
+                   "the run ends without a compilation")
 def test_a_signal_before_the_first_step_starts_no_compilation(tmp_path):
     with signals_set_a_flag():
         signal_comes()
@@ -181,6 +192,8 @@ def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.fault("the disk is full when a checkpoint is written", "writing fails with ENOSPC",
+                   "tried twice, then the run goes on; a second failure in a row ends it")
 def test_a_checkpoint_is_tried_twice_and_may_be_missing_once(tmp_path, monkeypatch, caplog):
     step, tries = Step(), []
     monkeypatch.setattr(checkpoints, "RETRY_SECONDS", 0.0)
@@ -203,6 +216,8 @@ def test_a_checkpoint_is_tried_twice_and_may_be_missing_once(tmp_path, monkeypat
     assert not (tmp_path / "best.ckpt").exists()
 
 
+@pytest.mark.fault("the disk is full at the end of a training", "writing the last checkpoint fails",
+                   "status 2 with the place and the reason")
 def test_the_checkpoint_of_the_last_step_must_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr("centernet.weights.checkpoint.ms.save_checkpoint", full)
@@ -211,6 +226,8 @@ def test_the_checkpoint_of_the_last_step_must_be_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.fault("the disk is full when metrics are written", "writing metrics.jsonl fails for some steps",
+                   "one warning; the lines are written when there is space")
 def test_metrics_wait_until_the_disk_has_space(tmp_path, monkeypatch, caplog):
     metrics, write = Metrics(tmp_path / "metrics.jsonl", [{"step": 0}]), os.write
     for number, end in enumerate((None, 5, 0, 0, None), 1):  # how many bytes the disk takes; None: all
@@ -232,6 +249,8 @@ def test_metrics_wait_until_the_disk_has_space(tmp_path, monkeypatch, caplog):
         "wait in memory, and each new line is a new try"]
 
 
+@pytest.mark.fault("the result folder becomes read-only", "log and plot cannot be written",
+                   "one warning each, the training goes on")
 def test_a_training_goes_on_without_its_log_and_plot(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Metrics, "_flush", full)
     assert run(tmp_path) == [0, 1, 2]
@@ -242,6 +261,7 @@ def test_a_training_goes_on_without_its_log_and_plot(tmp_path, monkeypatch, capl
     assert read_checkpoint(tmp_path / "last.ckpt").progress["step"] == TOTAL
 
 
+@pytest.mark.fault("a log file on a full disk", "each line fails", "told once, not for each line")
 def test_a_log_file_and_a_console_without_space_are_told_once(tmp_path, monkeypatch, capfd):
     root = logging.getLogger()
     before = list(root.handlers)
@@ -260,6 +280,8 @@ def test_a_log_file_and_a_console_without_space_are_told_once(tmp_path, monkeypa
         root.handlers[:] = before
 
 
+@pytest.mark.fault("a damaged best.ckpt beside a good last.ckpt", "bytes of best.ckpt are cut",
+                   "a warning; the run resumes from last.ckpt")
 def test_a_damaged_best_checkpoint_does_not_stop_a_good_one(whole, tmp_path, caplog):
     def killed(epoch):
         if epoch == 1:
@@ -274,6 +296,8 @@ def test_a_damaged_best_checkpoint_does_not_stop_a_good_one(whole, tmp_path, cap
     assert result(tmp_path) == result(whole)
 
 
+@pytest.mark.fault("unfinished files of a killed run", "files of 138 MB that were never renamed",
+                   "the next run removes them")
 def test_what_a_killed_run_left_is_removed(tmp_path):
     for name in (".unfinished.tmp", ".unfinished.centernet-1_1.ckpt", ".unfinished.last.ckpt.tmp"):
         (tmp_path / name).write_bytes(b"half")
@@ -281,6 +305,8 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.fault("two trainings with one checkpoint folder", "a second training starts",
+                   "it ends at its start, the first one goes on")
 def test_two_trainings_do_not_write_into_one_folder(tmp_path):
     def folders(checkpoints, results, first=True):
         return run_folder.owned_folders(settings("--save_checkpoint_path", str(tmp_path / checkpoints),
