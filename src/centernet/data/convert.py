@@ -26,7 +26,7 @@ from tqdm import tqdm
 from centernet.categories import Categories
 from centernet.data.coco import CocoDataset, CocoImage, Defects
 from centernet.data.image_file import decode, is_cut
-from centernet.data.mindrecord import SCHEMA, describe_files, first_message, info_path, shard_files
+from centernet.data.mindrecord import SCHEMA, describe_files, digest, first_message, info_path, shard_files
 from centernet.errors import UserError
 from centernet.files import replacing, require_space, temporary
 from centernet.interrupt import stop_if_interrupted
@@ -172,7 +172,7 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, defects: Def
     for image, data in _read_images(wanted, defects):
         target.add(image, data)
         image_ids.append(image.id)
-        digests.append((image.id, _digest(image, data)))
+        digests.append((image.id, digest(image.id, data, image.boxes, image.classes)))
         np.add.at(counts[0], image.classes, 1)
         counts[1][np.unique(image.classes)] += 1
     if not image_ids or not counts.any():
@@ -183,15 +183,7 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, defects: Def
     target.finish()
     return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()),
                    len(dataset.images) - len(wanted), dataset.categories, defects,
-                   hashlib.sha256(b"".join(digest for _, digest in sorted(digests))).hexdigest())
-
-
-def _digest(image: CocoImage, data: bytes) -> bytes:
-    """Return the SHA-256 of one image, its id, boxes and classes."""
-    digest = hashlib.sha256(f"{image.id} {len(data)} ".encode())
-    for part in (data, image.boxes.astype("<f4").tobytes(), image.classes.astype("<i4").tobytes()):
-        digest.update(part)
-    return digest.digest()
+                   hashlib.sha256(b"".join(value for _, value in sorted(digests))).hexdigest())
 
 
 def _read_images(images: list[CocoImage], defects: Defects) -> Iterator[tuple[CocoImage, bytes]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mindspore.dataset as ds
+import numpy as np
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
 from centernet.data.verify import hash_files, verify_files
@@ -104,6 +105,14 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     rows = range(count) if image_ids is None else sorted(range(count), key=image_ids.__getitem__)
     fingerprint = _fingerprint(info, files if verify else [])
     return Shards(tuple(map(str, files)), categories, tuple(rows), fingerprint)
+
+
+def digest(image_id: int, data: bytes, boxes: np.ndarray, classes: np.ndarray) -> bytes:
+    """Return the SHA-256 of one image with its id, boxes (N, 4) and classes (N,). The conversion sums them up."""
+    found = hashlib.sha256(f"{image_id} {len(data)} ".encode())
+    for part in (data, boxes.astype("<f4").tobytes(), classes.astype("<i4").tobytes()):
+        found.update(part)
+    return found.digest()
 
 
 def _fingerprint(info: dict[str, Any], files: list[Path]) -> str:
