@@ -106,6 +106,14 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     return Shards(tuple(map(str, files)), categories, tuple(rows), regions, box_counts, fingerprint)
 
 
+def digest(image_id: int, data: bytes, boxes: np.ndarray, classes: np.ndarray) -> bytes:
+    """Return the SHA-256 of one image with its id, boxes (N, 4) and classes (N,). The conversion sums them up."""
+    found = hashlib.sha256(f"{image_id} {len(data)} ".encode())
+    for part in (data, boxes.astype("<f4").tobytes(), classes.astype("<i4").tobytes()):
+        found.update(part)
+    return found.digest()
+
+
 def _fingerprint(info: dict[str, Any], files: list[Path]) -> str:
     """Return a checksum of a data set's content.
 
