@@ -84,6 +84,7 @@ def test_yaml_that_is_read():
     assert parse_yaml("a: &a {b: 1}\nc: {<<: *a, d: '*'}", "x") == [{"a": {"b": 1}, "c": {"b": 1, "d": "*"}}]
 
 
+@pytest.mark.fault("deep or repeated JSON and YAML", "texts made to be slow", "refused within a second and some MB")
 def test_a_small_text_takes_little_time_and_memory():
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     for text in (BOMB, "a: " + "{a: " * 100_000, "&a [" * 900, "? " * 5000, "- " * 500_000, "[a: " * 100_000,
@@ -119,6 +120,7 @@ def test_a_file_of_any_bytes_is_read_or_refused(tmp_path, data):
     ("a\0b", "cannot be the path of a file"),
     ("\ud800", "cannot be the path of a file"),
 ])
+@pytest.mark.fault("--config_path /dev/zero", "devices, pipes, folders, huge files", "refused before reading")
 def test_only_regular_files_of_a_sensible_size_are_read(tmp_path, monkeypatch, path, message):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
@@ -172,6 +174,7 @@ def test_numbers_of_texts():
         0, 9, *[None] * 7]
 
 
+@pytest.mark.fault("a reader that forgets the limits", "all modules are searched for parsers", "the test fails")
 def test_all_readers_use_this_layer():
     """The parsers are called in documents.py alone, and elsewhere only for texts of this program's own processes."""
     own = {"src/centernet/documents.py",

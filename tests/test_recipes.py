@@ -27,7 +27,7 @@ RECIPES = {
     "mmdet_resdcn18": (8, 128, 0.02, 0.005, 140, (90, 120)),
     "resnet50_plain": (8, 256, 4.8e-4, 4.8e-4, 330, (290, 320)),
 }
-# The recipe with cosine decay: 8 x 16 images of a step, SGD 0.016 there, 120 epochs.
+# The recipe with cosine decay: 8 x 16 images of a step, Adam 5e-4 there, 120 epochs.
 PLUS = ("plus_res18", "plus_res18_deform", "plus_res50", "plus_res50_deform", "plus_dla34")
 NOT_RECIPES = {"demo_cpu", "modelzoo_res50"}
 SMALL = ("--device_target", "CPU", "--train_config.batch_size", "2", "--train_steps", "2", "--num_workers", "1",
@@ -61,10 +61,10 @@ def test_rate_follows_the_images_of_a_step(preset):
 def test_the_newer_recipe_is_one_for_all_backbones(preset):
     config, first = recipe(preset), recipe(PLUS[0])
     assert config.train_config == first.train_config and config.dataset_config == first.dataset_config
-    assert scale_schedule(config.train_config, 32).CosineDecay.learning_rate == pytest.approx(0.004)
-    steps = [0, 500, 60 * 917, 120 * 917 - 1]
+    assert scale_schedule(config.train_config, 32).CosineDecay.learning_rate == pytest.approx(1.25e-4)
+    steps = [0, 1000, 60 * 917, 120 * 917 - 1]
     schedule = build_schedule(config.train_config, 917, config.epoch_size * 917)
-    assert rates(schedule, steps) == pytest.approx([3.2e-5, 0.016, 0.008, 0], rel=0.01, abs=1e-7)
+    assert rates(schedule, steps) == pytest.approx([5e-7, 5e-4, 2.5e-4, 0], rel=0.02, abs=1e-9)
 
 
 @pytest.mark.parametrize(("preset", "images", "text"), [

@@ -45,6 +45,8 @@ def outcome(words):
     (["--config_path", "/"], "neither a file nor a preset"),
     (["--\ud800", "x"], "unknown argument"),
 ])
+@pytest.mark.fault("flags that no parser likes", "unclosed lists, 300 letters, lone surrogates",
+                   "an error with the flag")
 def test_flags(words, message):
     assert message in outcome(words)
 
@@ -86,6 +88,7 @@ def test_files_of_any_bytes(tmp_path, data):
     outcome(["--config_path", str(path)])
 
 
+@pytest.mark.fault("a YAML file of 530 bytes that grows to 5 GB", "aliases of aliases", "refused in little memory")
 def test_a_file_with_aliases_of_aliases_is_refused(tmp_path):
     """530 bytes took 5 GB: each message shows a value in full."""
     rows = ["seed: &a0 [x, x, x, x, x, x, x, x, x, x]"]
@@ -101,6 +104,8 @@ def test_the_effective_configuration_can_be_read_again(tmp_path):
     assert load_config("train", ["--config_path", str(tmp_path / "config.yaml")], "").seed == 5
 
 
+@pytest.mark.fault("RANK_ID and others that are no numbers", "environment variables with text",
+                   "an error with the name of the variable")
 @pytest.mark.parametrize("text", ["x", "-1", "1.5", "1e3", " ", "9" * 5000, "1048576", "\u00b2", "0x1"])
 @pytest.mark.parametrize("name", ["RANK_ID", "RANK_SIZE", "DEVICE_ID"])
 def test_numbers_of_launchers(name, text):

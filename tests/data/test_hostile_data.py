@@ -28,6 +28,7 @@ def message_of(reader, path):
     return ""
 
 
+@pytest.mark.fault("a hostile info file of shards", "each value replaced", "read, or an error with file and place")
 def test_info_files(tmp_path):
     path = tmp_path / "p.info.json"
     for text in variants(INFO):
@@ -69,6 +70,8 @@ def test_each_number_in_a_list_of_ids(tmp_path, text):
     message_of(read_info, path)
 
 
+@pytest.mark.fault("a hostile annotation file", "each value replaced by deep, huge, infinite or unprintable ones",
+                   "read, or an error with file and place")
 def test_annotation_files(tmp_path):
     path = tmp_path / "val.json"
     for text in variants(COCO):

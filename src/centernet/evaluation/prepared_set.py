@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -30,7 +29,8 @@ from centernet.data.info_file import MOST_BYTES
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
 from centernet.errors import UserError, printable
-from centernet.files import read_bytes, read_json, user_errors, write_json
+from centernet.files import read_bytes, read_json, require_space, user_errors, write_json
+from centernet.interrupt import stop_if_interrupted
 from centernet.json_value import JsonValue
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
@@ -70,9 +70,11 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
     with user_errors(f"--predict_dir {folder}: cannot write"):
         for part in (INPUTS, METAS):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        _require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype))
+        require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype),
+                      f"--predict_dir {folder}: the inputs", (folder / INPUTS).glob("*.bin"))
         index.unlink(missing_ok=True)
         for image_id, file_name, pixels, meta in images:
+            stop_if_interrupted()
             values = pixels.astype(_stored(manifest.input_dtype), copy=False)
             (folder / INPUTS / f"{image_id}.bin").write_bytes(values.tobytes())
             transform = {"image_id": image_id, "file_name": file_name, **asdict(meta)}
@@ -81,15 +83,6 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
     write_json(index, {"count": len(names), "annotation_file": str(annotation_file.resolve()), **_preparation(manifest),
                        "images": [{"image_id": key, "file_name": name} for key, name in names.items()]})
     return len(names)
-
-
-def _require_space(folder: Path, size: int) -> None:
-    """Raise UserError unless a folder's disk has space for size bytes. Existing inputs count, as they are replaced."""
-    present = sum(file.stat().st_size for file in (folder / INPUTS).glob("*.bin"))
-    free = shutil.disk_usage(folder).free
-    if size > free + present:
-        raise UserError(f"--predict_dir {folder}: the inputs take {size / 1e9:.1f} GB, but only {free / 1e9:.1f} GB "
-                        "are free: use a folder on a larger disk")
 
 
 def _preparation(manifest: Manifest) -> dict[str, Any]:
@@ -248,6 +241,7 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
             for number in range(3):
                 _output(result_file(result_dir, image_id), number).unlink(missing_ok=True)
         for first in tqdm(range(0, len(ids), batch), unit="batch", disable=None):
+            stop_if_interrupted()
             chosen = ids[first:first + batch]
             images = np.stack([read_input(predict_dir, image_id, manifest) for image_id in chosen])
             start = time.perf_counter()

@@ -12,7 +12,6 @@ import dataclasses
 import glob
 import logging
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +22,8 @@ from centernet.config.schema import Config
 from centernet.config.setting import Use
 from centernet.errors import UserError
 from centernet.group import launched_number
-from centernet.jobs.last_words import last_words
+from centernet.interrupt import before_forced_end, ignore_signals, signals_set_a_flag
 from centernet.jobs.object_store import fetch_once, is_remote, require_writable, resolve, upload
-from centernet.jobs.signals import interruptible
 
 LOG = logging.getLogger("centernet")
 CODE = Path(__file__).resolve().parents[3]
@@ -104,7 +102,7 @@ def run_job(job: ModelArtsJob, run: Callable[[Config], None]) -> None:
         return
     if job.train_url and (job.rank == 0 or job.config.log_file):
         require_writable(job.train_url)
-    with interruptible(True), _results_kept(job):
+    with signals_set_a_flag(), _results_kept(job):
         for url, folder, flag in ((job.data_url, job.data, "data_url"),
                                   (job.checkpoint_url, job.models, "checkpoint_url")):
             if is_remote(url):
@@ -127,10 +125,10 @@ def _results_kept(job: ModelArtsJob) -> Iterator[None]:
         keep()
 
     try:
-        with last_words(GRACE, keep_beside):
+        with before_forced_end(keep_beside, GRACE):
             yield
     except BaseException as error:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not interrupt the upload
+        ignore_signals()  # a second signal must not interrupt the upload
         expected = isinstance(error, (UserError, KeyboardInterrupt))
         LOG.info("the job ended early: %s: %s", type(error).__name__, error, exc_info=not expected)
         try:
@@ -138,7 +136,7 @@ def _results_kept(job: ModelArtsJob) -> Iterator[None]:
         except UserError as failure:
             LOG.error("error: %s", failure)
         raise
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_signals()
     keep()
 
 

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from centernet.errors import UserError
 from centernet.files import read_json
+from centernet.interrupt import stop_if_interrupted
 
 LOG = logging.getLogger("centernet")
 
@@ -166,6 +167,7 @@ def _lock(path: Path, url: str, timeout: float) -> Iterator[bool]:
                 if not waited:
                     LOG.info("waiting for the process of this server that copies %s", url)
                 waited = True
+                stop_if_interrupted()
                 time.sleep(min(0.5, timeout / 10))
         yield waited
 

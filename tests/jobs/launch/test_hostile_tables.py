@@ -25,6 +25,7 @@ def message_of(reader, *values):
     return ""
 
 
+@pytest.mark.fault("a hostile rank table", "each value replaced", "read, or an error with file and place")
 def test_rank_tables(tmp_path):
     path = tmp_path / "hccl.json"
     for text in variants(TABLE):

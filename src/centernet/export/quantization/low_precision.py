@@ -25,6 +25,7 @@ from centernet.export.quantization.layer_error import LayerError, layer_errors, 
 from centernet.export.quantization.quantize import Int8Options, quantize
 from centernet.export.quantization.side_by_side import evaluate_exported
 from centernet.files import folder_beside, write_json
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import ExportedBackend, load_graph
 from centernet.runtimes.manifest import Manifest, layer_report, publish
 
@@ -122,6 +123,7 @@ def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
 
     def batches() -> Iterator[tuple[np.ndarray, int]]:
         for first in range(0, len(paths), size):
+            stop_if_interrupted()
             images = [prepare(path) for path in paths[first:first + size]]
             yield np.stack(images + images[-1:] * (size - len(images))), len(images)
 
