@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from centernet.documents import parse_json
 from centernet.errors import UserError
 from centernet.files import temporary, user_errors
 from centernet.interrupt import stop_if_interrupted
@@ -105,8 +106,8 @@ def _take(path: Path, file: int, locked: bool | None, subject: str) -> None:
 def _read(file: int) -> dict[str, Any]:
     """Return who wrote the file; {} if nobody did, or not completely."""
     try:
-        record = json.loads(os.pread(file, 1 << 16, 0))
-    except (ValueError, RecursionError):
+        record = parse_json(os.pread(file, 1 << 16, 0), OWNER)
+    except UserError:
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -16,7 +16,7 @@ from centernet.categories import Categories, categories_from_json
 from centernet.config.sections import MAPS
 from centernet.embedded_json import parse_object
 from centernet.errors import UserError
-from centernet.files import read_json, sha256, write_json
+from centernet.files import is_file, read_json, sha256, write_json
 from centernet.json_value import JsonValue
 from centernet.runtimes.onnx_session import read_metadata
 from centernet.spec import ModelSpec
@@ -159,7 +159,7 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
     """
     model = Path(model_path)
     path = manifest_path(model)
-    if not model.is_file():
+    if not is_file(model):
         raise UserError(f"{subject} {model}: there is no such file. export.py writes NAME.mindir and NAME.json, or "
                         "NAME.onnx and NAME.onnx.json")
     if model.suffix == ".ckpt":
