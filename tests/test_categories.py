@@ -1,6 +1,13 @@
 import pytest
 
-from centernet.categories import COCO_IDS, Categories, categories_from_json, categories_from_names, require_same
+from centernet.categories import (
+    COCO_IDS,
+    Categories,
+    by_name,
+    categories_from_json,
+    categories_from_names,
+    require_same,
+)
 from centernet.errors import UserError
 
 ROWS = [{"id": 90, "name": "cross"}, {"id": 1, "name": "disc"}, {"id": 7, "name": "frame"}]
@@ -39,3 +46,26 @@ def test_other_categories_are_an_error_with_the_remedy():
         require_same(model, data, "m.ckpt", "shards", "Do this.")
     with pytest.raises(UserError, match="order"):
         require_same(model, Categories(("b", "a"), (1, 2)), "m.ckpt", "shards", "")
+
+
+@pytest.mark.parametrize("names, ids, found", [
+    (("a", "b", "c"), (5, 6, 7), (5, 6, 7)), (("c", "a"), (1, 9), (9, 10, 1)), (("c", "b", "a"), (1, 2, 3), (3, 2, 1))])
+def test_an_evaluation_compares_by_name(names, ids, found):
+    model = Categories(("a", "b", "c"), (1, 2, 3))
+    assert by_name(model, Categories(names, ids), "m.ckpt", "val.json", "") == Categories(model.names, found)
+
+
+@pytest.mark.parametrize("names", [("a", "d"), ("a", "a")])
+def test_names_that_are_unknown_or_not_unique_are_refused(names):
+    with pytest.raises(UserError, match="m.ckpt detects 3 categories .* val.json has 2"):
+        by_name(Categories(("a", "b", "c"), (1, 2, 3)), Categories(names, (1, 2)), "m.ckpt", "val.json", "")
+
+
+@pytest.mark.parametrize("value, found", [("7", 7), (7.0, 7), (2.7, None), (True, None), (None, None), ("x", None)])
+def test_ids_are_whole_numbers(value, found):
+    rows = [{"id": value, "name": "a"}]
+    if found is None:
+        with pytest.raises(UserError, match="every category needs an integer 'id'"):
+            categories_from_json(rows, "file")
+    else:
+        assert categories_from_json(rows, "file").ids == (found,)

@@ -37,9 +37,9 @@ def tiny_manifest(size, **changes):
             "std": (0.28863828, 0.27408164, 0.27809835), "color_order": "BGR", "down_ratio": 4, "input_size": size}
     spec = ModelSpec(**{key: changes.pop(key, value) for key, value in spec.items()})
     values = {"input_name": "x", "input_shape": (1, 3, *size), "spec": spec, "K": 20, "decode": True,
-              "cat_spec_wh": False, "flip_test": False, "outputs": (("detections", (1, 20, 6)),), "preset": "",
-              "versions": {"mindspore": "2.10.0"}, "sha256": "", "deform": "none"}
-    return Manifest(**{**values, **changes})
+              "cat_spec_wh": False, "flip_test": False, "preset": "", "versions": {"mindspore": "2.10.0"}, "sha256": "",
+              "deform": "none", **changes}
+    return Manifest(**{"outputs": (("detections", (values["input_shape"][0], values["K"], 6)),), **values})
 
 
 def tiny_network(config, num_classes=3):

@@ -27,10 +27,15 @@ struct InputSet {
 // or the set is incomplete or prepared for another model.
 InputSet FindInputs(const std::string& folder, const Manifest& manifest);
 
+// The names of the inputs ("7" for 00_data/7.bin) in the text of a set's meta/index.json. `path` names it in messages.
+// UserError: it is damaged, lists no image, or was prepared for another model.
+std::vector<std::string> ParseIndex(const std::string& text, const std::string& path, const Manifest& manifest);
+
 // The JSON index of JPEG files, in the form of preprocess.py's meta/index.json.
 std::string DescribeSet(const InputSet& set, const Manifest& manifest);
 
-// Read a prepared image (manifest.ImageBytes()). UserError if the file does not have the size of the model's input.
+// Read a prepared image (manifest.ImageBytes()). UserError if the file does not have the size of the model's
+// input, or holds a value that is not finite.
 void ReadPrepared(const std::string& path, const Manifest& manifest, uint8_t* input);
 
 }  // namespace centernet

@@ -12,6 +12,12 @@
 
 namespace centernet {
 
+// Bounds of a JSON file. The depth has a bound of its own.
+struct JsonLimits {
+  size_t bytes;
+  size_t values;  // lists, objects and what they hold: about 100 bytes of memory for each
+};
+
 // One value of a JSON file. If the value is of another kind, the accessors throw UserError with the file and the place
 // in it.
 class JsonValue {
@@ -24,6 +30,8 @@ class JsonValue {
   std::vector<JsonValue> Array() const;
   // An array of `count` values.
   std::vector<JsonValue> Array(size_t count) const;
+  // The values of an object's keys.
+  std::vector<JsonValue> Members() const;
   bool Has(const char* key) const;
   // The value of a key. UserError if this is not an object or does not have the key.
   JsonValue operator[](const char* key) const;
@@ -33,7 +41,7 @@ class JsonValue {
 
  private:
   struct Document;
-  friend JsonValue ReadJson(const std::string& path, size_t max_bytes);
+  friend JsonValue ParseJson(const std::string& text, const std::string& path, const JsonLimits& limits);
 
   JsonValue(std::shared_ptr<const Document> document, const nlohmann::json* value)
       : document_(std::move(document)), value_(value) {}
@@ -43,9 +51,9 @@ class JsonValue {
   const nlohmann::json* value_;  // in the document
 };
 
-// Read a file with one JSON document (RFC 8259). Of equal keys, the last one counts, as in Python.
-// UserError: the file cannot be read, has more than max_bytes, is not JSON, or is nested too deeply.
-JsonValue ReadJson(const std::string& path, size_t max_bytes);
+// Parse a text with one JSON document (RFC 8259) that was read from `path`. Of equal keys, the last one counts, as in
+// Python. UserError: the text is beyond the limits, is not JSON, or is nested too deeply.
+JsonValue ParseJson(const std::string& text, const std::string& path, const JsonLimits& limits);
 
 // A JSON text in one line, in the form of Python's json.dumps. A reader gets exactly the same doubles.
 std::string OneLine(const nlohmann::ordered_json& value);

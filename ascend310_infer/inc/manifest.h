@@ -25,6 +25,7 @@ struct Manifest {
   int categories = 0;          // classes are 0 .. categories - 1
   std::string deform;          // form of the deformable layers: "native", "gather", "none"; "" if not known
   std::string written_by;      // "MindSpore 2.0.0"
+  std::string sha256;          // of the model file
 
   size_t ImageValues() const { return size_t{3} * static_cast<size_t>(height) * static_cast<size_t>(width); }
   size_t ImageBytes() const { return ImageValues() * (raw ? sizeof(uint8_t) : sizeof(float)); }
@@ -32,6 +33,10 @@ struct Manifest {
   std::string ImageForm() const;
   size_t DetectionValues() const { return size_t{6} * static_cast<size_t>(detections); }
 };
+
+// Read the text of a manifest. `path` names it in messages. UserError: a value is missing or not allowed. The rules are
+// those of src/centernet/runtimes/manifest.py; tests/data/manifest_cases.json tests both.
+Manifest ParseManifest(const std::string& text, const std::string& path);
 
 // Read NAME.json beside NAME.mindir and check that it belongs to that file.
 // UserError: a file is missing or damaged, the model was exported without decoding, or its SHA-256 is not that of the

@@ -13,8 +13,9 @@ struct Options {
   std::string device_target = "ASCEND";  // or CPU
   int device_id = 0;
   std::string precision_mode = "preferred_fp32";
-  int threads = 0;  // CPU threads; 0: one for each core
-  int warm_up = 1;  // runs before the measured runs
+  int threads = 0;                   // CPU threads; 0: one for each core
+  int warm_up = 1;                   // runs before the measured runs
+  int max_image_pixels = 128000000;  // of a JPEG file; the default of src/centernet/config/schema.py
   bool prepare_only = false;
   bool help = false;
 };

@@ -1,6 +1,7 @@
 #include "input_set.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -14,14 +15,25 @@
 namespace centernet {
 namespace {
 
-constexpr int64_t kMaxId = int64_t{1} << 53;        // JSON numbers are exact up to here
-constexpr size_t kMaxIndexBytes = size_t{1} << 25;  // half a million images
+constexpr int64_t kMaxId = int64_t{1} << 53;                             // JSON numbers are exact up to here
+constexpr JsonLimits kIndexLimits = {size_t{1} << 25, size_t{1} << 21};  // half a million images
 
 void RequireSize(const std::string& path, size_t size, const Manifest& manifest) {
   const size_t wanted = manifest.ImageBytes();
   if (size == wanted) return;
   throw UserError(path + " has " + std::to_string(size) + " bytes, " + manifest.ImageForm() + " has " +
                   std::to_string(wanted) + ": run preprocess.py with this model");
+}
+
+// A model makes wrong boxes of NaN without an error.
+void RequireFinite(const std::string& path, const std::string& bytes) {
+  float value = 0;
+  for (size_t at = 0; at < bytes.size(); at += sizeof(value)) {
+    std::memcpy(&value, bytes.data() + at, sizeof(value));
+    if (std::isfinite(value)) continue;
+    throw UserError(path + ": value " + std::to_string(at / sizeof(value)) + " is " + std::to_string(value) +
+                    ", and all must be finite: run preprocess.py again");
+  }
 }
 
 // All sizes are checked before the first run, so that an error is not found after an hour of work.
@@ -36,14 +48,10 @@ InputSet PreparedSet(const std::string& folder, const Manifest& manifest) {
     throw UserError(path + " is not there: preprocess.py writes it last, so " + folder +
                     " is an incomplete set. Run preprocess.py again");
   }
-  const JsonValue index = ReadJson(path, kMaxIndexBytes);
-  RequirePreparedFor(manifest, index, path);
   InputSet set;
-  for (const JsonValue& image : index["images"].Array()) {
-    const std::string name = std::to_string(image["image_id"].Integer(-kMaxId, kMaxId));
+  for (const std::string& name : ParseIndex(ReadFile(path, kIndexLimits.bytes), path, manifest)) {
     AddPrepared(name, JoinPath(folder, "00_data/" + name + ".bin"), manifest, &set);
   }
-  if (set.inputs.empty()) throw UserError(path + " lists no image: run preprocess.py again");
   return set;
 }
 
@@ -71,6 +79,17 @@ InputSet JpegSet(const std::string& folder, const std::vector<std::string>& name
 }
 
 }  // namespace
+
+std::vector<std::string> ParseIndex(const std::string& text, const std::string& path, const Manifest& manifest) {
+  const JsonValue index = ParseJson(text, path, kIndexLimits);
+  RequirePreparedFor(manifest, index, path);
+  std::vector<std::string> names;
+  for (const JsonValue& image : index["images"].Array()) {
+    names.push_back(std::to_string(image["image_id"].Integer(-kMaxId, kMaxId)));
+  }
+  if (names.empty()) throw UserError(path + " lists no image: run preprocess.py again");
+  return names;
+}
 
 InputSet FindInputs(const std::string& folder, const Manifest& manifest) {
   if (!IsFolder(folder)) throw UserError("--input_path " + folder + ": there is no such folder");
@@ -105,6 +124,7 @@ void ReadPrepared(const std::string& path, const Manifest& manifest, uint8_t* in
   const std::string bytes = ReadFile(path);
   RequireSize(path, bytes.size(), manifest);
   std::memcpy(input, bytes.data(), bytes.size());  // x86 and Arm hosts are little-endian, too
+  if (!manifest.raw) RequireFinite(path, bytes);
 }
 
 }  // namespace centernet

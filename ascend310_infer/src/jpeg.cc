@@ -19,7 +19,7 @@
 namespace centernet {
 namespace {
 
-constexpr size_t kMaxPixels = size_t{1} << 30;  // OpenCV's limit
+constexpr size_t kMaxSide = 32766;  // as in src/centernet/data/image_size.py: OpenCV cannot warp a longer side
 
 struct Errors {
   jpeg_error_mgr manager;  // the first member, so that libjpeg's pointer to it points to this object
@@ -95,11 +95,24 @@ int Orientation(const jpeg_decompress_struct& info) {
   return info.marker_list == nullptr ? 1 : ExifOrientation(info.marker_list->data, info.marker_list->data_length);
 }
 
+void RequireAllowedSize(const jpeg_decompress_struct& info, const std::string& source, int max_pixels) {
+  const size_t height = info.image_height, width = info.image_width;
+  const std::string found = source + ": " + std::to_string(width) + " x " + std::to_string(height) + " pixels ";
+  if (height * width > static_cast<size_t>(max_pixels)) {
+    throw UserError(found + "(width x height) are more than " + std::to_string(max_pixels) +
+                    ": make the image smaller, or set --max_image_pixels if you trust the file");
+  }
+  if (std::max(height, width) > kMaxSide) {
+    throw UserError(found + "(width x height): a side may have at most " + std::to_string(kMaxSide) +
+                    " pixels: make the image smaller, or cut it into tiles");
+  }
+}
+
 }  // namespace
 
 bool JpegIsAvailable() { return true; }
 
-Image DecodeJpeg(const std::string& bytes, const std::string& source) {
+Image DecodeJpeg(const std::string& bytes, const std::string& source, int max_pixels) {
   jpeg_decompress_struct info{};
   Errors errors{};
   info.err = jpeg_std_error(&errors.manager);
@@ -110,7 +123,7 @@ Image DecodeJpeg(const std::string& bytes, const std::string& source) {
   const auto fail = [&] { return UserError(source + " is not a JPEG file that can be decoded: " + errors.message); };
 
   if (!ReadHeader(&info, &errors, bytes)) throw fail();
-  if (size_t{info.image_height} * info.image_width > kMaxPixels) throw UserError(source + " has too many pixels");
+  RequireAllowedSize(info, source, max_pixels);
   const int orientation = Orientation(info);  // now, because libjpeg frees the markers at the end
   std::vector<uint8_t> decoded(size_t{info.image_height} * info.image_width * Channels(info));
   if (!ReadPixels(&info, &errors, decoded.data())) throw fail();
@@ -126,7 +139,7 @@ namespace centernet {
 
 bool JpegIsAvailable() { return false; }
 
-Image DecodeJpeg(const std::string&, const std::string& source) {
+Image DecodeJpeg(const std::string&, const std::string& source, int) {
   throw UserError(source + ": this program was built without libjpeg");
 }
 

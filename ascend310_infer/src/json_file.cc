@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "errors.h"
-#include "files.h"
 
 #if NLOHMANN_JSON_VERSION_MAJOR * 1000 + NLOHMANN_JSON_VERSION_MINOR < 3010
 #error "nlohmann/json is too old: 3.10 or newer is needed"
@@ -17,7 +16,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxDepth = 64;  // more than our files have, and few enough for the recursive search of a place
+constexpr size_t kMaxMessage = 200;  // bytes of a message about a value
+constexpr size_t kMaxDepth = 64;     // more than our files have, and few enough for the recursive search of a place
 
 // The path from one value to another inside it, such as ".input.shape[0]". It is searched only for an error message:
 // to store a path with each value would need much more memory than the values.
@@ -33,16 +33,21 @@ std::optional<std::string> WayTo(const json& from, const json* value) {
 
 // The library's message without its prefix, and without the text that it read last, which may be the whole file.
 std::string Reason(const json::exception& error) {
-  constexpr size_t kMaxLength = 200;
   const std::string message = error.what();
   const size_t start = message.find(' ') + 1;
-  return message.substr(start, std::min(message.find("; last read") - start, kMaxLength));
+  return message.substr(start, std::min(message.find("; last read") - start, kMaxMessage));
 }
 
-// The largest number of nested lists and objects. The library has no limit. Its callback could stop it, but it visits
-// all elements of a list again after each element.
-size_t Depth(const std::string& text) {
-  size_t depth = 0, deepest = 0;
+struct Extent {
+  size_t depth = 0;   // nested lists and objects
+  size_t values = 1;  // at most so many values
+};
+
+// What a text would need. The library has no limits. Its callback could stop it, but it visits all elements of a list
+// again after each element.
+Extent Measure(const std::string& text) {
+  Extent extent;
+  size_t depth = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\') {
@@ -50,21 +55,32 @@ size_t Depth(const std::string& text) {
     } else if (text[i] == '"') {
       in_string = !in_string;
     } else if (!in_string && (text[i] == '[' || text[i] == '{')) {
-      deepest = std::max(deepest, ++depth);
+      extent.depth = std::max(extent.depth, ++depth);
+      ++extent.values;
     } else if (!in_string && depth > 0 && (text[i] == ']' || text[i] == '}')) {
       --depth;
+    } else if (!in_string && text[i] == ',') {
+      ++extent.values;
     }
   }
-  return deepest;
+  return extent;
 }
 
-json Parse(const std::string& text, const std::string& path) {
+json Parse(const std::string& text, const std::string& path, const JsonLimits& limits) {
+  if (text.size() > limits.bytes) {
+    throw UserError(path + " has " + std::to_string(text.size()) + " bytes, at most " + std::to_string(limits.bytes) +
+                    " are allowed");
+  }
   const std::string invalid = path + " is not valid JSON: ";
   // The library accepts a NUL byte as the end of the text, and skips a byte order mark. Python rejects both.
   if (text.find('\0') != std::string::npos) throw UserError(invalid + "it holds a byte 0");
   if (text.rfind("\xef\xbb\xbf", 0) == 0) throw UserError(invalid + "it begins with a byte order mark");
-  if (Depth(text) > kMaxDepth) {
+  const Extent extent = Measure(text);
+  if (extent.depth > kMaxDepth) {
     throw UserError(path + " is nested too deeply: more than " + std::to_string(kMaxDepth) + " lists and objects");
+  }
+  if (extent.values > limits.values) {
+    throw UserError(path + " is too large: more than " + std::to_string(limits.values) + " values");
   }
   try {
     return json::parse(text);
@@ -80,16 +96,18 @@ struct JsonValue::Document {
   json root;
 };
 
-JsonValue ReadJson(const std::string& path, size_t max_bytes) {
+JsonValue ParseJson(const std::string& text, const std::string& path, const JsonLimits& limits) {
   const auto document =
-      std::make_shared<const JsonValue::Document>(JsonValue::Document{path, Parse(ReadFile(path, max_bytes), path)});
+      std::make_shared<const JsonValue::Document>(JsonValue::Document{path, Parse(text, path, limits)});
   return JsonValue(document, &document->root);
 }
 
 void JsonValue::Fail(const std::string& what) const {
   const std::string way = WayTo(document_->root, value_).value_or("");
   const std::string place = way.empty() ? "the document" : way[0] == '.' ? way.substr(1) : way;
-  throw UserError(document_->path + ": " + place + " " + what);
+  // What was found may be a text of megabytes.
+  throw UserError(document_->path + ": " + place + " " +
+                  (what.size() > kMaxMessage ? what.substr(0, kMaxMessage) + "..." : what));
 }
 
 const json& JsonValue::Require(bool fits, const char* kind) const {
@@ -123,6 +141,12 @@ std::vector<JsonValue> JsonValue::Array(size_t count) const {
   if (values.size() != count) {
     Fail("must have " + std::to_string(count) + " values, found " + std::to_string(values.size()));
   }
+  return values;
+}
+
+std::vector<JsonValue> JsonValue::Members() const {
+  std::vector<JsonValue> values;
+  for (const json& value : Require(value_->is_object(), "an object")) values.push_back(JsonValue(document_, &value));
   return values;
 }
 

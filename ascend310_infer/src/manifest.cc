@@ -2,6 +2,7 @@
 
 #include <climits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 
 #include "errors.h"
@@ -14,7 +15,8 @@ namespace {
 constexpr int kFormatVersion = 1;
 constexpr int kMaxSide = 16384;  // pixels; a larger number means a damaged manifest
 constexpr int kMaxBatch = 4096;
-constexpr size_t kMaxBytes = size_t{1} << 22;  // enough for a manifest with 40,000 categories
+constexpr int64_t kMaxNumber = int64_t{1} << 53;                    // JSON numbers are exact up to here
+constexpr JsonLimits kLimits = {size_t{1} << 22, size_t{1} << 18};  // enough for 40,000 categories
 
 int Int(const JsonValue& value, int lowest, int highest) { return static_cast<int>(value.Integer(lowest, highest)); }
 
@@ -64,6 +66,32 @@ void RequireOutput(const JsonValue& values, const Manifest& manifest) {
   shape[2].Integer(6, 6);
 }
 
+void RequireCategories(const JsonValue& categories) {
+  std::set<int64_t> ids;
+  for (const JsonValue& category : categories.Array()) {
+    category["name"].String();
+    if (!ids.insert(category["id"].Integer(-kMaxNumber, kMaxNumber)).second) category["id"].Fail("is used twice");
+  }
+  if (ids.empty()) categories.Fail("is empty");
+}
+
+// What only the Python programs use: if it is wrong, the file is damaged, and the rest of it cannot be trusted.
+void RequireOthers(const JsonValue& values) {
+  values["input"]["name"].String();
+  values["outputs"].Array(1)[0]["name"].String();
+  values["cat_spec_wh"].Boolean();
+  values["flip_test"].Boolean();
+  values["preset"].String();
+  for (const JsonValue& version : values["versions"].Members()) version.String();
+  for (const char* key : {"deform", "precision", "calibration_method"}) {
+    if (values.Has(key)) values[key].String();
+  }
+  if (values.Has("calibration_images")) values["calibration_images"].Integer(0, kMaxNumber);
+  if (!values.Has("box_head")) return;
+  const std::string head = values["box_head"].String();
+  if (head != "wh_reg" && head != "ltrb") values["box_head"].Fail("must be wh_reg or ltrb, found " + head);
+}
+
 Manifest Interpret(const JsonValue& values) {
   Manifest manifest;
   const int version = Int(values["format_version"], 0, INT_MAX);
@@ -80,15 +108,25 @@ Manifest Interpret(const JsonValue& values) {
   }
   manifest.down_ratio = Int(values["down_ratio"], 1, kMaxSide);
   manifest.detections = Int(values["K"], 1, kMaxSide * kMaxSide);
+  RequireCategories(values["categories"]);
   manifest.categories = static_cast<int>(values["categories"].Array().size());
-  if (manifest.categories == 0) values["categories"].Fail("is empty");
   RequireOutput(values, manifest);
+  RequireOthers(values);
   manifest.deform = values.Has("deform") ? values["deform"].String() : "";
   manifest.written_by = "MindSpore " + values["versions"]["mindspore"].String();
+  manifest.sha256 = values["sha256"].String();
   return manifest;
 }
 
 }  // namespace
+
+Manifest ParseManifest(const std::string& text, const std::string& path) {
+  try {
+    return Interpret(ParseJson(text, path, kLimits));
+  } catch (const UserError& error) {
+    throw UserError(std::string(error.what()) + ". Export again");
+  }
+}
 
 Manifest ReadManifest(const std::string& model_path) {
   const std::string suffix = ".mindir";
@@ -98,19 +136,11 @@ Manifest ReadManifest(const std::string& model_path) {
   const std::string path = model_path.substr(0, model_path.size() - suffix.size()) + ".json";
   RequireFile(model_path, "export.py writes NAME.mindir and NAME.json");
   RequireFile(path, "It is the manifest of " + FileName(model_path) + ": copy it too, or export again");
-  Manifest manifest;
-  std::string wanted;
-  try {
-    const JsonValue values = ReadJson(path, kMaxBytes);
-    manifest = Interpret(values);
-    wanted = values["sha256"].String();
-  } catch (const UserError& error) {
-    throw UserError(std::string(error.what()) + ". Export again");
-  }
+  const Manifest manifest = ParseManifest(ReadFile(path, kLimits.bytes), path);
   const std::string found = Sha256(ReadFile(model_path));
-  if (found != wanted) {
+  if (found != manifest.sha256) {
     throw UserError(model_path + " is not the file that was exported: its SHA-256 is " + found.substr(0, 12) + "..., " +
-                    path + " says " + wanted.substr(0, 12) + "...: copy both files again, or export again");
+                    path + " says " + manifest.sha256.substr(0, 12) + "...: copy both files again, or export again");
   }
   return manifest;
 }

@@ -31,6 +31,7 @@ std::vector<Flag> Flags(Options* options) {
       {"precision_mode", "arithmetic on Ascend", &options->precision_mode, precisions},
       {"threads", "CPU threads; 0: one for each core", &options->threads, {}},
       {"warm_up", "runs before the measured ones", &options->warm_up, {}},
+      {"max_image_pixels", "largest number of pixels of a JPEG file", &options->max_image_pixels, {}},
       {"prepare_only", "write the prepared JPEG images as preprocess.py does, and stop", &options->prepare_only, {}},
       {"help", "print this", &options->help, {}},
   };
@@ -115,7 +116,7 @@ std::string Usage() {
   Options defaults;
   for (const auto& flag : Flags(&defaults)) {
     const std::string choices = flag.choices.empty() ? "" : "; one of " + Joined(flag.choices);
-    text += "  --" + flag.name + std::string(16 - flag.name.size(), ' ') + flag.help + choices + Default(flag) + "\n";
+    text += "  --" + flag.name + std::string(18 - flag.name.size(), ' ') + flag.help + choices + Default(flag) + "\n";
   }
   return text + "Exit status: 0 done, 1 the runtime or the disk failed, 2 a flag or a file is wrong.\n";
 }

@@ -44,17 +44,18 @@ class Sidecars {
   std::string folder_;
 };
 
-Image Decode(const Input& input, Timing* timing) {
+Image Decode(const Input& input, int max_pixels, Timing* timing) {
   const Stopwatch reading;
   const std::string bytes = ReadFile(input.path);
   timing->read += reading.Milliseconds();
-  return DecodeJpeg(bytes, input.path);
+  return DecodeJpeg(bytes, input.path, max_pixels);
 }
 
-void LoadJpeg(const Input& input, const Manifest& manifest, const Sidecars& sidecars, uint8_t* pixels, Timing* timing) {
+void LoadJpeg(const Input& input, const Manifest& manifest, int max_pixels, const Sidecars& sidecars, uint8_t* pixels,
+              Timing* timing) {
   const Stopwatch watch;
   const double read_before = timing->read;
-  const Image image = Decode(input, timing);
+  const Image image = Decode(input, max_pixels, timing);
   PrepareImage(image, manifest, pixels);
   timing->prepare += watch.Milliseconds() - (timing->read - read_before);
   sidecars.Add(input, image, manifest);
@@ -99,7 +100,7 @@ void RunAll(const InputSet& set, const Manifest& manifest, const Options& option
   const std::unique_ptr<Sidecars> sidecars(set.jpeg ? new Sidecars(options.output_path) : nullptr);
   const auto load = [&](const Input& input, uint8_t* pixels, Timing* spent) {
     if (set.jpeg) {
-      LoadJpeg(input, manifest, *sidecars, pixels, spent);
+      LoadJpeg(input, manifest, options.max_image_pixels, *sidecars, pixels, spent);
     } else {
       const Stopwatch reading;
       ReadPrepared(input.path, manifest, pixels);
@@ -165,7 +166,7 @@ void PrepareOnly(const Options& options) {
   std::vector<uint8_t> pixels(manifest.ImageBytes());
   Timing timing;
   for (const Input& input : set.inputs) {
-    LoadJpeg(input, manifest, sidecars, pixels.data(), &timing);
+    LoadJpeg(input, manifest, options.max_image_pixels, sidecars, pixels.data(), &timing);
     WriteFile(JoinPath(folder, input.name + ".bin"), pixels.data(), pixels.size());
   }
   sidecars.Finish(set, manifest);

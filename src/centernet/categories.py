@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from centernet.data.repair import whole
 from centernet.errors import UserError
 
 # Category ids of COCO 2017 in the order of its 80 names; the ids have gaps.
@@ -37,7 +38,7 @@ def categories_from_json(rows: Iterable[dict[str, Any]], source: str) -> Categor
         UserError: rows without id and name, duplicate ids, or no row at all.
     """
     try:
-        pairs = sorted((int(row["id"]), str(row["name"])) for row in rows)
+        pairs = sorted((_category_id(row["id"]), str(row["name"])) for row in rows)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{source}: every category needs an integer 'id' and a 'name' ({error!r})") from error
     ids = tuple(category_id for category_id, _ in pairs)
@@ -49,16 +50,41 @@ def categories_from_json(rows: Iterable[dict[str, Any]], source: str) -> Categor
     return Categories(tuple(name for _, name in pairs), ids)
 
 
+def _category_id(value: Any) -> int:
+    found = whole(value)
+    if found is None:
+        raise ValueError(f"id {value!r:.60}")
+    return found
+
+
 def categories_from_names(names: tuple[str, ...]) -> Categories:
     """Build categories from names alone: with COCO's ids for 80 names, otherwise with ids 1..N."""
     return Categories(names, COCO_IDS if len(names) == len(COCO_IDS) else tuple(range(1, len(names) + 1)))
 
 
 def require_same(model: Categories, data: Categories, model_source: str, data_source: str, remedy: str) -> None:
-    """Raise UserError unless the model and the data have the same category names in the same order."""
+    """Raise UserError unless the model and the data have the same category names in the same order.
+
+    Training needs this. An evaluation compares by name, see by_name.
+    """
     if model.names == data.names:
         return
     missing = [name for name in data.names if name not in model.names]
     detail = f"not in the model: {', '.join(missing[:5])}" if missing else "the order or number differs"
     raise UserError(f"{model_source} detects {len(model)} categories ({', '.join(model.names[:3])}, ...), but "
                     f"{data_source} has {len(data)} ({', '.join(data.names[:3])}, ...); {detail}. {remedy}")
+
+
+def by_name(model: Categories, data: Categories, model_source: str, data_source: str, remedy: str) -> Categories:
+    """Return the model's categories with the ids of a data set to evaluate. Names that the data lacks get unused ids.
+
+    Raises:
+        UserError: the data set has a name that the model does not know, or one of them has a name twice.
+    """
+    unique = len(set(model.names)) == len(model) and len(set(data.names)) == len(data)
+    if not unique or not set(data.names) <= set(model.names):
+        require_same(model, data, model_source, data_source, remedy)
+        return data
+    free = (number for number in range(max(data.ids) + 1, max(data.ids) + 1 + len(model)))
+    known = dict(zip(data.names, data.ids))
+    return Categories(model.names, tuple(known[name] if name in known else next(free) for name in model.names))

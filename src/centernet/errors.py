@@ -1,7 +1,9 @@
-"""The exception that commands print as a message for the user, and how they print it."""
+"""The exceptions that commands print as a message for the user, and how they print it."""
 from __future__ import annotations
 
 import functools
+import reprlib
+import signal
 import sys
 from collections.abc import Callable
 
@@ -14,11 +16,52 @@ class UserError(Exception):
     """
 
 
+def shown(value: object) -> str:
+    """Return a short text of a value from a file or a flag, for messages.
+
+    It is the value's repr, but nested and long values are cut off. Without this limit, the repr of a few hundred bytes
+    of YAML with aliases can take gigabytes, and that of deep lists raises RecursionError.
+    """
+    return _SHORT.repr(value)
+
+
+def printable(text: object, most: int = 300) -> str:
+    """Return a path or name for messages: as it is, or escaped and shortened if it is long or cannot be printed."""
+    name = str(text)
+    return name if len(name) <= most and name.isprintable() else shown(name)
+
+
+class _Short(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 4, 90, 90
+        self.maxdict = self.maxlist = self.maxtuple = 12
+
+    def repr_int(self, number: int, level: int) -> str:
+        # Python refuses to write integers of more than 4300 digits.
+        return repr(number) if number.bit_length() <= 128 else f"an integer of {number.bit_length()} bits"
+
+
+_SHORT = _Short()
+class Interrupted(KeyboardInterrupt):
+    """A loop of this program ends because of a signal. The command's exit status is `status` (143 or 130).
+
+    Args:
+        number: the signal.
+        advice: how to go on; the command prints it.
+    """
+
+    def __init__(self, number: int, advice: str = ""):
+        super().__init__(f"interrupted by {signal.Signals(number).name}{'. ' if advice else ''}{advice}")
+        self.number = number
+        self.status = 128 + number
+
+
 def reports_errors(command: Callable[..., int]) -> Callable[..., int]:
     """Decorate a function that returns an exit status.
 
-    After a UserError it prints the message to standard error and returns 2. After an interrupt (Ctrl-C) it prints
-    "interrupted" and returns 130.
+    After a UserError it prints the message to standard error and returns 2. After an interrupt it prints
+    "interrupted", the signal and how to go on, and returns 130 (Ctrl-C) or 143 (SIGTERM).
     """
     @functools.wraps(command)
     def reporting(*args: object, **options: object) -> int:
@@ -27,6 +70,9 @@ def reports_errors(command: Callable[..., int]) -> Callable[..., int]:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        except Interrupted as stop:
+            print(stop, file=sys.stderr)
+            return stop.status
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

@@ -10,6 +10,10 @@ import numpy as np
 # up and down (TTFNet, Liu et al. 2020). Its sigmas are (2 * reach + 1) / 6.
 ELLIPSE_SHARE = 0.54
 
+# Value of the target heatmap in an ignored region. It is not a centre (1), and the focal loss gives a cell of the
+# background the weight (1 - value)^4, here 1e-12. It is exact in float32, so that other losses can tell it.
+IGNORED = 1 - 2 ** -10
+
 
 def gaussian_radius(height: float | np.ndarray, width: float | np.ndarray, min_overlap: float = 0.7) -> np.ndarray:
     """Return the radius of each box's Gaussian, in output cells.

@@ -14,7 +14,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from centernet.categories import require_same
+from centernet.categories import by_name
 from centernet.config.schema import Config, NetConfig
 from centernet.data.coco import CocoDataset
 from centernet.detection.detector import Backend, Detector
@@ -58,13 +58,13 @@ def open_model(path: str, config: Config, images: int, dataset: CocoDataset | No
                             "--weights, or export the checkpoint with --weights raw")
         backend: Backend = open_exported(path, settings)
         if dataset:
-            require_same(backend.spec.categories, dataset.categories, path, str(dataset.annotation_file),
-                         "Evaluate on a data set of the same categories, or export a model trained on this one")
+            by_name(backend.spec.categories, dataset.categories, path, str(dataset.annotation_file),
+                    "Evaluate on a data set of the same categories, or export a model trained on this one")
         return Detector(backend, settings)
     model = load_model(path, config, own_network=dataset is None, categories=dataset.categories if dataset else None)
     if dataset:
-        require_same(model.spec.categories, dataset.categories, path, str(dataset.annotation_file),
-                     "Evaluate on a data set of the same categories, or train on this one: train.py --fine_tune true")
+        by_name(model.spec.categories, dataset.categories, path, str(dataset.annotation_file),
+                "Evaluate on a data set of the same categories, or train on this one: train.py --fine_tune true")
         model = model.at_size(config.dataset_config.input_res_test)
     return Detector(run_checkpoint(path, model, config, images), settings)
 

@@ -1,15 +1,19 @@
 """The C++ preparation of JPEG files against the Python one: every bit."""
 import json
 import os
+import resource
+import subprocess
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_coco import make_coco
 
 from centernet.categories import Categories
 from centernet.cli import preprocess
 from centernet.data.image_file import decode
+from centernet.data.image_size import ImageTooLarge, allowed_size, set_pixel_limit
 from centernet.detection.transform import prepare_image
 from centernet.spec import ModelSpec
 
@@ -144,6 +148,19 @@ def test_a_name_that_json_cannot_hold_is_refused_before_the_work(program, fake_m
     assert "/in/caf\\xe9.jpg: the name is not UTF-8" in message and not (tmp_path / "out").exists()
 
 
+def test_preprocess_refuses_such_a_name_too(fake_model, tmp_path, capsys):
+    make_coco(tmp_path / "coco", 2, split="val", size=(40, 40))
+    labels = tmp_path / "coco/annotations/instances_val2017.json"
+    values = json.loads(labels.read_text())
+    old = tmp_path / "coco/val2017" / values["images"][1]["file_name"]
+    values["images"][1]["file_name"] = "caf\udce9.jpg"
+    old.rename(old.with_name("caf\udce9.jpg"))
+    labels.write_text(json.dumps(values))
+    assert preprocess.main(["--model_path", str(fake_model()), "--val_data_dir", str(tmp_path / "coco"),
+                            "--predict_dir", str(tmp_path / "out")]) == 2
+    assert "caf" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("content, message", [
     (lambda data: data[:len(data) // 2], "2.jpg is cut off after"),
     (lambda data: data[:-2], "2.jpg is cut off after"),
@@ -161,3 +178,35 @@ def test_a_damaged_image_is_named_and_the_set_stays_incomplete(program, fake_mod
     assert message in program.fails(2, "--prepare_only", model_path=fake_model(), input_path=tmp_path / "in",
                                     output_path=tmp_path / "out")
     assert not (tmp_path / "out/meta/index.json").exists()
+
+
+def claiming(data, height, width):
+    """A JPEG file whose header claims another size."""
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[at + 4:]
+
+
+@pytest.mark.parametrize("height, width, flags, message", [
+    (32767, 32767, {}, "32767 x 32767 pixels (width x height) are more than 128000000"),
+    (8, 32767, {}, "32767 x 8 pixels (width x height): a side may have at most 32766"),
+    (40, 40, {"max_image_pixels": 1599}, "40 x 40 pixels (width x height) are more than 1599"),
+    (40, 40, {"max_image_pixels": 1600}, None)])
+def test_a_size_beyond_the_limit_is_refused_before_the_pixels(program, fake_model, tmp_path, height, width, flags,
+                                                              message):
+    """The program and Python have the same limits. A decoder would take 3 GB for the first file."""
+    (tmp_path / "in").mkdir()
+    data = claiming(cv2.imencode(".jpg", picture(40, 40))[1].tobytes(), height, width)
+    (tmp_path / "in/1.jpg").write_bytes(data)
+    done = subprocess.run([program.path, "--prepare_only", "--model_path", fake_model(), "--input_path",
+                           tmp_path / "in", "--output_path", tmp_path / "out",
+                           *(str(word) for name, value in flags.items() for word in (f"--{name}", value))],
+                          capture_output=True, text=True,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)))
+    if message is None:
+        assert done.returncode == 0 and allowed_size(data) == (40, 40), done
+    else:
+        assert done.returncode == 2 and f"in/1.jpg: {message}" in done.stderr, done
+        set_pixel_limit(flags.get("max_image_pixels", 128_000_000))
+        with pytest.raises(ImageTooLarge):
+            allowed_size(data)
+    set_pixel_limit(128_000_000)

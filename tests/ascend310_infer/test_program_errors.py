@@ -1,6 +1,7 @@
 """What the C++ program says to wrong flags and files, before any model runs."""
 import hashlib
 import json
+import resource
 import subprocess
 import sys
 
@@ -46,7 +47,7 @@ def test_help_lists_the_flags(program):
     done = program("--help")
     assert done.returncode == 0
     for flag in ("model_path", "input_path", "output_path", "device_target", "device_id", "precision_mode", "threads",
-                 "warm_up", "prepare_only"):
+                 "warm_up", "max_image_pixels", "prepare_only"):
         assert f"--{flag} " in done.stdout
 
 
@@ -155,6 +156,41 @@ def test_hostile_documents_take_little_memory(program, fake_model, tmp_path):
     plain = peak(good)
     added = {name: peak(text) - plain for name, text in documents.items()}
     assert max(added.values()) < 50, added
+
+
+@pytest.mark.parametrize("unit", ["1,", "{},"])
+def test_large_documents_are_read_within_a_limit_of_memory(program, fake_model, tmp_path, unit):
+    """Documents just below the limits of the file size: a program that may have 1 GB says what is wrong with them."""
+    model = fake_model()
+    (tmp_path / "set/00_data").mkdir(parents=True)
+    (tmp_path / "set/meta").mkdir()
+    index, good = tmp_path / "set/meta/index.json", model.with_suffix(".json").read_text()
+    for path, size, values in ((index, 1 << 25, 1 << 21), (model.with_suffix(".json"), 1 << 22, 1 << 18)):
+        model.with_suffix(".json").write_text(good)
+        path.write_text(f"[{unit * ((size - 3) // len(unit))}1]")
+        done = subprocess.run([program.path, "--model_path", model, "--input_path", tmp_path / "set"],
+                              capture_output=True, text=True,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)))
+        assert done.returncode == 2 and f"{path} is too large: more than {values} values" in done.stderr, done
+
+
+def test_a_message_has_not_the_whole_file(program, fake_model, edit_manifest, tmp_path):
+    model = fake_model()
+    edit_manifest(model, change("input", "dtype", value="x" * 1_000_000))
+    found = program.fails(2, model_path=model, input_path=tmp_path / "none")
+    assert "input.dtype is xxx" in found and len(found) < 600
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_prepared_values_that_are_not_finite_are_refused(program, lite_work, tmp_path, value):
+    planes = np.zeros((3, 96, 128), "<f4")
+    (tmp_path / "in").mkdir()
+    for name in ("1", "2", "3"):
+        planes.flat[777] = value if name == "3" else 0
+        planes.tofile(tmp_path / f"in/{name}.bin")
+    message = program.fails(2, model_path=lite_work / "model.mindir", input_path=tmp_path / "in",
+                            output_path=tmp_path / "out", device_target="CPU")
+    assert f"in/3.bin: value 777 is {value}, and all must be finite: run preprocess.py again" in message
 
 
 def test_every_form_of_json_is_read(program, fake_model, tmp_path):

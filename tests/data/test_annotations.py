@@ -27,7 +27,7 @@ def test_ground_truth_is_what_the_file_says(tmp_path):
 
 def test_read_coco_holds_the_same(tmp_path):
     path = make_coco(tmp_path, num_images=3)
-    edit(path, lambda document: document["images"][0].pop("width"))  # not usable, yet in the file
+    edit(path, lambda document: document["images"][0].pop("file_name"))  # not usable, yet in the file
     alone, dataset = read_annotations(path), read_coco(path, tmp_path / "train2017")
     assert [image.id for image in dataset.images] == [101, 102]
     assert dataset.annotations.image_ids == alone.image_ids == (100, 101, 102)

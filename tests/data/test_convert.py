@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from centernet.data.convert import _page_size, convert
 from centernet.data.image_file import decode
 from centernet.data.mindrecord import open_shards, shard_files
 from centernet.errors import UserError
+from centernet.owner import OWNER, owned
 
 ROOT = Path(__file__).parents[2]
 
@@ -178,7 +180,7 @@ def zeros_in_the_scan(data):
 
 
 def test_damaged_and_unusual_files_are_judged_by_the_decoder_of_training(tmp_path):
-    make_coco(tmp_path / "coco", num_images=9, size=(128, 96))
+    make_coco(tmp_path / "coco", num_images=10, size=(128, 96))
     files = sorted((tmp_path / "coco/train2017").iterdir())
     turned = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     rewrite(files[0], lambda data: data[:-1])
@@ -191,8 +193,10 @@ def test_damaged_and_unusual_files_are_judged_by_the_decoder_of_training(tmp_pat
     for path, option, value in kinds:
         cv2.imwrite(str(path), cv2.imread(str(path)), [option, value])
     Image.open(files[8]).convert("CMYK").save(files[8])
+    Image.open(files[9]).resize((95, 128)).save(files[9])
     summary = run(tmp_path / "coco", tmp_path / "out")
-    assert summary.image_ids == (104, 105, 106, 107, 108)
+    assert summary.image_ids == (102, 104, 105, 106, 107, 108)
+    assert list(summary.report.notes.counts.values()) == [1]  # the stored pixels of 102 fit its entry
     assert summary.defects.counts == {"image file cut off or damaged": 1,
                                       "image file that is not an image, or damaged": 2,
                                       "image of another size than its entry says (rotated by EXIF?)": 1}
@@ -267,6 +271,23 @@ def test_a_dropped_row_is_noticed(coco, tmp_path, monkeypatch):
 def test_arguments(coco, tmp_path, options, words):
     with pytest.raises(UserError, match=words):
         convert(read_coco(*locate(str(coco), "train")), tmp_path / "out", **{"prefix": "tiny", **options})
+
+
+def test_two_conversions_do_not_write_the_same_shards(coco, tmp_path):
+    with owned(tmp_path / "out", "--mindrecord_dir", f".tiny{OWNER}"), \
+            pytest.raises(UserError, match="--mindrecord_dir .*: process .* writes to this folder"):
+        run(coco, tmp_path / "out")
+    assert len(run(coco, tmp_path / "out").image_ids) == 5
+    (tmp_path / "other").mkdir()
+    with owned(tmp_path / "other", "--mindrecord_dir", f".other{OWNER}"):
+        assert len(run(coco, tmp_path / "other").image_ids) == 5
+
+
+def test_a_disk_that_is_too_small_is_told_before(coco, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(UserError, match=r"--mindrecord_dir .*/out: the shards take \d+\.\d kB, but only 1.0 kB"):
+        run(coco, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_folder_that_is_a_file(coco, tmp_path):

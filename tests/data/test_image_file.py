@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from centernet.data.image_file import decode, is_cut
+from centernet.data.image_size import ImageTooLarge
 
 
 def encoded(suffix, *options, shape=(120, 160, 3)):
@@ -122,14 +123,17 @@ def test_damaged_headers_do_not_decode(damage):
     assert is_cut(data) or decode(data) is None
 
 
-def test_random_damage_never_raises():
+def test_random_damage_never_raises_anything_unexpected():
     rng, found = np.random.default_rng(0), []
     for number in range(600):
         data = bytearray(FILES[list(FILES)[number % len(FILES)]])
         for _ in range(rng.integers(1, 4)):
             place = int(rng.integers(2, 700 if rng.random() < 0.8 else len(data)))
             data[place:place + int(rng.integers(0, 3))] = rng.bytes(int(rng.integers(0, 3)))
-        pixels = None if is_cut(bytes(data)) else decode(bytes(data))
+        try:
+            pixels = None if is_cut(bytes(data)) else decode(bytes(data))
+        except ImageTooLarge:  # the damage is in the frame header's size
+            pixels = None
         found.append(pixels is None)
         assert pixels is None or (pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3)
     assert 100 < sum(found) < 500  # both happened, or nothing was shown

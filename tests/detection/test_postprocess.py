@@ -66,6 +66,15 @@ def test_files(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["val_pred_eval.json", "val_pred_result.json"]
 
 
+def test_no_image_is_lost_if_two_have_one_file_name_and_ids_are_those_of_the_file(tmp_path):
+    boxes = {number: np.array([[1, 2, 3, 4, 0.5, 0]], np.float32) for number in (3, 4, 5)}
+    results = write_results(tmp_path, "val", boxes, {3: "x/a.jpg", 4: "./x/a.jpg", 5: "b"}, SPARSE, {5: "five"})
+    readable = json.loads((tmp_path / "val_pred_result.json").read_text())
+    assert {name: row["image_id"] for name, row in readable.items()} == {"x/a.jpg": 3, "./x/a_id4.jpg": 4, "b": 5}
+    assert [row["image_id"] for row in results] == [3, 4, 5]
+    assert [row["image_id"] for row in json.loads((tmp_path / "val_pred_eval.json").read_text())] == [3, 4, "five"]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write .*file/metrics.json"):

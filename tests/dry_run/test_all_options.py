@@ -1,6 +1,7 @@
 """Every preset and every option compiles for Ascend: minutes, not seconds."""
 import pytest
 from operators import SMALL, golden, kernels
+from tiny_coco import edit, make_coco, make_shards
 
 from centernet.config.load import PRESETS
 
@@ -84,6 +85,16 @@ def test_the_queue_of_the_device_is_in_the_graph_and_evaluations_do_not_compile_
     found = require_compiled(compiled("train", "--enable_data_sink", "true", "--train_steps", "4", "--epoch_size", "2",
                                       "--eval_interval", "1"))
     assert found["GetNext", "aclop"] == found["AllFinite", "aclnn"] == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--net_config.mse_loss", "true"), ("--net_config.dense_wh", "true")],
+                         ids=["focal loss", "mse_loss", "dense_wh"])
+def test_ignored_regions(flags, compiled, tmp_path):
+    """Only data with such boxes has their mask in the graph."""
+    path = make_coco(tmp_path, num_images=4)
+    edit(path, lambda document: document["annotations"][0].update(iscrowd=1))
+    done = compiled("train", *flags, "--train_steps", "1", "--mindrecord_dir", str(make_shards(tmp_path)))
+    assert ("Ceil", "aclnn") in require_compiled(done)
 
 
 @pytest.mark.parametrize("preset", PRESET_NAMES)

@@ -128,6 +128,18 @@ def test_unusable_areas_and_crowd_marks_are_taken_as_missing(annotations, more):
     assert metrics.annotated == 1 and close(metrics.AP_small, 1) and metrics.AP_medium == -1
 
 
+def test_crowded_images_are_noted_and_more_detections_can_count(annotations):
+    boxes = [[x % 20 * 8, x // 20 * 8, 6, 6] for x in range(300)]
+    given = annotations(*(annotation(1, 1, box) for box in boxes), annotation(2, 7, MEDIUM))
+    found = [result(1, 1, box, 0.9 - number / 1000) for number, box in enumerate(boxes)] + PERFECT[1:]
+    capped = evaluate_results(given, found, SPARSE)
+    assert close(capped.classes[0].AP50, 34 / 101) and "maxDets=100 ] = 0.66" in capped.summary
+    assert "1 images have more than 100 boxes of a category" in capped.note() and "max_dets" in capped.note()
+    whole = evaluate_results(given, found, SPARSE, max_dets=300)
+    assert close(whole.AP, 1) and close(whole.AR_100, 1) and whole.note() == ""
+    assert "maxDets=300 ] = 1.000" in whole.summary and "maxDets= 10 ]" in whole.summary
+
+
 def test_metrics_survive_json(annotations):
     row = json.loads(json.dumps(evaluate_results(annotations(), PERFECT, SPARSE).to_json()))
     assert close(row["AP"], 1) and row["images"] == 3 and row["classes"][1]["name"] == "frame" and "summary" not in row

@@ -97,3 +97,40 @@ def test_a_new_run_leaves_no_maps_of_an_earlier_one(tmp_path, manifest):
     run_prepared(Fake(maps), tmp_path / "pre", results)
     assert [path.name for path in results.iterdir()] == ["7_0.bin"]
     assert read_detections(results, 7, maps).shape == (20, 6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused_with_the_file(tmp_path, manifest, value):
+    prepare(tmp_path / "pre", manifest, np.zeros((64, 96, 3), np.uint8))
+    path = tmp_path / "pre/00_data/7.bin"
+    planes = np.fromfile(path, "<f4")
+    planes[1234] = value
+    planes.tofile(path)
+    with pytest.raises(UserError, match=rf"00_data/7.bin: 1 of 18432 values are .*\(value 1234 is {value}\)"):
+        run_prepared(Fake(manifest), tmp_path / "pre", tmp_path / "results")
+    assert not list((tmp_path / "results").iterdir())
+    rows = np.ones((20, 6), "<f4")
+    rows[3, 2] = value
+    rows.tofile(tmp_path / "7_0.bin")
+    with pytest.raises(UserError, match=rf"7_0.bin: 1 of 120 values are .*\(value 20 is {value}\)"):
+        read_detections(tmp_path, 7, manifest)
+
+
+def test_maps_that_are_not_finite_are_refused(tmp_path, manifest):
+    shapes = ((3, 16, 24), (2, 16, 24))
+    for number, shape in enumerate(shapes):
+        np.full(shape, np.nan if number else 0, "<f4").tofile(tmp_path / f"7_{number}.bin")
+    described = replace(manifest, decode=False, outputs=tuple((name, (2, *shape))
+                                                              for name, shape in zip(("hm", "wh"), shapes)))
+    with pytest.raises(UserError, match="7_1.bin: 768 of 768 values are NaN"):
+        read_detections(tmp_path, 7, described)
+
+
+def test_an_output_that_is_not_finite_is_not_written(tmp_path, manifest):
+    class Diverged(Fake):
+        def __call__(self, images):
+            return super().__call__(images) * np.float32(np.nan)
+    prepare(tmp_path / "pre", manifest, np.zeros((64, 96, 3), np.uint8))
+    with pytest.raises(UserError, match="the model's output for image 7: 120 of 120 values are NaN"):
+        run_prepared(Diverged(manifest), tmp_path / "pre", tmp_path / "results")
+    assert not list((tmp_path / "results").iterdir())

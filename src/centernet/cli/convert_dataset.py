@@ -20,8 +20,8 @@ def run(config: Config) -> None:
     if not config.mindrecord_dir:
         raise UserError("--mindrecord_dir is not set: name the folder for the shards")
     files = locate(config.coco_data_dir, "train", config.annotation_file, config.image_dir)
-    summary = convert(read_coco(*files), Path(config.mindrecord_dir), config.mindrecord_prefix, config.shard_num,
-                      keep_empty=config.keep_empty, strict=config.strict)
+    summary = convert(read_coco(*files, config.allow_outside), Path(config.mindrecord_dir), config.mindrecord_prefix,
+                      config.shard_num, keep_empty=config.keep_empty, strict=config.strict)
     logging.getLogger("centernet").info("%s\nshards: %s*, %d of them", "\n".join(summary.lines()),
                                         Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)
 

@@ -15,19 +15,23 @@ from centernet.errors import UserError
 
 def run(config: Config) -> None:
     """Detect objects in all images; the ranks of a group divide them. Write the results; in val mode evaluate them."""
+    from centernet.categories import by_name
     from centernet.config.threads import input_threads
-    from centernet.data.coco import locate, read_coco, require_whole
+    from centernet.data.coco import read_evaluated
     from centernet.evaluation.dataset import detect_dataset
     from centernet.evaluation.report import report, result_folder
     from centernet.open_model import open_model
 
     if not config.load_checkpoint_path:
         raise UserError("--load_checkpoint_path is not set: name the checkpoint (or exported model) to evaluate")
-    dataset = read_coco(*locate(config.data_dir, config.run_mode, config.annotation_file, config.image_dir))
-    require_whole(dataset)
+    dataset = read_evaluated(config.data_dir, config.run_mode, config.annotation_file, config.image_dir, config.strict,
+                             config.allow_outside)
     folder = result_folder(config)  # before detection, so that a wrong path fails now and not after hours
     group = set_up_group(config)
     detector = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)
+    dataset = dataset.with_categories(
+        by_name(detector.spec.categories, dataset.categories, config.load_checkpoint_path,
+                str(dataset.annotation_file), "Evaluate on a data set of the same categories."))
     detections = detect_dataset(detector, dataset, input_threads(config), group)
     if group.rank == 0:
         report(config, folder, dataset, detections)

@@ -15,6 +15,7 @@ from centernet.detection.postprocess import merge, to_image_boxes, write_results
 from centernet.errors import UserError
 from centernet.evaluation.metrics import evaluate_results
 from centernet.files import write_json
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.manifest import read_manifest
 
 LOG = logging.getLogger("centernet")
@@ -24,7 +25,7 @@ HEADING = "=============coco2017 310 infer result========="
 
 def run(config: Config) -> None:
     """Map the detections to image coordinates, apply soft-NMS and evaluate them as eval.py does."""
-    from centernet.evaluation.prepared_set import read_detections, read_index, read_meta, require_same_labels
+    from centernet.evaluation.prepared_set import labels_of_model, read_detections, read_index, read_meta
 
     for flag in ("model_path", "result_path", "meta_path"):
         if not getattr(config, flag):
@@ -32,18 +33,21 @@ def run(config: Config) -> None:
     evaluation, manifest = config.eval_config, read_manifest(config.model_path)
     prepared = read_index(Path(config.meta_path), manifest, aipp=True)
     labels = read_annotations(Path(config.label_path or prepared.annotation_file), "--label_path")
-    require_same_labels(labels, manifest, config.model_path)
+    labels.report.announce(str(labels.path), config.strict)
+    labels = labels_of_model(labels, manifest, config.model_path)
     if evaluation.multi_scales != (1.0,) or evaluation.flip_test != manifest.flip_test:
         LOG.warning("warning: eval_config.multi_scales and flip_test have no effect here: an exported model has one "
                     "scale, and the flip test that it was exported with (%s)", str(manifest.flip_test).lower())
     detections = {}
     for image_id in prepared.names:
+        stop_if_interrupted()
         rows = read_detections(Path(config.result_path), image_id, manifest)
         boxes = to_image_boxes(rows, read_meta(prepared, image_id))
         detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
     folder = Path(config.save_path or "results_310")
-    results = write_results(folder, "val", detections, prepared.names, manifest.spec.categories)
-    metrics = evaluate_results(labels, results, manifest.spec.categories, detections)
+    results = write_results(folder, "val", detections, prepared.names, labels.categories,
+                            labels.file_ids)
+    metrics = evaluate_results(labels, results, labels.categories, detections, evaluation.max_dets)
     write_json(folder / "metrics.json", metrics.to_json())
     LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
     LOG.info("results of %d images are in %s", len(detections), folder)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
-from centernet.data.coco import locate, read_coco, require_whole
+from centernet.data.coco import read_evaluated
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
+from centernet.files import require_utf8
 from centernet.runtimes.manifest import read_manifest
 
 LOG = logging.getLogger("centernet")
@@ -25,8 +26,9 @@ def run(config: Config) -> None:
     """Prepare every image of the validation set at the model's fixed input size."""
     from tqdm import tqdm
 
-    from centernet.categories import require_same
-    from centernet.data.image_file import read_image
+    from centernet.categories import by_name
+    from centernet.data.defects import report_all
+    from centernet.data.orientation import read_annotated
     from centernet.evaluation.prepared_set import write_prepared
 
     for flag in ("model_path", "predict_dir"):
@@ -35,15 +37,22 @@ def run(config: Config) -> None:
     manifest = read_manifest(config.model_path)
     if config.aipp:
         manifest = manifest.with_uint8_input()
-    dataset = read_coco(*locate(config.val_data_dir, "val", config.annotation_file, config.image_dir))
-    require_whole(dataset)
-    require_same(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
-                 "Use a data set of the same categories, or a model trained on this one.")
+    dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict,
+                             config.allow_outside)
+    by_name(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
+            "Use a data set of the same categories, or a model trained on this one.")
+
+    # The index lists them: it is written after all images.
+    require_utf8(str(dataset.annotation_file.resolve()), "annotation file")
+    for image in dataset.images:
+        require_utf8(image.file_name, f"{dataset.annotation_file}: image")
+    unusual: list[tuple[str, str]] = []
 
     def prepared():
         for image in tqdm(dataset.images, unit="image", disable=None):
-            pixels, meta = prepare_image(read_image(image.path), manifest.spec)
+            pixels, meta = prepare_image(read_annotated(image.path, image.width, image.height, unusual), manifest.spec)
             yield image.id, image.file_name, pixels, meta
+        report_all("the images", unusual)
 
     count = write_prepared(Path(config.predict_dir), prepared(), manifest, dataset.annotation_file,
                            len(dataset.images))

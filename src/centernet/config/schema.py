@@ -48,6 +48,9 @@ class Config:
     seed: int = setting(317, "random seed of initial weights, shuffling and augmentation", ENTRIES,
                         limits=NOT_NEGATIVE)
     log_file: str = setting("", "also write log lines to this file", ENTRIES)
+    max_image_pixels: int = setting(128_000_000, "largest number of pixels of an image file; the header is checked "
+                                    "before the image is decoded",
+                                    ["dataset", "train", "eval", "export", "preprocess", "infer"], limits=POSITIVE)
     jit_level: str = setting("auto", "MindSpore's level of graph compilation; auto: its own choice for the device",
                              COMPUTING, choices=("auto", "O0", "O1", "O2"))
     deterministic: bool = setting(False, "use only kernels and collectives of Ascend that repeat their results bit for "
@@ -68,7 +71,10 @@ class Config:
                              {**each(reads(), "dataset", "train", "eval", "preprocess"), "export": Use()})
     shard_num: int = setting(8, "number of MindRecord shards", ["dataset"], limits=POSITIVE)
     keep_empty: bool = setting(False, "keep images without boxes as background examples", ["dataset"])
-    strict: bool = setting(False, "treat every defect of the data set as an error", ["dataset"])
+    allow_outside: bool = setting(False, "read images whose file_name leads out of the image folder (absolute, or ..)",
+                                  ["dataset", "train", "eval", "export", "preprocess"])
+    strict: bool = setting(False, "treat every defect of the data set as an error",
+                           ["dataset", "train", "eval", "preprocess", "postprocess", "export"])
 
     # Training, and settings that other entries share with it.
     distribute: bool = setting(True, "train or evaluate with all processes that a launcher started",
@@ -96,6 +102,8 @@ class Config:
                            "average, or raw, those of the last step", ["train", "eval", "export", "infer",
                                                                        "convert_weights"], choices=("ema", "raw"))
     resume: bool = setting(False, "resume the training exactly where load_checkpoint_path stopped", ["train"])
+    resume_changed: tuple[str, ...] = setting((), "with resume: what differs from the earlier run on purpose, such "
+                                              "as learning_rate or epoch_size", ["train"])
     fine_tune: bool = setting(False, "start from a checkpoint with other categories: load all weights except the hm "
                               "head", ["train"])
     backbone_checkpoint: str = setting("", "checkpoint with ImageNet weights of the backbone",

@@ -32,6 +32,9 @@ class DatasetConfig:
     num_classes: int = setting(80, "number of categories of shards without an info file; follows from coco_classes",
                                limits=POSITIVE)
     max_objs: int = setting(128, "maximum number of objects in one image", limits=POSITIVE)
+    ignored_regions: str = setting("mask", "boxes marked ignore or iscrowd: no object and no background in training "
+                                   "(mask), or objects as all others, as in the paper's code (objects)",
+                                   choices=("mask", "objects"))
     input_res_train: tuple[int, int] = setting((512, 512), "height and width of training images")
     output_res: tuple[int, int] = setting((128, 128), "height and width of the output maps in training; follows from "
                                           "input_res_train")
@@ -135,6 +138,14 @@ class NetConfig:
     def maps(self) -> tuple[str, ...]:
         """Return the names of the network's maps, in their order."""
         return tuple(name for name in MAPS[self.box_head] if name != "reg" or self.reg_offset)
+
+    @property
+    def margin(self) -> int:
+        """Return the cells at the right and bottom border that target boxes do not reach.
+
+        1 in the paper's code. Distances to the sides have no offset that could make up for it.
+        """
+        return 0 if self.box_head == "ltrb" else 1
 
     @property
     def size_unit(self) -> int:
@@ -275,5 +286,8 @@ class EvalConfig:
         "be numbers above 0", lambda scales: min(scales, default=0) > 0))
     flip_test: bool = setting(False, "average the maps of the image and of the mirrored image")
     K: int = setting(100, "detections per image", limits=POSITIVE)
+    max_dets: int = setting(100, "detections of an image and category that count in COCO's metrics (maxDets); more for "
+                            "images with more objects, together with K",
+                            limits=Limits("be at least 100, COCO's own number", lambda value: value >= 100))
     score_thresh: float = setting(0.3, "lowest score that is drawn, or listed by infer.py", limits=FRACTION)
     batch_size: int = setting(1, "batch size; with keep_res, of images with the same padded size", limits=POSITIVE)

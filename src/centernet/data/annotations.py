@@ -1,24 +1,35 @@
 """Reader of annotation files in COCO format. No other module parses them."""
 from __future__ import annotations
 
-import json
 import logging
-import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from centernet.categories import Categories, categories_from_json
-from centernet.errors import UserError
+from centernet.data.defects import Report
+from centernet.data.repair import (
+    WRITTEN,
+    ImageKey,
+    box_defect,
+    image_key,
+    is_set,
+    number,
+    number_images,
+    repaired_box,
+    whole,
+)
+from centernet.documents import is_text, parse_json, require_plain
+from centernet.errors import UserError, shown
+from centernet.files import read_bytes
 
 LOG = logging.getLogger("centernet")
 
 # Keys of image entries that are not needed. They would take memory while a large file is parsed.
 UNUSED = frozenset({"license", "coco_url", "flickr_url", "date_captured"})
-NUMBERS = frozenset({int, float})  # types of numbers; bool does not count
 
 
 class Annotation(NamedTuple):
@@ -33,6 +44,7 @@ class Annotation(NamedTuple):
     bbox: Any = None
     area: Any = None
     iscrowd: Any = None
+    ignore: Any = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class Document:
     images: list[Any]
     annotations: list[Annotation]
     categories: Categories
+    parents: frozenset[str] = frozenset()  # names that are the supercategory of another category
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +62,8 @@ class Annotations:
     """The content of an annotation file in arrays, for evaluation.
 
     box_defect is the only check of the boxes, so that evaluation counts the same boxes as COCO's own programs. These
-    include boxes without area inside their image, which training leaves out.
+    include boxes without area inside their image, which training leaves out. `report` says what was left out or
+    repaired.
     """
 
     path: Path
@@ -59,7 +73,22 @@ class Annotations:
     box_classes: np.ndarray     # (N,) int32, 0..C-1
     boxes: np.ndarray           # (N, 4) float64: x, y, width, height in pixels, in the file's order
     areas: np.ndarray           # (N,) float64 square pixels; width * height if the file has no area
-    crowds: np.ndarray          # (N,) bool
+    crowds: np.ndarray          # (N,) bool; marked iscrowd or ignore: a region in which detections do not count
+    box_ids: tuple[Any, ...] = ()  # of the boxes, as in the file, for messages
+    images: tuple[dict[str, Any], ...] = ()  # entries of image_ids
+    file_ids: Mapping[int, Any] = field(default_factory=dict)  # image ids as the file has them, if they differ
+    report: Report = field(default_factory=Report)
+
+
+    def with_categories(self, categories: Categories) -> Annotations:
+        """Return the same boxes with the classes of other categories, which hold all names of these, see by_name."""
+        if categories == self.categories:
+            return self
+        missing = len(categories) - len(self.categories)
+        LOG.info("%s is evaluated by category name: %s", self.path, f"it lacks {missing} of the model's "
+                 f"{len(categories)} categories" if missing else "its order is another one than the model's")
+        classes = np.array([categories.names.index(name) for name in self.categories.names], np.int32)
+        return replace(self, categories=categories, box_classes=classes[self.box_classes])
 
 
 def read_annotations(path: Path, name: str = "annotation file") -> Annotations:
@@ -79,20 +108,18 @@ def parse_annotation_file(path: Path, name: str = "annotation file") -> Document
             categories.
     """
     LOG.info("reading %s", path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file, object_hook=_compact)
-    except OSError as error:
-        raise UserError(f"{name} {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name} {path} is not UTF-8 text: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} {path} is not valid JSON ({error}). Is it truncated? Copy it again, or compare its "
-                        "size with the size of the original") from error
+    subject = f"{name} {path}"
+    document = parse_json(read_bytes(path, subject=subject), subject, "Is it truncated? Copy it again, or compare "
+                          "its size with the size of the original", object_hook=_compact)
     for key in ("images", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise UserError(f"{name} {path} is not in COCO's format: it needs an object with the lists 'images', "
                             f"'annotations' and 'categories'; '{key}' is missing or not a list")
+    require_plain(document["categories"], subject, place="categories")
+    for index, row in enumerate(document["images"]):
+        if isinstance(row, dict) and isinstance(row.get("file_name"), str) and not is_text(row["file_name"]):
+            raise UserError(f"{subject}: images[{index}].file_name must be text that can be encoded as UTF-8, found "
+                            f"{shown(row['file_name'])}")
     if not document["images"]:
         raise UserError(f"{name} {path}: the list 'images' is empty")
     rows = document.get("annotations", [])
@@ -100,7 +127,9 @@ def parse_annotation_file(path: Path, name: str = "annotation file") -> Document
         raise UserError(f"{name} {path}: 'annotations' is empty or not a list, so there are no boxes. If this is a "
                         "test set without annotations, remove the key.")
     return Document(document["images"], [row if isinstance(row, Annotation) else _annotation(row) for row in rows],
-                    categories_from_json(document["categories"], str(path)))
+                    categories_from_json(document["categories"], str(path)),
+                    frozenset(row["supercategory"] for row in document["categories"]
+                              if isinstance(row.get("supercategory"), str) and row["supercategory"] != row["name"]))
 
 
 def _compact(row: dict[str, Any]) -> dict[str, Any] | Annotation:
@@ -115,51 +144,77 @@ def _annotation(row: Any) -> Annotation:
 
 
 def make_annotations(path: Path, document: Document) -> Annotations:
-    """Return the usable annotations of a parsed file in arrays."""
-    entries = (row.get("id") if isinstance(row, dict) else None for row in document.images)
-    image_ids: dict[int, None] = dict.fromkeys(entry for entry in entries if entry is not None and is_image_id(entry))
-    class_of = document.categories.class_of()
-    rows = [row for row in document.annotations if _is_in(row.image_id, image_ids)
-            and _is_in(row.category_id, class_of) and not box_defect(row.bbox)]
-    return Annotations(path, document.categories, tuple(image_ids),
+    """Return the usable annotations of a parsed file in arrays, with a report on the others."""
+    report = Report()
+    images = number_images(document.images, report)
+    rows = _usable(document.annotations, images, document.categories.class_of(), report)
+    _note_parent_categories(document, {row.category_id for row in rows}, report)
+    return Annotations(path, document.categories, tuple(number for number, _ in images.values()),
                        np.array([row.image_id for row in rows], np.int32),
-                       np.array([class_of[row.category_id] for row in rows], np.int32),
+                       np.array([row.category_id for row in rows], np.int32),
                        np.array([row.bbox for row in rows], np.float64).reshape(-1, 4),
-                       np.array([_area(row) for row in rows], np.float64),
-                       np.array([_is_crowd(row.iscrowd) for row in rows], bool))
+                       np.array([row.area for row in rows], np.float64),
+                       np.array([row.iscrowd for row in rows], bool), tuple(row.id for row in rows),
+                       tuple(entry for _, entry in images.values()),
+                       {found: entry["id"] for found, entry in images.values() if found != entry["id"]}, report)
 
 
-def is_image_id(value: Any) -> bool:
-    """Return whether a value can be an image's id: an integer that fits into the int32 of a shard."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+def _usable(rows: list[Annotation], images: Mapping[ImageKey, tuple[int, Any]], class_of: Mapping[int, int],
+            report: Report) -> list[Annotation]:
+    """Return the usable annotations with the number of the image, the class, the area, and iscrowd or ignore."""
+    seen = set()
+    usable = []
+    for row in rows:
+        key = image_key(row.id)
+        if key is not None and key in seen:
+            report.defects.add("annotation id used twice, boxes kept", place(row.id, row.image_id))
+        seen.add(key)
+        image, category, bbox = image_key(row.image_id), whole(row.category_id), repaired_box(row.bbox)
+        if image is None or image not in images:
+            report.defects.add("annotation of an unknown image", place(row.id, row.image_id))
+        elif category is None or category not in class_of:
+            report.defects.add("annotation of an unknown category",
+                               f"{place(row.id, row.image_id)}: category_id {shown(row.category_id)}")
+        elif defect := box_defect(bbox):
+            report.defects.add(defect, f"{place(row.id, row.image_id)}: {shown(bbox)}")
+        else:
+            _note_repairs(row, image, category, bbox, report)
+            region = is_set(row.iscrowd) or is_set(row.ignore)
+            usable.append(Annotation(row.id, images[image][0], class_of[category], bbox, _area(row, bbox, report),
+                                     region))
+    return usable
 
 
-def box_defect(bbox: Any) -> str:
-    """Return the defect of a box x, y, width, height of the file; "" if it is a list of 4 finite numbers."""
-    if not isinstance(bbox, list) or len(bbox) != 4 or not NUMBERS.issuperset(map(type, bbox)):
-        return "annotation without a bbox of 4 numbers"
-    return "" if _are_finite(bbox) else "box with NaN or infinite numbers"
+def _note_repairs(row: Annotation, image: Any, category: Any, bbox: Any, report: Report) -> None:
+    if type(row.category_id) is not int:
+        report.notes.add(WRITTEN, f"{place(row.id, row.image_id)}: category_id {shown(row.category_id)}")
+    if type(row.image_id) is not int and type(image) is int:
+        report.notes.add(WRITTEN, f"{place(row.id, row.image_id)}: image_id {shown(row.image_id)}")
+    if is_set(row.ignore) and not is_set(row.iscrowd):
+        report.notes.add("box marked ignore: neither object nor background, as iscrowd", place(row.id, row.image_id))
+    if bbox is not row.bbox:
+        report.notes.add("box with numbers written as text: taken as numbers",
+                         f"{place(row.id, row.image_id)}: {shown(row.bbox)}")
 
 
-def _are_finite(numbers: list[float]) -> bool:
-    try:
-        return all(map(math.isfinite, numbers))
-    except OverflowError:  # an integer beyond the range of float
-        return False
+def _area(row: Annotation, bbox: list[float], report: Report) -> float:
+    area = number(row.area)
+    if area is not None:
+        return area
+    if row.area is not None:
+        report.notes.add("area that is not a number: width x height of the box is taken",
+                         f"{place(row.id, row.image_id)}: {shown(row.area)}")
+    return float(bbox[2]) * bbox[3]
 
 
-def _is_in(value: Any, known: Collection[int]) -> bool:
-    return isinstance(value, (int, float)) and value in known
+def _note_parent_categories(document: Document, used: set[Any], report: Report) -> None:
+    """Note categories without boxes that only group others: a detector would learn a class that does not exist."""
+    for index, name in enumerate(document.categories.names):
+        if name in document.parents and index not in used and used:
+            report.notes.add("category without boxes that is the supercategory of others: it becomes a class, remove "
+                             "it from the file if it is only a group", shown(name))
 
 
-def _area(row: Annotation) -> float:
-    if isinstance(row.area, float) or (type(row.area) is int and _are_finite([row.area])):
-        return row.area
-    return float(row.bbox[2]) * row.bbox[3]
-
-
-def _is_crowd(value: Any) -> bool:
-    try:
-        return int(value or 0) != 0
-    except (TypeError, ValueError, OverflowError):
-        return False
+def place(annotation_id: Any, image_id: Any) -> str:
+    """Return the name of an annotation in messages."""
+    return f"annotation {shown(annotation_id)} of image {shown(image_id)}"

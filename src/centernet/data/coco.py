@@ -1,24 +1,20 @@
 """Data sets in COCO format: find their files, and select the usable images and boxes."""
 from __future__ import annotations
 
-import os
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from centernet.categories import Categories
-from centernet.data.annotations import (
-    Annotation,
-    Annotations,
-    box_defect,
-    is_image_id,
-    make_annotations,
-    parse_annotation_file,
-)
-from centernet.errors import UserError
+from centernet.data.annotations import Annotations, place, read_annotations
+from centernet.data.defects import Defects, Report
+from centernet.data.image_file import read_image
+from centernet.data.image_finder import ImageFinder
+from centernet.data.image_size import MAX_SIDE
+from centernet.data.repair import WRITTEN, whole
+from centernet.errors import UserError, shown
 
 # COCO's own names come first, then the names for other data sets. The model zoo's README writes "instance_".
 ANNOTATION_NAMES = {
@@ -27,7 +23,7 @@ ANNOTATION_NAMES = {
     "test": ("image_info_test-dev2017.json", "image_info_test2017.json", "test.json"),
 }
 IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}")
-EXAMPLES = 3  # number of examples that are listed for each kind of defect
+OUTSIDE = "box without area inside the image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,26 +37,7 @@ class CocoImage:
     height: int
     boxes: np.ndarray   # (N, 4) float32: x1, y1, x2, y2 in pixels, as annotated (may extend beyond the image)
     classes: np.ndarray  # (N,) int32, 0..C-1
-
-
-@dataclass
-class Defects:
-    """Defects of a data set by kind: their number, and the first few examples."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, kind: str, place: str) -> None:
-        """Count a defect. `place` names the image or annotation."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        places = self.examples.setdefault(kind, [])
-        if len(places) < EXAMPLES:
-            places.append(place)
-
-    def lines(self) -> list[str]:
-        """Return one line with examples for each kind."""
-        return [f"{count:8d}  {kind} ({'; '.join(self.examples[kind])}{'; ...' if count > EXAMPLES else ''})"
-                for kind, count in self.counts.items()]
+    ignored: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # (N,) bool; see Annotations.crowds
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +47,16 @@ class CocoDataset:
     images: tuple[CocoImage, ...]
     annotations: Annotations
     image_dir: Path
-    defects: Defects
+
+    @property
+    def report(self) -> Report:
+        """Return what was left out, repaired or looks wrong."""
+        return self.annotations.report
+
+    @property
+    def defects(self) -> Defects:
+        """Return what was left out, or contradicts itself."""
+        return self.report.defects
 
     @property
     def categories(self) -> Categories:
@@ -81,6 +67,15 @@ class CocoDataset:
     def annotation_file(self) -> Path:
         """Return the path of the annotation file."""
         return self.annotations.path
+
+
+    def with_categories(self, categories: Categories) -> CocoDataset:
+        """Return the same data set with the classes of other categories, see Annotations.with_categories."""
+        if categories == self.categories:
+            return self
+        classes = np.array([categories.names.index(name) for name in self.categories.names], np.int32)
+        images = tuple(replace(image, classes=classes[image.classes]) for image in self.images)
+        return replace(self, images=images, annotations=self.annotations.with_categories(categories))
 
 
 def require_whole(dataset: CocoDataset) -> None:
@@ -134,121 +129,131 @@ def _existing_pair(annotation_file: str, image_dir: str) -> tuple[Path, Path]:
     return Path(annotation_file), Path(image_dir)
 
 
-def read_coco(annotation_file: Path, image_dir: Path) -> CocoDataset:
-    """Read an annotation file and find its images, without decoding them.
+def read_coco(annotation_file: Path, image_dir: Path, allow_outside: bool = False) -> CocoDataset:
+    """Read an annotation file and find its images. Only images without a width and height are decoded.
 
-    Images with an unusable entry or file are left out, and so are unusable boxes; `defects` counts both. Crowd boxes
+    Images with an unusable entry or file are left out, and so are unusable boxes; `report` counts both. Crowd boxes
     and images without boxes are kept. A file without the key "annotations" (a test set) has no boxes.
 
     Raises:
-        UserError: the file is not JSON in COCO format, or has no images, categories or annotations.
+        UserError: the file is not JSON in COCO format, or has no images, categories or annotations; or the file_name
+            of an image leads out of image_dir and allow_outside is false.
     """
-    document = parse_annotation_file(annotation_file)
-    defects = Defects()
-    entries = _read_entries(document.images, defects)
-    boxes = _read_boxes(document.annotations, entries, document.categories.class_of(), defects)
-    finder = _ImageFinder(image_dir)
-    images = []
-    for image_id, entry in entries.items():
-        path = finder.find(entry["file_name"], image_id, defects)
-        if path is not None:
-            rows = boxes.get(image_id, [])
-            images.append(CocoImage(image_id, path, entry["file_name"], entry["width"], entry["height"],
-                                    np.array([row[:4] for row in rows], np.float32).reshape(-1, 4),
-                                    np.array([row[4] for row in rows], np.int32)))
-    return CocoDataset(tuple(images), make_annotations(annotation_file, document), image_dir, defects)
+    annotations = read_annotations(annotation_file)
+    report, finder = annotations.report, ImageFinder(image_dir, allow_outside)
+    found = [(image_id, entry, path) for image_id, entry in zip(annotations.image_ids, annotations.images)
+             if (path := _image_path(image_id, entry, finder, report))]
+    _note_shared_files(found, report)
+    sizes = {image_id: _size(image_id, entry, path, report) for image_id, entry, path in found}
+    rows = _rows_of_images(annotations, sizes, report)
+    images = tuple(_coco_image(annotations, image_id, entry["file_name"], path, size, rows.get(image_id, []))
+                   for image_id, entry, path in found if (size := sizes[image_id]))
+    _find_other_forms(annotations, sizes, report)
+    return CocoDataset(images, annotations, image_dir)
 
 
-def _read_entries(rows: list[Any], defects: Defects) -> dict[int, dict[str, Any]]:
-    """Return the usable image entries by id, in the file's order."""
-    entries: dict[int, dict[str, Any]] = {}
-    for number, row in enumerate(rows):
-        if not _is_entry(row):
-            defects.add("image entry without id (0 to 2147483647), file_name, width and height",
-                        f"entry {number}: {str(row)[:60]}")
-        elif row["id"] in entries:
-            defects.add("image id used twice, later entry left out", f"id {row['id']}: {row['file_name']}")
+def _coco_image(annotations: Annotations, image_id: int, file_name: str, path: Path, size: tuple[int, int],
+                rows: list[int]) -> CocoImage:
+    boxes = annotations.boxes[rows]
+    boxes[:, 2:] += boxes[:, :2]
+    return CocoImage(image_id, path, file_name, *size, boxes.astype(np.float32), annotations.box_classes[rows],
+                     annotations.crowds[rows])
+
+
+def _image_path(image_id: int, entry: dict[str, Any], finder: ImageFinder, report: Report) -> Path | None:
+    if not _is_named(entry):
+        report.defects.add("image entry without file_name", f"id {image_id}: {shown(entry)}")
+        return None
+    return finder.find(entry["file_name"], image_id, report)
+
+
+def _is_named(entry: dict[str, Any]) -> bool:
+    return isinstance(entry.get("file_name"), str) and entry["file_name"] != ""
+
+
+def _size(image_id: int, entry: dict[str, Any], path: Path, report: Report) -> tuple[int, int] | None:
+    """Return (width, height) of an image: those of its entry, or if it has none, of the file; None for no image."""
+    values = entry.get("width"), entry.get("height")
+    width, height = map(whole, values)
+    if max(width or 0, height or 0) > MAX_SIDE:
+        report.defects.add(f"image entry with a side above {MAX_SIDE} pixels", f"id {image_id}: {entry['file_name']}")
+        return None
+    if width and height and width > 0 and height > 0:
+        if not all(type(value) is int for value in values):
+            report.notes.add(WRITTEN, f"image {image_id}: width {shown(values[0])}, height {shown(values[1])}")
+        return width, height
+    try:
+        pixels = read_image(path)
+    except UserError:
+        report.defects.add("image entry without width and height, and a file that is not an image",
+                           f"id {image_id}: {entry['file_name']}")
+        return None
+    report.notes.add("image entry without width and height: taken from the file", f"id {image_id}: {path.name}")
+    return pixels.shape[1], pixels.shape[0]
+
+
+def _note_shared_files(found: list[tuple[int, dict[str, Any], Path]], report: Report) -> None:
+    """Count entries whose file an earlier entry has: boxes of another image of that name would get its pixels."""
+    first: dict[Path, int] = {}
+    for image_id, entry, path in found:
+        if first.setdefault(path, image_id) != image_id:
+            report.defects.add("file name used twice, both entries kept",
+                               f"id {image_id} and {first[path]}: {entry['file_name']}")
+
+
+def _rows_of_images(annotations: Annotations, sizes: dict[int, tuple[int, int] | None],
+                    report: Report) -> dict[int, list[int]]:
+    """Return the rows of the boxes with area inside their image, by image id, in the file's order."""
+    rows: dict[int, list[int]] = {}
+    unnamed = {image_id for image_id, entry in zip(annotations.image_ids, annotations.images) if not _is_named(entry)}
+    corners = (annotations.boxes[:, :2] + annotations.boxes[:, 2:]).tolist()
+    numbers = zip(annotations.box_images.tolist(), annotations.boxes.tolist(), corners)
+    for row, (image_id, bbox, (right, bottom)) in enumerate(numbers):
+        size = sizes.get(image_id)
+        if size is None:
+            if image_id in unnamed:  # other images without a size are defects themselves
+                report.defects.add("annotation of an unknown image", place(annotations.box_ids[row], image_id))
+        elif min(right, size[0]) > max(bbox[0], 0) and min(bottom, size[1]) > max(bbox[1], 0):
+            rows.setdefault(image_id, []).append(row)
         else:
-            entries[row["id"]] = row
-    return entries
+            report.defects.add(OUTSIDE, f"{place(annotations.box_ids[row], image_id)}: {bbox}")
+    return rows
 
 
-def _is_entry(row: Any) -> bool:
-    if not isinstance(row, dict) or not isinstance(row.get("file_name"), str) or not row["file_name"]:
-        return False
-    sizes = [_whole(row.get(key)) for key in ("width", "height")]
-    return is_image_id(row.get("id")) and all(size is not None and size > 0 for size in sizes)
+def _find_other_forms(annotations: Annotations, sizes: dict[int, tuple[int, int] | None], report: Report) -> None:
+    """Count boxes that are probably not x, y, width, height in pixels, if that holds for most boxes of the file."""
+    known = [row for row, image_id in enumerate(annotations.box_images.tolist()) if sizes.get(image_id)]
+    if not known:
+        return
+    boxes, image_ids = annotations.boxes[known], annotations.box_images[known].tolist()
+    limits = np.array([sizes[image_id] for image_id in image_ids], np.float64) + 1  # a pixel more, for rounded numbers
+    past = (boxes[:, :2] + boxes[:, 2:] > limits).any(1)
+    corners = (boxes[:, 2:] > boxes[:, :2]).all(1) & (boxes[:, 2:] <= limits).all(1)
+    suspicions = (("box past its image, as most boxes of the file: x1, y1, x2, y2 in place of x, y, width, height? Box "
+                   "kept", past & corners),
+                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image in place of "
+                   "pixels? Box kept", (np.abs(boxes) <= 1).all(1) & (limits > 10).all(1)))
+    for (kind, rows), share in zip(suspicions, (0.5, 0.999)):
+        if rows.mean() > share:
+            for row in np.flatnonzero(rows).tolist():
+                report.defects.add(kind, f"{place(annotations.box_ids[known[row]], image_ids[row])}: "
+                                         f"{boxes[row].tolist()}")
 
 
-def _read_boxes(rows: list[Annotation], entries: dict[int, dict[str, Any]], class_of: dict[int, int],
-                defects: Defects) -> dict[int, list[tuple[float, ...]]]:
-    """Return (x1, y1, x2, y2, class) of the usable annotations by image id, in the file's order."""
-    boxes: dict[int, list[tuple[float, ...]]] = defaultdict(list)
-    seen = set()
-    for row in rows:
-        number, image_id, category_id = _whole(row.id), _whole(row.image_id), _whole(row.category_id)
-        if number is not None and number in seen:
-            defects.add("annotation id used twice, boxes kept", _place(row))
-        seen.add(number)
-        if image_id not in entries:
-            defects.add("annotation of an unknown image", _place(row))
-        elif category_id not in class_of:
-            defects.add("annotation of an unknown category", f"{_place(row)}: category_id {row.category_id}")
-        else:
-            entry = entries[image_id]
-            defect = box_defect(row.bbox) or _outside_defect(row.bbox, entry["width"], entry["height"])
-            if defect:
-                defects.add(defect, f"{_place(row)}: {row.bbox}")
-            else:
-                x, y, w, h = row.bbox
-                boxes[image_id].append((x, y, x + w, y + h, class_of[category_id]))
-    return boxes
+def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: str, strict: bool,
+                   allow_outside: bool = False, whole: bool = True) -> CocoDataset:
+    """Find and read a data set for an evaluation, and log what was left out or repaired.
 
+    Args:
+        data_dir, split, annotation_file, image_dir: see locate.
+        strict: a defect is an error.
+        whole: all images must be usable. Not needed for a comparison of models on the same images.
 
-def _place(row: Annotation) -> str:
-    return f"annotation {row.id} of image {row.image_id}"
-
-
-def _whole(value: Any) -> int | None:
-    """Return the value if it is an integer, otherwise None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _outside_defect(bbox: list[float], width: int, height: int) -> str:
-    """Return the defect of a box x, y, w, h in an image of the given size; "" if it has none."""
-    x, y, w, h = bbox
-    inside = min(x + w, width) > max(x, 0) and min(y + h, height) > max(y, 0)
-    return "" if inside else "box without area inside the image"
-
-
-class _ImageFinder:
-    """Finds image files below a folder. Subfolders are searched once, for the first name that is not in the folder."""
-
-    def __init__(self, image_dir: Path):
-        self.image_dir = image_dir
-        self.by_name: dict[str, list[str]] | None = None
-
-    def find(self, file_name: str, image_id: int, defects: Defects) -> Path | None:
-        """Return the path of an image, or None; then the reason is added to `defects`."""
-        path = self.image_dir / file_name
-        if not path.is_file():
-            places = self._search(file_name)
-            if len(places) != 1:
-                kind = "image name in several folders" if places else "image file missing"
-                defects.add(kind, f"id {image_id}: {', '.join(places[:2]) or file_name}")
-                return None
-            path = Path(places[0])
-        if path.stat().st_size == 0:
-            defects.add("image file of 0 bytes", f"id {image_id}: {file_name}")
-            return None
-        return path
-
-    def _search(self, file_name: str) -> list[str]:
-        """Return all files below image_dir whose path ends in file_name."""
-        if self.by_name is None:
-            self.by_name = defaultdict(list)
-            for folder, _, names in os.walk(self.image_dir):
-                for name in names:
-                    self.by_name[name].append(os.path.join(folder, name))
-        tail = "/" + os.path.normpath(file_name).lstrip("/")
-        return sorted(path for path in self.by_name.get(os.path.basename(file_name), []) if path.endswith(tail))
+    Raises:
+        UserError: as in locate, read_coco and require_whole; or strict is set and there is a defect.
+    """
+    dataset = read_coco(*locate(data_dir, split, annotation_file, image_dir), allow_outside)
+    if whole:
+        require_whole(dataset)
+    dataset.report.announce(str(dataset.annotation_file), strict)
+    return dataset

@@ -41,7 +41,7 @@ PREFETCH = 2  # batches that wait at each stage; MindSpore's default of 16 takes
 
 def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
                        *, group: Group = ALONE, num_workers: int = 1, shuffle: bool = True,
-                       verify: bool = True, hm_gaussian: str = "circle") -> TrainingData:
+                       verify: bool = True, hm_gaussian: str = "circle", margin: int = 1) -> TrainingData:
     """Open shards for training.
 
     Args:
@@ -50,14 +50,30 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
         num_workers: threads that decode and augment; at most one for each CPU core is used.
         verify: also compare the SHA-256 of every file; the processes of the group share the work.
         hm_gaussian: "circle" or "ellipse", see net_config; used with heatmap_on_device false.
+        margin: cells that boxes do not reach, see targets.to_output_boxes.
 
     Raises:
         UserError: as in mindrecord.open_shards.
     """
     shards = open_shards(Path(mindrecord_dir), mindrecord_prefix, data.coco_classes, data.num_classes,
                          verify, group)
+    if group.rank == 0:
+        _announce(shards, data)
     workers = min(num_workers, os.cpu_count() or 1)
-    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian)
+    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian, margin)
+
+
+def _announce(shards: Shards, data: DatasetConfig) -> None:
+    """Log how many boxes the training treats in another way than all others."""
+    many = {boxes: images for boxes, images in shards.box_counts.items() if boxes > data.max_objs}
+    if many:
+        lost = sum((boxes - data.max_objs) * images for boxes, images in many.items())
+        LOG.warning("%d images have more boxes than dataset_config.max_objs %d (at most %d): %d boxes are left out and "
+                    "count as background. To train on all: --dataset_config.max_objs %d", sum(many.values()),
+                    data.max_objs, max(many), lost, max(many))
+    if shards.regions:
+        LOG.info("%d boxes marked ignore or iscrowd: %s", shards.regions, "neither objects nor background in training"
+                 if data.ignored_regions == "mask" else "objects as all others (dataset_config.ignored_regions)")
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,7 @@ class TrainingData:
     num_workers: int
     shuffle: bool
     hm_gaussian: str
+    margin: int
     epochs: int = 0  # of the whole training, for plain_epochs; 0: not known, no epoch is plain
 
     @property
@@ -83,6 +100,11 @@ class TrainingData:
     def num_images(self) -> int:
         """Return the number of images in the shards."""
         return self.shards.num_images
+
+    @property
+    def masks_regions(self) -> bool:
+        """Return whether there are ignored regions, which are neither objects nor background."""
+        return self.data.ignored_regions == "mask" and self.shards.regions > 0
 
     def steps_per_epoch(self) -> int:
         """Return the number of steps in an epoch. Raise UserError if there are fewer images than one step needs."""
@@ -131,7 +153,8 @@ class TrainingData:
         named = dict(zip(COLUMNS, batch))
         return (*batch, draw_heatmap(named["cls"], named["radius"], named["ind"], named["reg_mask"],
                                      len(self.categories), *self.data.output_res,
-                                     named["wh"] if self.hm_gaussian == "ellipse" else None))
+                                     named["wh"] if self.hm_gaussian == "ellipse" else None,
+                                     named["wh"] if self.masks_regions else None))
 
     def _batches(self, epoch: int, skip: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Return the batches without heatmaps."""
@@ -185,7 +208,8 @@ class TrainingData:
         data, num_classes = self.settings(epoch), len(self.categories)
 
         def sample(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
-            rows = [_annotated(*columns[k:k + len(SCHEMA)]) for k in range(0, len(columns), len(SCHEMA))]
+            rows = [_annotated(columns[k:k + len(SCHEMA)], self.masks_regions)
+                    for k in range(0, len(columns), len(SCHEMA))]
             number, annotated = rows[0]
             rng = np.random.default_rng((self.seed, epoch, number & 0xffffffff))
             read = number
@@ -195,42 +219,50 @@ class TrainingData:
                     if read != number:
                         partners.append(load_image(*partner, num_classes))
                 read = number
-                return make_sample(*annotated, data, num_classes, rng, partners)
+                return make_sample(*annotated, data, num_classes, rng, partners, self.margin)
             except UserError as error:
                 failures.append(UserError(f"image id {read} in {self.shards.files[0]}, ...: {error}"))
                 raise failures[-1] from error
         return sample
 
 
-def _annotated(img_id: np.ndarray, image: np.ndarray, num_objects: np.ndarray, bboxes: np.ndarray,
-               category_id: np.ndarray) -> tuple[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return the image id of a row of SCHEMA, and the first three arguments of make_sample."""
+def _annotated(row: Sequence[np.ndarray],
+               mask: bool) -> tuple[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return the image id of a row of SCHEMA, and the first three arguments of make_sample.
+
+    With mask, ignored regions have the class ~c; without, c as all other objects.
+    """
+    img_id, image, num_objects, bboxes, category_id = row
     count = int(num_objects.item())
     boxes = bboxes.reshape(-1, 4)[:count] if count else np.zeros((0, 4), np.float32)
-    classes = category_id.reshape(-1)[:count] - 1 if count else np.zeros(0, np.int32)
+    numbers = category_id.reshape(-1)[:count] if count else np.zeros(0, np.int32)
+    # ~class is -(class + 1), as in the shard.
+    classes = np.where(numbers < 0, numbers if mask else ~numbers, numbers - 1).astype(np.int32)
     return int(img_id.item()), (image, boxes, classes)
 
 
 def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, data: DatasetConfig, num_classes: int,
-                rng: np.random.Generator, partners: Sequence[Labelled] = ()) -> tuple[np.ndarray, ...]:
+                rng: np.random.Generator, partners: Sequence[Labelled] = (), margin: int = 1) -> tuple[np.ndarray, ...]:
     """Return one augmented image and its targets, in the order of COLUMNS.
 
     Args:
         file: the content of an image file, as bytes or a uint8 array.
         boxes: (N, 4) float32 x1, y1, x2, y2 in pixels.
-        classes: (N,) int32, 0..C-1.
+        classes: (N,) int32, 0..C-1; ~c for an ignored region of class c.
         num_classes: C.
         rng: source of all random numbers.
         partners: stored images; three make a mosaic with this one, and one more (or one alone) is for mixup.
+        margin: see targets.to_output_boxes.
 
     Raises:
         UserError: the file is not an image, or a class is not in 0..C-1.
     """
     stored = load_image(file, boxes, classes, num_classes)
     tiles = TILES - 1 if len(partners) >= TILES - 1 else 0
-    found = mosaic([stored, *partners[:tiles]], data, rng) if tiles else _draw_one(stored, data, rng)
+    found = (mosaic([stored, *partners[:tiles]], data, rng, margin) if tiles
+             else _draw_one(stored, data, rng, margin))
     for other in partners[tiles:]:
-        found = mix(found, _draw_one(other, data, rng))
+        found = mix(found, _draw_one(other, data, rng, margin))
     # One colour matrix for all parts, because the graph applies one to an image.
     colors = draw_colors(rng, found.image, data) if data.color_aug else unchanged_colors()
     return (found.image, colors, *encode(found.boxes, found.classes, data.output_res, data.max_objs))
@@ -241,18 +273,19 @@ def load_image(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray,
     image = decode(file)
     if image is None:
         raise UserError(f"its file cannot be decoded; {CONVERT}")
-    if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
-        raise UserError(f"its categories are {classes.min() + 1}..{classes.max() + 1}, but only 1..{num_classes} are "
+    numbers = np.where(classes < 0, ~classes, classes)
+    if classes.size and numbers.max() >= num_classes:
+        raise UserError(f"its categories are {numbers.min() + 1}..{numbers.max() + 1}, but only 1..{num_classes} are "
                         "allowed: set dataset_config.num_classes and coco_classes to the categories of the shards")
     return Labelled(image, boxes, classes)
 
 
-def _draw_one(stored: Labelled, data: DatasetConfig, rng: np.random.Generator) -> Labelled:
+def _draw_one(stored: Labelled, data: DatasetConfig, rng: np.random.Generator, margin: int) -> Labelled:
     """Return a random view of a stored image as training image, with its boxes in output cells."""
     height, width = stored.image.shape[:2]
     view = draw_view(rng, height, width, data)
     placed = to_output_boxes(stored.boxes, view.matrix(data.output_res), width if view.flip else 0, data.output_res,
-                             data.min_visible)
+                             data.min_visible, margin)
     return Labelled(warp(stored.image, view, data.input_res_train), placed, stored.classes)
 
 

@@ -5,11 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from centernet.geometry import ELLIPSE_SHARE, gaussian_radius, transform_points
+from centernet.geometry import ELLIPSE_SHARE, IGNORED, gaussian_radius, transform_points
 
 
 class Targets(NamedTuple):
-    """Targets in M = max_objs slots. Slot k belongs to annotation k. Dropped boxes and unused slots are zero."""
+    """Targets in M = max_objs slots. Slot k belongs to object k. Dropped boxes and unused slots are zero.
+
+    Ignored regions come after the objects. Their slots have the size and cell of the box, and the reg_mask 0.
+    """
 
     cls: np.ndarray       # (M,) int32, 0..C-1
     radius: np.ndarray    # (M,) int32, output cells
@@ -20,7 +23,7 @@ class Targets(NamedTuple):
 
 
 def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, output_res: tuple[int, int],
-                    min_visible: float = 0.0) -> np.ndarray:
+                    min_visible: float = 0.0, margin: int = 1) -> np.ndarray:
     """Move boxes from an image to the output map.
 
     Args:
@@ -29,12 +32,14 @@ def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, outp
         flip_width: the image's width in pixels if the image is mirrored first, otherwise 0.
         output_res: (height, width) of the output map.
         min_visible: boxes with a smaller part of their area on the map become zero.
+        margin: cells at the right and bottom border that boxes do not reach: 1 in the paper's code.
 
     Returns:
-        (N, 4) float32 in output cells: the bounding boxes of the four moved corners, clipped to [0, W-1] x [0, H-1].
+        (N, 4) float32 in output cells: the bounding boxes of the four moved corners, clipped to [0, W - margin] x
+        [0, H - margin].
     """
     moved = move_boxes(boxes, matrix, flip_width)
-    placed = clip_boxes(moved, output_res[0] - 1, output_res[1] - 1)
+    placed = clip_boxes(moved, output_res[0] - margin, output_res[1] - margin)
     if min_visible:
         placed[visible_part(moved, *output_res) < min_visible] = 0
     return placed
@@ -67,30 +72,38 @@ def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], 
 
     Args:
         boxes: (N, 4) float32 from to_output_boxes; only the first max_objs are used.
-        classes: (N,) int32, 0..C-1.
+        classes: (N,) int32, 0..C-1; ~c (-1 - c) for an ignored region of class c.
         output_res: (height, width) of the output map.
         max_objs: number of slots M.
     """
+    if classes.min(initial=0) < 0:
+        order = np.argsort(classes < 0, kind="stable")
+        boxes, classes = boxes[order], classes[order]
     boxes, classes = boxes[:max_objs], classes[:max_objs]
     sizes = boxes[:, 2:] - boxes[:, :2]
     kept = np.flatnonzero((sizes > 0).all(axis=1))
     centers = ((boxes[:, :2] + boxes[:, 2:]) / 2)[kept]
-    cells = centers.astype(np.int32)
+    # A thin box at the border of the map can round to a centre on the border itself.
+    cells = np.minimum(centers.astype(np.int32), np.array(output_res[::-1], np.int32) - 1)
     cls, radius, ind, reg_mask = np.zeros((4, max_objs), np.int32)
     wh, reg = np.zeros((2, max_objs, 2), np.float32)
     targets = Targets(cls, radius, ind, wh, reg, reg_mask)
-    targets.cls[kept] = classes[kept]
+    ignored = classes[kept] < 0
+    targets.cls[kept] = np.where(ignored, ~classes[kept], classes[kept])
     targets.radius[kept] = np.maximum(0, gaussian_radius(*np.ceil(sizes[kept].T[::-1].astype(np.float64))))
     targets.ind[kept] = cells[:, 1] * output_res[1] + cells[:, 0]
     targets.wh[kept] = sizes[kept]
     targets.reg[kept] = centers - cells
-    targets.reg_mask[kept] = 1
+    targets.reg_mask[kept] = ~ignored
     return targets
 
 
 def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask: np.ndarray,
-                 num_classes: int, height: int, width: int, wh: np.ndarray | None = None) -> np.ndarray:
+                 num_classes: int, height: int, width: int, wh: np.ndarray | None = None,
+                 regions: np.ndarray | None = None) -> np.ndarray:
     """Draw a Gaussian peak of value 1 at each centre. Where peaks overlap, the larger value is kept.
+
+    Ignored regions get the value IGNORED, also in place of smaller values of peaks.
 
     sigma is (2 * radius + 1) / 6, and a peak ends at its radius. The values equal those of the device's version
     (training/heatmap.py) to 1e-5.
@@ -98,6 +111,7 @@ def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask:
     Args:
         cls, radius, ind, reg_mask: (M,) int32 as in Targets, or (B, M) for a batch.
         wh: (M, 2) or (B, M, 2) float32 as in Targets, to draw ellipses (geometry.ELLIPSE_SHARE); None: circles.
+        regions: wh of the slots of ignored regions; None: there are none.
 
     Returns:
         (num_classes, height, width) or (B, num_classes, height, width) float32 in [0, 1].
@@ -114,7 +128,19 @@ def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask:
                         _gaussian(right)[columns.start - x + right:width - x + right])
         window = heatmap[slot[:-1]][cls[slot], rows, columns]
         np.maximum(window, peak, out=window)
+    if regions is not None:
+        _draw_regions(heatmap, cls, ind, reg_mask, regions)
     return heatmap
+
+
+def _draw_regions(heatmap: np.ndarray, cls: np.ndarray, ind: np.ndarray, reg_mask: np.ndarray, wh: np.ndarray) -> None:
+    """Draw ignored regions: slots with a size and without an object."""
+    reaches = np.ceil(wh * np.float32(0.5)).astype(np.int32)
+    for slot in map(tuple, np.argwhere((reg_mask == 0) & (wh[..., 0] > 0))):
+        right, down = reaches[slot].tolist()
+        y, x = divmod(int(ind[slot]), heatmap.shape[-1])
+        window = heatmap[slot[:-1]][cls[slot], max(0, y - down):y + down + 1, max(0, x - right):x + right + 1]
+        np.maximum(window, np.float32(IGNORED), out=window)
 
 
 def _gaussian(radius: int) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Post-processing: convert decoded detections to boxes in the image, COCO results and result files."""
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -68,7 +70,7 @@ def to_readable(boxes: np.ndarray, categories: Categories) -> list[dict[str, Any
 
 
 def write_results(folder: Path, mode: str, detections: Mapping[int, np.ndarray], names: Mapping[int, str],
-                  categories: Categories) -> list[dict[str, Any]]:
+                  categories: Categories, file_ids: Mapping[int, Any] = MappingProxyType({})) -> list[dict[str, Any]]:
     """Write {mode}_pred_eval.json (COCO results) and {mode}_pred_result.json (readable) into a folder.
 
     Args:
@@ -77,13 +79,29 @@ def write_results(folder: Path, mode: str, detections: Mapping[int, np.ndarray],
         detections: image id -> (N, 6) boxes in pixels, as `merge` returns them.
         names: image id -> file name.
         categories: the model's categories.
+        file_ids: image id -> id in the annotation file, where that is not the same; for {mode}_pred_eval.json.
 
     Returns:
-        The COCO results.
+        The COCO results, with the image ids of detections.
     """
     results = [row for image_id, boxes in detections.items() for row in to_coco_results(image_id, boxes, categories)]
-    write_json(folder / f"{mode}_pred_eval.json", results)
+    write_json(folder / f"{mode}_pred_eval.json",
+               [{**row, "image_id": file_ids.get(row["image_id"], row["image_id"])} for row in results])
+    keys = distinct_names(names)
     write_json(folder / f"{mode}_pred_result.json",
-               {names[image_id]: {"image_id": image_id, "detections": to_readable(boxes, categories)}
+               {keys[image_id]: {"image_id": image_id, "detections": to_readable(boxes, categories)}
                 for image_id, boxes in detections.items()})
     return results
+
+
+def distinct_names(names: Mapping[int, str]) -> dict[int, str]:
+    """Return the file names by image id; a name that an earlier image has gets the image id: a.jpg, a_id7.jpg."""
+    used: set[str] = set()
+    distinct = {}
+    for image_id, name in names.items():
+        while os.path.normpath(name) in used:
+            stem, suffix = os.path.splitext(name)
+            name = f"{stem}_id{image_id}{suffix}"
+        used.add(os.path.normpath(name))
+        distinct[image_id] = name
+    return distinct

@@ -17,13 +17,15 @@ from tqdm import tqdm
 from centernet.config.schema import Config
 from centernet.config.threads import input_threads
 from centernet.data.coco import CocoDataset, CocoImage
-from centernet.data.image_file import read_image
+from centernet.data.defects import report_all
+from centernet.data.orientation import read_annotated
 from centernet.detection.detector import Detector, Prepared
 from centernet.detection.postprocess import to_coco_results
 from centernet.errors import UserError
 from centernet.evaluation.metrics import Metrics, evaluate_results
 from centernet.evaluation.shares import divide
 from centernet.group import ALONE, Group, gather, require_agreement
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.spec import configured_spec
 
@@ -43,7 +45,7 @@ def evaluate(detector: Detector, dataset: CocoDataset, num_workers: int = 2, gro
         The metrics on the first rank, None on the other ranks.
     """
     detections = detect_dataset(detector, dataset, num_workers, group)
-    return evaluate_detections(dataset, detections) if group.rank == 0 else None
+    return evaluate_detections(dataset, detections, detector.settings.max_dets) if group.rank == 0 else None
 
 
 class NetworkEvaluation:
@@ -79,11 +81,11 @@ class NetworkEvaluation:
             self._network.set_train(training)
 
 
-def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarray]) -> Metrics:
+def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarray], max_dets: int = 100) -> Metrics:
     """Compute COCO's metrics of detections: image id -> (N, 6), as detect_dataset returns them."""
     results = [row for image_id, boxes in detections.items()
                for row in to_coco_results(image_id, boxes, dataset.categories)]
-    return evaluate_results(dataset.annotations, results, dataset.categories, detections)
+    return evaluate_results(dataset.annotations, results, dataset.categories, detections, max_dets)
 
 
 def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 2,
@@ -147,17 +149,16 @@ def detect_images(detector: Detector, images: Sequence[CocoImage],
     Neighbours of the same input size form batches. Threads read and prepare the next images while the model runs.
     """
     size = detector.batch_size
+    unusual: list[tuple[str, str]] = []
 
     def work(image: CocoImage) -> Prepared:
-        pixels = read_image(image.path)
-        if pixels.shape[:2] != (image.height, image.width):
-            LOG.warning("%s has %d x %d pixels (width x height), but the annotation file says %d x %d: the annotated "
-                        "boxes will not match", image.path, pixels.shape[1], pixels.shape[0], image.width, image.height)
-        return detector.prepare(pixels)
+        return detector.prepare(read_annotated(image.path, image.width, image.height, unusual))
 
     for batch in _batches(_ahead(images, work, num_workers, num_workers + size), size):
+        stop_if_interrupted()
         found = detector.finish([prepared for _, prepared in batch], size)
         yield from zip([image for image, _ in batch], found)
+    report_all("the images", unusual)
 
 
 def _batches(items: Iterable[tuple[CocoImage, Prepared]], size: int) -> Iterator[list[tuple[CocoImage, Prepared]]]:

@@ -11,18 +11,21 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from centernet.data.image_file import read_image
+from centernet.data.defects import EXAMPLES, report_all
+from centernet.data.image_file import decode_file, is_dark, read_file
+from centernet.data.orientation import DARK
 from centernet.detection.detector import Detector
 from centernet.detection.postprocess import to_readable
 from centernet.detection.result import Result
 from centernet.detection.visualize import save_picture
 from centernet.errors import UserError
-from centernet.files import write_json
+from centernet.files import require_utf8, write_json
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.sizes import speed
 
 LOG = logging.getLogger("centernet")
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts")
 
@@ -31,21 +34,28 @@ def find_images(pattern: str) -> list[Path]:
     """Return the image files of --image, sorted: one file, the files in a folder, or the files that match a glob.
 
     Raises:
-        UserError: there is no image.
+        UserError: there is no image, or the name of one is not UTF-8: detections.json could not have it.
     """
     path = Path(pattern)
     if path.is_file():
         if path.suffix.lower() in VIDEOS:
             raise UserError(_no_video(path))
-        return [path]
-    candidates = list(path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True)))
-    videos = sorted(item for item in candidates if item.suffix.lower() in VIDEOS)
-    if videos:
-        LOG.warning("warning: %s", _no_video(videos[0], len(videos)))
-    found = sorted(item for item in candidates if item.is_file() and item.suffix.lower() in SUFFIXES)
+        found = [path]
+    else:
+        candidates = sorted(path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True)))
+        files = [item for item in candidates if item.is_file()]
+        found = [item for item in files if item.suffix.lower() in SUFFIXES]
+        if videos := [item for item in files if item.suffix.lower() in VIDEOS]:
+            LOG.warning("warning: %s", _no_video(videos[0], len(videos)))
+        if others := [item.name for item in files if item.suffix.lower() not in SUFFIXES]:
+            LOG.warning("--image %s: %d files have no suffix of an image (%s) and are passed over: %s%s", pattern,
+                        len(others), ", ".join(SUFFIXES), ", ".join(others[:EXAMPLES]),
+                        ", ..." * (len(others) > EXAMPLES))
     if not found:
         raise UserError(f"--image {pattern}: there is no such file, no folder of this name with images "
                         f"({', '.join(SUFFIXES)}), and no image that matches it as a glob pattern")
+    for item in found:
+        require_utf8(str(item), "image")
     return found
 
 
@@ -69,23 +79,29 @@ def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
         UserError: no file could be read, or the folder is not writable.
     """
     rows: list[dict[str, Any]] = []
+    dark: list[tuple[str, str]] = []
     seconds: list[float] = []
     if any((folder / "pictures").glob("*")):
         LOG.warning("%s contains images of an earlier run: images with the same names are replaced, the others stay",
                     folder / "pictures")
     root = Path(os.path.commonpath([image.parent.absolute() for image in images]))
     for path in tqdm(images, unit="image", disable=None):
+        stop_if_interrupted()
         try:
-            image = read_image(path)
+            data = read_file(path)
+            image = decode_file(data, path)
         except UserError as error:
             LOG.warning("left out: %s", error)
             continue
+        if is_dark(data):
+            dark.append((DARK, str(path)))
         start = time.perf_counter()
         result = detector(image)
         seconds.append(time.perf_counter() - start)
         rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0],
                      "detections": _listed(result)})
         save_picture(folder / "pictures" / _picture_name(path.absolute().relative_to(root)), result.draw())
+    report_all("the images", dark)
     if not rows:
         raise UserError(f"none of the {len(images)} files could be read: see the messages above")
     write_json(folder / "detections.json", {"score_thresh": detector.settings.score_thresh, "images": rows})

@@ -54,6 +54,8 @@ class Metrics:
     highest_score: float
     classes: tuple[ClassMetrics, ...]
     summary: str  # COCO's twelve lines
+    crowded: int = 0     # images with more than max_dets boxes of one category
+    max_dets: int = 100  # detections of an image and category that were counted
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
@@ -70,7 +72,17 @@ class Metrics:
         return "\n".join(lines)
 
     def note(self) -> str:
-        """Return advice for an AP of 0, after an empty line; "" for other values."""
+        """Return advice for an AP of 0 and for crowded images, after an empty line; "" for other values."""
+        return self._note_on_zero() + self._note_on_crowds()
+
+    def _note_on_crowds(self) -> str:
+        if not self.crowded:
+            return ""
+        return (f"\n\n{self.crowded} images have more than {self.max_dets} boxes of a category, but only "
+                f"{self.max_dets} detections of an image and category count, so their AP cannot reach 1: raise "
+                "eval_config.max_dets, and eval_config.K with it.")
+
+    def _note_on_zero(self) -> str:
         if not self.annotated:
             return ("\n\nNone of the evaluated images has an annotated box, so there is no AP (-1): check that the "
                     "annotation file belongs to these images.")
@@ -89,7 +101,7 @@ def _number(value: float) -> str:
 
 
 def evaluate_results(annotations: Annotations, results: Sequence[dict[str, Any]], categories: Categories,
-                     image_ids: Iterable[int] | None = None) -> Metrics:
+                     image_ids: Iterable[int] | None = None, max_dets: int = 100) -> Metrics:
     """Compute COCO's box metrics.
 
     Args:
@@ -97,6 +109,7 @@ def evaluate_results(annotations: Annotations, results: Sequence[dict[str, Any]]
         results: rows as postprocess.to_coco_results returns them.
         categories: categories to evaluate, with the annotation file's ids.
         image_ids: the evaluated images; None: all images of the annotation file.
+        max_dets: detections of an image and category that count, those with the highest scores; at least 100.
 
     Raises:
         UserError: the results contain images or categories that the annotation file does not have.
@@ -106,11 +119,17 @@ def evaluate_results(annotations: Annotations, results: Sequence[dict[str, Any]]
     chosen = set(wanted)
     boxes = _ground_truth(annotations, wanted, categories)
     found = [row for row in results if row["image_id"] in chosen]
-    evaluation, summary = _run(boxes, _detections(found), wanted, categories)
+    evaluation, summary = _run(boxes, _detections(found), wanted, categories, max_dets)
     return Metrics(**{name: float(value) for name, value in zip(STATS, evaluation.stats)}, images=len(wanted),
                    annotated=sum(not row["iscrowd"] for row in boxes), detected=len(found),
                    highest_score=max((float(row["score"]) for row in found), default=0.0),
-                   classes=_class_metrics(evaluation, boxes, found, categories), summary=summary)
+                   classes=_class_metrics(evaluation, boxes, found, categories), summary=summary,
+                   crowded=_crowded(boxes, max_dets), max_dets=max_dets)
+
+
+def _crowded(boxes: list[dict[str, Any]], max_dets: int) -> int:
+    counts = Counter((row["image_id"], row["category_id"]) for row in boxes if not row["iscrowd"])
+    return len({image_id for (image_id, _), count in counts.items() if count > max_dets})
 
 
 def _require_known(wanted: list[int], results: Sequence[dict[str, Any]], annotations: Annotations,
@@ -142,15 +161,18 @@ def _detections(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _run(boxes: list[dict[str, Any]], detections: list[dict[str, Any]], image_ids: list[int],
-         categories: Categories) -> tuple[COCOeval, str]:
+         categories: Categories, max_dets: int) -> tuple[COCOeval, str]:
     """Run the evaluation; return it with its twelve lines, which pycocotools prints to standard output."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(_index(boxes, image_ids, categories), _index(detections, image_ids, categories), "bbox")
+        evaluation.params.maxDets = [1, 10, max_dets]
         evaluation.evaluate()
         evaluation.accumulate()
+    # summarize looks for the limit 100. The place of a limit decides what it prints, not its value.
+    evaluation.params.maxDets = [1, 10, 100]
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         evaluation.summarize()
-    return evaluation, printed.getvalue().rstrip("\n")
+    return evaluation, printed.getvalue().rstrip("\n").replace("maxDets=100", f"maxDets={max_dets}")
 
 
 def _index(rows: list[dict[str, Any]], image_ids: list[int], categories: Categories) -> COCO:

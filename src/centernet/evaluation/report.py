@@ -10,11 +10,12 @@ from tqdm import tqdm
 
 from centernet.config.schema import Config
 from centernet.data.coco import CocoDataset
-from centernet.data.image_file import read_image
-from centernet.detection.postprocess import write_results
+from centernet.data.orientation import read_annotated
+from centernet.detection.postprocess import distinct_names, write_results
 from centernet.detection.visualize import draw_boxes, save_picture
 from centernet.evaluation.metrics import HEADING, evaluate_results
 from centernet.files import user_errors, write_json
+from centernet.interrupt import stop_if_interrupted
 
 LOG = logging.getLogger("centernet")
 
@@ -37,7 +38,8 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
         detections: image id -> boxes, as detect_dataset returns them.
     """
     results = write_results(folder, config.run_mode, detections,
-                            {image.id: image.file_name for image in dataset.images}, dataset.categories)
+                            {image.id: image.file_name for image in dataset.images}, dataset.categories,
+                            dataset.annotations.file_ids)
     LOG.info("results of %d images are in %s", len(detections), folder)
     if config.visual_image:
         draw_detections(folder, dataset, detections, config.eval_config.score_thresh)
@@ -45,7 +47,8 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
         LOG.info("a test set has no annotations, so there is no AP here: upload %s to COCO's evaluation server",
                  folder / "test_pred_eval.json")
     elif config.enable_eval:
-        metrics = evaluate_results(dataset.annotations, results, dataset.categories, detections)
+        metrics = evaluate_results(dataset.annotations, results, dataset.categories, detections,
+                                   config.eval_config.max_dets)
         write_json(folder / "metrics.json", metrics.to_json())
         LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
 
@@ -55,11 +58,14 @@ def draw_detections(folder: Path, dataset: CocoDataset, detections: Mapping[int,
     """Draw the detections (score_thresh or better) into folder/pred_image, and the annotations into folder/gt_image."""
     names = dataset.categories.names
     annotated = any(len(image.boxes) for image in dataset.images)
+    file_names = distinct_names({image.id: image.file_name for image in dataset.images})
     for image in tqdm(dataset.images, unit="image", disable=None):
-        pixels, boxes = read_image(image.path), detections[image.id]
+        stop_if_interrupted()
+        pixels, boxes = read_annotated(image.path, image.width, image.height, []), detections[image.id]
         boxes = boxes[boxes[:, 4] >= score_thresh]
         # Absolute names and names with ".." must not lead out of the folder: they could overwrite the original images.
-        name = Path(*[part for part in Path(image.file_name).parts if part not in ("..", Path(image.file_name).anchor)])
+        path = Path(file_names[image.id])
+        name = Path(*[part for part in path.parts if part not in ("..", path.anchor)])
         save_picture(folder / "pred_image" / name,
                      draw_boxes(pixels, boxes[:, :4], boxes[:, 5].astype(int).tolist(), names, boxes[:, 4].tolist()))
         if annotated:

@@ -16,6 +16,7 @@ from centernet.export.compare import TOLERANCE, largest_difference, largest_diff
 from centernet.export.exportable import as_exported
 from centernet.export.noise import rounding_noise
 from centernet.files import folder_beside
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import load_graph
 from centernet.runtimes.manifest import Manifest, publish
 
@@ -51,7 +52,9 @@ def export_model(network: nn.Cell, manifest: Manifest, target: Path, tolerance: 
     described = with_outputs(manifest, expected)
     with folder_beside(target, f"--export_name {target}: cannot write this file") as folder:
         partial = folder / f"model{target.suffix}"
+        stop_if_interrupted()
         WRITERS[target.suffix](network, described, partial)
+        stop_if_interrupted()
         error = difference_of(load_graph(partial)(x), expected, manifest.decode, tolerance)
         if not error <= TOLERANCE:
             noise = rounding_noise(network, lambda: outputs_of(cell, normalized),

@@ -14,15 +14,21 @@ from typing import Any
 
 from centernet.categories import categories_from_json
 from centernet.config.sections import MAPS
-from centernet.embedded_json import parse_object
+from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import read_json, sha256, write_json
+from centernet.json_value import JsonValue
 from centernet.runtimes.onnx_session import read_metadata
 from centernet.spec import ModelSpec
 
 LOG = logging.getLogger("centernet")
 
 FORMAT_VERSION = 1
+# The limits of the C++ program. A larger number means a damaged manifest.
+MAX_SIDE = 16384     # pixels of a side
+MAX_BATCH = 4096
+MAX_BYTES = 1 << 22  # of the file: enough for a manifest with 40,000 categories
+REMEDY = "export again"
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,7 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
     if not path.exists():
         raise UserError(f"{path}: the manifest of {model.name} is missing. export.py writes it beside the model: copy "
                         "it, too, or export again")
-    manifest = _from_json(_this_version(read_json(path, remedy="Export again"), path), path)
+    manifest = _from_json(_this_version(read_json(path, remedy="Export again", most=MAX_BYTES), path), path)
     found = sha256(model)
     if found != manifest.sha256:
         raise UserError(f"{model} is not the file that was exported: its SHA-256 is {found[:12]}..., but {path} says "
@@ -178,54 +184,64 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
 
 def _this_version(values: dict[str, Any], path: Path) -> dict[str, Any]:
     version = values.get("format_version")
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version != FORMAT_VERSION:
         raise UserError(f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}: export the "
                         "checkpoint again with the export.py of this version")
     return values
 
 
 def _from_json(values: dict[str, Any], path: Path) -> Manifest:
-    try:
-        source = values["input"]
-        first, second, third, fourth = (int(size) for size in source["shape"])
-        dtype = str(source["dtype"])
-        if dtype not in ("float32", "uint8"):
-            raise ValueError(f"the input's dtype must be float32 or uint8, found {dtype!r}")
-        raw = dtype == "uint8"
-        if raw and source["color_order"] != "BGR":
-            raise ValueError(f"uint8 images must be BGR, found {source['color_order']!r}")
-        return Manifest(
-            input_name=str(source["name"]), input_shape=(first, second, third, fourth),
-            spec=ModelSpec(categories_from_json(values["categories"], str(path)), _three(values["mean"]),
-                           _three(values["std"]), str((values if raw else source)["color_order"]),
-                           int(values["down_ratio"]), (second, third) if raw else (third, fourth), raw),
-            K=int(values["K"]), decode=_boolean(values["decode"]), cat_spec_wh=_boolean(values["cat_spec_wh"]),
-            flip_test=_boolean(values["flip_test"]),
-            outputs=tuple((str(row["name"]), tuple(int(size) for size in row["shape"])) for row in values["outputs"]),
-            preset=str(values["preset"]),
-            sha256=str(values["sha256"]), versions={str(k): str(v) for k, v in values["versions"].items()},
-            deform=str(values.get("deform", "")), precision=str(values.get("precision", "fp32")),
-            calibration_method=str(values.get("calibration_method", "")),
-            calibration_images=int(values.get("calibration_images", 0)),
-            box_head=_known_head(values.get("box_head", "wh_reg")))
-    except KeyError as error:
-        raise UserError(f"{path}: the key {error} is missing: export again") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: a value is not of the expected form ({error}): export again") from error
+    """Check the values. The C++ program has the same rules (manifest.cc); tests/data/manifest_cases.json tests both."""
+    root = JsonValue(values, str(path), REMEDY)
+    source = root["input"]
+    raw = source["dtype"].text(("float32", "uint8")) == "uint8"
+    source["layout"].text(("NHWC" if raw else "NCHW",))
+    color_order = source["color_order"].text(("BGR",) if raw else ("BGR", "RGB"))
+    first, *axes = source["shape"].items(4)
+    # A model with any batch size runs in onnxruntime; the C++ program, which has no onnxruntime, wants 1 or more.
+    batch = first.whole(0, MAX_BATCH)
+    height, width = [axis.whole(1, MAX_SIDE) for axis in (axes[:2] if raw else axes[1:])]
+    axes[2 if raw else 0].whole(3, 3)
+    decode, detections = root["decode"].boolean(), root["K"].whole(1, MAX_SIDE**2)
+    spec = ModelSpec(categories_from_json(root["categories"].value, str(path)), _three(root["mean"], False),
+                     _three(root["std"], True), root["color_order"].text(("BGR", "RGB")) if raw else color_order,
+                     root["down_ratio"].whole(1, MAX_SIDE), (height, width), raw)
+    return Manifest(
+        input_name=source["name"].text(),
+        input_shape=(batch, height, width, 3) if raw else (batch, 3, height, width), spec=spec, K=detections,
+        decode=decode,
+        cat_spec_wh=root["cat_spec_wh"].boolean(), flip_test=root["flip_test"].boolean(),
+        outputs=_outputs(root["outputs"], decode, (batch, detections, 6)),
+        preset=root["preset"].text(), sha256=root["sha256"].text(),
+        versions=_versions(root["versions"]),
+        deform=_text(root, "deform", ""), precision=_text(root, "precision", "fp32"),
+        calibration_method=_text(root, "calibration_method", ""),
+        calibration_images=images.whole(0) if (images := root.get("calibration_images")) else 0,
+        box_head=_text(root, "box_head", "wh_reg", tuple(MAPS)))
 
 
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"true or false expected, found {value!r}")
-    return value
+def _outputs(rows: JsonValue, decode: bool,
+             detections: tuple[int, int, int]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Return names and shapes: one output with detections, or two or three maps (B, C, H, W)."""
+    found = []
+    for row in rows.items(1) if decode else rows.items(2, 3):
+        sizes = row["shape"].items(3 if decode else 4)
+        limits = [(size, size) for size in detections] if decode else [(detections[0],) * 2, *[(1, MAX_SIDE)] * 3]
+        found.append((row["name"].text(), tuple(size.whole(*limit) for size, limit in zip(sizes, limits))))
+    return tuple(found)
 
 
-def _known_head(value: Any) -> str:
-    if value not in MAPS:
-        raise ValueError(f"box_head must be {' or '.join(MAPS)}, found {value!r}")
-    return str(value)
+def _versions(values: JsonValue) -> dict[str, str]:
+    values["mindspore"].text()
+    return {name: version.text() for name, version in values.pairs()}
 
 
-def _three(values: Any) -> tuple[float, float, float]:
-    first, second, third = (float(value) for value in values)
+def _text(root: JsonValue, key: str, default: str, choices: tuple[str, ...] = ()) -> str:
+    """Return the text of a key that older manifests do not have."""
+    value = root.get(key)
+    return default if value is None else value.text(choices)
+
+
+def _three(values: JsonValue, positive: bool) -> tuple[float, float, float]:
+    first, second, third = (value.positive() if positive else value.number() for value in values.items(3))
     return first, second, third

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from centernet.geometry import ELLIPSE_SHARE
+from centernet.geometry import ELLIPSE_SHARE, IGNORED
 
 
 def draw_gaussians(ind: Tensor, radius: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
@@ -60,18 +60,52 @@ def _distances(length: int, center: Tensor) -> Tensor:
     return ops.cast(ms.numpy.arange(length), ms.float32) - ops.expand_dims(center, 2)
 
 
-class DrawHeatmap(nn.Cell):
-    """Target heatmaps: ind, cls, radius, valid (B,M) -> (B,num_classes,H,W) float32 in 0..1."""
+def with_regions(rows: Tensor, columns: Tensor, ind: Tensor, valid: Tensor, wh: Tensor,
+                 size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Put the profiles of ignored regions, IGNORED in the box and 0 outside, in place of those of their slots.
 
-    def __init__(self, num_classes: int):
+    Args:
+        rows, columns: see profiles.
+        ind, valid, wh, size: as for DrawHeatmap.
+    """
+    region = ops.cast(wh[:, :, 0] > 0, ms.float32) * (1 - ops.cast(valid, ms.float32))
+    region = ops.expand_dims(region, 2)
+    reach = ops.ceil(wh * 0.5)
+    x, y = cell_of(ind, size[1])
+    flat_rows = ops.cast(ops.abs(_distances(size[0], y)) <= reach[:, :, 1:], ms.float32)
+    flat_columns = ops.cast(ops.abs(_distances(size[1], x)) <= reach[:, :, :1], ms.float32)
+    return rows + IGNORED * region * flat_rows, columns * (1 - region) + region * flat_columns
+
+
+class DrawHeatmap(nn.Cell):
+    """Target heatmaps: ind, cls, radius, valid (B,M) -> (B,num_classes,H,W) float32 in 0..1.
+
+    Args:
+        num_classes: number of maps of an image.
+        regions: also draw ignored regions, with the value IGNORED; construct needs wh.
+    """
+
+    def __init__(self, num_classes: int, regions: bool = False):
         super().__init__()
+        self.regions = regions
         self.num_classes = num_classes
         self.largest = ops.UnsortedSegmentMax()
 
-    def construct(self, ind: Tensor, cls: Tensor, radius: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the largest Gaussian of each class at each position. Arguments: as draw_gaussians; cls is a class."""
+    def construct(self, ind: Tensor, cls: Tensor, radius: Tensor, valid: Tensor, size: tuple[int, int],
+                  wh: Tensor | None = None) -> Tensor:
+        """Return the largest value of each class at each position.
+
+        Args:
+            ind, radius, valid, size: as for draw_gaussians.
+            cls: (B,M) int32 class of each object or region.
+            wh: (B,M,2) float32, sizes in cells; a slot with a size and valid 0 is an ignored region.
+        """
         batch, count = ind.shape
-        gaussians = ops.reshape(draw_gaussians(ind, radius, valid, size), (batch * count, size[0] * size[1]))
+        rows, columns = profiles(ind, radius, valid, size)
+        if self.regions:
+            rows, columns = with_regions(rows, columns, ind, valid, wh, size)
+        gaussians = ops.reshape(ops.expand_dims(rows, 3) * ops.expand_dims(columns, 2),
+                                (batch * count, size[0] * size[1]))
         first = ops.reshape(ms.numpy.arange(batch) * self.num_classes, (batch, 1))
         segments = ops.reshape(ops.cast(cls, ms.int32) + ops.cast(first, ms.int32), (batch * count,))
         drawn = self.largest(gaussians, segments, batch * self.num_classes)

@@ -51,16 +51,18 @@ class LossNetwork(nn.Cell):
         data: colour order, mean and std.
         num_classes: channels of hm.
         devices: number of devices that train together, see DetectionLoss.
+        regions: mask ignored regions, see DrawHeatmap and DetectionLoss.
     """
 
-    def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, num_classes: int, devices: int = 1):
+    def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, num_classes: int, devices: int = 1,
+                 regions: bool = False):
         super().__init__(auto_prefix=False)
         recompute_gathers(network)
         self.network = network
         self.normalize = Normalize(data)
         self.ellipse = net.hm_gaussian == "ellipse"
-        self.draw = DrawHeatmap(num_classes)
-        self.loss = DetectionLoss(net, devices)
+        self.draw = DrawHeatmap(num_classes, regions)
+        self.loss = DetectionLoss(net, devices, regions)
 
     def construct(self, image: Tensor, colors: Tensor, cls: Tensor, radius: Tensor, ind: Tensor, wh: Tensor,
                   reg: Tensor, reg_mask: Tensor, hm: Tensor | None = None,
@@ -77,7 +79,7 @@ class LossNetwork(nn.Cell):
         """
         stacks = self.network.of_each_stack(self.normalize(image, colors))
         if hm is None:
-            hm = self.draw(ind, cls, self._reach(radius, wh), reg_mask, stacks[0][0].shape[2:])
+            hm = self.draw(ind, cls, self._reach(radius, wh), reg_mask, stacks[0][0].shape[2:], wh)
         loss, hm_loss, wh_loss, off_loss = self.loss(stacks[0], hm, cls, ind, wh, reg, reg_mask, radius, counts)
         for outputs in stacks[1:]:
             further = self.loss(outputs, hm, cls, ind, wh, reg, reg_mask, radius, counts)
@@ -97,7 +99,7 @@ class LossNetwork(nn.Cell):
         """Return the counts of hm, wh and reg in this device's batch, float32 (3,). Arguments: as construct."""
         if hm is None:
             hm = self.draw(ind, cls, self._reach(radius, wh), reg_mask,
-                           (image.shape[1] // DOWN_RATIO, image.shape[2] // DOWN_RATIO))
+                           (image.shape[1] // DOWN_RATIO, image.shape[2] // DOWN_RATIO), wh)
         return self.loss.counts(hm, cls, ind, wh, reg, reg_mask, radius)
 
     def _reach(self, radius: Tensor, wh: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from centernet.config.schema import NetConfig
+from centernet.geometry import IGNORED
 from centernet.models.heads import gather_pairs
 from centernet.training.box_targets import draw_boxes
 from centernet.training.heatmap import draw_dense_wh
@@ -52,6 +53,17 @@ def mean_squared_error(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
     and 0.73. With the sigmoid in this loss, scores have the same meaning as with the focal loss.
     """
     return _total(ops.square(ops.sigmoid(logits) - hm)), Tensor(hm.size, ms.float32)
+
+
+def masked_squared_error(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean_squared_error of the positions outside of ignored regions: sum and number."""
+    counted = _outside_regions(hm)
+    return _total(ops.square(ops.sigmoid(logits) - hm) * counted), _total(counted)
+
+
+def _outside_regions(hm: Tensor) -> Tensor:
+    """Return 1 for the positions of a target heatmap outside of ignored regions, 0 inside."""
+    return ops.cast(ops.not_equal(hm, IGNORED), ms.float32)
 
 
 def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,12 +141,17 @@ class DetectionLoss(nn.Cell):
     Args:
         net: kinds and weights of the losses.
         devices: number of devices that train together. If it is above 1, this process must have joined their group.
+        regions: the heatmaps have ignored regions: cells with the value IGNORED are neither centres nor background.
+            In the focal loss their weight is 1e-12; the other losses leave them out.
     """
 
-    def __init__(self, net: NetConfig, devices: int = 1):
+    def __init__(self, net: NetConfig, devices: int = 1, regions: bool = False):
         super().__init__()
         self.net = net
-        self.hm_loss = mean_squared_error if net.mse_loss else focal_loss
+        self.regions = regions
+        self.hm_loss = focal_loss
+        if net.mse_loss:
+            self.hm_loss = masked_squared_error if regions else mean_squared_error
         self.pair_loss = smooth_l1_loss if net.reg_loss == "sl1" else l1_loss
         self.wh_loss = relative_l1_loss if net.norm_wh else self.pair_loss
         self.devices = devices
@@ -190,7 +207,8 @@ class DetectionLoss(nn.Cell):
             wh_loss = giou_loss(sizes, boxes, weight)
         elif self.net.dense_wh:
             target = draw_dense_wh(ind, radius, reg_mask, wh, hm.shape[2:])
-            wh_loss = dense_l1_loss(sizes, target, ops.amax(hm, 1, True))
+            peaks = hm * _outside_regions(hm) if self.regions else hm
+            wh_loss = dense_l1_loss(sizes, target, ops.amax(peaks, 1, True))
         else:
             pairs = gather_pairs(sizes, ind, cls if self.net.cat_spec_wh else None)
             wh_loss = self.wh_loss(pairs, wh, mask)

@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from centernet.config.schema import Config
 from centernet.config.threads import input_threads
-from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import read_image
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
@@ -25,6 +25,7 @@ from centernet.export.quantization.layer_error import LayerError, layer_errors, 
 from centernet.export.quantization.quantize import Int8Options, quantize
 from centernet.export.quantization.side_by_side import evaluate_exported
 from centernet.files import folder_beside, write_json
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import ExportedBackend, load_graph
 from centernet.runtimes.manifest import Manifest, layer_report, metadata_of, publish
 
@@ -123,6 +124,7 @@ def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
 
     def batches() -> Iterator[tuple[np.ndarray, int]]:
         for first in range(0, len(paths), size):
+            stop_if_interrupted()
             images = [prepare(path) for path in paths[first:first + size]]
             yield np.stack(images + images[-1:] * (size - len(images))), len(images)
 
@@ -132,7 +134,8 @@ def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
 def _gate_dataset(config: Config) -> CocoDataset | None:
     if config.max_ap_drop < 0:
         return None
-    return read_coco(*locate(config.data_dir, "val", config.annotation_file, config.image_dir))
+    return read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict,
+                          config.allow_outside, whole=False)
 
 
 def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:

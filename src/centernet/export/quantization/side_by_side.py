@@ -16,14 +16,14 @@ import numpy as np
 
 from centernet.config.load import load_config
 from centernet.config.schema import EvalConfig
-from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import read_image
 from centernet.detection.detector import Detector
 from centernet.detection.transform import prepare_image
 from centernet.errors import reports_errors
 from centernet.evaluation.dataset import detect_dataset, evaluate_detections
 from centernet.evaluation.metrics import Metrics
-from centernet.evaluation.prepared_set import require_same_labels
+from centernet.evaluation.prepared_set import labels_of_model
 from centernet.files import write_json
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
@@ -48,9 +48,10 @@ class Row:
 def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, settings: EvalConfig,
                       num_workers: int = 2) -> Metrics:
     """Return COCO's metrics of an exported model. Raise UserError if the data set has other categories."""
-    require_same_labels(dataset.annotations, backend.manifest, "the model")
+    labels = labels_of_model(dataset.annotations, backend.manifest, "the model")
+    dataset = dataset.with_categories(labels.categories)
     detections = detect_dataset(Detector(backend, settings), dataset, num_workers)
-    return evaluate_detections(dataset, detections)
+    return evaluate_detections(dataset, detections, settings.max_dets)
 
 
 def milliseconds(paths: Sequence[Path], batches: Sequence[np.ndarray], repeats: int) -> list[float]:
@@ -137,7 +138,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=count, default=20, help="timed runs of each model")
     parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
     arguments = parser.parse_args(argv)
-    dataset = read_coco(*locate(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir))
+    dataset = read_evaluated(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir, strict=False,
+                             whole=False)
     rows = compare(arguments.models, dataset, load_config("eval", [], "").eval_config, arguments.batch_size,
                    arguments.repeats)
     if arguments.output:

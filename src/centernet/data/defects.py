@@ -1,0 +1,71 @@
+"""Report on a data set: what was left out, and what was repaired or only looks wrong. One report for all commands."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from centernet.errors import UserError
+
+LOG = logging.getLogger("centernet")
+
+EXAMPLES = 3  # number of examples that are listed for each kind
+
+
+@dataclass
+class Defects:
+    """Findings in a data set by kind: their number, and the first few examples."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, place: str) -> None:
+        """Count a finding. `place` names the image or annotation."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        places = self.examples.setdefault(kind, [])
+        if len(places) < EXAMPLES:
+            places.append(place)
+
+    def lines(self) -> list[str]:
+        """Return one line with examples for each kind."""
+        return [f"{count:8d}  {kind} ({'; '.join(self.examples[kind])}{'; ...' if count > EXAMPLES else ''})"
+                for kind, count in self.counts.items()]
+
+
+@dataclass
+class Report:
+    """Findings of a reader.
+
+    Attributes:
+        defects: entries, boxes or files that were left out, or that contradict each other. Errors with --strict true.
+        notes: values that were repaired, and data that can be read but looks like a mistake. Never errors.
+    """
+
+    defects: Defects = field(default_factory=Defects)
+    notes: Defects = field(default_factory=Defects)
+
+    def lines(self) -> list[str]:
+        """Return the lines of the table: the defects, then the notes."""
+        return [*self.defects.lines(), *(f"{line[:10]}note: {line[10:]}" for line in self.notes.lines())]
+
+    def require_none(self, source: str, strict: bool, done: str = "") -> None:
+        """Raise UserError with all defects if strict is set and there is a defect. `done` is what was not done."""
+        if strict and self.defects.counts:
+            listed = "\n".join(self.defects.lines())
+            raise UserError(f"{source}: {sum(self.defects.counts.values())} defect(s){done}; correct them, or use "
+                            f"--strict false to leave them out:\n{listed}")
+
+    def announce(self, source: str, strict: bool) -> None:
+        """Log the findings, if there are any. Raise UserError as require_none does."""
+        self.require_none(source, strict)
+        if lines := self.lines():
+            LOG.warning("%s: %d defects, %d notes\n%s", source, sum(self.defects.counts.values()),
+                        sum(self.notes.counts.values()), "\n".join(lines))
+
+
+def report_all(source: str, notes: Iterable[tuple[str, str]]) -> None:
+    """Log notes, given as kind and example each, as one report."""
+    report = Report()
+    for kind, example in notes:
+        report.notes.add(kind, example)
+    report.announce(source, strict=False)

@@ -1,0 +1,221 @@
+"""Parsing of JSON and YAML text that a stranger may have written. No other module calls the parsers.
+
+A small text can ask for much: memory (YAML aliases that refer to aliases), stack (100,000 nested lists), or numbers and
+texts that fail later, where they are used (Infinity, 10^400, half of a surrogate pair). The functions here refuse
+such texts with a UserError that names the place. files.py reads the files, and json_value.py takes single values.
+"""
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import yaml
+
+from centernet.errors import UserError, printable, shown
+
+MOST_DEPTH = 64             # nested lists and objects; the C++ program has the same limit
+MOST_YAML_NODES = 100_000   # of a text with aliases, after each alias is replaced by what it stands for
+LOWEST, HIGHEST = -2**63, 2**64 - 1  # whole numbers of a document have 64 bits
+
+# The C version of the loader, where PyYAML has it: it is eight times as fast and saves each command 0.1 s.
+FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# No dates, sets and binary data: settings have none, and PyYAML's constructors of them raise errors of many types.
+_TAGS = [f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")]
+LOADER: Any = type("PlainLoader", (FAST_LOADER,), {
+    "yaml_constructors": {tag: FAST_LOADER.yaml_constructors[tag] for tag in [*_TAGS, None]},
+    "yaml_implicit_resolvers": {
+        first: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
+        for first, rules in FAST_LOADER.yaml_implicit_resolvers.items()}})
+
+
+def parse_json(text: str | bytes, subject: str, remedy: str = "", *,
+               object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Parse one JSON document.
+
+    Args:
+        text: the document; bytes are UTF-8, with or without a byte order mark.
+        subject: name of the document in messages.
+        remedy: last sentence of the messages.
+        object_hook: reduces each object as soon as it is parsed, see json.loads. With it, the document may be large,
+            and its numbers and texts are not checked: the caller checks them.
+
+    Raises:
+        UserError: the text is not UTF-8 or not JSON, is nested too deeply, or has a number that is not finite or has
+            more than 64 bits, or text that cannot be encoded.
+    """
+    try:
+        value = json.loads(_decoded(text), object_hook=object_hook)
+    except RecursionError as error:
+        raise _too_deep("JSON", subject, remedy) from error
+    except ValueError as error:  # also from the UTF-8 decoder, and for integers of more than 4300 digits
+        raise UserError(f"{subject} is not valid JSON: {_reason(error)}{_end(remedy)}") from error
+    if object_hook is None:
+        require_plain(value, subject, remedy)
+    return value
+
+
+def parse_object(text: str | bytes, subject: str, remedy: str = "") -> dict[str, Any]:
+    """Parse one JSON document that holds an object. Raise UserError as parse_json does, and for any other value."""
+    value = parse_json(text, subject, remedy)
+    if not isinstance(value, dict):
+        raise UserError(f"{subject} must hold a JSON object, found {type(value).__name__}{_end(remedy)}")
+    return value
+
+
+def parse_yaml(text: str | bytes, subject: str, remedy: str = "") -> list[Any]:
+    """Parse the documents of a YAML text. The conditions are those of parse_json, and dates are texts.
+
+    Raises:
+        UserError: as parse_json does; also if the aliases of the text stand for too many values.
+    """
+    try:
+        text = _decoded(text)
+        if "*" in text or _may_be_deep(text):
+            _check_events(text)
+        documents = list(yaml.load_all(text, LOADER))
+    except RecursionError as error:
+        raise _too_deep("YAML", subject, remedy) from error
+    # PyYAML's constructors do not check the text of a value with an explicit tag: !!bool x is a KeyError.
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{subject} is not valid YAML: {_reason(error)}{_end(remedy)}") from error
+    for document in documents:
+        require_plain(document, subject, remedy)
+    return documents
+
+
+def whole_number(text: str, below: int) -> int | None:
+    """Return the number that a text of digits stands for; None if it is something else, or not below a limit."""
+    # Python refuses to convert more than 4300 digits.
+    number = int(text) if len(text) <= 40 and text.isdecimal() else below
+    return number if number < below else None
+
+
+def is_text(value: str) -> bool:
+    """Return whether a text can be encoded as UTF-8: it has no half of a surrogate pair."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def place_of(parent: str, key: object) -> str:
+    """Return the place of a list's element, or of an object's key: input.shape[0]."""
+    if isinstance(key, int):
+        return f"{parent}[{key}]"
+    name = printable(key, 60) if isinstance(key, str) else shown(key)
+    return f"{parent}.{name}" if parent else name
+
+
+def _decoded(text: str | bytes) -> str:
+    if isinstance(text, str):
+        return text.removeprefix("\ufeff")
+    return text.decode("utf-8-sig")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return f"it is not UTF-8 text ({error.reason if isinstance(error, UnicodeDecodeError) else error})"
+    if isinstance(error, (yaml.YAMLError, ValueError)):
+        return str(error)
+    return f"a value does not fit its tag ({error!r})"
+
+
+def _end(remedy: str) -> str:
+    return f". {remedy}" if remedy else ""
+
+
+def _too_deep(kind: str, subject: str, remedy: str) -> UserError:
+    return UserError(f"{subject} is not valid {kind} for this program: it has more than {MOST_DEPTH} lists and objects "
+                     f"in each other{_end(remedy)}")
+
+
+def _may_be_deep(text: str) -> bool:
+    """Return whether a YAML text may have many levels. If not, it needs no second pass, which takes a quarter more.
+
+    Each [ and { opens two levels at most ([a: b] has a mapping in a list), and so does each column of a line: "a:" and
+    "- b" may begin in the same one.
+    """
+    return 2 * (text.count("[") + text.count("{") + max(map(len, text.split("\n")))) > 1000
+
+
+def _check_events(text: str) -> None:
+    """Check a YAML text without recursion. PyYAML's C code overflows the stack at some 50,000 levels.
+
+    Raises:
+        RecursionError: it is too deep.
+        ValueError: its aliases stand for too many values, or for a value that contains them.
+    """
+    sizes: dict[str, int] = {}  # values of each anchor
+    total, opened = 0, []       # values so far; of open lists and objects: the anchor, and the values before
+    for event in yaml.parse(text, FAST_LOADER):
+        if isinstance(event, yaml.DocumentStartEvent):
+            sizes = {}
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ValueError(f"the alias *{shown(event.anchor)[1:-1]} is inside of what it stands for, or unknown")
+            total += sizes[event.anchor]
+        elif isinstance(event, yaml.ScalarEvent):
+            total += 1
+            sizes.update({event.anchor: 1} if event.anchor else {})
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(opened) == MOST_DEPTH:
+                raise RecursionError
+            opened.append((event.anchor, total))
+            total += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            sizes.update({anchor: total - before} if anchor else {})
+        if total > MOST_YAML_NODES:
+            raise ValueError(f"its aliases (*name) stand for more than {MOST_YAML_NODES} values")
+
+
+def require_plain(document: Any, subject: str, remedy: str = "", place: str = "") -> None:
+    """Raise UserError if a document is too deep, or has a number or a text that could not be used.
+
+    Args:
+        document: lists, dicts and single values, without cycles.
+        subject, remedy: as for parse_json.
+        place: place of a part of a document.
+    """
+    rows: list[tuple[str, Any]] = [(place, document)]
+    for _ in range(MOST_DEPTH):
+        for place, value in rows:
+            if isinstance(value, (int, float, str)) and (kind := _defect(value)):
+                raise UserError(f"{subject}: {place or 'the document'} {kind}, found {shown(value)}{_end(remedy)}")
+        rows = [(place_of(place, key), item) for place, value in rows for key, item in _children(value)
+                if not _is_usual(item)]
+        if not rows:
+            return
+    raise _too_deep("text", subject, remedy)
+
+
+def _children(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key, item
+            yield key, key  # a key is a value too: it may be Infinity in YAML
+    elif isinstance(value, list):
+        if set(map(type, value)) == {int} and min(value) >= LOWEST and max(value) <= HIGHEST:
+            return  # a long list of ids
+        yield from enumerate(value)
+
+
+def _is_usual(value: Any) -> bool:
+    """Return whether a value needs no more checks. This is much faster than to write down the place of each value."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii()
+    return value is None or kind is bool or (kind in (int, float) and not _defect(value))
+
+
+def _defect(value: int | float | str) -> str:
+    if isinstance(value, str):
+        return "" if is_text(value) else "must be text that can be encoded as UTF-8"
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else "must be a finite number"
+    return "" if LOWEST <= value <= HIGHEST else "must be a number of at most 64 bits"

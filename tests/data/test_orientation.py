@@ -1,0 +1,105 @@
+"""Image files that are readable but not as they look: turned by EXIF, 16 bit, other formats."""
+from io import BytesIO
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_coco import edit, make_coco
+
+from centernet.data.coco import read_coco
+from centernet.data.convert import _read_image, convert
+from centernet.data.image_file import decode, foreign_format, is_dark, read_image
+from centernet.data.orientation import DARK, STORED, in_frame, read_annotated, without_orientation
+from centernet.errors import UserError
+from centernet.evaluation.image_files import find_images
+
+
+def turned(orientation, size=(96, 128)):
+    """A JPEG file of (height, width) stored pixels with an EXIF orientation; white at the top left."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "a camera", orientation
+    pixels = np.zeros((*size, 3), np.uint8)
+    pixels[:16, :16] = 255
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", exif=exif.tobytes())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_annotations_of_the_stored_pixels_get_them(orientation):
+    data = turned(orientation)
+    upright = decode(data)
+    assert upright.shape == (128, 96, 3)
+    stored, pixels = in_frame(data, upright, 128, 96)
+    assert pixels.shape == (96, 128, 3) and pixels[:16, :16].min() > 200
+    np.testing.assert_array_equal(decode(stored), pixels)  # the shard has the same frame
+    assert len(stored) == len(data) and sum(a != b for a, b in zip(stored, data)) == 1
+    for width, height in ((96, 128), (128, 97)):
+        assert in_frame(data, upright, width, height) == (data, upright) or in_frame(
+            data, upright, width, height)[1] is upright
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe1\0\x08Exif\0\0", turned(6)[:60], b"no image",
+                                  b"\xff\xd8\xff\xe1\0\x20Exif\0\0II*\0\xff\xff\xff\xff"])
+def test_files_without_an_orientation_stay(data):
+    assert without_orientation(data) == data
+
+
+def test_conversion_and_evaluation_take_the_same_frame(tmp_path):
+    path = make_coco(tmp_path, num_images=1)
+    file = tmp_path / "train2017/000000.jpg"
+    file.write_bytes(turned(6))
+    (image,) = read_coco(path, tmp_path / "train2017").images
+    data, defect, note = _read_image(image)
+    found = []
+    pixels = read_annotated(image.path, image.width, image.height, found)
+    assert (defect, note) == ("", STORED) and [kind for kind, _ in found] == [STORED]
+    np.testing.assert_array_equal(decode(data), pixels)
+    edit(path, lambda document: document["images"][0].update(width=96, height=128))  # the upright frame
+    (image,) = read_coco(path, tmp_path / "train2017").images
+    data, defect, note = _read_image(image)
+    assert (data, defect, note) == (file.read_bytes(), "", "")
+
+
+@pytest.mark.parametrize("largest, kind, dark", [(4095, np.uint16, True), (40000, np.uint16, False),
+                                                 (40, np.uint8, False)])
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_dark_images_of_16_bit(tmp_path, largest, kind, dark, suffix):
+    pixels = np.linspace(0, largest, 96 * 128).reshape(96, 128).astype(kind)
+    data = cv2.imencode(suffix, pixels)[1].tobytes()
+    assert is_dark(data) == dark
+    path = make_coco(tmp_path, num_images=1)
+    (tmp_path / f"train2017/x{suffix}").write_bytes(data)
+    edit(path, lambda document: document["images"][0].update(file_name=f"x{suffix}"))
+    (image,) = read_coco(path, tmp_path / "train2017").images
+    assert _read_image(image)[1:] == ("", DARK * dark)
+
+
+FOREIGN = {"GIF": b"GIF89a......", "AVIF": b"\0\0\0\x20ftypavif", "HEIC": b"\0\0\0\x20ftypheic", "PDF": b"%PDF-1.7",
+           "JPEG XL": b"\xff\x0a......", "SVG": b"<?xml version='1.0'?><svg/>", "": b"\0\0\0\x20ftypisom"}
+
+
+@pytest.mark.parametrize("name, data", FOREIGN.items(), ids=[name or "other" for name in FOREIGN])
+def test_other_formats_are_named(tmp_path, name, data):
+    assert foreign_format(data) == name
+    (tmp_path / "x.jpg").write_bytes(data)
+    with pytest.raises(UserError, match=f"in the format {name}, which is not supported: convert it" if name else
+                       "is not an image file that OpenCV can decode"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_files_that_are_passed_over_are_said(tmp_path, caplog):
+    for name in ("a.jfif", "b.gif", "c.txt", "d.JPG", "e.avif", "f.heic"):
+        (tmp_path / name).write_bytes(b"1")
+    assert [path.name for path in find_images(str(tmp_path))] == ["a.jfif", "d.JPG"]
+    assert "4 files have no suffix of an image" in caplog.text and "b.gif, c.txt, e.avif, ..." in caplog.text
+
+
+def test_a_dark_image_is_an_error_of_a_strict_conversion(tmp_path):
+    path = make_coco(tmp_path, num_images=2)
+    cv2.imwrite(str(tmp_path / "train2017/x.png"), np.full((96, 128), 1000, np.uint16))
+    edit(path, lambda document: document["images"][0].update(file_name="x.png"))
+    dataset = read_coco(path, tmp_path / "train2017")
+    with pytest.raises(UserError, match="1 defect.*nothing was written(.|\n)*nearly black"):
+        convert(dataset, tmp_path / "out", "dark", 1, strict=True)
