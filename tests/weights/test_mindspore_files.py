@@ -117,11 +117,11 @@ def test_wrong_records_are_named(place, wrong, words):
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"a": ', '{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}',
-                                  '{"a": ' + "[" * 100_000, '{"a": ' + "[" * 50 + "]" * 50 + "}", '{"a": 1' + "0" * 30
+                                  '{"a": ' + "[" * 100_000, '{"a": ' + "[" * 70 + "]" * 70 + "}", '{"a": 1' + "0" * 30
                                   + "}", '{"\\udc00": 1}'])
 def test_descriptions_that_are_no_plain_json_are_refused(tmp_path, text):
     path = tmp_path / "a.ckpt"
     ms.save_checkpoint([{"name": "a", "data": Tensor(np.ones(2, np.float32))}], str(path),
                        append_dict={"progress": text or " "}, crc_check=True)
-    with pytest.raises(UserError, match="a.ckpt: its description of the model and the training is not valid JSON"):
+    with pytest.raises(UserError, match="a.ckpt: its description of the model and the training"):
         read_checkpoint(path)

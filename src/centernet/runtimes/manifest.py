@@ -14,7 +14,7 @@ from typing import Any
 
 from centernet.categories import Categories, categories_from_json
 from centernet.config.sections import MAPS
-from centernet.embedded_json import parse_object
+from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import is_file, read_json, sha256, write_json
 from centernet.json_value import JsonValue

@@ -17,7 +17,7 @@ from mindspore import Parameter, Tensor, nn
 from centernet.categories import Categories, categories_from_json
 from centernet.config.load import Config
 from centernet.config.schema import NetConfig
-from centernet.embedded_json import parse_object
+from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import UNFINISHED, replacing
 from centernet.spec import ModelSpec, configured_spec

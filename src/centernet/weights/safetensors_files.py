@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from centernet.embedded_json import parse_object
+from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.weights.raw_tensors import WrongTensor, array_of, item_size, whole_numbers
 
