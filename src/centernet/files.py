@@ -158,7 +158,7 @@ def read_bytes(path: Path, most: int = MOST_BYTES, subject: str = "", remedy: st
         if status.st_size > most:
             raise UserError(f"{subject} has {status.st_size} bytes; at most {most} are allowed{end}")
         with path.open("rb") as file:
-            return file.read(most)
+            return file.read(status.st_size)  # read(most) would ask for the memory of the largest file
 
 
 def is_file(path: Path) -> bool:
