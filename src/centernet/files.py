@@ -158,7 +158,7 @@ def read_bytes(path: Path, most: int = MOST_BYTES, subject: str = "", remedy: st
         if status.st_size > most:
             raise UserError(f"{subject} has {status.st_size} bytes; at most {most} are allowed{end}")
         with path.open("rb") as file:
-            return file.read(status.st_size)  # read(most) would ask for the memory of the largest file
+            return file.read(status.st_size)  # with `most`, Python would take memory for so many bytes
 
 
 def is_file(path: Path) -> bool:
