@@ -3,6 +3,7 @@ import os
 import re
 import resource
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,13 @@ def test_all_readers_use_this_layer():
     found = {str(path.relative_to(ROOT)) for folder in ("src", "tools", "benchmarks")
              for path in (ROOT / folder).rglob("*.py") if call.search(path.read_text(encoding="utf-8"))}
     assert found <= own, found - own
+
+
+def test_a_small_file_does_not_ask_for_the_memory_of_the_largest(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    tracemalloc.start()
+    try:
+        assert read_json(tmp_path / "a.json") == {}
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
