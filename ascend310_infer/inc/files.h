@@ -32,6 +32,10 @@ std::string ReadFile(const std::string& path, size_t max_bytes = SIZE_MAX);
 // Create a folder and its parents. UserError if that fails.
 void MakeFolders(const std::string& folder);
 
+// Create a folder for results and its parents, and remove the unfinished files that a killed run left in it. UserError
+// if that fails.
+void MakeOutputFolder(const std::string& folder);
+
 // Write a file completely or not at all: readers see the old or the new content. RunError if it cannot be written.
 void WriteFile(const std::string& path, const void* data, size_t size);
 void WriteFile(const std::string& path, const std::string& text);

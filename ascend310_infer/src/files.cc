@@ -16,6 +16,8 @@
 namespace centernet {
 namespace {
 
+const char* const kUnfinished = ".part";  // suffix of a file while it is written
+
 std::string Reason() { return std::strerror(errno); }
 
 mode_t Mode(const std::string& path) {
@@ -133,8 +135,13 @@ void MakeFolders(const std::string& folder) {
   }
 }
 
+void MakeOutputFolder(const std::string& folder) {
+  MakeFolders(folder);
+  for (const std::string& name : ListFiles(folder, {kUnfinished})) RemoveFile(JoinPath(folder, name));
+}
+
 void WriteFile(const std::string& path, const void* data, size_t size) {
-  const std::string partial = path + ".part";
+  const std::string partial = path + kUnfinished;
   Descriptor file(partial, O_WRONLY | O_CREAT | O_TRUNC);
   if (file.value() < 0) throw RunError(path + ": cannot be written: " + Reason());
   const bool whole = WriteAll(file.value(), static_cast<const char*>(data), size) && file.Close() &&

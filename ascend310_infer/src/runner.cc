@@ -17,7 +17,8 @@
 namespace centernet {
 namespace {
 
-constexpr int kReports = 10;  // lines of progress
+constexpr int kReports = 10;                        // lines of progress
+constexpr size_t kMaxImageBytes = size_t{1} << 29;  // the limit of Python's read_file
 
 std::string ResultPath(const std::string& folder, const Input& input) {
   return JoinPath(folder, input.name + "_0.bin");
@@ -27,7 +28,7 @@ std::string ResultPath(const std::string& folder, const Input& input) {
 class Sidecars {
  public:
   explicit Sidecars(const std::string& folder) : folder_(JoinPath(folder, "meta")) {
-    MakeFolders(folder_);
+    MakeOutputFolder(folder_);
     RemoveFile(JoinPath(folder_, "index.json"));
   }
 
@@ -46,7 +47,7 @@ class Sidecars {
 
 Image Decode(const Input& input, int max_pixels, Timing* timing) {
   const Stopwatch reading;
-  const std::string bytes = ReadFile(input.path);
+  const std::string bytes = ReadFile(input.path, kMaxImageBytes);
   timing->read += reading.Milliseconds();
   return DecodeJpeg(bytes, input.path, max_pixels);
 }
@@ -132,8 +133,8 @@ void RunModel(const Options& options) {
   const InputSet set = FindInputs(options.input_path, manifest);
   const std::string results = JoinPath(options.output_path, "result_Files");
   const std::string times = JoinPath(options.output_path, "time_Result");
-  MakeFolders(results);
-  MakeFolders(times);
+  MakeOutputFolder(results);
+  MakeOutputFolder(times);
   const std::string report_path = JoinPath(times, "test_perform_result.txt");
   // Before the long work: otherwise an interrupted run would leave results of the run before it.
   RemoveFile(report_path);
@@ -161,7 +162,7 @@ void PrepareOnly(const Options& options) {
   const InputSet set = FindInputs(options.input_path, manifest);
   if (!set.jpeg) throw UserError("--prepare_only: --input_path " + options.input_path + " must hold JPEG files");
   const std::string folder = JoinPath(options.output_path, "00_data");
-  MakeFolders(folder);
+  MakeOutputFolder(folder);
   const Sidecars sidecars(options.output_path);
   std::vector<uint8_t> pixels(manifest.ImageBytes());
   Timing timing;

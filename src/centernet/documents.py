@@ -56,6 +56,14 @@ def parse_json(text: str | bytes, subject: str, remedy: str = "", *,
     return value
 
 
+def parse_object(text: str | bytes, subject: str, remedy: str = "") -> dict[str, Any]:
+    """Parse one JSON document that holds an object. Raise UserError as parse_json does, and for any other value."""
+    value = parse_json(text, subject, remedy)
+    if not isinstance(value, dict):
+        raise UserError(f"{subject} must hold a JSON object, found {type(value).__name__}{_end(remedy)}")
+    return value
+
+
 def parse_yaml(text: str | bytes, subject: str, remedy: str = "") -> list[Any]:
     """Parse the documents of a YAML text. The conditions are those of parse_json, and dates are texts.
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from centernet.documents import parse_json, parse_yaml
+from centernet.documents import parse_json, parse_object, parse_yaml
 from centernet.errors import UserError, printable
 
 UNFINISHED = ".unfinished."
@@ -181,11 +181,7 @@ def read_json(path: Path, subject: str = "", remedy: str = "", most: int = MOST_
         UserError: the file cannot be read, is not JSON, does not hold an object, or breaks a condition.
     """
     subject = subject or printable(path)
-    value = parse_json(read_bytes(path, most, subject, remedy), subject, remedy)
-    if not isinstance(value, dict):
-        end = f". {remedy}" if remedy else ""
-        raise UserError(f"{subject} must hold a JSON object, found {type(value).__name__}{end}")
-    return value
+    return parse_object(read_bytes(path, most, subject, remedy), subject, remedy)
 
 
 def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -172,7 +172,8 @@ def say(line: str) -> None:
 
 
 # While a graph is compiled, and from then on, MindSpore has its own handler of SIGINT: it sends SIGTERM to this
-# process, and then a Ctrl-C could not be told from a SIGTERM. A struct sigaction begins with the handler.
+# process, and then a Ctrl-C cannot be told from a SIGTERM. So the thread restores ours every POLL seconds; a Ctrl-C in
+# between ends in order, too, but with status 143. A struct sigaction begins with the handler.
 _SIZE = 512  # bytes; more than a struct sigaction has on any Linux
 _sigint: list[ctypes.Array[ctypes.c_char]] = []
 

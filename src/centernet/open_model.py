@@ -142,5 +142,6 @@ def to_onnxruntime(network: nn.Cell, net: NetConfig) -> Run:
         expected = [output.asnumpy() for output in network(ms.Tensor(x))]
     difference = float(np.max([*map(largest_difference, run(x), expected)]))
     if not difference <= TOLERANCE:
-        raise UserError(f"onnxruntime's output differs from MindSpore's by {difference:.2e} (allowed: {TOLERANCE:.0e})")
+        raise UserError(f"onnxruntime's output differs from MindSpore's by {difference:.2e} (allowed: {TOLERANCE:.0e}"
+                        "): use --backend mindspore")
     return run

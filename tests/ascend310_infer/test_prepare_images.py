@@ -12,9 +12,10 @@ from tiny_coco import make_coco
 
 from centernet.categories import Categories
 from centernet.cli import preprocess
-from centernet.data.image_file import decode
+from centernet.data.image_file import decode, read_image
 from centernet.data.image_size import ImageTooLarge, allowed_size, set_pixel_limit
 from centernet.detection.transform import prepare_image
+from centernet.errors import UserError
 from centernet.spec import ModelSpec
 
 
@@ -137,6 +138,27 @@ def test_names_that_are_no_image_ids_are_numbered(program, fake_model, tmp_path)
     index = json.loads((tmp_path / "out/meta/index.json").read_text())
     assert {row["file_name"]: row["image_id"] for row in index["images"]} == {
         "12.jpg": 1, 'a "b" ü.jpg': 2, "street.jpg": 3}
+
+
+def test_unfinished_files_of_a_killed_run_are_removed(program, fake_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in/1.jpg"), picture(40, 40))
+    for name in ("00_data/9.bin.part", "meta/9.json.part", "meta/index.json.part"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_bytes(b"unfinished")
+    prepared(program, fake_model(), tmp_path / "in", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*")) == ["1.bin", "1.json", "index.json"]
+
+
+def test_a_file_that_is_too_large_for_an_image_is_not_read(program, fake_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    with (tmp_path / "in/1.jpg").open("wb") as file:
+        file.truncate((1 << 29) + 1)
+    message = program.fails(2, "--prepare_only", model_path=fake_model(), input_path=tmp_path / "in",
+                            output_path=tmp_path / "out")
+    assert "in/1.jpg has 536870913 bytes, at most 536870912 are allowed" in message
+    with pytest.raises(UserError, match="image .*in/1.jpg has 536870913 bytes; at most 536870912 are allowed"):
+        read_image(tmp_path / "in/1.jpg")
 
 
 def test_a_name_that_json_cannot_hold_is_refused_before_the_work(program, fake_model, tmp_path):

@@ -1,4 +1,5 @@
 """What every entry does around its work."""
+import io
 import logging
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from centernet.cli.entry import run_entry, set_up_log
+from centernet.cli.process import print_every_text
 from centernet.config.load import load_config
 from centernet.device import join_group, set_up_group
 from centernet.errors import UserError
@@ -93,3 +95,12 @@ def test_in_a_group_the_launcher_chooses_the_device(monkeypatch, size, distribut
     monkeypatch.setattr("centernet.device.join_group", lambda *_: Group(3, 4))
     set_up_group(load_config("train", ["--device_id", "1", "--distribute", distribute], ""))
     assert chosen == [device]
+
+
+def test_text_that_the_console_cannot_encode_is_escaped(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    print_every_text()
+    set_up_log("")
+    logging.getLogger("centernet").info("class \u732b, \ud800, \u00e9")
+    assert written.getvalue() == b"class \\u732b, \\ud800, \xe9\n"

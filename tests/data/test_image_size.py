@@ -63,14 +63,14 @@ def test_a_claim_in_a_header_costs_nothing(tmp_path, kind, height, width, messag
     (tmp_path / "bomb").write_bytes(data)
     image = CocoImage(1, tmp_path / "bomb", "bomb", width, height, np.zeros((0, 4)), np.zeros(0))
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UserError, match=message):  # training
         load_image(np.frombuffer(data, np.uint8), image.boxes, image.classes, 1)
     if kind != "PNG":  # its checksum is wrong, and that is found first
         with pytest.raises(UserError, match=f"image {tmp_path}/bomb: .*{message}"):  # all commands that read files
             read_image(tmp_path / "bomb")
         assert "max_image_pixels" in _read_image(image)[1]  # the conversion's defect
-    assert time.perf_counter() - start < 0.5 and tracemalloc.get_traced_memory()[1] < 5e6
+    assert time.process_time() - start < 0.5 and tracemalloc.get_traced_memory()[1] < 5e6
     tracemalloc.stop()
 
 
@@ -93,9 +93,9 @@ def test_random_damage_raises_nothing_else():
             found = allowed_size(bytes(data))
         except ImageTooLarge:
             continue
-        start = time.perf_counter()
+        start = time.process_time()
         pixels = decode(bytes(data))
-        assert time.perf_counter() - start < 0.5, bytes(data)  # no memory for what a damaged length claims
+        assert time.process_time() - start < 0.5, bytes(data)  # no memory for what a damaged length claims
         assert pixels is None or set(pixels.shape[:2]) == set(found)  # EXIF may turn it
 
 

@@ -188,4 +188,4 @@ def test_a_partner_that_cannot_be_decoded_is_named(shards, strong, monkeypatch):
     monkeypatch.setattr(pipeline, "decode", lambda file: None if bytes(file) == partner.path.read_bytes()
                         else decode(file))
     with pytest.raises(UserError, match=f"image id {partner.id} in .* cannot be decoded"):
-        next(opened(shards, data, shuffle=False).epoch(0))
+        next(opened(shards, data, shuffle=False, strict=True).epoch(0))

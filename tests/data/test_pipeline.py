@@ -185,7 +185,7 @@ def test_a_damaged_image_in_a_shard_is_named(tmp_path, data):
     path.write_bytes(content.replace(third, bytes(len(third))))
     three = dataclasses.replace(data, num_classes=3, coco_classes=("a", "b", "c"))
     with pytest.raises(UserError, match="image id 102 in .*tiny0.*cannot be decoded"):
-        batches(tmp_path, three, num_workers=2)
+        batches(tmp_path, three, num_workers=2, strict=True)
     two = dataclasses.replace(data, num_classes=2, coco_classes=("a", "b"))
     path.write_bytes(content)
     with pytest.raises(UserError, match="image id 10. .*only 1..2 are allowed: set dataset_config.num_classes"):

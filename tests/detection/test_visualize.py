@@ -3,6 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
+from centernet.detection import labels
 from centernet.detection.visualize import class_color, draw_boxes, save_picture
 from centernet.errors import UserError
 
@@ -50,3 +51,32 @@ def test_saving(tmp_path):
         assert (cv2.imread(str(tmp_path / written)) == 70).all()
     with pytest.raises(UserError, match="cannot write"):
         save_picture(tmp_path / "e.jpg" / "f.jpg", picture)
+
+
+def label_of(name, monkeypatch=None, fonts=None):
+    """The picture of one box of class 0 with this name."""
+    if fonts is not None:
+        monkeypatch.setattr(labels, "_candidates", lambda: fonts)
+        labels._font_file.cache_clear()
+    box = np.array([[20, 40, 80, 70]], np.float32)
+    try:
+        return draw_boxes(np.full((80, 120, 3), 90, np.uint8), box, [0], [name], [0.5])
+    finally:
+        if fonts is not None:
+            labels._font_file.cache_clear()
+
+
+def test_a_name_without_a_font_is_the_number_of_its_class(monkeypatch, caplog):
+    labels._note_once.cache_clear()
+    for name in ("\u732b", "\u72d7", "\ud800"):
+        np.testing.assert_array_equal(label_of(name, monkeypatch, ()), label_of("0"))
+    assert [record.message[:4] for record in caplog.records] == ["note"]
+
+
+def test_a_name_in_another_script_is_drawn_in_a_font_of_the_system(monkeypatch):
+    matplotlib = pytest.importorskip("matplotlib")
+    font = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+    pictures = [label_of(name, monkeypatch, (font,)) for name in ("\u043a\u043e\u0442", "\u043f\u0435\u0441", "???")]
+    assert all((one != other).any() for one, other in ((pictures[0], pictures[1]), (pictures[0], pictures[2])))
+    for size in ((1, 1), (12, 9), (500, 700)):
+        draw_boxes(np.zeros((*size, 3), np.uint8), np.array([[-5, -5, 3, 3]], np.float32), [0], ["\u043a\u043e\u0442"])

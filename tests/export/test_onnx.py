@@ -157,12 +157,47 @@ def test_an_open_batch_takes_any_number_of_images(tmp_path, images, neck):
                                atol=1e-5)
 
 
+@pytest.mark.parametrize("net", [{"cat_spec_wh": True}, pytest.param({"box_head": "ltrb"}, marks=pytest.mark.slow),
+                                 pytest.param({"neck": "deform"}, marks=[deformable, pytest.mark.slow])])
+def test_decoding_with_an_open_batch_and_without_the_manifest(tmp_path, images, caplog, net):
+    network, config, manifest = make(tmp_path, "--export_batch_size", "0", **net)
+    path = tmp_path / "model.onnx"
+    export_model(network, manifest, path)
+    assert sizes(kinds(path)[0].graph.output) == {"detections": ["batch", 20, 6]}
+    described = read_manifest(path)
+    (tmp_path / "model.onnx.json").unlink()
+    assert read_manifest(path) == replace(described, sha256="")
+    exported = ExportedBackend(path)
+    assert "model.onnx.json is missing; the file's own metadata are used" in caplog.text
+    reference = CheckpointBackend(network, config.net_config, model_record(config, CATEGORIES).spec, 20)
+    for count in (1, 3):
+        expected = reference(images[:count])
+        assert largest_difference_of_detections(exported(images[:count]), expected) <= 1e-4
+
+
+@pytest.mark.parametrize("metadata, words", [
+    ({}, "manifest of a.onnx is missing"), ({"format_version": "9"}, "format_version is 9"),
+    ({"format_version": "1"}, "the key 'input' is missing"),
+    ({"format_version": "1", "K": "[[["}, "is not valid JSON")])
+def test_a_file_without_our_metadata_needs_its_manifest(tmp_path, metadata, words):
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "one", ends[:1], ends[1:]))
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(UserError, match=words):
+        read_manifest(tmp_path / "a.onnx")
+    (tmp_path / "a.onnx").write_bytes(b"no model")
+    with pytest.raises(UserError, match="is not an ONNX file, or is damaged"):
+        read_manifest(tmp_path / "a.onnx")
+
+
 @pytest.mark.parametrize("flags, words", [
-    ([], "decoding needs a fixed one"),
+    (["--eval_config.flip_test", "true"], "the flip test needs a fixed one"),
     (["--export_decode", "false", "--export_deform", "gather"], "deformable layers as gathers need a fixed one"),
     (["--export_decode", "false", "--export_format", "MINDIR"], "MINDIR files need a fixed one"),
     (["--export_decode", "false", "--export_input", "uint8"], "uint8 images need a fixed one"),
-], ids=["decode", "gather", "mindir", "uint8"])
+], ids=["flip", "gather", "mindir", "uint8"])
 def test_an_open_batch_is_refused_where_the_graph_has_a_number(tmp_path, flags, words):
     with pytest.raises(UserError, match=f"--export_batch_size 0 .*{words}"):
         ask(tmp_path, "--export_batch_size", "0", *flags, neck="deform")

@@ -71,7 +71,7 @@ def test_converting_uploads_shards_and_log(store):
 
 
 def test_training_uploads_checkpoints_and_log(store, trained):
-    files = {"last.ckpt", "centernet-1_2.ckpt", "metrics.jsonl", "config.yaml", "loss.png"}
+    files = {"last.ckpt", "centernet-1_2.ckpt", "metrics.jsonl", "config.yaml", "loss.png", "run.json"}
     assert names(trained) == {"train.log", *(f"checkpoints/{name}" for name in files)}
     assert "step: 2, outputs are" in (trained / "train.log").read_text()
     reread = load_config("train", ["--config_path", str(trained / "checkpoints" / "config.yaml")], "")

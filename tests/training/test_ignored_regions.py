@@ -10,10 +10,11 @@ from tiny_coco import edit, make_coco, make_shards
 from centernet.config.load import load_config
 from centernet.data.coco import read_coco
 from centernet.data.convert import convert
-from centernet.data.mindrecord import open_shards
+from centernet.data.mindrecord import annotated_row, open_shards
 from centernet.data.pipeline import COLUMNS, open_training_data
 from centernet.data.targets import draw_heatmap, encode
 from centernet.device import eager
+from centernet.errors import UserError
 from centernet.geometry import IGNORED
 from centernet.training.heatmap import DrawHeatmap
 from centernet.training.losses import DetectionLoss
@@ -129,3 +130,13 @@ def test_the_conversion_counts_images_with_too_many_boxes(tmp_path):
     dataset = read_coco(tmp_path / "annotations/instances_train2017.json", tmp_path / "train2017")
     lines = "\n".join(convert(dataset, tmp_path / "out", "many", 1, strict=True).lines())
     assert "       2  note: image with more than 128 boxes" in lines and "id 100: 129 boxes" in lines
+
+
+@pytest.mark.parametrize("numbers, mask, classes", [([1, -2, 3], True, [0, ~1, 2]), ([1, -2, 3], False, [0, 1, 2])])
+def test_a_row_of_a_shard(numbers, mask, classes):
+    row = [np.array(value, np.int32) for value in ([7], [0], 3, np.zeros((3, 4)), numbers)]
+    number, (_, boxes, found) = annotated_row(row, mask)
+    assert number == 7 and boxes.shape == (3, 4) and found.tolist() == classes
+    row[4][0] = 0
+    with pytest.raises(UserError, match="one of its categories is 0"):
+        annotated_row(row, mask)

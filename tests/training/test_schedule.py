@@ -91,6 +91,14 @@ def test_the_description_tells_given_and_used():
     assert "note" not in describe_schedule(train_config("reference_batch=0"), 64)
 
 
+def test_a_warm_up_beyond_the_end_is_pointed_out():
+    assert describe_schedule(train_config(), 256, 20).splitlines()[1:] == [
+        "warm-up: 2000 steps",
+        "note: the warm-up of 2000 steps is longer than this training of 20 steps, which ends at "
+        "1 % of the learning rate: set --train_config.MultiDecay.warmup_steps to about 1"]
+    assert "note" not in describe_schedule(train_config(), 256, 2000)
+
+
 def test_a_rate_for_another_batch_is_pointed_out():
     assert describe_schedule(train_config(), 64).splitlines()[2] == (
         "note: this learning rate was chosen for a global batch size of 256, but it is 64: --train_config.lr_scale "

@@ -59,8 +59,8 @@ def test_half_and_half_equal_the_whole_bit_for_bit(shards, tmp_path, capsys):
     assert "optimizer: Adam, average of the weights with decay 0.9\n" in printed
     assert "data: 7 images, 3 categories, 64 x 64 pixels" in printed and "3 in an epoch" in printed
     assert "enable_data_sink has no effect on CPU" in printed
-    assert {"centernet-1_2.ckpt", "centernet-2_1.ckpt", "last.ckpt", "config.yaml", "loss.png", "metrics.jsonl"} == {
-        path.name for path in whole.iterdir()}
+    assert {"centernet-1_2.ckpt", "centernet-2_1.ckpt", "last.ckpt", "config.yaml", "loss.png", "metrics.jsonl",
+            "run.json"} == {path.name for path in whole.iterdir()}
     halves.mkdir()
     for name in ("metrics.jsonl", "centernet-1_2.ckpt"):
         shutil.copy(whole / name, halves)

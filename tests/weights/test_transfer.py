@@ -128,7 +128,8 @@ def test_fine_tuning_from_another_network_is_refused():
 
 @pytest.mark.parametrize("rename", [lambda name: name, lambda name: name.removeprefix("backbone."),
                                     lambda name: name.removeprefix("backbone.").replace("downsample",
-                                                                                        "down_sample_layer")])
+                                                                                        "down_sample_layer"),
+                                    lambda name: name.removeprefix("backbone.").replace("downsample", "down_sample")])
 def test_a_backbone_loads_under_its_usual_names(rename):
     source = {name: value + 1 for name, value in values(network_of(3)).items() if name.startswith("backbone.")}
     network = network_of(3)
@@ -151,6 +152,17 @@ def test_a_backbone_that_is_none_is_refused():
 
 def test_missing_tensors_of_a_backbone_are_listed():
     network = network_of(3)
-    transfer = load_backbone(network, checkpoint_of({"bn1.gamma": np.ones(64, np.float32)}), "x.ckpt")
+    transfer = load_backbone(network, checkpoint_of({"bn1.gamma": np.ones(64, np.float32)}), "x.ckpt", partial=True)
     assert len(transfer.loaded) == 1 and "backbone.bn1.beta" in transfer.missing
     assert "missing: backbone.conv1.weight" in transfer.table()
+
+
+def test_an_incomplete_backbone_is_refused_and_nothing_is_loaded():
+    network = network_of(3)
+    source = {name: value + 1 for name, value in values(network).items() if name.startswith("backbone.")}
+    before = values(network)
+    theirs = {name.replace("downsample", "shortcut"): value for name, value in source.items()}
+    with pytest.raises(UserError, match="x.ckpt lacks 15 of the backbone's 60 parameters .backbone.layer2.0.downsample"
+                                        ".*15 of its own have no place.*--partial_backbone true"):
+        load_backbone(network, checkpoint_of(theirs), "x.ckpt")
+    assert not changed(before, values(network))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from centernet.cli.process import print_every_text
 from centernet.config.load import Config, load_config
 from centernet.data.image_size import set_pixel_limit
 from centernet.device import prepare_environment
@@ -23,6 +24,7 @@ LOG = logging.getLogger("centernet")
 @reports_errors
 def run_entry(entry: str, description: str, run: Callable[[Config], None], argv: list[str] | None) -> int:
     """Run a command and return its exit status: 0, 2 for a UserError, 130 after Ctrl-C, 143 after SIGTERM."""
+    print_every_text()
     config, ignored = _read_config(entry, description, sys.argv[1:] if argv is None else argv)
     job = plan(entry, config, os.environ) if config.enable_modelarts else None
     set_up_log(job.config.log_file if job else config.log_file)
@@ -88,6 +90,6 @@ def set_up_log(log_file: str) -> None:
     if log_file:
         with user_errors(f"--log_file {log_file}"):
             Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(_LogFile(log_file, encoding="utf-8"))
+            handlers.append(_LogFile(log_file, encoding="utf-8", errors="backslashreplace"))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=True)
     logging.getLogger("centernet").setLevel(logging.INFO)

@@ -34,7 +34,7 @@ def run(config: Config) -> None:
     start = time.perf_counter()
     with owned(target.parent, "--export_name", f".{target.name}{OWNER}"):
         if config.precision == "fp32":
-            error = export_model(model.network, manifest, target)
+            error = export_model(model.network, manifest, target, config.export_tolerance)
         else:
             from centernet.export.quantization.low_precision import export_low_precision
             error = export_low_precision(config, model.network, manifest, target)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 def run_process(run: Callable[..., int], *args: Any) -> NoReturn:
     """End this process with the status that run(*args) returns: 1 after a traceback, 130 after an interrupt."""
     status = 1
+    print_every_text()
     try:
         status = run(*args)
     except SystemExit as end:  # from argparse, e.g. after --help
@@ -28,6 +30,16 @@ def run_process(run: Callable[..., int], *args: Any) -> NoReturn:
         traceback.print_exc()
     finally:
         leave(status)
+
+
+def print_every_text() -> None:
+    """Let standard output and standard error write characters that their encoding lacks as \\u....
+
+    Otherwise a category name in Chinese would end a command on a terminal of another encoding than UTF-8.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # another program may have replaced it
+            stream.reconfigure(errors="backslashreplace")
 
 
 def leave(status: int) -> NoReturn:

@@ -27,7 +27,8 @@ def run(config: Config) -> None:
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
                               config.train_config.step_images, config.seed, group=group,
                               num_workers=input_threads(config), shuffle=config.do_shuffle,
-                              hm_gaussian=config.net_config.hm_gaussian, margin=config.net_config.margin)
+                              hm_gaussian=config.net_config.hm_gaussian, margin=config.net_config.margin,
+                              strict=config.strict)
     validation = validation_data(config, data.categories)
     plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size, data.shards.fingerprint,
                      data.masks_regions)

@@ -108,6 +108,8 @@ class Config:
                               "head", ["train"])
     backbone_checkpoint: str = setting("", "checkpoint with ImageNet weights of the backbone",
                                        {"train": loads(".ckpt")})
+    partial_backbone: bool = setting(False, "start although backbone_checkpoint lacks parameters of the backbone: they "
+                                     "keep random values", ["train"])
     save_checkpoint_steps: int = setting(1000, "save a checkpoint every N steps", ["train"], limits=POSITIVE)
     save_checkpoint_num: int = setting(1, "how many checkpoints to keep", ["train"], limits=POSITIVE)
     save_result_dir: str = setting(
@@ -139,8 +141,12 @@ class Config:
     export_input: str = setting("float32", "input of the exported model: normalised images (float32), or BGR images "
                                 "(B, H, W, 3) that its graph normalises (uint8: a quarter of the bytes)", ["export"],
                                 choices=("float32", "uint8"))
-    export_batch_size: int = setting(1, "fixed batch size of the exported model; 0: any batch size (ONNX without "
-                                     "decoding)", ["export"], limits=NOT_NEGATIVE)
+    export_batch_size: int = setting(1, "fixed batch size of the exported model; 0: any batch size (ONNX only)",
+                                     ["export"], limits=NOT_NEGATIVE)
+    export_tolerance: float = setting(
+        1e-3, "largest allowed difference of the exported model's output from the checkpoint's, as a fraction of the "
+        "largest output, see docs/onnx.md", ["export"], limits=Limits(
+            "be greater than 0 and at most 0.1", lambda value: 0 < value <= 0.1))
     input_res: tuple[int, ...] = setting((), "fixed height and width of the exported model", ["export"], limits=Limits(
         "be a height and a width", lambda size: len(size) in (0, 2)))
     precision: str = setting("fp32", "precision of an ONNX model's weights and feature maps; heads' last layers and "

@@ -29,7 +29,7 @@ from centernet.data.defects import Report
 from centernet.data.image_file import decode, foreign_format, is_cut, is_dark
 from centernet.data.image_size import MAX_SIDE, ImageTooLarge
 from centernet.data.info_file import info_path
-from centernet.data.mindrecord import SCHEMA, describe_files, first_message, shard_files
+from centernet.data.mindrecord import SCHEMA, describe_files, digest, first_message, shard_files
 from centernet.data.orientation import DARK, STORED, in_frame
 from centernet.data.summary import Summary
 from centernet.errors import UserError
@@ -151,7 +151,8 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
         target.add(image, data)
         image_ids.append(image.id)
         _note_boxes(image, report)
-        digests.append((image.id, _digest(image, data)))
+        classes = np.where(image.ignored, ~image.classes, image.classes)
+        digests.append((image.id, digest(image.id, data, image.boxes, classes)))
         regions += int(image.ignored.sum())
         box_counts[len(image.boxes)] += 1
         objects = image.classes[~image.ignored]
@@ -165,16 +166,9 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
     target.finish()
     return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()), regions,
                    dict(sorted(box_counts.items())), len(dataset.images) - len(wanted), dataset.categories, report,
-                   hashlib.sha256(b"".join(digest for _, digest in sorted(digests))).hexdigest())
+                   hashlib.sha256(b"".join(value for _, value in sorted(digests))).hexdigest())
 
 
-def _digest(image: CocoImage, data: bytes) -> bytes:
-    """Return the SHA-256 of one image, its id, boxes, and classes as the shard has them."""
-    digest = hashlib.sha256(f"{image.id} {len(data)} ".encode())
-    classes = np.where(image.ignored, ~image.classes, image.classes)
-    for part in (data, image.boxes.astype("<f4").tobytes(), classes.astype("<i4").tobytes()):
-        digest.update(part)
-    return digest.digest()
 
 
 def _note_boxes(image: CocoImage, report: Report) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 
 from centernet.data.image_size import PNG_SIGNATURE, ImageTooLarge, allowed_size, jpeg_segments
 from centernet.errors import UserError
-from centernet.files import user_errors
+from centernet.files import read_bytes
+
+LARGEST_FILE = 1 << 29  # bytes; 128 million pixels without compression take 384 MB
 
 
 def decode(data: bytes | np.ndarray) -> np.ndarray | None:
@@ -51,9 +53,8 @@ def decode_file(data: bytes, path: Path) -> np.ndarray:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of an image file. Raise UserError if it is not readable."""
-    with user_errors(f"image {path}"):
-        return path.read_bytes()
+    """Return the content of an image file. Raise UserError if it is not readable, or above LARGEST_FILE."""
+    return read_bytes(path, LARGEST_FILE, f"image {path}")
 
 
 def foreign_format(data: bytes) -> str:

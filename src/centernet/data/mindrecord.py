@@ -10,12 +10,13 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import mindspore.dataset as ds
+import numpy as np
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
 from centernet.data.info_file import CONVERT, info_path, read_info
@@ -105,6 +106,14 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     return Shards(tuple(map(str, files)), categories, tuple(rows), regions, box_counts, fingerprint)
 
 
+def digest(image_id: int, data: bytes, boxes: np.ndarray, classes: np.ndarray) -> bytes:
+    """Return the SHA-256 of one image with its id, boxes (N, 4) and classes (N,). The conversion sums them up."""
+    found = hashlib.sha256(f"{image_id} {len(data)} ".encode())
+    for part in (data, boxes.astype("<f4").tobytes(), classes.astype("<i4").tobytes()):
+        found.update(part)
+    return found.digest()
+
+
 def _fingerprint(info: dict[str, Any], files: list[Path]) -> str:
     """Return a checksum of a data set's content.
 
@@ -172,3 +181,37 @@ def first_message(error: Exception) -> str:
     """Return the useful sentence of a mindspore.dataset error, which is a page of text."""
     marked = re.search(r"\[ERROR\] *(.+)", str(error))
     return (marked[1] if marked else str(error).strip().partition("\n")[0])[:300]
+
+
+def announce_boxes(shards: Shards, max_objs: int, ignored_regions: str) -> None:
+    """Log how many boxes the training treats in another way than all others."""
+    many = {boxes: images for boxes, images in shards.box_counts.items() if boxes > max_objs}
+    if many:
+        lost = sum((boxes - max_objs) * images for boxes, images in many.items())
+        LOG.warning("%d images have more boxes than dataset_config.max_objs %d (at most %d): %d boxes are left out and "
+                    "count as background. To train on all: --dataset_config.max_objs %d", sum(many.values()),
+                    max_objs, max(many), lost, max(many))
+    if shards.regions:
+        LOG.info("%d boxes marked ignore or iscrowd: %s", shards.regions, "neither objects nor background in training"
+                 if ignored_regions == "mask" else "objects as all others (dataset_config.ignored_regions)")
+
+
+def annotated_row(row: Sequence[np.ndarray],
+                  mask: bool) -> tuple[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return the image id of a row of SCHEMA, and the first three arguments of make_sample.
+
+    With mask, ignored regions have the class ~c; without, c as all other objects.
+
+    Raises:
+        UserError: a category is 0, the background.
+    """
+    img_id, image, num_objects, bboxes, category_id = row
+    count = int(num_objects.item())
+    boxes = bboxes.reshape(-1, 4)[:count] if count else np.zeros((0, 4), np.float32)
+    numbers = category_id.reshape(-1)[:count] if count else np.zeros(0, np.int32)
+    if (numbers == 0).any():
+        raise UserError("one of its categories is 0, but only 1 and above are allowed, or below 0 for ignored regions; "
+                        f"{CONVERT}")
+    # ~class is -(class + 1), as in the shard.
+    classes = np.where(numbers < 0, numbers if mask else ~numbers, numbers - 1).astype(np.int32)
+    return int(img_id.item()), (image, boxes, classes)

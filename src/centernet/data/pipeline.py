@@ -24,9 +24,11 @@ import numpy as np
 from centernet.config.schema import DatasetConfig
 from centernet.data.augment import draw_colors, draw_view, unchanged_colors, warp, without_strong
 from centernet.data.image_file import decode
-from centernet.data.mindrecord import CONVERT, SCHEMA, Shards, first_message, open_shards
+from centernet.data.info_file import CONVERT
+from centernet.data.mindrecord import SCHEMA, Shards, annotated_row, announce_boxes, first_message, open_shards
 from centernet.data.mosaic import TILES, Labelled, draw_partners, mix, mosaic
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
+from centernet.data.unreadable import UnreadableImage, UnreadableImages, marked_sample, replace_unreadable
 from centernet.errors import UserError
 from centernet.group import ALONE, Group
 
@@ -36,12 +38,14 @@ LOG = logging.getLogger("centernet")
 # wh, reg float32 (B,M,2).
 # With heatmap_on_device false, hm float32 (B,C,H/4,W/4) follows.
 COLUMNS = ("image", "colors", "cls", "radius", "ind", "wh", "reg", "reg_mask")
+MASK = COLUMNS.index("reg_mask")
 PREFETCH = 2  # batches that wait at each stage; MindSpore's default of 16 takes gigabytes of memory
 
 
 def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
                        *, group: Group = ALONE, num_workers: int = 1, shuffle: bool = True,
-                       verify: bool = True, hm_gaussian: str = "circle", margin: int = 1) -> TrainingData:
+                       verify: bool = True, hm_gaussian: str = "circle", margin: int = 1,
+                       strict: bool = False) -> TrainingData:
     """Open shards for training.
 
     Args:
@@ -51,6 +55,7 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
         verify: also compare the SHA-256 of every file; the processes of the group share the work.
         hm_gaussian: "circle" or "ellipse", see net_config; used with heatmap_on_device false.
         margin: cells that boxes do not reach, see targets.to_output_boxes.
+        strict: the first image that cannot be decoded is an error, see unreadable.UnreadableImages.
 
     Raises:
         UserError: as in mindrecord.open_shards.
@@ -58,22 +63,10 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
     shards = open_shards(Path(mindrecord_dir), mindrecord_prefix, data.coco_classes, data.num_classes,
                          verify, group)
     if group.rank == 0:
-        _announce(shards, data)
+        announce_boxes(shards, data.max_objs, data.ignored_regions)
     workers = min(num_workers, os.cpu_count() or 1)
-    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian, margin)
-
-
-def _announce(shards: Shards, data: DatasetConfig) -> None:
-    """Log how many boxes the training treats in another way than all others."""
-    many = {boxes: images for boxes, images in shards.box_counts.items() if boxes > data.max_objs}
-    if many:
-        lost = sum((boxes - data.max_objs) * images for boxes, images in many.items())
-        LOG.warning("%d images have more boxes than dataset_config.max_objs %d (at most %d): %d boxes are left out and "
-                    "count as background. To train on all: --dataset_config.max_objs %d", sum(many.values()),
-                    data.max_objs, max(many), lost, max(many))
-    if shards.regions:
-        LOG.info("%d boxes marked ignore or iscrowd: %s", shards.regions, "neither objects nor background in training"
-                 if data.ignored_regions == "mask" else "objects as all others (dataset_config.ignored_regions)")
+    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian, margin,
+                        UnreadableImages(shards.num_images, strict))
 
 
 @dataclass(frozen=True)
@@ -89,6 +82,7 @@ class TrainingData:
     shuffle: bool
     hm_gaussian: str
     margin: int
+    unreadable: UnreadableImages
     epochs: int = 0  # of the whole training, for plain_epochs; 0: not known, no epoch is plain
 
     @property
@@ -170,7 +164,8 @@ class TrainingData:
             with prefetch(PREFETCH):
                 iterator = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
             for batch in iterator:
-                yield tuple(batch)
+                self.unreadable.report()
+                yield replace_unreadable(tuple(batch), MASK)
         except RuntimeError as error:
             if failures:
                 raise failures[0] from error
@@ -208,37 +203,25 @@ class TrainingData:
         data, num_classes = self.settings(epoch), len(self.categories)
 
         def sample(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
-            rows = [_annotated(columns[k:k + len(SCHEMA)], self.masks_regions)
-                    for k in range(0, len(columns), len(SCHEMA))]
-            number, annotated = rows[0]
+            number = read = int(columns[0].item())  # img_id is the first column
             rng = np.random.default_rng((self.seed, epoch, number & 0xffffffff))
-            read = number
             try:
+                rows = [annotated_row(columns[k:k + len(SCHEMA)], self.masks_regions)
+                        for k in range(0, len(columns), len(SCHEMA))]
+                annotated = rows[0][1]
                 partners: list[Labelled] = []
                 for read, partner in rows[1:]:
                     if read != number:
                         partners.append(load_image(*partner, num_classes))
                 read = number
                 return make_sample(*annotated, data, num_classes, rng, partners, self.margin)
+            except UnreadableImage as error:
+                self.unreadable.add(read, f"image id {read} in {self.shards.files[0]}, ...: {error}")
+                return _blank(data)
             except UserError as error:
                 failures.append(UserError(f"image id {read} in {self.shards.files[0]}, ...: {error}"))
                 raise failures[-1] from error
         return sample
-
-
-def _annotated(row: Sequence[np.ndarray],
-               mask: bool) -> tuple[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return the image id of a row of SCHEMA, and the first three arguments of make_sample.
-
-    With mask, ignored regions have the class ~c; without, c as all other objects.
-    """
-    img_id, image, num_objects, bboxes, category_id = row
-    count = int(num_objects.item())
-    boxes = bboxes.reshape(-1, 4)[:count] if count else np.zeros((0, 4), np.float32)
-    numbers = category_id.reshape(-1)[:count] if count else np.zeros(0, np.int32)
-    # ~class is -(class + 1), as in the shard.
-    classes = np.where(numbers < 0, numbers if mask else ~numbers, numbers - 1).astype(np.int32)
-    return int(img_id.item()), (image, boxes, classes)
 
 
 def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, data: DatasetConfig, num_classes: int,
@@ -268,11 +251,17 @@ def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray
     return (found.image, colors, *encode(found.boxes, found.classes, data.output_res, data.max_objs))
 
 
+def _blank(data: DatasetConfig) -> tuple[np.ndarray, ...]:
+    """Return the sample of an image that cannot be decoded: black, without objects, marked to be replaced."""
+    columns = encode(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), data.output_res, data.max_objs)
+    return marked_sample((np.zeros((*data.input_res_train, 3), np.uint8), unchanged_colors(), *columns), MASK)
+
+
 def load_image(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, num_classes: int) -> Labelled:
     """Decode an image file and check the classes of its boxes; arguments and errors as in make_sample."""
     image = decode(file)
     if image is None:
-        raise UserError(f"its file cannot be decoded; {CONVERT}")
+        raise UnreadableImage(f"its file cannot be decoded; {CONVERT}")
     numbers = np.where(classes < 0, ~classes, classes)
     if classes.size and numbers.max() >= num_classes:
         raise UserError(f"its categories are {numbers.min() + 1}..{numbers.max() + 1}, but only 1..{num_classes} are "

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from centernet.detection.labels import drawable, put_text, text_size
 from centernet.files import user_errors
 
 GOLDEN_RATIO = 0.61803398875
@@ -27,13 +28,14 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, classes: Sequence[int], nam
         image: (h, w, 3) uint8 BGR.
         boxes: (N, 4) x1, y1, x2, y2 in pixels; they may extend beyond the image.
         classes: N classes, positions in names.
-        names: names of all categories.
+        names: names of all categories; see labels.drawable for names that are not ASCII.
         scores: N scores to show; the box with the highest score is drawn last, on top.
     """
     picture = image.copy()
     for position in reversed(range(len(boxes))) if scores is None else np.argsort(np.asarray(scores), kind="stable"):
         index = int(classes[position])
-        label = names[index] if scores is None else f"{names[index]} {scores[position]:.2f}"
+        name = drawable(names[index], index)
+        label = name if scores is None else f"{name} {scores[position]:.2f}"
         _draw_box(picture, boxes[position], label, class_color(index))
     return picture
 
@@ -45,14 +47,13 @@ def _draw_box(picture: np.ndarray, box: np.ndarray, label: str, color: tuple[int
     thickness = max(1, round((height + width) / 800))
     size = max(0.35, (height + width) / 2800)
     cv2.rectangle(picture, (x1, y1), (x2, y2), color, thickness)
-    (text_width, text_height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    text_width, text_height, base = text_size(label, size)
     left = max(0, min(x1, width - text_width))
     bottom = y1 if y1 >= text_height + base else min(y1 + text_height + base, height)
     bottom = max(bottom, text_height + base)
     cv2.rectangle(picture, (left, bottom - text_height - base), (left + text_width, bottom), color, -1)
     bright = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 128
-    cv2.putText(picture, label, (left, bottom - base // 2 - 1), cv2.FONT_HERSHEY_SIMPLEX, size,
-                (0, 0, 0) if bright else (255, 255, 255), 1, cv2.LINE_AA)
+    put_text(picture, label, (left, bottom - base // 2 - 1), size, (0, 0, 0) if bright else (255, 255, 255))
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:

@@ -18,7 +18,7 @@ from centernet.detection.detector import Detector
 from centernet.detection.postprocess import to_readable
 from centernet.detection.result import Result
 from centernet.detection.visualize import save_picture
-from centernet.errors import UserError
+from centernet.errors import UserError, printable
 from centernet.files import require_utf8, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.sizes import speed
@@ -26,6 +26,8 @@ from centernet.runtimes.sizes import speed
 LOG = logging.getLogger("centernet")
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts")
 
 
 def find_images(pattern: str) -> list[Path]:
@@ -36,21 +38,36 @@ def find_images(pattern: str) -> list[Path]:
     """
     path = Path(pattern)
     if path.is_file():
+        if path.suffix.lower() in VIDEOS:
+            raise UserError(_no_video(path))
         found = [path]
     else:
         candidates = sorted(path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True)))
-        files = [item for item in candidates if item.is_file()]
-        found = [item for item in files if item.suffix.lower() in SUFFIXES]
-        if others := [item.name for item in files if item.suffix.lower() not in SUFFIXES]:
-            LOG.warning("--image %s: %d files have no suffix of an image (%s) and are passed over: %s%s", pattern,
-                        len(others), ", ".join(SUFFIXES), ", ".join(others[:EXAMPLES]),
-                        ", ..." * (len(others) > EXAMPLES))
+        found = [item for item in candidates if item.is_file() and item.suffix.lower() in SUFFIXES]
+        _announce_others(pattern, [item for item in candidates
+                                   if item.is_file() and item.suffix.lower() not in SUFFIXES])
     if not found:
         raise UserError(f"--image {pattern}: there is no such file, no folder of this name with images "
                         f"({', '.join(SUFFIXES)}), and no image that matches it as a glob pattern")
     for item in found:
         require_utf8(str(item), "image")
     return found
+
+
+def _announce_others(pattern: str, others: list[Path]) -> None:
+    """Log the files that are passed over."""
+    if videos := [item for item in others if item.suffix.lower() in VIDEOS]:
+        LOG.warning("warning: %s", _no_video(videos[0], len(videos)))
+    if others:
+        LOG.warning("--image %s: %d files have no suffix of an image (%s) and are passed over: %s%s", pattern,
+                    len(others), ", ".join(SUFFIXES), ", ".join(printable(item.name) for item in others[:EXAMPLES]),
+                    ", ..." * (len(others) > EXAMPLES))
+
+
+def _no_video(path: Path, count: int = 1) -> str:
+    files = f"{path}" if count == 1 else f"{path} and {count - 1} more files"
+    return (f"--image: {files}: videos are not supported. Write the pictures of each first: ffmpeg -i {path.name} "
+            f"frames/%06d.jpg; then use --image frames")
 
 
 def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
@@ -99,8 +116,10 @@ def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
 
 
 def _listed(result: Result) -> list[dict[str, Any]]:
-    """Return one image's boxes with category name and COCO id, score, and x1, y1, x2, y2 in pixels."""
-    rows = np.column_stack([result.boxes, result.scores, result.labels])
+    """Return one image's boxes with category name and COCO id, score, and x1, y1, x2, y2 in pixels of the image."""
+    height, width = result.image.shape[:2]
+    # A box may extend beyond the image. COCO results keep it so, but readers of this file cut out the pixels.
+    rows = np.column_stack([np.clip(result.boxes, 0, [width, height] * 2), result.scores, result.labels])
     return [{**readable, "category_id": found["category_id"]} for readable, found in
             zip(to_readable(rows, result.categories), result.to_coco(0))]
 

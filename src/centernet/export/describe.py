@@ -80,7 +80,7 @@ def _require_batch(config: Config, deform: str) -> None:
         return
     fixed = [reason for holds, reason in (
         (config.export_format != "ONNX", f"{config.export_format} files need a fixed one (ONNX files do not)"),
-        (config.export_decode, "decoding needs a fixed one (--export_decode false does not)"),
+        (config.eval_config.flip_test, "the flip test needs a fixed one (--eval_config.flip_test false does not)"),
         (config.export_input == "uint8", "uint8 images need a fixed one (--export_input float32 does not)"),
         (deform == "gather", "deformable layers as gathers need a fixed one (--export_deform native does not)"))
         if holds]

@@ -16,10 +16,11 @@ from mindspore import nn
 from centernet.errors import UserError
 from centernet.export.exportable import as_written, with_folded_deform_layers, with_stand_ins
 from centernet.models.deform_conv import with_gathers
-from centernet.runtimes.manifest import Manifest
+from centernet.runtimes.manifest import Manifest, metadata_of
 from centernet.runtimes.onnx_session import require_package
 
 OPSET = 17  # runtimes since 2022 support it
+OPEN_BATCH = 7  # batch size of the example for graphs with any batch size; no other size in a graph is 7
 OPSET_OF_DEFORM_CONV = 19  # the first operator set with DeformConv
 
 
@@ -33,8 +34,9 @@ def write(network: nn.Cell, manifest: Manifest, path: Path) -> None:
     batch, *image = manifest.input_shape
     cell = as_written(exportable(network, manifest.deform), manifest)
     names = (manifest.input_name, *[name for name, _ in manifest.outputs])
-    zeros = np.zeros((batch or 1, *image), manifest.input_dtype)
+    zeros = np.zeros((batch or OPEN_BATCH, *image), manifest.input_dtype)
     model = to_onnx(cell, zeros, names, manifest.deform == "native", (0,) if batch == 0 else ())
+    onnx.helper.set_model_props(model, metadata_of(manifest))
     onnx.save(model, str(path))
 
 

@@ -24,7 +24,7 @@ def finish(model: ModelProto, names: Sequence[str], opset: int, open_axes: Seque
         names: name of the input, then names of the outputs.
         opset: operator set of the result; 19 or later if the model has stand-ins for deformable convolutions.
         open_axes: axes of (B,channels,height,width) that may have any size: 0 for any batch size, 2 and 3 for any
-            height and width. Reshapes in the graph must not contain these sizes.
+            height and width. Reshapes in the graph must not contain the sizes of axes 2 and 3, and keep axis 0.
     """
     _name(model.graph, names)
     fold_batch_norms(model.graph)
@@ -36,6 +36,8 @@ def finish(model: ModelProto, names: Sequence[str], opset: int, open_axes: Seque
     _resize_by_scales(shape_inference.infer_shapes(model).graph, model.graph)
     restore_deform_convs(model.graph)
     _drop_unused(model.graph)
+    if 0 in open_axes:
+        _keep_batch(model.graph)
     for value in (*model.graph.input, *model.graph.output):
         for axis in open_axes:
             # Height and width of the input differ from those of the outputs, so they need different names.
@@ -123,6 +125,20 @@ def _resize_by_scales(inferred: GraphProto, graph: GraphProto) -> None:
             scales = f"{node.name}.scales"
             _set_initializer(graph, scales, np.divide(after, before).astype(np.float32))
             node.input[:] = [node.input[0], "", scales]
+
+
+def _keep_batch(graph: GraphProto) -> None:
+    """Let reshapes of the decoding take axis 0 from their input (0), instead of the example's batch size."""
+    batch = graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    arrays = _initializers(graph)
+    arrays.update((node.output[0], numpy_helper.to_array(helper.get_node_attr_value(node, "value")))
+                  for node in graph.node if node.op_type == "Constant")
+    for index, node in enumerate(graph.node):
+        sizes = arrays.get(node.input[1]) if node.op_type == "Reshape" else None
+        if batch > 1 and sizes is not None and len(sizes) > 1 and sizes[0] == batch:
+            name = f"reshape.{index}.sizes"
+            _set_initializer(graph, name, np.concatenate([np.zeros(1, sizes.dtype), sizes[1:]]))
+            node.input[1] = name
 
 
 def _drop_unused(graph: GraphProto) -> None:

@@ -5,6 +5,8 @@ manifest holds the SHA-256 of its model file.
 """
 from __future__ import annotations
 
+import json
+import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +14,14 @@ from typing import Any
 
 from centernet.categories import Categories, categories_from_json
 from centernet.config.sections import MAPS
+from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import is_file, read_json, sha256, write_json
 from centernet.json_value import JsonValue
+from centernet.runtimes.onnx_session import read_metadata
 from centernet.spec import ModelSpec
+
+LOG = logging.getLogger("centernet")
 
 FORMAT_VERSION = 1
 # The limits of the C++ program. A larger number means a damaged manifest.
@@ -100,8 +106,17 @@ def manifest_path(model_path: Path) -> Path:
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest completely or not at all. Raise UserError if it cannot be written."""
+    write_json(path, _to_json(manifest), indent=1)
+
+
+def metadata_of(manifest: Manifest) -> dict[str, str]:
+    """Return the manifest as a .onnx file holds it: each key with its value as JSON, without the SHA-256."""
+    return {key: json.dumps(value, ensure_ascii=False) for key, value in _to_json(manifest).items() if key != "sha256"}
+
+
+def _to_json(manifest: Manifest) -> dict[str, Any]:
     spec = manifest.spec
-    write_json(path, {
+    return {
         "format_version": FORMAT_VERSION,
         "input": {"name": manifest.input_name, "shape": manifest.input_shape, "dtype": manifest.input_dtype,
                   "layout": manifest.layout, "color_order": manifest.input_color_order},
@@ -113,7 +128,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         "versions": manifest.versions, "deform": manifest.deform, "precision": manifest.precision,
         "calibration_method": manifest.calibration_method, "calibration_images": manifest.calibration_images,
         "box_head": manifest.box_head,
-    }, indent=1)
+    }
 
 
 def publish(partial: Path, manifest: Manifest, target: Path) -> None:
@@ -139,8 +154,8 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
         subject: name of this argument in messages.
 
     Raises:
-        UserError: the model or the manifest is missing, the manifest is damaged or has another format version, or the
-            manifest belongs to another model file.
+        UserError: the model or the manifest is missing (a .onnx has its values in its metadata, too), the manifest is
+            damaged or has another format version, or the manifest belongs to another model file.
     """
     model = Path(model_path)
     path = manifest_path(model)
@@ -150,20 +165,29 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
     if model.suffix == ".ckpt":
         raise UserError(f"{subject} {model} is a checkpoint, but an exported model is needed. Run export.py "
                         f"--export_load_ckpt {model} --export_name {model.with_suffix('')}")
+    if not path.exists() and model.suffix == ".onnx" and (metadata := read_metadata(model)).get("format_version"):
+        LOG.warning("%s: %s is missing; the file's own metadata are used, and its SHA-256 is not checked", model,
+                    path.name)
+        parts = [f"{json.dumps(key)}: {text}" for key, text in metadata.items()]
+        values = parse_object("{" + ", ".join(parts) + "}", f"{model}: its metadata", "export again")
+        return _from_json(_this_version({**values, "sha256": ""}, path), path)
     if not path.exists():
         raise UserError(f"{path}: the manifest of {model.name} is missing. export.py writes it beside the model: copy "
                         "it, too, or export again")
-    values = read_json(path, remedy="Export again", most=MAX_BYTES)
-    version = values.get("format_version")
-    if isinstance(version, bool) or version != FORMAT_VERSION:
-        raise UserError(f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}: export the "
-                        "checkpoint again with the export.py of this version")
-    manifest = _from_json(values, path)
+    manifest = _from_json(_this_version(read_json(path, remedy="Export again", most=MAX_BYTES), path), path)
     found = sha256(model)
     if found != manifest.sha256:
         raise UserError(f"{model} is not the file that was exported: its SHA-256 is {found[:12]}..., but {path} says "
                         f"{manifest.sha256[:12]}...: copy both files again, or export again")
     return manifest
+
+
+def _this_version(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    version = values.get("format_version")
+    if isinstance(version, bool) or version != FORMAT_VERSION:
+        raise UserError(f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}: export the "
+                        "checkpoint again with the export.py of this version")
+    return values
 
 
 def _from_json(values: dict[str, Any], path: Path) -> Manifest:

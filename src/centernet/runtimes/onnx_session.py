@@ -54,6 +54,19 @@ def open_session(model: Path | bytes):
         raise UserError(_explain(name, runtime.__version__, error)) from error
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a .onnx file: key -> text. Raise UserError if onnx is missing or cannot read the file."""
+    onnx = require_package("onnx")
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (OSError, DecodeError, ValueError) as error:
+        raise UserError(f"{path} is not an ONNX file, or is damaged ({type(error).__name__}): copy it again, or export "
+                        "again") from error
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
 def has_deform_conv() -> bool:
     """Return whether this onnxruntime has the operator DeformConv. Raise UserError if a package is missing."""
     onnx = require_package("onnx")

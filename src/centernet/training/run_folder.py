@@ -16,6 +16,7 @@ from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
 from centernet.training.optimizer import describe_optimizer
+from centernet.training.run_record import RECORD, write_record
 from centernet.training.schedule import describe_schedule
 from centernet.training.step import TrainStep
 from centernet.training.train_log import METRICS, TrainLog, plot_losses
@@ -72,6 +73,7 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
     if first:
         LOG.info("%s", summary(config, step_cell, categories, plan, group.size, (checkpoints, results)))
         write_config(config, results / "config.yaml")
+        write_record(results / RECORD, config, plan, group.size)
     profile = config.profiler_path or str(results / "profile") if config.need_profiler and first else ""
     try:
         with profiler(profile) as after_step:
@@ -116,7 +118,7 @@ def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: 
              f"precision: {plan.conditions['precision']}{IN_FLOAT32 * (plan.conditions['precision'] != 'float32')}",
              f"global batch size: {train.batch_size} on each device x {devices}{batches} = {images}",
              f"optimizer: {describe_optimizer(train)}",
-             describe_schedule(train, images),
+             describe_schedule(train, images, plan.total_steps),
              f"steps: {plan.start_step} done, {plan.total_steps} in total, {plan.steps_per_epoch} in an epoch",
              f"checkpoints: {folders[0] if config.enable_save_ckpt else 'none'}; log, metrics and plot: {folders[1]}"]
     if config.enable_data_sink:

@@ -124,8 +124,14 @@ def scale_schedule(train: TrainConfig, images: int) -> TrainConfig:
     return dataclasses.replace(train, **{train.lr_schedule: dataclasses.replace(section, **changes)})
 
 
-def describe_schedule(train: TrainConfig, images: int) -> str:
-    """Return log lines with the configured and the used learning rate and warm-up; images is the global batch size."""
+def describe_schedule(train: TrainConfig, images: int, total_steps: int = 0) -> str:
+    """Return log lines with the configured and the used learning rate and warm-up.
+
+    Args:
+        train: the configuration.
+        images: the global batch size.
+        total_steps: number of steps of the training; 0: unknown.
+    """
     given = getattr(train, train.lr_schedule)
     used = getattr(scale_schedule(train, images), train.lr_schedule)
     of = f"global batch size {images}, reference_batch {train.reference_batch}"
@@ -135,6 +141,10 @@ def describe_schedule(train: TrainConfig, images: int) -> str:
     if train.warmup_scale:
         warm_up += f" -> {used.warmup_steps} steps (warmup_scale: {of})"
     lines = [f"learning rate: {rate}, {train.lr_schedule}", f"warm-up: {warm_up}"]
+    if used.warmup_steps > total_steps > 0:
+        lines.append(f"note: the warm-up of {used.warmup_steps} steps is longer than this training of {total_steps} "
+                     f"steps, which ends at {100 * total_steps / used.warmup_steps:.2g} % of the learning rate: set "
+                     f"--train_config.{train.lr_schedule}.warmup_steps to about {max(1, total_steps // 20)}")
     if train.lr_scale == "none" and train.reference_batch not in (0, images):
         linear, root = (given.learning_rate * rate_factor(dataclasses.replace(train, lr_scale=rule), images)
                         for rule in ("linear", "sqrt"))

@@ -165,7 +165,8 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
                         "detector contains its backbone")
     if config.backbone_checkpoint:
         path = config.backbone_checkpoint
-        LOG.info("backbone from %s\n%s", path, load_backbone(network, read_checkpoint(path), path).table())
+        transfer = load_backbone(network, read_checkpoint(path), path, config.partial_backbone)
+        LOG.info("backbone from %s\n%s", path, transfer.table())
     if not config.load_checkpoint_path or config.resume:
         return
     path = config.load_checkpoint_path

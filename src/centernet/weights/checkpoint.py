@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import mindspore as ms
-from mindspore import Parameter, nn
+import numpy as np
+from mindspore import Parameter, Tensor, nn
 
 from centernet.categories import Categories, categories_from_json
 from centernet.config.load import Config
 from centernet.config.schema import NetConfig
+from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import UNFINISHED, replacing
 from centernet.spec import ModelSpec, configured_spec
+from centernet.weights.mindspore_files import parse_checkpoint
+from centernet.weights.recorded import checked
 
 LOG = logging.getLogger("centernet")
 
@@ -65,13 +69,17 @@ class ModelRecord:
         """Convert the values of to_json to a record. Raise UserError if a field is missing or wrong."""
         try:
             recorded = {**EARLIER, **fields["network"]}
-            network = {key: recorded[key] for key in ARCHITECTURE}
-            height, width = fields["input_res_test"]
-            spec = ModelSpec(categories_from_json(fields["categories"], source), tuple(fields["mean"]),
-                             tuple(fields["std"]), "RGB" if fields["to_rgb"] else "BGR", network["down_ratio"],
+            network = checked("net_config", {key: recorded[key] for key in ARCHITECTURE})
+            data = checked("dataset_config", {key: fields[key] for key in ("mean", "std", "to_rgb", "input_res_test")})
+            if min(*data["input_res_test"], network["down_ratio"]) <= 0:
+                raise ValueError("input_res_test and down_ratio must be greater than 0")
+            height, width = data["input_res_test"]
+            spec = ModelSpec(categories_from_json(fields["categories"], source), tuple(data["mean"]),
+                             tuple(data["std"]), "RGB" if data["to_rgb"] else "BGR", network["down_ratio"],
                              (height, width))
-            return cls(str(fields["preset"]), spec, network, _tuples(fields.get("evaluation", {})))
-        except (KeyError, TypeError, ValueError) as error:
+            evaluation = checked("eval_config", fields.get("evaluation", {}))
+            return cls(str(fields["preset"]), spec, network, _tuples(evaluation))
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UserError(f"{source}: in its record of the model, this is missing or wrong: {error}. Was it written "
                             "by another version of this program?") from error
 
@@ -143,23 +151,38 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if intact is False:
             raise UserError(f"checkpoint {path} is damaged: its content does not match its checksum. "
                             "Use another one, or copy it again.")
-        content = ms.load_checkpoint(str(path))
+        data = path.read_bytes()
+        content = parse_checkpoint(memoryview(data)[:-CRC_TAIL] if intact else memoryview(data))
     except OSError as error:
         raise UserError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise UserError(f"checkpoint {path} is cut off or is not a MindSpore checkpoint "
-                        f"({path.stat().st_size} bytes): use another one, or copy it again") from error
-    text, progress = content.pop(RECORD_KEY, ""), content.pop(PROGRESS_KEY, "")
-    ours = text or progress  # a backbone has no record
+    except ValueError as error:
+        raise UserError(f"checkpoint {path} is cut off or is not a MindSpore checkpoint ({path.stat().st_size} bytes, "
+                        f"{error}): use another one, or copy it again") from error
+    record, progress = content.pop(RECORD_KEY, None), content.pop(PROGRESS_KEY, None)
+    ours = record is not None or progress is not None  # a backbone has no record
     if ours and not intact:
         raise UserError(f"checkpoint {path} is cut off: its end with the checksum is missing. "
                         "Use another one, or copy it again.")
     if not ours:
         LOG.warning("%s has no record of its categories and network%s: they cannot be checked", path,
                     "" if intact else ", and no checksum")
-    parameters = {name: value for name, value in content.items() if isinstance(value, Parameter)}
-    record = ModelRecord.from_json(json.loads(text), str(path)) if text else None
-    return Checkpoint(parameters, record, json.loads(progress or "{}"))
+    parameters = {name: _parameter(name, value) for name, value in content.items() if not isinstance(value, str)}
+    return Checkpoint(parameters,
+                      None if record is None else ModelRecord.from_json(_described(record, path), str(path)),
+                      {} if progress is None else _described(progress, path))
+
+
+def _parameter(name: str, value: np.ndarray) -> Parameter:
+    """Return a parameter; numbers in half or double precision become float32, which every network here has."""
+    if value.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            value = value.astype(np.float32, copy=False)
+    return Parameter(Tensor(value), name=name)
+
+
+def _described(value: np.ndarray | str, path: Path) -> dict[str, Any]:
+    return parse_object(value if isinstance(value, str) else "", f"checkpoint {path}: its description of the model and "
+                        "the training", "use another one, or copy it again")
 
 
 def network_config(record: ModelRecord, base: NetConfig) -> NetConfig:
@@ -208,8 +231,9 @@ def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str |
     """
     own = {parameter.name: parameter for parameter in cell.get_parameters()}
     problems = [f"{name} {tuple(value.shape)} is missing" for name, value in own.items() if name not in parameters]
-    problems += [f"{name} is {tuple(parameters[name].shape)}, but in the network {tuple(value.shape)}"
-                 for name, value in own.items() if name in parameters and parameters[name].shape != value.shape]
+    problems += [f"{name} is {parameters[name].dtype} {tuple(parameters[name].shape)}, but in the network "
+                 f"{value.dtype} {tuple(value.shape)}" for name, value in own.items() if name in parameters
+                 and (parameters[name].shape, parameters[name].dtype) != (value.shape, value.dtype)]
     if problems:
         more = f"\n  - and {len(problems) - 8} more" if len(problems) > 8 else ""
         listed = "\n  - ".join(problems[:8])

@@ -1,13 +1,12 @@
 """Weight files of other programs, read and written as name -> array: PyTorch, safetensors, MindSpore.
 
-PyTorch is an optional package. Only this module imports it, and only for PyTorch's files. The content of a file, not
-its suffix, determines its format. No code in a file is run: pickles are read with weights_only.
+PyTorch is an optional package. Only this module imports it, and only to write PyTorch's files. The content of a file,
+not its suffix, determines its format. Files may come from strangers: no code in a file is run (inert_pickle), and
+their claims of sizes are checked before memory is used.
 """
 from __future__ import annotations
 
 import re
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,27 @@ from mindspore import Parameter, Tensor
 from centernet.errors import UserError
 from centernet.files import replacing, user_errors
 from centernet.weights.checkpoint import read_checkpoint
+from centernet.weights.inert_pickle import Stub
+from centernet.weights.raw_tensors import WrongTensor, require_name
+from centernet.weights.safetensors_files import is_safetensors, read_safetensors
+from centernet.weights.torch_files import StoredTensor, open_torch
 
 # Keys under which programs save the weights, and keys under which they save averaged weights.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weights")
 EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 # Prefixes of names by DataParallel, Lightning, averaging and torch.compile.
 PREFIX = re.compile(r"^((module|model|ema|ema_model|model_ema|_orig_mod)\.)+")
-# Modules of Python that a normal checkpoint never uses.
-HARMFUL = ("builtins", "nt", "os", "posix", "runpy", "shutil", "socket", "subprocess", "sys")
-NO_TORCH = ("PyTorch is needed for .pth files and is not installed: `pip install -r requirements-convert.txt`. Or save "
-            "the weights as .safetensors on a machine that has PyTorch")
+NO_TORCH = ("PyTorch is needed to write .pth files and is not installed: `pip install -r requirements-convert.txt`. Or "
+            "write .safetensors files")
+DEEPEST_WRAPPER = 8
+REBUILT = re.compile(r"torch\._(utils|tensor)\._rebuild_")
+LARGEST_SHARED = 8  # tensors may share numbers (tied layers), but all of them are not much larger than the file
+ARCHIVES = ((257, b"ustar", "tar archive", "tar xf FILE"),
+            (0, b"\x1f\x8b", "gzip-compressed", "tar xzf FILE, or gunzip"),
+            (0, b"BZh", "bzip2-compressed", "tar xjf FILE, or bunzip2"),
+            (0, b"\xfd7zXZ", "xz-compressed", "tar xJf FILE, or unxz"),
+            (0, b"\x28\xb5\x2f\xfd", "zstd-compressed", "tar --zstd -xf FILE, or unzstd"),
+            (0, b"7z\xbc\xaf\x27\x1c", "7-Zip", "7z x FILE"), (0, b"Rar!", "RAR", "unrar x FILE"))
 
 
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -42,29 +52,32 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """
     if path.is_dir() or not path.is_file():
         raise UserError(f"--input {path}: {'is a folder: give a file' if path.is_dir() else 'there is no such file'}")
-    with user_errors(f"--input {path} cannot be read"), path.open("rb") as file:
-        head = file.read(64)
-    if head[:4] == b"PK\x03\x04":
-        _require_intact_zip(path)
-        content = _read_torch(path)
-    elif head[:1] == b"\x80":
-        content = _read_torch(path)
-    elif path.suffix == ".safetensors" or _is_safetensors(head, path.stat().st_size):
-        return _without_prefix(_read_safetensors(path)), ()
-    elif path.suffix == ".ckpt":
-        return _read_mindspore(path), ()
-    elif not head:
-        raise UserError(f"--input {path} is empty (0 bytes): copy or download it again")
-    else:
-        raise UserError(f"--input {path} is not a PyTorch, safetensors or MindSpore (.ckpt) file; it has "
-                        f"{path.stat().st_size} bytes and begins with {head[:16]!r}. Is it a web page, or is it "
-                        "compressed?")
-    tensors, notes = _unwrap(content, path)
+    with user_errors(f"--input {path} cannot be read"):
+        tensors, notes = _read_by_content(path)
     plain = _without_prefix(tensors)
     if len(plain) < len(tensors):
         notes += (f"{len(tensors) - len(plain)} tensors were left out: other tensors have the same names without a "
                   "prefix (averaged weights have a prefix)",)
     return plain, notes
+
+
+def _read_by_content(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
+        return _read_torch(path, head[:1] == b"P")
+    if path.suffix == ".safetensors" or is_safetensors(head, path.stat().st_size):
+        return read_safetensors(path), ()
+    if path.suffix == ".ckpt":
+        return _read_mindspore(path), ()
+    if not head:
+        raise UserError(f"--input {path} is empty (0 bytes): copy or download it again")
+    for place, mark, kind, command in ARCHIVES:
+        if head[place:].startswith(mark):
+            raise UserError(f"--input {path} is a {kind} file, not the weight file itself: unpack it ({command}), and "
+                            "give the weight file inside")
+    raise UserError(f"--input {path} is not a PyTorch, safetensors or MindSpore (.ckpt) file; it has "
+                    f"{path.stat().st_size} bytes and begins with {head[:16]!r}. Is it a web page?")
 
 
 def write_weights(path: Path, tensors: dict[str, np.ndarray], wrapped: bool) -> None:
@@ -105,57 +118,6 @@ def import_torch() -> Any:
     return torch
 
 
-def _read_torch(path: Path) -> Any:
-    torch = import_torch()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    # The type of torch's exception depends on the place of the damage.
-    except Exception as error:
-        text = str(error)
-        # A truncated file can end within a name of torch itself; this is not a refused name.
-        refused = re.search(r"GLOBAL (?!torch\._utils\.)([\w.]+)", text)
-        if "TorchScript" in text:
-            raise UserError(f"--input {path} is a TorchScript program, not a checkpoint: save the state_dict of its "
-                            "network instead") from error
-        if refused:
-            raise UserError(f"--input {path} contains more than weights: to read it would run {refused[1]}. Therefore "
-                            f"it was not read. {_way_out(refused[1])}") from error
-        if "Unsupported operand" in text or "Invalid magic number" in text:
-            raise UserError(f"--input {path} is damaged, or a pickle that torch.save did not write. It was not read, "
-                            "because pickles can contain code: use a file of torch.save or safetensors"
-                            ) from error
-        raise UserError(f"--input {path} is cut off or damaged ({path.stat().st_size} bytes, "
-                        f"{type(error).__name__}): copy or download it again") from error
-
-
-def _way_out(refused: str) -> str:
-    if refused.split(".")[0] in HARMFUL:
-        return "No checkpoint needs that: do not use this file"
-    return ("If you trust its author, save only its weights on a machine that has the program that wrote it: "
-            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pth'). "
-            "If the file contains the network itself, use .state_dict() instead of ['state_dict']")
-
-
-def _require_intact_zip(path: Path) -> None:
-    """Check the checksum of every entry, because torch does not. Raise UserError if one is wrong."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise UserError(f"--input {path} is cut off ({path.stat().st_size} bytes): copy or download it again"
-                        ) from error
-    if bad:
-        raise UserError(f"--input {path} is damaged: the checksum of its entry {bad} is wrong. Copy or download it "
-                        "again")
-
-
-def _is_safetensors(head: bytes, size: int) -> bool:
-    """Return whether a file begins with the length of a JSON header and the header."""
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < size
-
-
 def _read_mindspore(path: Path) -> dict[str, np.ndarray]:
     checkpoint = read_checkpoint(path)
     if checkpoint.record or any(name.startswith("backbone.") for name in checkpoint.parameters):
@@ -164,25 +126,33 @@ def _read_mindspore(path: Path) -> dict[str, np.ndarray]:
     return {name: value.asnumpy() for name, value in checkpoint.parameters.items()}
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"--input {path} is cut off or is not a safetensors file ({path.stat().st_size} bytes, "
-                        f"{error}): copy or download it again") from error
-    except (TypeError, KeyError) as error:
-        raise UserError(f"--input {path} contains numbers of a type that NumPy does not have ({error}): save them as "
-                        "float32") from error
+def _read_torch(path: Path, zipped: bool) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the tensors of a file of torch.save, and a note if it has averaged weights, too."""
+    with open_torch(path, zipped) as file:
+        stored, notes = _unwrap(file.content, path)
+        tensors: dict[str, np.ndarray] = {}
+        most = LARGEST_SHARED * path.stat().st_size
+        for name, tensor in stored.items():
+            try:
+                if not isinstance(tensor, StoredTensor):
+                    raise WrongTensor(f"is of a kind that this program does not read ({tensor.name[:60]}): save it as "
+                                      "a plain tensor")
+                tensors[require_name(name)] = file.array(tensor)
+                most -= tensors[name].nbytes
+                if most < 0:
+                    raise WrongTensor("and those before it claim far more numbers than the file has")
+            except WrongTensor as error:
+                raise UserError(f"--input {path}: its tensor {ascii(name[:80])} {error}") from error
+    return tensors, notes
 
 
-def _unwrap(content: Any, path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Return the tensors in the result of torch.load, and a note if there are also averaged weights."""
+def _unwrap(content: Any, path: Path) -> tuple[dict[str, StoredTensor | Stub], tuple[str, ...]]:
+    """Return the tensors in the content of a file of torch.save, and a note if there are also averaged weights."""
     averaged = [key for key in EMA_WRAPPERS if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
     notes: tuple[str, ...] = ()
-    while isinstance(content, Mapping):
-        inner = next((key for key in (*WRAPPERS, *averaged) if isinstance(content.get(key), Mapping)), None)
+    for _ in range(DEEPEST_WRAPPER):
+        inner = next((key for key in (*WRAPPERS, *averaged) if isinstance(content.get(key), Mapping)), None) \
+            if isinstance(content, Mapping) else None
         if inner is None:
             break
         content = content[inner]
@@ -190,18 +160,25 @@ def _unwrap(content: Any, path: Path) -> tuple[dict[str, np.ndarray], tuple[str,
             others = [key for key in averaged if key != inner]
             notes = (f"weights are those of the entry '{inner}'"
                      + (f"; '{others[0]}' was left out" if others else ""),)
-    tensors = {str(name): _as_array(value) for name, value in content.items() if hasattr(value, "detach")} \
-        if isinstance(content, Mapping) else {}
+    else:
+        raise UserError(f"--input {path} has more than {DEEPEST_WRAPPER} dictionaries inside each other under names "
+                        f"such as {' and '.join(WRAPPERS[:2])}, or one that contains itself: it is damaged, or made to "
+                        "do harm. Copy or download it again")
+    return _tensors_of(content, path), notes
+
+
+def _tensors_of(content: Any, path: Path) -> dict[str, StoredTensor | Stub]:
+    entries = content if isinstance(content, Mapping) else {}
+    tensors = {name: value for name, value in entries.items() if isinstance(name, str) and (
+        isinstance(value, StoredTensor) or (isinstance(value, Stub) and REBUILT.match(value.name)))}
     if not tensors:
-        held = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
+        held = ", ".join(ascii(key)[1:-1][:40] if isinstance(key, str) else type(key).__name__
+                         for key in list(entries)[:5])
+        if not isinstance(content, Mapping):
+            held = content.name[:60] if isinstance(content, Stub) else type(content).__name__
         raise UserError(f"--input {path} has no tensors with names (it has: {held or 'nothing'}): give the file that "
                         "contains the network's state_dict")
-    return tensors, notes
-
-
-def _as_array(tensor: Any) -> np.ndarray:
-    tensor = tensor.detach()
-    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    return tensors
 
 
 def _without_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

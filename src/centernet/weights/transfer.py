@@ -67,19 +67,26 @@ def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: 
     if absent:
         raise UserError(f"checkpoint {path} lacks {len(absent)} parameters of the network, for example {absent[0]}: "
                         "use the --config_path of its training")
-    loaded = _load(network, own, kept, path)
+    loaded = _load(own, kept, path)
     dropped = tuple(name for name in checkpoint.parameters if is_new(name))
     return Transfer(loaded, dropped, tuple(name for name in own if is_new(name)),
                     tuple(name for name in kept if name not in own))
 
 
-def load_backbone(network: nn.Cell, checkpoint: Checkpoint, path: str | Path) -> Transfer:
+def load_backbone(network: nn.Cell, checkpoint: Checkpoint, path: str | Path, partial: bool = False) -> Transfer:
     """Load the backbone from a classifier's checkpoint. Names may have the prefix "backbone.".
 
-    The names are those of torchvision or of the model zoo, which calls the shortcuts down_sample_layer.
+    The names are those of torchvision, of the model zoo, which calls the shortcuts down_sample_layer, or of MindCV,
+    which calls them down_sample.
+
+    Args:
+        network: the detector.
+        checkpoint: the classifier's parameters.
+        path: its file, for messages.
+        partial: allow that parameters of the backbone are missing; they keep their values.
 
     Raises:
-        UserError: no name matches, or a shape differs.
+        UserError: no name matches, a shape differs, or parameters are missing (without partial).
     """
     own = {name: value for name, value in _parameters(network).items() if name.startswith(BACKBONE)}
     names = {_backbone_name(name): name for name in checkpoint.parameters}
@@ -88,9 +95,17 @@ def load_backbone(network: nn.Cell, checkpoint: Checkpoint, path: str | Path) ->
         raise UserError(f"--backbone_checkpoint {path}: none of its {len(offered)} parameters (for example "
                         f"{next(iter(checkpoint.parameters), 'none')}) belongs to the backbone, which has names such "
                         f"as {next(iter(own), 'none')}")
-    loaded = _load(network, own, offered, path)
-    missing = tuple(name for name in own if name not in loaded)
-    return Transfer(loaded, (), missing, tuple(name for full, name in names.items() if full not in own))
+    _require_shapes(own, offered, path)
+    missing = tuple(name for name in own if name not in offered)
+    unused = tuple(name for full, name in names.items() if full not in own)
+    if missing and not partial:
+        raise UserError(f"--backbone_checkpoint {path} lacks {len(missing)} of the backbone's {len(own)} parameters "
+                        f"({', '.join(missing[:3])}, ...), and {len(unused)} of its own have no place "
+                        f"({', '.join(unused[:3]) or 'none'}). With random values in their place the others lose their "
+                        "worth: use a checkpoint of the same backbone, or convert it with convert_weights.py. To start "
+                        "nevertheless, add --partial_backbone true")
+    loaded = _load(own, offered, path)
+    return Transfer(loaded, (), missing, unused)
 
 
 def _part(name: str) -> str:
@@ -103,7 +118,7 @@ def _parameters(network: nn.Cell) -> dict[str, Parameter]:
 
 
 def _backbone_name(name: str) -> str:
-    return BACKBONE + name.removeprefix(BACKBONE).replace(".down_sample_layer.", ".downsample.")
+    return BACKBONE + re.sub(r"\.down_sample(_layer)?\.", ".downsample.", name.removeprefix(BACKBONE))
 
 
 def _new_parts(own: Mapping[str, Parameter], checkpoint: Checkpoint, cat_spec_wh: bool) -> Callable[[str], object]:
@@ -117,9 +132,16 @@ def _new_parts(own: Mapping[str, Parameter], checkpoint: Checkpoint, cat_spec_wh
     return lambda name: by_category(name) or BOX_HEADS.match(name)
 
 
-def _load(network: nn.Cell, own: dict[str, Parameter], offered: dict[str, Parameter],
-          path: str | Path) -> tuple[str, ...]:
+def _load(own: dict[str, Parameter], offered: dict[str, Parameter], path: str | Path) -> tuple[str, ...]:
     """Copy the parameters that both have, after a check of all shapes. Return their names."""
+    common = _require_shapes(own, offered, path)
+    for name in common:
+        own[name].set_data(ms.Tensor(offered[name].asnumpy().astype(ms.dtype_to_nptype(own[name].dtype))))
+    return common
+
+
+def _require_shapes(own: dict[str, Parameter], offered: dict[str, Parameter], path: str | Path) -> tuple[str, ...]:
+    """Return the names that both have. Raise UserError if shapes differ."""
     common = tuple(name for name in own if name in offered)
     wrong = [f"{name}: {tuple(offered[name].shape)} in the file, {tuple(own[name].shape)} in the network"
              for name in common if offered[name].shape != own[name].shape]
@@ -127,6 +149,4 @@ def _load(network: nn.Cell, own: dict[str, Parameter], offered: dict[str, Parame
         listed = "\n  - ".join(wrong[:8])
         raise UserError(f"checkpoint {path} holds another network: {len(wrong)} shapes differ:\n  - {listed}\n"
                         "Use the configuration (--config_path) of the checkpoint's training.")
-    for name in common:
-        own[name].set_data(ms.Tensor(offered[name].asnumpy().astype(ms.dtype_to_nptype(own[name].dtype))))
     return common

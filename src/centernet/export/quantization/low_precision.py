@@ -27,7 +27,7 @@ from centernet.export.quantization.side_by_side import evaluate_exported
 from centernet.files import folder_beside, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import ExportedBackend, load_graph
-from centernet.runtimes.manifest import Manifest, layer_report, publish
+from centernet.runtimes.manifest import Manifest, layer_report, metadata_of, publish
 
 LOG = logging.getLogger("centernet")
 
@@ -53,12 +53,13 @@ def export_low_precision(config: Config, network: nn.Cell, manifest: Manifest, t
     images = find_calibration_images(config) if config.precision == "int8" else []
     with folder_beside(target, f"--export_name {target}: cannot write this file") as folder:
         full, partial, reduced = (folder / f"{name}.onnx" for name in ("fp32", "partial", "reduced"))
-        difference = export_model(network, manifest, full)
+        difference = export_model(network, manifest, full, config.export_tolerance)
         outputs = ExportedBackend(full).manifest.outputs
         described = dataclasses.replace(
             manifest, outputs=outputs, precision=config.precision, calibration_images=len(images),
             calibration_method=config.calibration_method if images else "")
         model, errors = _reduce(config, manifest, onnx.load(str(full)), images)
+        onnx.helper.set_model_props(model, metadata_of(described))
         onnx.save(model, str(partial))
         _require_finite(partial, manifest)
         publish(partial, described, reduced)
