@@ -53,7 +53,7 @@ def decode_file(data: bytes, path: Path) -> np.ndarray:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of an image file. Raise UserError if it is not readable, or larger than LARGEST_FILE."""
+    """Return the content of an image file. Raise UserError if it is not readable, or above LARGEST_FILE."""
     return read_bytes(path, LARGEST_FILE, f"image {path}")
 
 
