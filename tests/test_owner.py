@@ -12,9 +12,12 @@ import time
 import pytest
 
 from centernet import owner
+from centernet.cli import export
 from centernet.errors import UserError
+from centernet.files import folder_beside
 from centernet.owner import OWNER, owned
 from tests.tiny_group import ROOT
+from tests.tiny_model import read_config, tiny_checkpoint, tiny_config
 
 HOLD = """
 import sys, time
@@ -143,3 +146,22 @@ def test_a_folder_that_is_not_writable_is_named(tmp_path):
     with pytest.raises(UserError, match="--out .*file/x: cannot write to this folder: Not a directory"), \
             owned(tmp_path / "file" / "x", "--out"):
         pass
+
+
+def test_two_exports_do_not_write_one_file(tmp_path, capsys):
+    flags = ("--config_path", str(tiny_config(tmp_path)), "--input_res", "64", "64", "--export_load_ckpt",
+             str(tmp_path / "a.ckpt"), "--export_name", str(tmp_path / "out" / "model"))
+    tiny_checkpoint(tmp_path / "a.ckpt", read_config(tmp_path / "tiny.yaml"))
+    with owned(tmp_path / "out", "--export_name", f".model.mindir{OWNER}"):
+        assert export.main(list(flags)) == 2
+    assert f"--export_name {tmp_path / 'out'}: process {os.getpid()} on" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_folders_that_a_killed_export_left_are_removed(tmp_path, lines):
+    for name in (".export-model.mindir-abc", ".export-other.mindir-abc"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".export-model.mindir-abc" / "model.mindir").write_bytes(b"half")
+    with folder_beside(tmp_path / "model.mindir", "--export_name") as folder:
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([folder.name, ".export-other.mindir-abc"])
+    assert lines() == [f"removed {tmp_path / '.export-model.mindir-abc'}, which an interrupted run left"]
