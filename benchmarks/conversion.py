@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from benchmarks.measure import Options, PeakMemory, Row, median, median_ratio, paired
+from centernet.files import read_json
 
 IMAGES = 2000               # in the comparison with cp: the images of the data set, repeated
 FEW, MANY = 2_000, 20_000   # images in the memory measurement
@@ -76,7 +77,7 @@ def _clear(folder: Path) -> None:
 
 def _multiply(annotation_file: Path, image_dir: Path, folder: Path) -> tuple[Path, Path]:
     """Build a data set of at least IMAGES images: repeat the given one, each time with new files and ids."""
-    document = json.loads(annotation_file.read_text(encoding="utf-8"))
+    document = read_json(annotation_file)
     images, annotations = [], []
     (folder / "images").mkdir(parents=True)
     new_ids = {row["id"]: number for number, row in enumerate(document["images"])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def not_installed(what: str, unit: str, package: str) -> Row:
     return Row(what, None, unit, note=f"{package} is not installed")
 
 
-def paired(functions: dict[str, Callable[[], object]], repeats: int, warm_up: int = 1,
+def paired(functions: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1,
            before: Callable[[], object] | None = None) -> dict[str, list[float]]:
     """Compare the times of functions: each runs once in every round, with the reverse order in every second round.
 

@@ -26,7 +26,7 @@ from benchmarks.real_data_rows import Run, read_rows
 from centernet.config.load import HOME
 from centernet.data.coco import locate
 from centernet.errors import UserError, reports_errors
-from centernet.files import read_json, user_errors
+from centernet.files import read_json, read_json_lines, user_errors
 
 INTERVAL = 60  # seconds between two looks at a running training
 SHOWN = 12  # last lines of the log in an error message
@@ -169,13 +169,7 @@ def collect(run: Run, folder: Path) -> dict[str, Any]:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the JSON objects of the lines of a file, without an incomplete last line; [] if there is no file."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    return read_json_lines(path)[0]
 
 
 def identities(path: Path) -> set[tuple[str, int, int]]:

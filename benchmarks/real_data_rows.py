@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from centernet.config.load import Config, find_config, load_config
 from centernet.errors import UserError
+from centernet.files import read_yaml
 
 ENGINES = ("ours", "torch")
 KEYS = {"seeds", "budgets", "rows", "flags"}
@@ -77,12 +76,7 @@ def read_rows(path: Path) -> list[Run]:
     Raises:
         UserError: the file cannot be read, or it has unknown keys or values.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
+    document = next(iter(read_yaml(path)), None)
     _require_keys(document, KEYS, str(path))
     seeds, budgets, rows = (document.get(key) for key in ("seeds", "budgets", "rows"))
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):

@@ -5,7 +5,6 @@ other in float32, targets are dense heatmaps, and boxes are moved by scale and s
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from centernet.config.schema import DatasetConfig
+from centernet.files import read_json
 
 SCALES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 BORDER = 128  # pixels between a crop's centre and the border; halved for small images
@@ -33,7 +33,7 @@ class TorchImages(Dataset):
     """
 
     def __init__(self, annotation_file: Path, image_dir: Path, data: DatasetConfig, seed: int):
-        document = json.loads(annotation_file.read_text(encoding="utf-8"))
+        document = read_json(annotation_file)
         kinds = {number: kind for kind, number in enumerate(sorted(row["id"] for row in document["categories"]))}
         boxes: dict[int, list[list[float]]] = {}
         for row in document["annotations"]:

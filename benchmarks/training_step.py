@@ -56,7 +56,7 @@ class StepProcess:
         losses: losses of the first step: total, hm, wh, off.
     """
 
-    def __init__(self, serve: Callable[[Connection, Case, Path], None], case: Case, weights: Path):
+    def __init__(self, serve: Callable[[Connection, Case, Any], None], case: Case, weights: Path | None):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, case, weights), daemon=True)
@@ -97,8 +97,8 @@ def answer(pipe: Connection, step: Callable[[], list[float]]) -> None:
         pipe.send(step())
 
 
-def serve_ours(pipe: Connection, case: Case, weights: Path) -> None:
-    """Serve the step of train.py. If the paper's code has the network, write the initial weights with its names."""
+def serve_ours(pipe: Connection, case: Case, weights: Path | None) -> None:
+    """Serve the step of train.py. Write the initial weights with the names of the paper's code to a file."""
     prepare_environment()
     from mindspore import Tensor
 
@@ -107,7 +107,7 @@ def serve_ours(pipe: Connection, case: Case, weights: Path) -> None:
     config = load_config("train", ["--config_path", case.preset] if case.preset else [], "")
     set_up_device("CPU", 0, 1)
     step_cell = build_step(config)
-    if case.preset:
+    if weights:
         write_weights(step_cell.loss_network.network, config.net_config, weights)
     batch = draw_batch(case)
     answer(pipe, lambda: step_cell(*map(Tensor, batch))[0].asnumpy().tolist()[:4])
@@ -213,7 +213,7 @@ def start_processes(case: Case, weights: Path, names: tuple[str, str]) -> dict[s
     """
     steps = {names[0]: StepProcess(serve_ours, case, weights)}
     if case.preset == str(PLAIN):
-        steps[DEFORMABLE] = StepProcess(serve_ours, replace(case, preset=""), weights)
+        steps[DEFORMABLE] = StepProcess(serve_ours, replace(case, preset=""), None)
     if importlib.util.find_spec("torch"):
         steps[names[1]] = StepProcess(serve_torch, case, weights)
     return steps

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from centernet.categories import (
@@ -69,3 +71,12 @@ def test_ids_are_whole_numbers(value, found):
             categories_from_json(rows, "file")
     else:
         assert categories_from_json(rows, "file").ids == (found,)
+
+
+def test_many_categories_take_little_time():
+    start = time.process_time()
+    many = categories_from_json([{"id": number, "name": f"c{number}"} for number in range(20_000)], "boxes.json")
+    others = Categories(tuple(f"d{number}" for number in range(20_000)), many.ids)
+    with pytest.raises(UserError, match="not in the model: d0, d1"):
+        require_same(many, others, "model", "boxes.json", "")
+    assert time.process_time() - start < 1.5

@@ -131,7 +131,7 @@ def test_a_damaged_input_is_named(copy, capsys, damage, message):
 @pytest.mark.parametrize("damage, message", [
     (lambda raw: (raw / "102_0.bin").unlink(), "102_0.bin: No such file"),
     (lambda raw: (raw / "102_0.bin").write_bytes(b"\0" * 476), "102_0.bin has 476 bytes, float32 of shape (20, 6) has"),
-    (lambda raw: np.full((20, 6), np.nan, "<f4").tofile(raw / "102_0.bin"), "102_0.bin holds values"),
+    (lambda raw: np.full((20, 6), np.nan, "<f4").tofile(raw / "102_0.bin"), "102_0.bin: 120 of 120 values are NaN"),
     (lambda raw: np.full((20, 6), 3, "<f4").tofile(raw / "102_0.bin"), "classes outside 0..2"),
 ])
 def test_a_damaged_result_is_named(copy, capsys, damage, message):

@@ -12,11 +12,11 @@ LEVELS = {
     "centernet.errors": 0, "centernet.files": 0, "centernet.documents": 0, "centernet.json_value": 0,
     "centernet.categories": 0, "centernet.geometry": 0,
     "centernet.config": 0, "centernet.spec": 0, "centernet.group": 0, "centernet.data.annotations": 0,
-    "centernet.data.defects": 0, "centernet.data.repair": 0,
+    "centernet.data.defects": 0, "centernet.data.repair": 0, "centernet.interrupt": 0, "centernet.owner": 0,
     # files that need no MindSpore
     "centernet.data.coco": 1, "centernet.data.augment": 1, "centernet.data.targets": 1, "centernet.data.image_file": 1,
     "centernet.data.image_finder": 1, "centernet.data.image_size": 1, "centernet.data.orientation": 1,
-    "centernet.data.mosaic": 1,
+    "centernet.data.mosaic": 1, "centernet.data.info_file": 1,
     "centernet.evaluation.metrics": 1, "centernet.runtimes.manifest": 1,
     "centernet.runtimes.onnx_session": 1, "centernet.runtimes.sizes": 1,
     "centernet.detection": 2,

@@ -27,6 +27,8 @@ RECIPES = {
     "mmdet_resdcn18": (8, 128, 0.02, 0.005, 140, (90, 120)),
     "resnet50_plain": (8, 256, 4.8e-4, 4.8e-4, 330, (290, 320)),
 }
+# The recipe with cosine decay: 8 x 16 images of a step, Adam 5e-4 there, 120 epochs.
+PLUS = ("plus_res18", "plus_res18_deform", "plus_res50", "plus_res50_deform", "plus_dla34")
 NOT_RECIPES = {"demo_cpu", "modelzoo_res50"}
 SMALL = ("--device_target", "CPU", "--train_config.batch_size", "2", "--train_steps", "2", "--num_workers", "1",
          "--dataset_config.input_res_train", "64", "64", "--dataset_config.output_res", "16", "16")
@@ -37,9 +39,9 @@ def recipe(preset, *flags):
 
 
 def test_every_preset_is_a_documented_recipe():
-    assert set(RECIPES) | NOT_RECIPES == {path.stem for path in PRESETS.glob("*.yaml")}
+    assert {*RECIPES, *PLUS, *NOT_RECIPES} == {path.stem for path in PRESETS.glob("*.yaml")}
     text = (PRESETS.parent / "docs" / "recipes.md").read_text()
-    assert [preset for preset in RECIPES if f"`{preset}`" not in text] == []
+    assert [preset for preset in (*RECIPES, *PLUS) if f"`{preset}`" not in text] == []
 
 
 @pytest.mark.parametrize("preset", RECIPES)
@@ -53,6 +55,16 @@ def test_rate_follows_the_images_of_a_step(preset):
         assert scale_schedule(used, count).MultiDecay.learning_rate == pytest.approx(expected, rel=1e-3)
         assert f"{expected:.4g}" in describe_schedule(used, count).splitlines()[0]
     assert scale_schedule(used, used.reference_batch).MultiDecay.learning_rate == used.MultiDecay.learning_rate
+
+
+@pytest.mark.parametrize("preset", PLUS)
+def test_the_newer_recipe_is_one_for_all_backbones(preset):
+    config, first = recipe(preset), recipe(PLUS[0])
+    assert config.train_config == first.train_config and config.dataset_config == first.dataset_config
+    assert scale_schedule(config.train_config, 32).CosineDecay.learning_rate == pytest.approx(1.25e-4)
+    steps = [0, 1000, 60 * 917, 120 * 917 - 1]
+    schedule = build_schedule(config.train_config, 917, config.epoch_size * 917)
+    assert rates(schedule, steps) == pytest.approx([5e-7, 5e-4, 2.5e-4, 0], rel=0.02, abs=1e-9)
 
 
 @pytest.mark.parametrize(("preset", "images", "text"), [
@@ -98,7 +110,7 @@ def shards(tmp_path_factory):
 
 @pytest.mark.parametrize("preset", [
     pytest.param(name, marks=() if name == "mmdet_resdcn18" else pytest.mark.slow)
-    for name in RECIPES])
+    for name in (*RECIPES, *PLUS)])
 def test_two_steps_of_the_recipe(shards, tmp_path, capsys, preset):
     flags, size = [*SMALL], 128 if preset == "official_hourglass" else 64
     if preset == "official_hourglass":
@@ -114,7 +126,7 @@ def test_two_steps_of_the_recipe(shards, tmp_path, capsys, preset):
     config = recipe(preset, *flags)
     assert f"optimizer: {describe_optimizer(config.train_config)}\n" in printed
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    used = scale_schedule(config.train_config, 2).MultiDecay
+    used = getattr(scale_schedule(config.train_config, 2), config.train_config.lr_schedule)
     expected = [used.learning_rate * min(1, (step + 1) / max(used.warmup_steps, 1)) for step in range(2)]
     assert [row["lr"] for row in rows if row["kind"] == "step"] == pytest.approx(expected, rel=1e-5)
     assert not any(row["overflow"] for row in rows if row["kind"] == "step")

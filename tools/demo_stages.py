@@ -18,6 +18,7 @@ from pathlib import Path
 
 from centernet.data.coco import locate
 from centernet.errors import UserError
+from centernet.files import read_json
 
 CONFIG = ("--config_path", "configs/demo_cpu.yaml")
 MIN_AP50 = 0.50           # on generated validation images
@@ -83,7 +84,7 @@ def summarise(work: Path, measures: list[Measure], generated: bool) -> int:
     for measure in measures:
         print(f"{measure.name:<14}{measure.seconds:>8.1f}{measure.peak_mib:>11.0f}")
     print(f"{'total':<14}{sum(measure.seconds for measure in measures):>8.1f}")
-    metrics = {name: json.loads((work / folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = {name: read_json(work / folder / "metrics.json")
                for name, folder in (("checkpoint", "results/val"), ("MINDIR", "mindir_ap"))}
     print("\n              AP@[.5:.95]  AP@0.5")
     for name, values in metrics.items():

@@ -3,11 +3,12 @@
 NAME.npz contains an input x, its maps hm, wh, reg and the statistics of batch norms. NAME.json contains the names,
 shapes and kinds of all tensors. Their values are computed from their names.
 """
-import json
 import zlib
 from pathlib import Path
 
 import numpy as np
+
+from centernet.files import read_json
 
 GOLDEN = Path(__file__).parents[1] / "tests/data/golden"
 PRESET_OF = {"res_18": "official_res18", "res_50": "official_res50", "resdcn_18": "official_resdcn18",
@@ -28,7 +29,7 @@ def source_of(arch):
 
 def formula_weights(arch, folder=GOLDEN):
     """Return name in the original program -> float32 array."""
-    record = json.loads((folder / f"{arch}.json").read_text())
+    record = read_json(folder / f"{arch}.json")
     arrays = np.load(folder / f"{arch}.npz", allow_pickle=False)
     return {name: _formula(record["tag"], name, shape, kind, arrays)
             for name, (shape, kind) in record["state"].items()}

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from centernet.config.load import load_config
-from centernet.data.coco import CocoDataset, locate, read_coco
+from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.errors import UserError, reports_errors
 from centernet.runtimes.manifest import read_manifest
 
@@ -38,7 +38,7 @@ def run(precision: str, kind: str, environment: Mapping[str, str]) -> str:
     batch_text = environment.get("BATCH_SIZE") or "32"
     if not batch_text.isdigit() or int(batch_text) < 1:
         raise UserError(f"BATCH_SIZE must be a number above 0, found {batch_text!r}")
-    dataset = read_coco(*locate(environment["DATASETS_DIR"], "val", "", ""))
+    dataset = read_evaluated(environment["DATASETS_DIR"], "val", "", "", strict=False, whole=False)
     config_flags = ["--config_path", environment["CONFIG_PATH"]] if environment.get("CONFIG_PATH") else []
     evaluation = load_config("eval", config_flags, "").eval_config
     path = Path(environment.get("MODEL_PATH") or build(precision, environment, config_flags))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from centernet.data.coco import locate
 from centernet.errors import reports_errors
+from centernet.files import read_json
 
 MIN_SIDE = 40  # pixels; at 256 x 256, smaller boxes are only a few output cells wide
 
@@ -38,7 +39,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=8)
     arguments = parser.parse_args()
     annotation_file, image_dir = locate(arguments.coco_dir, "train")
-    picked = first_images(json.loads(annotation_file.read_text(encoding="utf-8")), arguments.count, is_large)
+    picked = first_images(read_json(annotation_file), arguments.count, is_large)
     arguments.output.write_text(json.dumps(picked), encoding="utf-8")
     print(image_dir)
     return 0

@@ -1,12 +1,13 @@
 """Categories of a data set: classes 0..N-1 in the program, COCO category ids in files."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from centernet.data.repair import whole
-from centernet.errors import UserError
+from centernet.errors import UserError, shown
 
 # Category ids of COCO 2017 in the order of its 80 names; the ids have gaps.
 COCO_IDS = tuple(number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
@@ -44,9 +45,9 @@ def categories_from_json(rows: Iterable[dict[str, Any]], source: str) -> Categor
     ids = tuple(category_id for category_id, _ in pairs)
     if not ids:
         raise UserError(f"{source}: the list 'categories' is empty; a detector needs at least one")
-    repeated = sorted({category_id for category_id in ids if ids.count(category_id) > 1})
+    repeated = sorted(category_id for category_id, count in Counter(ids).items() if count > 1)
     if repeated:
-        raise UserError(f"{source}: category ids must differ, found more than once: {repeated}")
+        raise UserError(f"{source}: category ids must differ, found more than once: {shown(repeated)}")
     return Categories(tuple(name for _, name in pairs), ids)
 
 
@@ -69,7 +70,8 @@ def require_same(model: Categories, data: Categories, model_source: str, data_so
     """
     if model.names == data.names:
         return
-    missing = [name for name in data.names if name not in model.names]
+    known = set(model.names)
+    missing = [name for name in data.names if name not in known]
     detail = f"not in the model: {', '.join(missing[:5])}" if missing else "the order or number differs"
     raise UserError(f"{model_source} detects {len(model)} categories ({', '.join(model.names[:3])}, ...), but "
                     f"{data_source} has {len(data)} ({', '.join(data.names[:3])}, ...); {detail}. {remedy}")

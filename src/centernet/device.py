@@ -13,7 +13,7 @@ from pathlib import Path
 
 from centernet.config.load import Config
 from centernet.errors import UserError
-from centernet.group import TIME_OUT, Group
+from centernet.group import TIME_OUT, Group, launched_number
 
 LOG = logging.getLogger("centernet")
 GLOG_ERROR = 2  # glog's own number of the level
@@ -169,7 +169,7 @@ def set_up_group(config: Config) -> Group:
     """
     device_id = config.device_id
     if config.distribute and _launched_size() > 1:
-        device_id = int(os.environ.get("DEVICE_ID", device_id))
+        device_id = launched_number(os.environ, "DEVICE_ID", device_id)
     set_up(config, device_id)
     return join_group(config.distribute, config.device_num)
 
@@ -202,7 +202,4 @@ def join_group(distribute: bool, device_num: int) -> Group:
 
 def _launched_size() -> int:
     """Return the number of processes that a launcher started (RANK_SIZE); 1 without a launcher."""
-    text = os.environ.get("RANK_SIZE", "1")
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"the environment variable RANK_SIZE must be a number above 0, found {text!r}")
-    return int(text)
+    return launched_number(os.environ, "RANK_SIZE", 1, 1)

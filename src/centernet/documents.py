@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
-from centernet.errors import UserError, shown
+from centernet.errors import UserError, printable, shown
 
 MOST_DEPTH = 64             # nested lists and objects; the C++ program has the same limit
-MOST_YAML_NODES = 100_000   # of a text with aliases, after each alias is replaced by what it stands for
+MOST_YAML_NODES = 100_000   # of a text; an alias counts as all that it stands for
 LOWEST, HIGHEST = -2**63, 2**64 - 1  # whole numbers of a document have 64 bits
 
 # The C version of the loader, where PyYAML has it: it is eight times as fast and saves each command 0.1 s.
@@ -38,8 +38,8 @@ def parse_json(text: str | bytes, subject: str, remedy: str = "", *,
         text: the document; bytes are UTF-8, with or without a byte order mark.
         subject: name of the document in messages.
         remedy: last sentence of the messages.
-        object_hook: reduces each object as soon as it is parsed, see json.loads. With it, the document may be large, and
-            its numbers and texts are not checked: the caller checks them.
+        object_hook: reduces each object as soon as it is parsed, see json.loads. With it, the document may be large,
+            and its numbers and texts are not checked: the caller checks them.
 
     Raises:
         UserError: the text is not UTF-8 or not JSON, is nested too deeply, or has a number that is not finite or has
@@ -48,11 +48,11 @@ def parse_json(text: str | bytes, subject: str, remedy: str = "", *,
     try:
         value = json.loads(_decoded(text), object_hook=object_hook)
     except RecursionError as error:
-        raise _too_deep(subject, remedy) from error
+        raise _too_deep("JSON", subject, remedy) from error
     except ValueError as error:  # also from the UTF-8 decoder, and for integers of more than 4300 digits
         raise UserError(f"{subject} is not valid JSON: {_reason(error)}{_end(remedy)}") from error
     if object_hook is None:
-        _require_plain(value, subject, remedy)
+        require_plain(value, subject, remedy)
     return value
 
 
@@ -64,17 +64,24 @@ def parse_yaml(text: str | bytes, subject: str, remedy: str = "") -> list[Any]:
     """
     try:
         text = _decoded(text)
-        if "*" in text:
-            _require_few_nodes(text)
+        if "*" in text or _may_be_deep(text):
+            _check_events(text)
         documents = list(yaml.load_all(text, LOADER))
     except RecursionError as error:
-        raise _too_deep(subject, remedy) from error
+        raise _too_deep("YAML", subject, remedy) from error
     # PyYAML's constructors do not check the text of a value with an explicit tag: !!bool x is a KeyError.
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{subject} is not valid YAML: {_reason(error)}{_end(remedy)}") from error
     for document in documents:
-        _require_plain(document, subject, remedy)
+        require_plain(document, subject, remedy)
     return documents
+
+
+def whole_number(text: str, below: int) -> int | None:
+    """Return the number that a text of digits stands for; None if it is something else, or not below a limit."""
+    # Python refuses to convert more than 4300 digits.
+    number = int(text) if len(text) <= 40 and text.isdecimal() else below
+    return number if number < below else None
 
 
 def is_text(value: str) -> bool:
@@ -92,7 +99,7 @@ def place_of(parent: str, key: object) -> str:
     """Return the place of a list's element, or of an object's key: input.shape[0]."""
     if isinstance(key, int):
         return f"{parent}[{key}]"
-    name = key if isinstance(key, str) and len(key) <= 60 and key.isprintable() else shown(key)
+    name = printable(key, 60) if isinstance(key, str) else shown(key)
     return f"{parent}.{name}" if parent else name
 
 
@@ -114,15 +121,30 @@ def _end(remedy: str) -> str:
     return f". {remedy}" if remedy else ""
 
 
-def _too_deep(subject: str, remedy: str) -> UserError:
-    return UserError(f"{subject} is nested too deeply: at most {MOST_DEPTH} lists and objects in each other are "
-                     f"allowed{_end(remedy)}")
+def _too_deep(kind: str, subject: str, remedy: str) -> UserError:
+    return UserError(f"{subject} is not valid {kind} for this program: it has more than {MOST_DEPTH} lists and objects "
+                     f"in each other{_end(remedy)}")
 
 
-def _require_few_nodes(text: str) -> None:
-    """Raise ValueError if the aliases of a YAML text stand for too many values, or for a value that contains them."""
-    sizes: dict[str, int] = {}  # values of each anchor
-    total, opened = 0, []       # values so far; of open lists and objects: the anchor, and the values before
+def _may_be_deep(text: str) -> bool:
+    """Return whether a YAML text may have many levels. If not, it needs no second pass, which takes a quarter more.
+
+    Each [ and { opens two levels at most ([a: b] has a mapping in a list), and so does each column of a line: "a:" and
+    "- b" may begin in the same one.
+    """
+    return 2 * (text.count("[") + text.count("{") + max(map(len, text.split("\n")))) > 1000
+
+
+def _check_events(text: str) -> None:
+    """Check a YAML text without recursion. PyYAML's C code overflows the stack at some 50,000 levels.
+
+    Raises:
+        RecursionError: it is too deep.
+        ValueError: its aliases stand for too many values, or for a value that contains them.
+    """
+    sizes: dict[str, int] = {}                  # values of each anchor
+    total = 0                                   # values so far
+    opened: list[tuple[str | None, int]] = []   # of open lists and objects: the anchor, and the values before
     for event in yaml.parse(text, FAST_LOADER):
         if isinstance(event, yaml.DocumentStartEvent):
             sizes = {}
@@ -132,31 +154,40 @@ def _require_few_nodes(text: str) -> None:
             total += sizes[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
-            sizes.update({event.anchor: 1} if event.anchor else {})
+            if event.anchor:
+                sizes[event.anchor] = 1
         elif isinstance(event, yaml.CollectionStartEvent):
+            if len(opened) == MOST_DEPTH:
+                raise RecursionError
             opened.append((event.anchor, total))
             total += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = opened.pop()
-            sizes.update({anchor: total - before} if anchor else {})
+            if anchor:
+                sizes[anchor] = total - before
         if total > MOST_YAML_NODES:
-            raise ValueError(f"its aliases (*name) stand for more than {MOST_YAML_NODES} values")
+            raise ValueError(f"it has more than {MOST_YAML_NODES} values; an alias (*name) counts as all that it "
+                             "stands for")
 
 
-def _require_plain(document: Any, subject: str, remedy: str) -> None:
-    """Raise UserError if a document is too deep, or has a number or a text that could not be used."""
-    rows: list[tuple[str, Any]] = [("", document)]
-    for _ in range(MOST_DEPTH + 1):
+def require_plain(document: Any, subject: str, remedy: str = "", place: str = "") -> None:
+    """Raise UserError if a document is too deep, or has a number or a text that could not be used.
+
+    Args:
+        document: lists, dicts and single values, without cycles.
+        subject, remedy: as for parse_json.
+        place: place of a part of a document.
+    """
+    rows: list[tuple[str, Any]] = [(place, document)]
+    for _ in range(MOST_DEPTH):
+        for place, value in rows:
+            if isinstance(value, (int, float, str)) and (kind := _defect(value)):
+                raise UserError(f"{subject}: {place or 'the document'} {kind}, found {shown(value)}{_end(remedy)}")
         rows = [(place_of(place, key), item) for place, value in rows for key, item in _children(value)
                 if not _is_usual(item)]
-        for place, value in rows:
-            if isinstance(value, (int, float, str)):
-                kind = _defect(value)
-                if kind:
-                    raise UserError(f"{subject}: {place} {kind}, found {shown(value)}{_end(remedy)}")
         if not rows:
             return
-    raise _too_deep(subject, remedy)
+    raise _too_deep("text", subject, remedy)
 
 
 def _children(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -165,7 +196,7 @@ def _children(value: Any) -> Iterator[tuple[Any, Any]]:
             yield key, item
             yield key, key  # a key is a value too: it may be Infinity in YAML
     elif isinstance(value, list):
-        if set(map(type, value)) == {int} and LOWEST <= min(value) and max(value) <= HIGHEST:
+        if set(map(type, value)) == {int} and min(value) >= LOWEST and max(value) <= HIGHEST:
             return  # a long list of ids
         yield from enumerate(value)
 

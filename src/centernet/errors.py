@@ -1,8 +1,9 @@
-"""The exception that commands print as a message for the user, and how they print it."""
+"""The exceptions that commands print as a message for the user, and how they print it."""
 from __future__ import annotations
 
 import functools
 import reprlib
+import signal
 import sys
 from collections.abc import Callable
 
@@ -24,6 +25,12 @@ def shown(value: object) -> str:
     return _SHORT.repr(value)
 
 
+def printable(text: object, most: int = 300) -> str:
+    """Return a path or name for messages: as it is, or escaped and shortened if it is long or cannot be printed."""
+    name = str(text)
+    return name if len(name) <= most and name.isprintable() else shown(name)
+
+
 class _Short(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
@@ -36,13 +43,25 @@ class _Short(reprlib.Repr):
 
 
 _SHORT = _Short()
+class Interrupted(KeyboardInterrupt):
+    """A loop of this program ends because of a signal. The command's exit status is `status` (143 or 130).
+
+    Args:
+        number: the signal.
+        advice: how to go on; the command prints it.
+    """
+
+    def __init__(self, number: int, advice: str = ""):
+        super().__init__(f"interrupted by {signal.Signals(number).name}{'. ' if advice else ''}{advice}")
+        self.number = number
+        self.status = 128 + number
 
 
 def reports_errors(command: Callable[..., int]) -> Callable[..., int]:
     """Decorate a function that returns an exit status.
 
-    After a UserError it prints the message to standard error and returns 2. After an interrupt (Ctrl-C) it prints
-    "interrupted" and returns 130.
+    After a UserError it prints the message to standard error and returns 2. After an interrupt it prints
+    "interrupted", the signal and how to go on, and returns 130 (Ctrl-C) or 143 (SIGTERM).
     """
     @functools.wraps(command)
     def reporting(*args: object, **options: object) -> int:
@@ -51,6 +70,9 @@ def reports_errors(command: Callable[..., int]) -> Callable[..., int]:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        except Interrupted as stop:
+            print(stop, file=sys.stderr)
+            return stop.status
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

@@ -2,22 +2,27 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
+import logging
 import os
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from centernet.documents import parse_json, parse_yaml
-from centernet.errors import UserError, shown
+from centernet.errors import UserError, printable
 
 UNFINISHED = ".unfinished."
-MOST_BYTES = 1 << 28       # of a JSON file: an info file with 20 million images
+MOST_BYTES = 1 << 32       # of a JSON file; the largest are annotation files, and those of COCO have less than 500 MB
 MOST_YAML_BYTES = 1 << 20  # of a configuration
+LOG = logging.getLogger("centernet")
+_temporary: list[Path] = []  # files and folders that this process will rename or remove; see remove_temporary()
 
 
 @contextmanager
@@ -42,7 +47,8 @@ def replacing(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield unfinished
+        with temporary(unfinished):
+            yield unfinished
         with unfinished.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(unfinished, path)
@@ -54,15 +60,42 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_beside(target: Path, subject: str, prefix: str = ".export-") -> Iterator[Path]:
+def folder_beside(target: Path, subject: str) -> Iterator[Path]:
     """Give a temporary folder in the folder of a file that is to be written, from where a rename publishes the file.
 
     The folder of the file is created if necessary. An OSError of the block becomes a UserError, see user_errors.
+    Temporary folders that killed processes left for the same file are removed.
     """
+    prefix = f".export-{target.name}-"
     with user_errors(subject):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as folder:
+        for left in target.parent.glob(f"{glob.escape(prefix)}*"):
+            LOG.info("removed %s, which an interrupted run left", left)
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent) as folder, temporary(Path(folder)):
             yield Path(folder)
+
+
+@contextmanager
+def temporary(path: Path) -> Iterator[None]:
+    """In the block, remove_temporary() removes this file or folder."""
+    _temporary.append(path)
+    try:
+        yield
+    finally:
+        _temporary.remove(path)
+
+
+def remove_temporary() -> None:
+    """Remove the temporary files and folders of this process, which is about to end.
+
+    MindSpore writes NAME.ckpt.tmp first, so files with longer names belong to them.
+    """
+    for path in list(_temporary):
+        shutil.rmtree(path, ignore_errors=True)
+        for file in path.parent.glob(f"{glob.escape(path.name)}*"):
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
@@ -111,7 +144,7 @@ def read_bytes(path: Path, most: int = MOST_BYTES, subject: str = "", remedy: st
     Raises:
         UserError: the file cannot be read, is not a regular file, or is larger.
     """
-    subject, end = subject or shown_path(path), f". {remedy}" if remedy else ""
+    subject, end = subject or printable(path), f". {remedy}" if remedy else ""
     with user_errors(subject, remedy):
         try:
             status = path.stat()
@@ -128,17 +161,16 @@ def read_bytes(path: Path, most: int = MOST_BYTES, subject: str = "", remedy: st
             return file.read(status.st_size)  # with `most`, Python would take memory for so many bytes
 
 
-def shown_path(path: Path) -> str:
-    """Return a path for messages: as it is, or as an escaped and shortened text if it cannot be printed."""
-    text = str(path)
-    return text if len(text) <= 1000 and text.isprintable() else shown(text)
-
-
 def is_file(path: Path) -> bool:
-    """Return whether a path is a file. A name that is too long for the file system, or has a byte 0, is none."""
+    """Return whether a path is a file. A name that is too long for the file system is none (pathlib raises OSError)."""
+    return exists(path) and path.is_file()
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists. A name that is too long for the file system, or has a byte 0, does not exist."""
     try:
-        return path.is_file()
-    except OSError:  # Path.is_file passes on ENAMETOOLONG and EACCES
+        return path.exists()
+    except OSError:
         return False
 
 
@@ -148,7 +180,7 @@ def read_json(path: Path, subject: str = "", remedy: str = "", most: int = MOST_
     Raises:
         UserError: the file cannot be read, is not JSON, does not hold an object, or breaks a condition.
     """
-    subject = subject or shown_path(path)
+    subject = subject or printable(path)
     value = parse_json(read_bytes(path, most, subject, remedy), subject, remedy)
     if not isinstance(value, dict):
         end = f". {remedy}" if remedy else ""
@@ -156,9 +188,30 @@ def read_json(path: Path, subject: str = "", remedy: str = "", most: int = MOST_
     return value
 
 
+def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Read a file with a JSON object on each line; no lines if there is no file.
+
+    Returns:
+        The objects, and the number of lines that are no objects: a killed process leaves an incomplete line.
+
+    Raises:
+        UserError: the file cannot be read, see read_bytes.
+    """
+    rows, skipped = [], 0
+    lines = read_bytes(path).split(b"\n") if exists(path) else []
+    for line in filter(bytes.strip, lines):
+        try:
+            row = parse_json(line, str(path))
+        except UserError:
+            row = None
+        rows += [row] if isinstance(row, dict) else []
+        skipped += not isinstance(row, dict)
+    return rows, skipped
+
+
 def read_yaml(path: Path) -> list[Any]:
     """Read the documents of a YAML file. Raise UserError as read_bytes and parse_yaml do."""
-    return parse_yaml(read_bytes(path, MOST_YAML_BYTES), shown_path(path))
+    return parse_yaml(read_bytes(path, MOST_YAML_BYTES), printable(path))
 
 
 def sha256(path: Path) -> str:
@@ -168,3 +221,26 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def require_space(folder: Path, size: int, subject: str, replaced: Iterable[Path] = ()) -> None:
+    """Raise UserError unless a folder's disk has space for size bytes: "SUBJECT take .., but only .. are free".
+
+    Args:
+        folder: an existing folder.
+        size: bytes that will be written.
+        subject: the flag with its value, and what is written.
+        replaced: files that will be replaced; their space counts as free.
+    """
+    free = shutil.disk_usage(folder).free
+    if size > free + sum(file.stat().st_size for file in replaced):
+        raise UserError(f"{subject} take {_readable(size)}, but only {_readable(free)} are free: use a folder on a "
+                        "larger disk")
+
+
+def _readable(size: int) -> str:
+    """Return a number of bytes in a unit in which it is not 0.0."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size / 1e3:.1f} kB"

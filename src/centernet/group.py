@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from centernet.errors import UserError
+from centernet.documents import whole_number
+from centernet.errors import UserError, shown
 
+MOST_PROCESSES = 1 << 20  # a larger number in the environment is a mistake
 TIME_OUT = 1200    # seconds that processes wait for each other while a group forms
 WORD = 4           # bytes of an int32: the type that AllGather supports on every device
 SHORTEST = 1024    # words of the shortest message
@@ -29,6 +31,26 @@ class Group:
 
 
 ALONE = Group()
+
+
+def launched_number(environment: Mapping[str, str], name: str, default: int = 0, lowest: int = 0) -> int:
+    """Return the number in an environment variable that launchers set, such as RANK_ID.
+
+    Args:
+        environment: the variables of the process.
+        name: the variable.
+        default: its value if it is not set, or "".
+        lowest: the smallest allowed number.
+
+    Raises:
+        UserError: it is not a number, too small, or above what a group can have.
+    """
+    text = environment.get(name) or str(default)
+    number = whole_number(text, MOST_PROCESSES)
+    if number is None or number < lowest:
+        raise UserError(f"the environment variable {name} must be a number from {lowest} to {MOST_PROCESSES - 1}, "
+                        f"found {shown(text)}: launchers such as msrun set it; without a launcher, unset it")
+    return number
 
 
 def gather(part: bytes, group: Group) -> list[bytes]:

@@ -55,7 +55,8 @@ class JsonValue:
         """Return a whole number between two limits; 4.0 is one."""
         if type(self.value) not in (int, float) or self.value % 1 != 0 \
                 or not lowest <= self.value <= highest:
-            self.fail(f"must be {lowest}" if lowest == highest else f"must be a whole number from {lowest} to {highest}")
+            range_ = str(lowest) if lowest == highest else f"a whole number from {lowest} to {highest}"
+            self.fail(f"must be {range_}")
         return int(self.value)
 
     def number(self) -> float:

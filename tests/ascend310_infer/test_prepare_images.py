@@ -208,6 +208,8 @@ def claiming(data, height, width):
     return data[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[at + 4:]
 
 
+@pytest.mark.fault("an image whose header claims too many pixels (C++)", "JPEG headers with such sizes",
+                   "refused before decoding, the same limit as in Python")
 @pytest.mark.parametrize("height, width, flags, message", [
     (32767, 32767, {}, "32767 x 32767 pixels (width x height) are more than 128000000"),
     (8, 32767, {}, "32767 x 8 pixels (width x height): a side may have at most 32766"),

@@ -158,6 +158,8 @@ def test_hostile_documents_take_little_memory(program, fake_model, tmp_path):
     assert max(added.values()) < 50, added
 
 
+@pytest.mark.fault("220 kB of JSON that took 2 GB in C++", "documents just below the size limit, in 1 GB",
+                   "an error message, no lack of memory")
 @pytest.mark.parametrize("unit", ["1,", "{},"])
 def test_large_documents_are_read_within_a_limit_of_memory(program, fake_model, tmp_path, unit):
     """Documents just below the limits of the file size: a program that may have 1 GB says what is wrong with them."""
@@ -181,6 +183,8 @@ def test_a_message_has_not_the_whole_file(program, fake_model, edit_manifest, tm
     assert "input.dtype is xxx" in found and len(found) < 600
 
 
+@pytest.mark.fault("NaN in prepared images (C++)", "a .bin file with NaN or infinity",
+                   "refused with the name of the file")
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_prepared_values_that_are_not_finite_are_refused(program, lite_work, tmp_path, value):
     planes = np.zeros((3, 96, 128), "<f4")

@@ -41,6 +41,7 @@ def box(*numbers):
 DEFECTS = {
     "NaN": (box(1, 2, float("nan"), 5), "NaN or infinite"),
     "infinite": (box(1, 2, 5, float("inf")), "NaN or infinite"),
+    "beyond float32": (box(1e308, 2, 5, 5), "numbers above 1e+09"),
     "left of the image": (box(-20, 2, 10, 10), "without area"),
     "below the image": (box(3, 96, 10, 10), "without area"),
     "zero width": (box(3, 3, 0, 10), "without area"),
@@ -77,7 +78,7 @@ def test_repeated_ids(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{"id": None}, {"id": 7.5}, {"id": True}, {"id": [7]}, {"id": float("inf")},
-                                     {"file_name": ""}, {"file_name": None}])
+                                     {"file_name": ""}, {"file_name": None}, {"file_name": []}])
 def test_unusable_image_entries(tmp_path, changes):
     path = make_coco(tmp_path, num_images=3)
     edit(path, lambda d: d["images"][0].update(changes))
@@ -85,6 +86,15 @@ def test_unusable_image_entries(tmp_path, changes):
     assert len(dataset.images) == 2
     assert dataset.defects.lines()[0].split()[1:3] == ["image", "entry"]
     assert dataset.defects.counts["annotation of an unknown image"] == 3
+
+
+@pytest.mark.parametrize("side", [32767, 10**400, "40000"])
+def test_an_image_that_no_one_can_warp_is_left_out(tmp_path, side):
+    path = make_coco(tmp_path, num_images=2)
+    edit(path, lambda d: d["images"][0].update(width=side))
+    dataset = read(tmp_path, path)
+    assert [image.id for image in dataset.images] == [101]
+    assert dataset.defects.counts == {"image entry with a side above 32766 pixels": 1}
 
 
 def test_missing_and_empty_files_and_many_examples(tmp_path):

@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from centernet.data.convert import _page_size, convert
 from centernet.data.image_file import decode
 from centernet.data.mindrecord import open_shards, shard_files
 from centernet.errors import UserError
+from centernet.owner import OWNER, owned
 
 ROOT = Path(__file__).parents[2]
 
@@ -269,6 +271,27 @@ def test_a_dropped_row_is_noticed(coco, tmp_path, monkeypatch):
 def test_arguments(coco, tmp_path, options, words):
     with pytest.raises(UserError, match=words):
         convert(read_coco(*locate(str(coco), "train")), tmp_path / "out", **{"prefix": "tiny", **options})
+
+
+@pytest.mark.fault("two conversions into one folder", "a second conversion starts",
+                   "it ends at its start, the first one goes on")
+def test_two_conversions_do_not_write_the_same_shards(coco, tmp_path):
+    with owned(tmp_path / "out", "--mindrecord_dir", f".tiny{OWNER}"), \
+            pytest.raises(UserError, match="--mindrecord_dir .*: process .* writes to this folder"):
+        run(coco, tmp_path / "out")
+    assert len(run(coco, tmp_path / "out").image_ids) == 5
+    (tmp_path / "other").mkdir()
+    with owned(tmp_path / "other", "--mindrecord_dir", f".other{OWNER}"):
+        assert len(run(coco, tmp_path / "other").image_ids) == 5
+
+
+@pytest.mark.fault("a disk that is too small for the shards", "a disk with little space",
+                   "refused before the first image, with both sizes")
+def test_a_disk_that_is_too_small_is_told_before(coco, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(UserError, match=r"--mindrecord_dir .*/out: the shards take \d+\.\d kB, but only 1.0 kB"):
+        run(coco, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_folder_that_is_a_file(coco, tmp_path):

@@ -23,6 +23,8 @@ def rename(tmp_path):
     return change
 
 
+@pytest.mark.fault("a file_name with .., or absolute", "names in an annotation file",
+                   "refused, unless --allow_outside true")
 @pytest.mark.parametrize("written", ["{out}/private.jpg", "../../private.jpg", "a/../../../private.jpg"])
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, rename, written):
     shutil.copy(tmp_path / "coco/train2017/000000.jpg", tmp_path / "private.jpg")

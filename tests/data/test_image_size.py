@@ -52,6 +52,8 @@ def test_the_size_is_read_from_the_header(kind):
     assert allowed_size(data) == (30, 40)
 
 
+@pytest.mark.fault("an image whose header claims 32767 x 32767 pixels", "files of some hundred bytes of seven formats",
+                   "refused before decoding, with size and limit")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
 @pytest.mark.parametrize("height, width, message", [
     (20000, 20000, "20000 x 20000 pixels .* more than max_image_pixels 128000000|exceeds limit of 256000000"),
@@ -77,6 +79,7 @@ def test_what_has_no_header_is_not_decoded():
         assert allowed_size(data) is None and decode(data) is None
 
 
+@pytest.mark.fault("damaged image headers", "random bytes are changed or cut", "no size or a size, never a traceback")
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 def test_random_damage_raises_nothing_else():
     rng = np.random.default_rng(0)

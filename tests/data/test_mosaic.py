@@ -92,6 +92,12 @@ def test_a_mosaic_has_no_gaps_and_its_centre_is_random(data, monkeypatch):
     assert {y for y, _ in corners} == set(range(16, 49, 4)) and {x for _, x in corners} == set(range(24, 73, 4))
 
 
+def test_boxes_of_a_mosaic_reach_the_border_where_the_head_wants_it(data):
+    items = [stored(box=(-500, -500, 900, 900))] * 4
+    ends = [mosaic(items, data, np.random.default_rng(1), margin).boxes.max(0)[2:].tolist() for margin in (0, 1)]
+    assert ends == [[24, 16], [23, 15]]
+
+
 def test_mosaic_drops_boxes_that_are_hardly_visible(data):
     data = dataclasses.replace(data, scale_range=(2.0, 2.0))
     items = [stored(box=(0, 0, 127, 95))] * 4

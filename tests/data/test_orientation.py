@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_coco import edit, make_coco
 
 from centernet.data.coco import read_coco
-from centernet.data.convert import _read_image
+from centernet.data.convert import _read_image, convert
 from centernet.data.image_file import decode, foreign_format, is_dark, read_image
 from centernet.data.orientation import DARK, STORED, in_frame, read_annotated, without_orientation
 from centernet.errors import UserError
@@ -46,6 +46,8 @@ def test_files_without_an_orientation_stay(data):
     assert without_orientation(data) == data
 
 
+@pytest.mark.fault("images with an EXIF orientation", "annotations of the stored and of the rotated pixels",
+                   "conversion and evaluation take the same frame")
 def test_conversion_and_evaluation_take_the_same_frame(tmp_path):
     path = make_coco(tmp_path, num_images=1)
     file = tmp_path / "train2017/000000.jpg"
@@ -62,6 +64,7 @@ def test_conversion_and_evaluation_take_the_same_frame(tmp_path):
     assert (data, defect, note) == (file.read_bytes(), "", "")
 
 
+@pytest.mark.fault("12-bit images in 16-bit files", "images that use a small part of the range", "they are named")
 @pytest.mark.parametrize("largest, kind, dark", [(4095, np.uint16, True), (40000, np.uint16, False),
                                                  (40, np.uint8, False)])
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
@@ -94,3 +97,12 @@ def test_files_that_are_passed_over_are_said(tmp_path, caplog):
         (tmp_path / name).write_bytes(b"1")
     assert [path.name for path in find_images(str(tmp_path))] == ["a.jfif", "d.JPG"]
     assert "4 files have no suffix of an image" in caplog.text and "b.gif, c.txt, e.avif, ..." in caplog.text
+
+
+def test_a_dark_image_is_an_error_of_a_strict_conversion(tmp_path):
+    path = make_coco(tmp_path, num_images=2)
+    cv2.imwrite(str(tmp_path / "train2017/x.png"), np.full((96, 128), 1000, np.uint16))
+    edit(path, lambda document: document["images"][0].update(file_name="x.png"))
+    dataset = read_coco(path, tmp_path / "train2017")
+    with pytest.raises(UserError, match="1 defect.*nothing was written(.|\n)*nearly black"):
+        convert(dataset, tmp_path / "out", "dark", 1, strict=True)

@@ -7,6 +7,7 @@ from mindspore.mindrecord import FileWriter
 from tiny_coco import edit, make_coco
 
 from centernet.config.load import load_config
+from centernet.config.schema import NetConfig
 from centernet.data import pipeline, verify
 from centernet.data.coco import locate, read_coco
 from centernet.data.convert import convert
@@ -217,6 +218,16 @@ def test_targets_point_at_the_objects(data):
             assert pixels[4 * y:4 * y + 5, 4 * x:4 * x + 5].max() == (100, 200)[k], (seed, k)
             seen += 1
     assert seen > 60
+
+
+def test_boxes_reach_the_border_with_the_head_of_distances(data):
+    """The head wh_reg keeps the paper's border, a cell before the end of the map."""
+    plain = dataclasses.replace(data, rand_crop=False, flip_prop=0.0, shift=0.0, scale=0.0, color_aug=False)
+    file = cv2.imencode(".png", np.zeros((64, 96, 3), np.uint8))[1].tobytes()
+    found = [make_sample(file, np.array([[8, 8, 96, 64]], np.float32), np.zeros(1, np.int32), plain, 1,
+                         np.random.default_rng(0), (), NetConfig(box_head=head).margin)[5][0].tolist()
+             for head in ("wh_reg", "ltrb")]
+    assert found == [pytest.approx([21, 13]), pytest.approx([22, 14])]
 
 
 def test_boxes_outside_a_crop_leave_an_image_without_targets(data):

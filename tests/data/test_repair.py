@@ -53,6 +53,8 @@ REPAIRED = {
 }
 
 
+@pytest.mark.fault("annotation files of other tools", "ids as text or 1.0, null areas, missing sizes, ...",
+                   "repaired, counted and said; an error with --strict true")
 @pytest.mark.parametrize("change, words, count", REPAIRED.values(), ids=REPAIRED)
 def test_readable_values_are_repaired_and_counted(tmp_path, change, words, count):
     path = make_coco(tmp_path, num_images=2)
@@ -113,6 +115,8 @@ NAMES = {
 }
 
 
+@pytest.mark.fault("file names of other systems", "backslashes, %20, URLs, folders of another machine, other case",
+                   "found if exactly one file fits")
 @pytest.mark.parametrize("written, stored", NAMES.values(), ids=NAMES)
 def test_file_names_of_other_tools(tmp_path, written, stored):
     path = make_coco(tmp_path, num_images=2)
@@ -136,6 +140,7 @@ def test_linked_folders_are_searched_once(tmp_path):
     assert [image.path.name for image in read(tmp_path).images] == ["000000.jpg", "000001.jpg"]
 
 
+@pytest.mark.fault("two entries with one file name", "a merged annotation file", "a defect with both ids")
 def test_entries_with_one_file_are_a_defect(tmp_path):
     path = make_coco(tmp_path, num_images=3)
     edit(path, lambda document: document["images"][2].update(file_name="./000000.jpg"))
@@ -151,11 +156,13 @@ SUSPICIOUS = {
 }
 
 
+@pytest.mark.fault("boxes as corners, or from 0 to 1", "annotation files with such boxes",
+                   "named as what they look like")
 @pytest.mark.parametrize("change, words", SUSPICIOUS.values(), ids=SUSPICIOUS)
-def test_boxes_of_another_form_are_noted(tmp_path, change, words):
+def test_boxes_of_another_form_are_defects(tmp_path, change, words):
     path = make_coco(tmp_path, num_images=2)
     edit(path, lambda document: [change(row) for row in document["annotations"]])
-    ((kind, count),) = read(tmp_path).report.notes.counts.items()
+    ((kind, count),) = read(tmp_path).defects.counts.items()
     assert words in kind and count == 6
 
 
@@ -167,6 +174,8 @@ def test_a_group_of_categories_is_noted(tmp_path):
     assert "note: category without boxes that is the supercategory of others" in line and "'shapes'" in line
 
 
+@pytest.mark.fault("an evaluation with damaged annotations", "boxes that the conversion calls defects",
+                   "counted and said before the AP; an error with --strict true")
 def test_an_evaluation_says_what_it_leaves_out(tmp_path, caplog):
     path = make_coco(tmp_path, num_images=2, split="val")
     edit(path, lambda document: document["annotations"][0].update(category_id=5))

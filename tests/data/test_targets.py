@@ -56,6 +56,17 @@ def test_rotated_box_encloses_its_corners():
     np.testing.assert_allclose(box, [64 - half, 64 - half, 64 + half, 64 + half], atol=1e-3)
 
 
+def test_without_margin_boxes_end_at_the_border_of_the_map():
+    """As head ltrb needs them. A strip at the border has its centre in the last cell, also after rounding."""
+    identity, (height, width) = np.array([[1.0, 0, 0], [0, 1, 0]]), OUTPUT
+    boxes = np.array([[width - 6, height - 4, width + 9, height + 9]], np.float32)
+    assert to_output_boxes(boxes, identity, 0, OUTPUT, margin=0).tolist() == [[width - 6, height - 4, width, height]]
+    assert to_output_boxes(boxes, identity, 0, OUTPUT).tolist() == [[width - 6, height - 4, width - 1, height - 1]]
+    strip = np.array([[np.nextafter(np.float32(width), np.float32(0)), 2, width, 6]], np.float32)
+    targets = encode(strip, np.zeros(1, np.int32), OUTPUT, 1)
+    assert targets.reg_mask.tolist() == [1] and targets.ind.tolist() == [4 * width + width - 1]
+
+
 def test_mirrored_box_follows_mirrored_pixels():
     image = np.zeros((128, 128), np.uint8)
     image[30:40, 10:30] = 255

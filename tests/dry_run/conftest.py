@@ -1,6 +1,6 @@
 """A stand-in for CANN, and commands to compile with it."""
 import pytest
-from operators import prepare, script
+from operators import command_of, prepare, script
 
 from centernet.errors import UserError
 from tools.ascend_stub.library import build
@@ -17,12 +17,12 @@ def cann(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def compiled(cann, tmp_path_factory):
-    """Runs dry_run_ascend.sh: compiled("eval", *more flags) returns the finished process."""
+    """Runs dry_run_ascend.sh: compiled("plus_eval", *more flags) returns the finished process."""
     folder = tmp_path_factory.mktemp("dry run")
     flags = prepare(folder)
 
-    def run(command, *more, words=()):
-        done = script(cann, *words, command, *flags[command], *more, folder=folder)
+    def run(graph, *more, words=()):
+        done = script(cann, *words, command_of(graph), *flags[graph], *more, folder=folder)
         assert not (folder / "execute_order").exists() and not (folder / "offload").exists()
         return done
     return run

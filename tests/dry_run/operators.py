@@ -22,7 +22,8 @@ NETWORK = ("--net_config.backbone", "resnet18", "--net_config.block_class", "1",
            "--net_config.neck_filters", "8", "8", "8", "--net_config.head_conv", "8")
 SMALL = ("--dataset_config.input_res_train", "64", "64", "--dataset_config.max_objs", "8",
          "--train_config.batch_size", "2")
-GRAPHS = ("train", "eval", "export")
+PLUS = ("--config_path", "plus_res18_deform", *NETWORK, "--dataset_config.input_res_test", "64", "64")
+GRAPHS = ("train", "eval", "export", "plus_train", "plus_eval", "plus_export")  # plus: of the newer recipe
 
 
 def prepare(folder):
@@ -31,10 +32,19 @@ def prepare(folder):
     make_coco(folder, num_images=1, split="val", seed=1)
     make_shards(folder)
     tiny_checkpoint(folder / "tiny.ckpt", load_config("export", [*NETWORK, "--device_target", "CPU"], ""))
-    return {"train": (*NETWORK, *SMALL, "--mindrecord_dir", str(folder / "shards"), "--data_dir", str(folder)),
-            "step": (*NETWORK, *SMALL),
-            "eval": (*NETWORK, "--load_checkpoint_path", str(folder / "tiny.ckpt"), "--data_dir", str(folder)),
-            "export": (*NETWORK, "--export_load_ckpt", str(folder / "tiny.ckpt"), "--input_res", "64", "64")}
+    tiny_checkpoint(folder / "plus.ckpt", load_config("export", [*PLUS, "--device_target", "CPU"], ""))
+    flags = {"step": (*NETWORK, *SMALL)}
+    for kind, network, checkpoint in (("", NETWORK, "tiny.ckpt"), ("plus_", PLUS, "plus.ckpt")):
+        flags[f"{kind}train"] = (*network, *SMALL, "--mindrecord_dir", str(folder / "shards"),
+                                 "--data_dir", str(folder))
+        flags[f"{kind}eval"] = (*network, "--load_checkpoint_path", str(folder / checkpoint), "--data_dir", str(folder))
+        flags[f"{kind}export"] = (*network, "--export_load_ckpt", str(folder / checkpoint), "--input_res", "64", "64")
+    return flags
+
+
+def command_of(graph):
+    """The command that compiles a graph."""
+    return graph.removeprefix("plus_")
 
 
 def script(cann, *words, folder):
@@ -70,7 +80,7 @@ def main():
         folder = Path(name)
         flags, cann, found = prepare(folder), build(folder), {}
         for graph in GRAPHS:
-            done = script(cann, graph, *flags[graph], folder=folder)
+            done = script(cann, command_of(graph), *flags[graph], folder=folder)
             assert done.returncode == 0, done.stderr
             found[graph] = kernels(done.stdout)
         write(found)

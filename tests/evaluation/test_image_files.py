@@ -6,6 +6,7 @@ from centernet.errors import UserError
 from centernet.evaluation.image_files import find_images
 
 
+@pytest.mark.fault("a file name that is not UTF-8", "a name of such bytes", "refused before the first image")
 @pytest.mark.parametrize("chosen", ["", "*.jpg", "caf\udce9.jpg"])
 def test_a_name_that_json_cannot_hold_is_refused_before_the_work(tmp_path, chosen):
     (tmp_path / "good.jpg").write_bytes(b"")

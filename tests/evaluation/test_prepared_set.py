@@ -99,6 +99,7 @@ def test_a_new_run_leaves_no_maps_of_an_earlier_one(tmp_path, manifest):
     assert read_detections(results, 7, maps).shape == (20, 6)
 
 
+@pytest.mark.fault("NaN in prepared images", "a .bin file with NaN or infinity", "refused with the name of the file")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused_with_the_file(tmp_path, manifest, value):
     prepare(tmp_path / "pre", manifest, np.zeros((64, 96, 3), np.uint8))
@@ -126,6 +127,7 @@ def test_maps_that_are_not_finite_are_refused(tmp_path, manifest):
         read_detections(tmp_path, 7, described)
 
 
+@pytest.mark.fault("a model that gives NaN", "an output with NaN", "refused, no result is written")
 def test_an_output_that_is_not_finite_is_not_written(tmp_path, manifest):
     class Diverged(Fake):
         def __call__(self, images):

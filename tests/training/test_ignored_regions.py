@@ -57,6 +57,7 @@ def test_the_device_and_the_host_draw_the_same_regions():
     assert inside[1, 14:].sum() == inside[0, :4].sum() == 0
 
 
+@pytest.mark.fault("boxes marked ignore or iscrowd", "regions in a batch", "neither objects nor background")
 @pytest.mark.parametrize("changes", [{}, {"mse_loss": True}, {"dense_wh": True}], ids=["focal", "mse", "dense"])
 def test_predictions_in_a_region_cost_nothing(changes):
     net, targets = replace(PLAIN, **changes), batch()
@@ -108,11 +109,14 @@ def test_the_conversion_says_so_and_strict_accepts_it(marked, tmp_path):
     dataset = read_coco(marked[0] / "annotations/instances_train2017.json", marked[0] / "train2017")
     summary = convert(dataset, tmp_path, "again", 1, strict=True)
     assert summary.regions == 4 and summary.box_counts == {3: 4}
-    assert any("       4  note: box marked ignore or iscrowd" in line for line in summary.lines())
+    assert sum(summary.boxes) == 8 and summary.lines()[2].startswith("       4  boxes marked ignore or iscrowd written")
+    assert "       2  note: box marked ignore" in "\n".join(summary.lines())
     shards = open_shards(tmp_path, "again", (), 0)
     assert shards.regions == 4 and shards.box_counts == {3: 4}
 
 
+@pytest.mark.fault("more boxes in an image than max_objs", "shards with such images",
+                   "a warning with the numbers and the flag")
 def test_boxes_above_max_objs_are_counted(marked, caplog):
     data = replace(load_config("train", [], "").dataset_config, max_objs=2)
     open_training_data(str(marked[1]), "coco_det.train.mind", data, 4, 1, verify=False)

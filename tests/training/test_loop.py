@@ -139,8 +139,10 @@ def test_an_old_checkpoint_stays_if_the_new_one_fails(tmp_path, monkeypatch):
     def fail(*_):
         raise UserError("disk full")
     monkeypatch.setattr("centernet.training.checkpoints.save_checkpoint", fail)
-    with pytest.raises(UserError):
-        keeper.save({"step": 2})
+    monkeypatch.setattr("centernet.training.checkpoints.RETRY_SECONDS", 0.0)
+    keeper.save({"step": 2})
+    with pytest.raises(UserError, match="after step 3.*--resume true"):
+        keeper.save({"step": 3})
     assert names(tmp_path) == ["centernet-1_1.ckpt", "last.ckpt"]
 
 

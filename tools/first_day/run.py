@@ -20,10 +20,10 @@ from centernet.errors import UserError, reports_errors
 from centernet.files import user_errors
 from centernet.jobs.launch.preflight import seen_devices
 from centernet.jobs.launch.processes import adopt_orphans
-from centernet.jobs.signals import interruptible
 from tools.dry_run import dry_environment, read_logs, read_report
 from tools.first_day.parts import PARTS, ROOT, SIZES, Day, Part, seconds_of
 from tools.first_day.report import describe, write_report
+from tools.first_day.signals import interruptible
 from tools.first_day.simulation import is_simulated
 from tools.first_day.task import FAILED, INTERRUPTED, SKIPPED, TIMED_OUT, Outcome, Task, run_task, skipped
 
@@ -177,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     adopt_orphans()
     interrupted = False
     try:
-        with interruptible(True), stub_folder(day) as stub:
+        with interruptible(), stub_folder(day) as stub:
             run_parts(day, Environments(day, stub), chosen_parts(words.only), start + 60 * words.minutes)
     except KeyboardInterrupt:
         interrupted = True

@@ -13,6 +13,7 @@ from centernet.config.load import Config
 from centernet.config.sections import MAPS
 from centernet.device import set_up
 from centernet.errors import UserError
+from centernet.owner import OWNER, owned
 
 
 def run(config: Config) -> None:
@@ -31,11 +32,12 @@ def run(config: Config) -> None:
     manifest = describe(config, model.record)
     replaced = target.is_file()
     start = time.perf_counter()
-    if config.precision == "fp32":
-        error = export_model(model.network, manifest, target)
-    else:
-        from centernet.export.quantization.low_precision import export_low_precision
-        error = export_low_precision(config, model.network, manifest, target)
+    with owned(target.parent, "--export_name", f".{target.name}{OWNER}"):
+        if config.precision == "fp32":
+            error = export_model(model.network, manifest, target)
+        else:
+            from centernet.export.quantization.low_precision import export_low_precision
+            error = export_low_precision(config, model.network, manifest, target)
     log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
              time.perf_counter() - start, list(manifest.input_shape), len(manifest.spec.categories),
              f"output (B, {manifest.K}, 6)" if manifest.decode else f"outputs {', '.join(MAPS[manifest.box_head])}")

@@ -15,6 +15,7 @@ from centernet.detection.postprocess import merge, to_image_boxes, write_results
 from centernet.errors import UserError
 from centernet.evaluation.metrics import evaluate_results
 from centernet.files import write_json
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.manifest import read_manifest
 
 LOG = logging.getLogger("centernet")
@@ -39,6 +40,7 @@ def run(config: Config) -> None:
                     "scale, and the flip test that it was exported with (%s)", str(manifest.flip_test).lower())
     detections = {}
     for image_id in prepared.names:
+        stop_if_interrupted()
         rows = read_detections(Path(config.result_path), image_id, manifest)
         boxes = to_image_boxes(rows, read_meta(prepared, image_id))
         detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)

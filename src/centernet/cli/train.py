@@ -8,7 +8,6 @@ from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up_group
 from centernet.errors import UserError
-from centernet.jobs.signals import interruptible
 
 
 def run(config: Config) -> None:
@@ -18,7 +17,7 @@ def run(config: Config) -> None:
     from centernet.evaluation.dataset import NetworkEvaluation
     from centernet.group import from_first
     from centernet.training.loop import train
-    from centernet.training.run_folder import open_output
+    from centernet.training.run_folder import open_output, owned_folders
     from centernet.training.setup import make_plan, start, validation_data
     from centernet.weights.average import averaged
 
@@ -28,9 +27,10 @@ def run(config: Config) -> None:
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
                               config.train_config.step_images, config.seed, group=group,
                               num_workers=input_threads(config), shuffle=config.do_shuffle,
-                              hm_gaussian=config.net_config.hm_gaussian)
+                              hm_gaussian=config.net_config.hm_gaussian, margin=config.net_config.margin)
     validation = validation_data(config, data.categories)
-    plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size, data.masks_regions)
+    plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size, data.shards.fingerprint,
+                     data.masks_regions)
     step, plan = start(config, data.categories, plan, group)
     evaluation = NetworkEvaluation(step.loss_network.network, validation, config, group) if validation else None
 
@@ -40,7 +40,7 @@ def run(config: Config) -> None:
         precision = metrics.AP if metrics else None
         return from_first(precision, group) if plan.early_stop else precision  # all ranks stop at the same place
 
-    with open_output(config, step, data.categories, plan, group) as output, interruptible(group.size == 1):
+    with owned_folders(config, group.rank == 0), open_output(config, step, data.categories, plan, group) as output:
         train(step, data.until(plan.epochs), plan, output.log, output.keeper, evaluate=average_precision,
               profile=output.after_step, sink_level=sink_level(config))
         output.log.compilation(evaluation.first_runs.values() if evaluation else ())

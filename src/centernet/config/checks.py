@@ -138,6 +138,8 @@ def _entries(config: Config) -> list[str]:
                         f"found {list(config.input_res)}")
     if config.resume and config.fine_tune:
         problems.append("resume and fine_tune exclude each other: resume keeps the categories of the checkpoint")
+    if config.resume_changed and not config.resume:
+        problems.append("resume_changed needs resume: it names what a resumed run may have changed")
     if (config.resume or config.fine_tune) and not config.load_checkpoint_path:
         problems.append("resume and fine_tune need --load_checkpoint_path")
     if config.train_config.early_stop and not config.eval_interval:

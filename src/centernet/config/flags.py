@@ -11,7 +11,7 @@ from typing import Any
 from centernet.config.declared import SETTINGS, Declared, aliases, flags_of
 from centernet.config.setting import ENTRIES
 from centernet.config.values import is_list, plain
-from centernet.errors import UserError
+from centernet.errors import UserError, shown
 
 
 def program(entry: str) -> str:
@@ -69,8 +69,9 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
         raise UserError(f"{error}. `{program(entry)} --help` lists the flags.") from error
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), unknown[0])
-        hint = _nearest_flag(flag.lstrip("-").split("=")[0], entry)
-        raise UserError(f"{program(entry)}: unknown argument '{flag}'{hint} `{program(entry)} --help` lists all flags.")
+        hint = _nearest_flag(flag.lstrip("-").split("=")[0][:80], entry)
+        raise UserError(f"{program(entry)}: unknown argument {shown(flag)}{hint} `{program(entry)} --help` lists all "
+                        "flags.")
     return vars(given)
 
 

@@ -20,8 +20,8 @@ from centernet.config.documented import along_with, find_misuse
 from centernet.config.flags import nearest, parse_flags, split_config_path
 from centernet.config.schema import Config
 from centernet.config.values import build, plain, typed_values
-from centernet.errors import UserError
-from centernet.files import write_text
+from centernet.errors import UserError, printable, shown
+from centernet.files import exists, read_yaml, write_text
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel has the settings inside the package; a checkout, a ModelArts code folder and an editable installation have
@@ -29,8 +29,6 @@ PACKAGE = Path(__file__).resolve().parents[1]
 HOME = PACKAGE if (PACKAGE / "default_config.yaml").is_file() else PACKAGE.parents[1]
 DEFAULT_CONFIG = HOME / "default_config.yaml"
 PRESETS = HOME / "configs"
-# The C version of the loader, where PyYAML has it: it is eight times as fast and saves each command 0.1 s.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_config(entry: str, argv: list[str], description: str) -> Config:
@@ -64,14 +62,14 @@ def find_config(word: str, flag: str = "") -> Path:
         UserError: the word is neither; the message begins with `flag`.
     """
     path = Path(word)
-    if path.exists() and not path.is_dir():
+    if exists(path) and not path.is_dir():
         return path
     presets = sorted(found.stem for found in PRESETS.glob("*.yaml"))
     name = word.strip("'\"").removeprefix("configs/").removesuffix(".yaml")  # ModelArts' console keeps quotes
     if name in presets:
         return PRESETS / f"{name}.yaml"
-    hint = nearest(Path(name).stem, presets)
-    raise UserError(f"{flag}{word} is neither a file nor a preset{hint} Presets are {', '.join(presets)}")
+    hint = nearest(Path(name).stem[:80], presets)
+    raise UserError(f"{flag}{printable(path)} is neither a file nor a preset{hint} Presets are {', '.join(presets)}")
 
 
 def preset_files(words: list[str]) -> list[Path]:
@@ -99,7 +97,7 @@ def replace_texts(config: Config, texts: Mapping[str, str]) -> Config:
 
 def write_config(config: Config, path: Path) -> None:
     """Write the effective values as a YAML file that --config_path can read."""
-    values = yaml.safe_load(yaml.safe_dump(plain(dataclasses.asdict(config))))
+    values = plain(dataclasses.asdict(config))
     values.pop("preset")
     write_text(path, f"# Effective configuration; preset: {config.preset or 'none'}\n"
                + yaml.safe_dump(values, sort_keys=False))
@@ -112,16 +110,10 @@ def _add(values: dict[str, Any], given: Mapping[str, Any]) -> None:
 
 def _read_values(path: Path) -> dict[str, Any]:
     """Return the first document of a YAML file, by dotted name."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        documents = [document or {} for document in yaml.load_all(text, LOADER)]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
+    documents = [{} if document is None else document for document in read_yaml(path)]
     if len(documents) > 3 or not all(isinstance(document, dict) for document in documents):
-        raise UserError(f"{path} must hold one to three YAML mappings: values, help, choices.")
-    return _flat(documents[0], str(path)) if documents else {}
+        raise UserError(f"{printable(path)} must hold one to three YAML mappings: values, help, choices.")
+    return _flat(documents[0], printable(path)) if documents else {}
 
 
 def _flat(document: Mapping[Any, Any], source: str, prefix: str = "") -> dict[str, Any]:
@@ -135,8 +127,8 @@ def _flat(document: Mapping[Any, Any], source: str, prefix: str = "") -> dict[st
         known = [other for other in SETTINGS if other.startswith(prefix)]
         if not any(other.startswith(f"{name}.") for other in known):
             siblings = dict.fromkeys(other[len(prefix):].split(".")[0] for other in known)
-            raise UserError(f"{source}: unknown key '{name}'{nearest(str(key), list(siblings))}")
+            raise UserError(f"{source}: unknown key {shown(name)}{nearest(str(key)[:80], list(siblings))}")
         if not isinstance(value, dict):
-            raise UserError(f"{source}: '{name}' is a section and needs a mapping of keys, found {value!r}")
+            raise UserError(f"{source}: '{name}' is a section and needs a mapping of keys, found {shown(value)}")
         found.update(_flat(value, source, f"{name}."))
     return found

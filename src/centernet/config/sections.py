@@ -140,6 +140,14 @@ class NetConfig:
         return tuple(name for name in MAPS[self.box_head] if name != "reg" or self.reg_offset)
 
     @property
+    def margin(self) -> int:
+        """Return the cells at the right and bottom border that target boxes do not reach.
+
+        1 in the paper's code. Distances to the sides have no offset that could make up for it.
+        """
+        return 0 if self.box_head == "ltrb" else 1
+
+    @property
     def size_unit(self) -> int:
         """Return the number of pixels that an input's height and width must be a multiple of.
 

@@ -2,15 +2,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from centernet.config.declared import SETTINGS, Declared
+from centernet.documents import HIGHEST, LOWEST, is_text, parse_yaml
+from centernet.errors import UserError, shown
 
-CANNOT = (ValueError, TypeError, yaml.YAMLError)  # exceptions of convert()
+CANNOT = (ValueError, TypeError, UserError)  # exceptions of convert()
+# Linux allows 4096 and 255. Names of files are still added to the paths of folders.
+MOST_PATH_BYTES, MOST_NAME_BYTES = 3500, 255
+
+
+class Refused(ValueError):
+    """The value has the right type, but cannot be used; the text says why."""
 
 
 def build(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:
@@ -33,11 +40,12 @@ def typed_values(raw: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
             continue
         try:
             values[name] = convert(declared.kind, raw[name])
-        except CANNOT:
-            problems.append(f"{name} must be {type_name(declared.kind)}, found {raw[name]!r}")
+        except CANNOT as error:
+            reason = f" ({error})" if isinstance(error, Refused) else ""
+            problems.append(f"{name} must be {type_name(declared.kind)}, found {shown(raw[name])}{reason}")
             continue
         if declared.choices and values[name] not in declared.choices:
-            problems.append(f"{name} must be one of {', '.join(declared.choices)}; found {values[name]!r}")
+            problems.append(f"{name} must be one of {', '.join(declared.choices)}; found {shown(values[name])}")
     return values
 
 
@@ -55,17 +63,31 @@ def convert(kind: Any, raw: Any) -> Any:
     if kind is str:
         if isinstance(raw, (dict, list)):
             raise ValueError(raw)
-        return "" if raw is None else str(raw)
+        return "" if raw is None else _usable_text(str(raw))
     if isinstance(raw, (bool, list, dict)) or raw is None or (kind is int and isinstance(raw, float)):
         raise ValueError(raw)
-    return kind(raw)
+    value = kind(raw)
+    if kind is int and not LOWEST <= value <= HIGHEST:
+        raise Refused("it has more than 64 bits")
+    if kind is float and not math.isfinite(value):
+        raise Refused("it is not finite")
+    return value
+
+
+def _usable_text(text: str) -> str:
+    """Return a text. Raise Refused if it cannot be a path: longer names and a byte 0 fail in each system call."""
+    if "\0" in text or not is_text(text):
+        raise Refused("it has a byte 0, or it is not UTF-8")
+    if len(text.encode()) > MOST_PATH_BYTES or any(len(part.encode()) > MOST_NAME_BYTES for part in text.split("/")):
+        raise Refused(f"at most {MOST_PATH_BYTES} bytes are allowed, and {MOST_NAME_BYTES} between two /")
+    return text
 
 
 def _convert_tuple(items: tuple[Any, ...], raw: Any) -> tuple[Any, ...]:
     if isinstance(raw, str):
         raw = [raw]
     if isinstance(raw, list) and len(raw) == 1 and isinstance(raw[0], str) and raw[0].lstrip().startswith("["):
-        raw = yaml.safe_load(raw[0])  # ModelArts passes a list as one word: --flag=[512,512]
+        raw = next(iter(parse_yaml(raw[0], "")), None)  # ModelArts passes a list as one word: --flag=[512,512]
     if not isinstance(raw, (list, tuple)):
         raise ValueError(raw)
     open_ended = len(items) == 2 and items[1] is Ellipsis
@@ -85,7 +107,8 @@ def type_name(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         items = typing.get_args(kind)
         count = "" if items[-1] is Ellipsis else f"{len(items)} "
-        return f"a list of {count}{type_name(items[0]).removeprefix('a ').removeprefix('an ')}s"
+        one = type_name(items[0]).removeprefix("a ").removeprefix("an ")
+        return f"a list of {count}{one.replace('list', 'lists', 1) if one.startswith('list') else one + 's'}"
     return {bool: "true or false", int: "an integer", float: "a number", str: "a string"}[kind]
 
 

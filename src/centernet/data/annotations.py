@@ -1,7 +1,6 @@
 """Reader of annotation files in COCO format. No other module parses them."""
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from centernet.categories import Categories, categories_from_json
-from centernet.data.defects import Report, shown
+from centernet.data.defects import Report
 from centernet.data.repair import (
     WRITTEN,
     ImageKey,
@@ -23,7 +22,9 @@ from centernet.data.repair import (
     repaired_box,
     whole,
 )
-from centernet.errors import UserError
+from centernet.documents import is_text, parse_json, require_plain
+from centernet.errors import UserError, shown
+from centernet.files import read_bytes
 
 LOG = logging.getLogger("centernet")
 
@@ -107,20 +108,18 @@ def parse_annotation_file(path: Path, name: str = "annotation file") -> Document
             categories.
     """
     LOG.info("reading %s", path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file, object_hook=_compact)
-    except OSError as error:
-        raise UserError(f"{name} {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name} {path} is not UTF-8 text: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} {path} is not valid JSON ({error}). Is it truncated? Copy it again, or compare its "
-                        "size with the size of the original") from error
+    subject = f"{name} {path}"
+    document = parse_json(read_bytes(path, subject=subject), subject, "Is it truncated? Copy it again, or compare "
+                          "its size with the size of the original", object_hook=_compact)
     for key in ("images", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise UserError(f"{name} {path} is not in COCO's format: it needs an object with the lists 'images', "
                             f"'annotations' and 'categories'; '{key}' is missing or not a list")
+    require_plain(document["categories"], subject, place="categories")
+    for index, row in enumerate(document["images"]):
+        if isinstance(row, dict) and isinstance(row.get("file_name"), str) and not is_text(row["file_name"]):
+            raise UserError(f"{subject}: images[{index}].file_name must be text that can be encoded as UTF-8, found "
+                            f"{shown(row['file_name'])}")
     if not document["images"]:
         raise UserError(f"{name} {path}: the list 'images' is empty")
     rows = document.get("annotations", [])
@@ -191,6 +190,8 @@ def _note_repairs(row: Annotation, image: Any, category: Any, bbox: Any, report:
         report.notes.add(WRITTEN, f"{place(row.id, row.image_id)}: category_id {shown(row.category_id)}")
     if type(row.image_id) is not int and type(image) is int:
         report.notes.add(WRITTEN, f"{place(row.id, row.image_id)}: image_id {shown(row.image_id)}")
+    if is_set(row.ignore) and not is_set(row.iscrowd):
+        report.notes.add("box marked ignore: neither object nor background, as iscrowd", place(row.id, row.image_id))
     if bbox is not row.bbox:
         report.notes.add("box with numbers written as text: taken as numbers",
                          f"{place(row.id, row.image_id)}: {shown(row.bbox)}")

@@ -9,11 +9,12 @@ import numpy as np
 
 from centernet.categories import Categories
 from centernet.data.annotations import Annotations, place, read_annotations
-from centernet.data.defects import Defects, Report, shown
+from centernet.data.defects import Defects, Report
 from centernet.data.image_file import read_image
 from centernet.data.image_finder import ImageFinder
+from centernet.data.image_size import MAX_SIDE
 from centernet.data.repair import WRITTEN, whole
-from centernet.errors import UserError
+from centernet.errors import UserError, shown
 
 # COCO's own names come first, then the names for other data sets. The model zoo's README writes "instance_".
 ANNOTATION_NAMES = {
@@ -147,7 +148,7 @@ def read_coco(annotation_file: Path, image_dir: Path, allow_outside: bool = Fals
     rows = _rows_of_images(annotations, sizes, report)
     images = tuple(_coco_image(annotations, image_id, entry["file_name"], path, size, rows.get(image_id, []))
                    for image_id, entry, path in found if (size := sizes[image_id]))
-    note_suspicious_boxes(annotations, sizes, report)
+    _find_other_forms(annotations, sizes, report)
     return CocoDataset(images, annotations, image_dir)
 
 
@@ -174,6 +175,9 @@ def _size(image_id: int, entry: dict[str, Any], path: Path, report: Report) -> t
     """Return (width, height) of an image: those of its entry, or if it has none, of the file; None for no image."""
     values = entry.get("width"), entry.get("height")
     width, height = map(whole, values)
+    if max(width or 0, height or 0) > MAX_SIDE:
+        report.defects.add(f"image entry with a side above {MAX_SIDE} pixels", f"id {image_id}: {entry['file_name']}")
+        return None
     if width and height and width > 0 and height > 0:
         if not all(type(value) is int for value in values):
             report.notes.add(WRITTEN, f"image {image_id}: width {shown(values[0])}, height {shown(values[1])}")
@@ -216,8 +220,8 @@ def _rows_of_images(annotations: Annotations, sizes: dict[int, tuple[int, int] |
     return rows
 
 
-def note_suspicious_boxes(annotations: Annotations, sizes: dict[int, tuple[int, int] | None], report: Report) -> None:
-    """Note boxes that are probably not x, y, width, height in pixels, if that holds for most boxes of the file."""
+def _find_other_forms(annotations: Annotations, sizes: dict[int, tuple[int, int] | None], report: Report) -> None:
+    """Count boxes that are probably not x, y, width, height in pixels, if that holds for most boxes of the file."""
     known = [row for row, image_id in enumerate(annotations.box_images.tolist()) if sizes.get(image_id)]
     if not known:
         return
@@ -225,25 +229,31 @@ def note_suspicious_boxes(annotations: Annotations, sizes: dict[int, tuple[int, 
     limits = np.array([sizes[image_id] for image_id in image_ids], np.float64) + 1  # a pixel more, for rounded numbers
     past = (boxes[:, :2] + boxes[:, 2:] > limits).any(1)
     corners = (boxes[:, 2:] > boxes[:, :2]).all(1) & (boxes[:, 2:] <= limits).all(1)
-    suspicions = (("box that reaches past its image, as most boxes of the file do: x1, y1, x2, y2 in place of x, y, "
-                   "width, height?", past & corners),
-                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image, not pixels?",
-                   (np.abs(boxes) <= 1).all(1) & (limits > 10).all(1)))
+    suspicions = (("box past its image, as most boxes of the file: x1, y1, x2, y2 in place of x, y, width, height? Box "
+                   "kept", past & corners),
+                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image in place of "
+                   "pixels? Box kept", (np.abs(boxes) <= 1).all(1) & (limits > 10).all(1)))
     for (kind, rows), share in zip(suspicions, (0.5, 0.999)):
         if rows.mean() > share:
             for row in np.flatnonzero(rows).tolist():
-                report.notes.add(kind, f"{place(annotations.box_ids[known[row]], image_ids[row])}: "
-                                       f"{boxes[row].tolist()}")
+                report.defects.add(kind, f"{place(annotations.box_ids[known[row]], image_ids[row])}: "
+                                         f"{boxes[row].tolist()}")
 
 
 def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: str, strict: bool,
-                   allow_outside: bool = False) -> CocoDataset:
+                   allow_outside: bool = False, whole: bool = True) -> CocoDataset:
     """Find and read a data set for an evaluation, and log what was left out or repaired.
+
+    Args:
+        data_dir, split, annotation_file, image_dir: see locate.
+        strict: a defect is an error.
+        whole: all images must be usable. Not needed for a comparison of models on the same images.
 
     Raises:
         UserError: as in locate, read_coco and require_whole; or strict is set and there is a defect.
     """
     dataset = read_coco(*locate(data_dir, split, annotation_file, image_dir), allow_outside)
-    require_whole(dataset)
+    if whole:
+        require_whole(dataset)
     dataset.report.announce(str(dataset.annotation_file), strict)
     return dataset

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import logging
 import os
@@ -13,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,19 @@ from mindspore.mindrecord import FileWriter
 from mindspore.mindrecord.common.exceptions import MindRecordException
 from tqdm import tqdm
 
-from centernet.categories import Categories
 from centernet.config.schema import DatasetConfig
 from centernet.data.coco import CocoDataset, CocoImage
-from centernet.data.defects import Defects, Report
+from centernet.data.defects import Report
 from centernet.data.image_file import decode, foreign_format, is_cut, is_dark
 from centernet.data.image_size import MAX_SIDE, ImageTooLarge
-from centernet.data.mindrecord import SCHEMA, describe_files, info_path, shard_files
+from centernet.data.info_file import info_path
+from centernet.data.mindrecord import SCHEMA, describe_files, first_message, shard_files
 from centernet.data.orientation import DARK, STORED, in_frame
+from centernet.data.summary import Summary
 from centernet.errors import UserError
-from centernet.files import replacing
+from centernet.files import replacing, require_space, temporary
+from centernet.interrupt import stop_if_interrupted
+from centernet.owner import OWNER, owned
 
 LOG = logging.getLogger("centernet")
 
@@ -44,35 +47,6 @@ LOG_SECONDS = 10
 MAX_OBJS = DatasetConfig().max_objs
 # Two conversions can run in one process. The second one must not restore the stderr that the first one replaced.
 STDERR_LOCK = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Numbers of images and boxes that a conversion wrote and left out."""
-
-    image_ids: tuple[int, ...]  # in the annotation file's order
-    boxes: tuple[int, ...]      # per class
-    images: tuple[int, ...]     # with that class
-    regions: int                # ignored regions among the boxes
-    box_counts: dict[int, int]  # number of boxes -> images
-    empty: int                  # images left out because they have no boxes
-    categories: Categories
-    report: Report
-
-    @property
-    def defects(self) -> Defects:
-        """Return what was left out, or contradicts itself."""
-        return self.report.defects
-
-    def lines(self) -> list[str]:
-        """Return the lines of the table that is printed at the end."""
-        widest = max(map(len, (*self.categories.names, "category")))
-        return [f"{len(self.image_ids):8d}  images written", f"{sum(self.boxes):8d}  boxes written",
-                f"{self.empty:8d}  images without boxes left out (--keep_empty true keeps them)",
-                *([] if self.defects.counts else ["       0  defects"]), *self.report.lines(),
-                f"{'category':{widest}s} {'boxes':>8s} {'images':>8s}",
-                *(f"{name:{widest}s} {boxes:8d} {images:8d}"
-                  for name, boxes, images in zip(self.categories.names, self.boxes, self.images))]
 
 
 def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8, *, keep_empty: bool = False,
@@ -88,19 +62,30 @@ def convert(dataset: CocoDataset, folder: Path, prefix: str, shard_num: int = 8,
     _check_arguments(prefix, shard_num)
     report = copy.deepcopy(dataset.report)
     report.require_none(str(dataset.annotation_file), strict, ", nothing was written")
-    part = folder / f".{prefix}.unfinished"
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+    with _hidden_folder(folder, prefix) as part:
         summary = _write(dataset, _Writer(part, prefix, shard_num, dataset), keep_empty, report)
         report.require_none(str(dataset.annotation_file), strict, ", nothing was written")
         rows = _verify_rows(part, prefix, summary)
         _replace(part, folder, prefix, _info(dataset, part, prefix, summary, rows))
-    except (OSError, RuntimeError, MindRecordException) as error:  # MindSpore raises the last two
-        raise UserError(f"--mindrecord_dir {folder}: cannot write the shards: {error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return summary
+
+
+@contextmanager
+def _hidden_folder(folder: Path, prefix: str) -> Iterator[Path]:
+    """Give an empty hidden folder for the shards, which is removed at the end. Errors of writing become UserErrors."""
+    part = folder / f".{prefix}.unfinished"
+    with owned(folder, "--mindrecord_dir", f".{prefix}{OWNER}"):
+        try:
+            shutil.rmtree(part, ignore_errors=True)  # an interrupted conversion left it
+            part.mkdir(parents=True)
+            with temporary(part):
+                yield part
+        except (OSError, RuntimeError, MindRecordException) as error:  # MindSpore raises the last two
+            reason = str(error) if isinstance(error, OSError) else first_message(error)
+            raise UserError(f"--mindrecord_dir {folder}: cannot write the shards: {reason}. Is the disk full, or the "
+                            "folder not writable?") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _check_arguments(prefix: str, shard_num: int) -> None:
@@ -127,6 +112,7 @@ class _Writer:
         # FileWriter adds no number to the name of a single shard.
         self.writer = FileWriter(str(folder / (prefix if shard_num > 1 else f"{prefix}0")), shard_num)
         sizes = [image.path.stat().st_size for image in dataset.images]
+        require_space(folder, sum(sizes), f"--mindrecord_dir {folder.parent}: the shards")
         self.writer.set_page_size(_page_size(sizes, shard_num))
         if sum(sizes) < shard_num * SMALL_SHARD:
             self.writer.set_header_size(1 << 20)
@@ -159,15 +145,18 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
     counts = np.zeros((2, len(dataset.categories)), np.int64)
     image_ids: list[int] = []
     regions, box_counts = 0, Counter[int]()
+    digests: list[tuple[int, bytes]] = []
     wanted = [image for image in dataset.images if keep_empty or len(image.boxes)]
     for image, data in _read_images(wanted, report):
         target.add(image, data)
         image_ids.append(image.id)
         _note_boxes(image, report)
+        digests.append((image.id, _digest(image, data)))
         regions += int(image.ignored.sum())
         box_counts[len(image.boxes)] += 1
-        np.add.at(counts[0], image.classes, 1)
-        counts[1][np.unique(image.classes)] += 1
+        objects = image.classes[~image.ignored]
+        np.add.at(counts[0], objects, 1)
+        counts[1][np.unique(objects)] += 1
     if not image_ids or not counts.any():
         lines = "\n".join(report.lines())
         raise UserError(f"{dataset.annotation_file} with images in {dataset.image_dir}: no image with a box is left to "
@@ -175,13 +164,20 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
                         f"{f'. Defects:{chr(10)}{lines}' if lines else '.'}")
     target.finish()
     return Summary(tuple(image_ids), tuple(counts[0].tolist()), tuple(counts[1].tolist()), regions,
-                   dict(sorted(box_counts.items())), len(dataset.images) - len(wanted), dataset.categories, report)
+                   dict(sorted(box_counts.items())), len(dataset.images) - len(wanted), dataset.categories, report,
+                   hashlib.sha256(b"".join(digest for _, digest in sorted(digests))).hexdigest())
+
+
+def _digest(image: CocoImage, data: bytes) -> bytes:
+    """Return the SHA-256 of one image, its id, boxes, and classes as the shard has them."""
+    digest = hashlib.sha256(f"{image.id} {len(data)} ".encode())
+    classes = np.where(image.ignored, ~image.classes, image.classes)
+    for part in (data, image.boxes.astype("<f4").tobytes(), classes.astype("<i4").tobytes()):
+        digest.update(part)
+    return digest.digest()
 
 
 def _note_boxes(image: CocoImage, report: Report) -> None:
-    for _ in range(int(image.ignored.sum())):
-        report.notes.add("box marked ignore or iscrowd: neither object nor background in training, see "
-                         "dataset_config.ignored_regions", f"id {image.id}: {image.file_name}")
     if len(image.boxes) > MAX_OBJS:
         report.notes.add(f"image with more than {MAX_OBJS} boxes: train with a larger dataset_config.max_objs, or the "
                          "other boxes count as background", f"id {image.id}: {len(image.boxes)} boxes")
@@ -192,13 +188,14 @@ def _read_images(images: list[CocoImage], report: Report) -> Iterator[tuple[Coco
     start = last = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(images), unit="img", disable=None) as bar:
         for first in range(0, len(images), CHUNK):
+            stop_if_interrupted()
             chunk = images[first:first + CHUNK]
             # The previous chunk is not written at the same time: FileWriter holds Python's global lock while writing.
             with _without_stderr():
                 read = list(pool.map(_read_image, chunk))
             for image, (data, defect, note) in zip(chunk, read):
                 if note:
-                    report.notes.add(note, f"id {image.id}: {image.file_name}")
+                    (report.defects if note == DARK else report.notes).add(note, f"id {image.id}: {image.file_name}")
                 if defect:
                     report.defects.add(defect, f"id {image.id}: {image.file_name}")
                 else:
@@ -257,9 +254,10 @@ def _verify_rows(part: Path, prefix: str, summary: Summary) -> list[int]:
     image_ids: list[int] = []
     boxes = 0
     for batch in rows.create_dict_iterator(num_epochs=1, output_numpy=True):
+        stop_if_interrupted()
         image_ids += batch["img_id"].ravel().tolist()
         boxes += int(batch["num_objects"].sum())
-    if sorted(image_ids) != sorted(summary.image_ids) or boxes != sum(summary.boxes):
+    if sorted(image_ids) != sorted(summary.image_ids) or boxes != sum(summary.boxes) + summary.regions:
         raise UserError(f"the shards contain only {len(image_ids)} of {len(summary.image_ids)} images: MindSpore did "
                         "not write all of them. Is the disk full?")
     return image_ids
@@ -273,7 +271,7 @@ def _info(dataset: CocoDataset, part: Path, prefix: str, summary: Summary, rows:
             "files": describe_files(files),
             "source": {"annotation_file": str(dataset.annotation_file.resolve()),
                        "image_dir": str(dataset.image_dir.resolve())},
-            "defects": summary.defects.counts, "image_ids": rows}
+            "content": summary.content, "defects": summary.defects.counts, "image_ids": rows}
 
 
 def _replace(part: Path, folder: Path, prefix: str, info: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from centernet.errors import UserError
 LOG = logging.getLogger("centernet")
 
 EXAMPLES = 3  # number of examples that are listed for each kind
-WIDTH = 60    # characters of a value in an example
 
 
 @dataclass
@@ -62,11 +61,6 @@ class Report:
         if lines := self.lines():
             LOG.warning("%s: %d defects, %d notes\n%s", source, sum(self.defects.counts.values()),
                         sum(self.notes.counts.values()), "\n".join(lines))
-
-
-def shown(value: object) -> str:
-    """Return a value of a file for an example: short, and without characters that a terminal cannot print."""
-    return ascii(value)[:WIDTH]
 
 
 def report_all(source: str, notes: Iterable[tuple[str, str]]) -> None:

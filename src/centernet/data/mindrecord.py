@@ -6,6 +6,8 @@ The conversion writes it last. While shards are being replaced, it says that the
 """
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import re
 from collections.abc import Mapping
@@ -16,9 +18,9 @@ from typing import Any
 import mindspore.dataset as ds
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
+from centernet.data.info_file import CONVERT, info_path, read_info
 from centernet.data.verify import hash_files, verify_files
 from centernet.errors import UserError
-from centernet.files import read_json
 from centernet.group import ALONE, Group
 
 LOG = logging.getLogger("centernet")
@@ -31,7 +33,7 @@ SCHEMA = {
     "bboxes": {"type": "float32", "shape": [-1, 4]},       # x1, y1, x2, y2 in pixels
     "category_id": {"type": "int32", "shape": [-1]},       # class + 1; 0 is the background; negative: ignored region
 }
-CONVERT = "run scripts/convert_dataset_to_mindrecord.sh (python src/dataset.py) again"
+FINGERPRINT = 32  # digits of the SHA-256 that are compared
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,12 @@ class Shards:
     rows: tuple[int, ...]  # row numbers in the order of their image ids (without an info file: in the shards' order)
     regions: int = 0       # ignored regions among the boxes
     box_counts: Mapping[int, int] = field(default_factory=dict)  # number of boxes -> images; {} if it is not known
+    fingerprint: str = ""  # of all images and boxes; "": unknown
 
     @property
     def num_images(self) -> int:
         """Return the number of images in all shards."""
         return len(self.rows)
-
-
-def info_path(folder: Path, prefix: str) -> Path:
-    """Return the path of a data set's info file."""
-    return folder / f"{prefix}.info.json"
 
 
 def shard_files(folder: Path, prefix: str) -> list[Path]:
@@ -91,6 +89,7 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
         categories, image_ids = categories_from_json(info["categories"], str(path)), info["image_ids"]
         regions, box_counts = _counts(info, path)
     else:
+        info = {}
         files, listed = _files_without_info(folder, prefix), []
         categories, image_ids = _named_categories(names, num_classes), None
         LOG.warning("%s is missing: the shards are not checked, and the categories are dataset_config.coco_classes "
@@ -102,18 +101,21 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
         raise UserError(f"{folder}: the shards hold {count} images, but {path.name} lists {len(image_ids)}; {CONVERT}")
     # FileWriter distributes rows over the shards partly at random. Sorting by image id makes their order the same.
     rows = range(count) if image_ids is None else sorted(range(count), key=image_ids.__getitem__)
-    return Shards(tuple(map(str, files)), categories, tuple(rows), regions, box_counts)
+    fingerprint = _fingerprint(info, files if verify else [])
+    return Shards(tuple(map(str, files)), categories, tuple(rows), regions, box_counts, fingerprint)
 
 
-def read_info(path: Path) -> dict[str, Any]:
-    """Read the info file of a data set. Raise UserError if it is not readable or the data set is not complete."""
-    info = read_json(path, remedy=f"R{CONVERT[1:]}")  # a sentence of its own
-    if info.get("complete") is False:
-        raise UserError(f"{path}: a conversion was interrupted while it replaced the shards; {CONVERT}")
-    missing = [key for key in ("complete", "categories", "files", "image_ids") if key not in info]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; {CONVERT}")
-    return info
+def _fingerprint(info: dict[str, Any], files: list[Path]) -> str:
+    """Return a checksum of a data set's content.
+
+    That of the conversion does not depend on how the images are divided among shards. Without it, as in older info
+    files, it is that of the files; without an info file they are read for it.
+    """
+    if isinstance(content := info.get("content"), str):
+        return f"content {content[:FINGERPRINT]}"
+    rows = info["files"] if info else describe_files(files)
+    text = json.dumps(sorted([row["name"], row["sha256"]] for row in rows if not row["name"].endswith(".db")))
+    return f"files {hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT]}" if rows else ""
 
 
 def _counts(info: dict[str, Any], path: Path) -> tuple[int, dict[int, int]]:

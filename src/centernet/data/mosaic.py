@@ -38,7 +38,7 @@ def draw_partners(rng: np.random.Generator, count: int, data: DatasetConfig) -> 
     return [*partners, np.where(mixed, others[0], own)] if data.mixup else partners
 
 
-def mosaic(images: Sequence[Labelled], data: DatasetConfig, rng: np.random.Generator) -> Labelled:
+def mosaic(images: Sequence[Labelled], data: DatasetConfig, rng: np.random.Generator, margin: int = 1) -> Labelled:
     """Return a training image of four tiles that meet at a random point, at least a quarter of the sides from a border.
 
     Each tile is a random view of its image, with the tile in place of the network's input. Boxes end at the border of
@@ -46,6 +46,7 @@ def mosaic(images: Sequence[Labelled], data: DatasetConfig, rng: np.random.Gener
 
     Args:
         images: TILES stored images: for top left, top right, bottom left, bottom right.
+        margin: see targets.to_output_boxes.
     """
     height, width = data.output_res
     # Whole cells, so that each tile has its own part of the output map.
@@ -53,7 +54,8 @@ def mosaic(images: Sequence[Labelled], data: DatasetConfig, rng: np.random.Gener
     tiles = [(0, 0, y, x), (0, x, y, width), (y, 0, height, x), (y, x, height, width)]
     canvas = np.empty((*data.input_res_train, 3), np.uint8)
     placed = [_draw_tile(item, tile, canvas, data, rng) for item, tile in zip(images, tiles)]
-    return Labelled(canvas, *(np.concatenate(parts) for parts in zip(*placed)))
+    boxes, classes = (np.concatenate(parts) for parts in zip(*placed))
+    return Labelled(canvas, clip_boxes(boxes, height - margin, width - margin), classes)
 
 
 def _draw_tile(item: Labelled, tile: tuple[int, int, int, int], canvas: np.ndarray, data: DatasetConfig,
@@ -68,7 +70,7 @@ def _draw_tile(item: Labelled, tile: tuple[int, int, int, int], canvas: np.ndarr
     visible = visible_part(moved, *cells)
     kept = (visible > 0) & (visible >= data.min_visible)
     placed = clip_boxes(moved[kept], *cells) + np.array([left, top, left, top], np.float32)
-    return clip_boxes(placed, data.output_res[0] - 1, data.output_res[1] - 1), item.classes[kept]
+    return placed, item.classes[kept]
 
 
 def mix(one: Labelled, other: Labelled) -> Labelled:

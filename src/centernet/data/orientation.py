@@ -13,7 +13,7 @@ from centernet.data.image_file import decode, decode_file, is_dark, read_file
 from centernet.data.image_size import jpeg_segments
 
 STORED = "image turned by EXIF whose annotations fit the stored pixels: not turned"
-DARK = "image of 16 bit that uses less than a tenth of their range: it becomes nearly black"
+DARK = "image of 16 bit that uses less than a tenth of their range: it becomes nearly black, image kept"
 _ORIENTATION = 0x0112
 
 

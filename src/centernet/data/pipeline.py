@@ -41,7 +41,7 @@ PREFETCH = 2  # batches that wait at each stage; MindSpore's default of 16 takes
 
 def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: DatasetConfig, batch_size: int, seed: int,
                        *, group: Group = ALONE, num_workers: int = 1, shuffle: bool = True,
-                       verify: bool = True, hm_gaussian: str = "circle") -> TrainingData:
+                       verify: bool = True, hm_gaussian: str = "circle", margin: int = 1) -> TrainingData:
     """Open shards for training.
 
     Args:
@@ -50,6 +50,7 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
         num_workers: threads that decode and augment; at most one for each CPU core is used.
         verify: also compare the SHA-256 of every file; the processes of the group share the work.
         hm_gaussian: "circle" or "ellipse", see net_config; used with heatmap_on_device false.
+        margin: cells that boxes do not reach, see targets.to_output_boxes.
 
     Raises:
         UserError: as in mindrecord.open_shards.
@@ -59,7 +60,7 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
     if group.rank == 0:
         _announce(shards, data)
     workers = min(num_workers, os.cpu_count() or 1)
-    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian)
+    return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian, margin)
 
 
 def _announce(shards: Shards, data: DatasetConfig) -> None:
@@ -87,6 +88,7 @@ class TrainingData:
     num_workers: int
     shuffle: bool
     hm_gaussian: str
+    margin: int
     epochs: int = 0  # of the whole training, for plain_epochs; 0: not known, no epoch is plain
 
     @property
@@ -217,7 +219,7 @@ class TrainingData:
                     if read != number:
                         partners.append(load_image(*partner, num_classes))
                 read = number
-                return make_sample(*annotated, data, num_classes, rng, partners)
+                return make_sample(*annotated, data, num_classes, rng, partners, self.margin)
             except UserError as error:
                 failures.append(UserError(f"image id {read} in {self.shards.files[0]}, ...: {error}"))
                 raise failures[-1] from error
@@ -240,7 +242,7 @@ def _annotated(row: Sequence[np.ndarray],
 
 
 def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray, data: DatasetConfig, num_classes: int,
-                rng: np.random.Generator, partners: Sequence[Labelled] = ()) -> tuple[np.ndarray, ...]:
+                rng: np.random.Generator, partners: Sequence[Labelled] = (), margin: int = 1) -> tuple[np.ndarray, ...]:
     """Return one augmented image and its targets, in the order of COLUMNS.
 
     Args:
@@ -250,15 +252,17 @@ def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray
         num_classes: C.
         rng: source of all random numbers.
         partners: stored images; three make a mosaic with this one, and one more (or one alone) is for mixup.
+        margin: see targets.to_output_boxes.
 
     Raises:
         UserError: the file is not an image, or a class is not in 0..C-1.
     """
     stored = load_image(file, boxes, classes, num_classes)
     tiles = TILES - 1 if len(partners) >= TILES - 1 else 0
-    found = mosaic([stored, *partners[:tiles]], data, rng) if tiles else _draw_one(stored, data, rng)
+    found = (mosaic([stored, *partners[:tiles]], data, rng, margin) if tiles
+             else _draw_one(stored, data, rng, margin))
     for other in partners[tiles:]:
-        found = mix(found, _draw_one(other, data, rng))
+        found = mix(found, _draw_one(other, data, rng, margin))
     # One colour matrix for all parts, because the graph applies one to an image.
     colors = draw_colors(rng, found.image, data) if data.color_aug else unchanged_colors()
     return (found.image, colors, *encode(found.boxes, found.classes, data.output_res, data.max_objs))
@@ -276,12 +280,12 @@ def load_image(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray,
     return Labelled(image, boxes, classes)
 
 
-def _draw_one(stored: Labelled, data: DatasetConfig, rng: np.random.Generator) -> Labelled:
+def _draw_one(stored: Labelled, data: DatasetConfig, rng: np.random.Generator, margin: int) -> Labelled:
     """Return a random view of a stored image as training image, with its boxes in output cells."""
     height, width = stored.image.shape[:2]
     view = draw_view(rng, height, width, data)
     placed = to_output_boxes(stored.boxes, view.matrix(data.output_res), width if view.flip else 0, data.output_res,
-                             data.min_visible)
+                             data.min_visible, margin)
     return Labelled(warp(stored.image, view, data.input_res_train), placed, stored.classes)
 
 

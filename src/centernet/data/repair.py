@@ -5,9 +5,11 @@ import math
 import zlib
 from typing import Any
 
-from centernet.data.defects import Report, shown
+from centernet.data.defects import Report
+from centernet.errors import shown
 
 ID_LIMIT = 2**31  # ids of images must fit into the int32 of a shard
+LARGEST = 1e9  # of a box's numbers; sums and areas of larger ones leave the range of float32
 NUMBERS = frozenset({int, float})  # types of numbers; bool does not count
 WRITTEN = "number written as text or with a decimal point: taken as the whole number"
 
@@ -95,7 +97,9 @@ def box_defect(bbox: Any) -> str:
     """Return the defect of a box x, y, width, height of the file; "" if it is a list of 4 finite numbers."""
     if not isinstance(bbox, list) or len(bbox) != 4 or not NUMBERS.issuperset(map(type, bbox)):
         return "annotation without a bbox of 4 numbers"
-    return "" if all(map(is_finite, bbox)) else "box with NaN or infinite numbers"
+    if not all(map(is_finite, bbox)):
+        return "box with NaN or infinite numbers"
+    return f"box with numbers above {LARGEST:g}" if max(map(abs, bbox)) > LARGEST else ""
 
 
 def repaired_box(bbox: Any) -> Any:

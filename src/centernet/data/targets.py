@@ -23,7 +23,7 @@ class Targets(NamedTuple):
 
 
 def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, output_res: tuple[int, int],
-                    min_visible: float = 0.0) -> np.ndarray:
+                    min_visible: float = 0.0, margin: int = 1) -> np.ndarray:
     """Move boxes from an image to the output map.
 
     Args:
@@ -32,12 +32,14 @@ def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, outp
         flip_width: the image's width in pixels if the image is mirrored first, otherwise 0.
         output_res: (height, width) of the output map.
         min_visible: boxes with a smaller part of their area on the map become zero.
+        margin: cells at the right and bottom border that boxes do not reach: 1 in the paper's code.
 
     Returns:
-        (N, 4) float32 in output cells: the bounding boxes of the four moved corners, clipped to [0, W-1] x [0, H-1].
+        (N, 4) float32 in output cells: the bounding boxes of the four moved corners, clipped to [0, W - margin] x
+        [0, H - margin].
     """
     moved = move_boxes(boxes, matrix, flip_width)
-    placed = clip_boxes(moved, output_res[0] - 1, output_res[1] - 1)
+    placed = clip_boxes(moved, output_res[0] - margin, output_res[1] - margin)
     if min_visible:
         placed[visible_part(moved, *output_res) < min_visible] = 0
     return placed
@@ -81,7 +83,8 @@ def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], 
     sizes = boxes[:, 2:] - boxes[:, :2]
     kept = np.flatnonzero((sizes > 0).all(axis=1))
     centers = ((boxes[:, :2] + boxes[:, 2:]) / 2)[kept]
-    cells = centers.astype(np.int32)
+    # A thin box at the border of the map can round to a centre on the border itself.
+    cells = np.minimum(centers.astype(np.int32), np.array(output_res[::-1], np.int32) - 1)
     cls, radius, ind, reg_mask = np.zeros((4, max_objs), np.int32)
     wh, reg = np.zeros((2, max_objs, 2), np.float32)
     targets = Targets(cls, radius, ind, wh, reg, reg_mask)

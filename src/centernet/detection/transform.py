@@ -12,9 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from centernet.errors import UserError
+from centernet.documents import parse_json
 from centernet.geometry import affine_matrix
+from centernet.json_value import JsonValue
 from centernet.spec import ModelSpec
+
+MOST_CELLS = 16384  # of a side of the output map in a meta file
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,17 @@ class Meta:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str, source: str | Path) -> Meta:
+    def from_json(cls, text: str | bytes, source: str | Path) -> Meta:
         """Parse a text of to_json. Raise UserError with the name `source` if it has another form."""
-        try:
-            row = json.loads(text)
-            center_x, center_y = map(float, row["c"])
-            sides = row["s"] if isinstance(row["s"], list) else [row["s"]]
-            if len(sides) > 2:
-                raise ValueError(f"s must be one or two numbers, found {sides!r}")
-            s = float(sides[0]) if len(sides) == 1 else (float(sides[0]), float(sides[1]))
-            return cls((center_x, center_y), s, int(row["out_height"]), int(row["out_width"]),
-                       float(row.get("scale", 1.0)))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{source} is not the meta file of a prepared image (JSON with c, s, out_height, "
-                            f"out_width): {error!r}. Run preprocess.py again.") from error
+        subject = f"{source} is not the meta file of a prepared image (JSON with c, s, out_height, out_width)"
+        row = JsonValue(parse_json(text, subject, "Run preprocess.py again"), subject, "run preprocess.py again")
+        center_x, center_y = (value.number() for value in row["c"].items(2))
+        sides = [value.positive() for value in row["s"].items(1, 2)] if isinstance(row["s"].value, list) else [
+            row["s"].positive()]
+        scale = row.get("scale")
+        return cls((center_x, center_y), sides[0] if len(sides) == 1 else (sides[0], sides[1]),
+                   row["out_height"].whole(1, MOST_CELLS), row["out_width"].whole(1, MOST_CELLS),
+                   1.0 if scale is None else scale.positive())
 
 
 def input_size(height: int, width: int, scale: float, keep_res: bool, pad: int,

@@ -25,6 +25,7 @@ from centernet.errors import UserError
 from centernet.evaluation.metrics import Metrics, evaluate_results
 from centernet.evaluation.shares import divide
 from centernet.group import ALONE, Group, gather, require_agreement
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.spec import configured_spec
 
@@ -154,6 +155,7 @@ def detect_images(detector: Detector, images: Sequence[CocoImage],
         return detector.prepare(read_annotated(image.path, image.width, image.height, unusual))
 
     for batch in _batches(_ahead(images, work, num_workers, num_workers + size), size):
+        stop_if_interrupted()
         found = detector.finish([prepared for _, prepared in batch], size)
         yield from zip([image for image, _ in batch], found)
     report_all("the images", unusual)

@@ -20,6 +20,7 @@ from centernet.detection.result import Result
 from centernet.detection.visualize import save_picture
 from centernet.errors import UserError
 from centernet.files import require_utf8, write_json
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.sizes import speed
 
 LOG = logging.getLogger("centernet")
@@ -73,6 +74,7 @@ def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
                     folder / "pictures")
     root = Path(os.path.commonpath([image.parent.absolute() for image in images]))
     for path in tqdm(images, unit="image", disable=None):
+        stop_if_interrupted()
         try:
             data = read_file(path)
             image = decode_file(data, path)

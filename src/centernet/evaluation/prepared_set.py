@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,13 @@ from tqdm import tqdm
 
 from centernet.categories import by_name
 from centernet.data.annotations import Annotations
+from centernet.data.info_file import MOST_BYTES
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
-from centernet.errors import UserError
-from centernet.files import user_errors, write_json
+from centernet.errors import UserError, printable
+from centernet.files import read_bytes, read_json, require_space, user_errors, write_json
+from centernet.interrupt import stop_if_interrupted
+from centernet.json_value import JsonValue
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.sizes import speed
@@ -37,6 +39,7 @@ from centernet.runtimes.sizes import speed
 LOG = logging.getLogger("centernet")
 
 INPUTS, METAS, INDEX = "00_data", "meta", "index.json"
+MOST_META_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -67,26 +70,19 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
     with user_errors(f"--predict_dir {folder}: cannot write"):
         for part in (INPUTS, METAS):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        _require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype))
+        require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype),
+                      f"--predict_dir {folder}: the inputs", (folder / INPUTS).glob("*.bin"))
         index.unlink(missing_ok=True)
         for image_id, file_name, pixels, meta in images:
+            stop_if_interrupted()
             values = pixels.astype(_stored(manifest.input_dtype), copy=False)
             (folder / INPUTS / f"{image_id}.bin").write_bytes(values.tobytes())
-            transform = {"image_id": image_id, "file_name": file_name, **json.loads(meta.to_json())}
+            transform = {"image_id": image_id, "file_name": file_name, **asdict(meta)}
             (folder / METAS / f"{image_id}.json").write_text(json.dumps(transform), encoding="utf-8")
             names[image_id] = file_name
     write_json(index, {"count": len(names), "annotation_file": str(annotation_file.resolve()), **_preparation(manifest),
                        "images": [{"image_id": key, "file_name": name} for key, name in names.items()]})
     return len(names)
-
-
-def _require_space(folder: Path, size: int) -> None:
-    """Raise UserError unless a folder's disk has space for size bytes. Existing inputs count, as they are replaced."""
-    present = sum(file.stat().st_size for file in (folder / INPUTS).glob("*.bin"))
-    free = shutil.disk_usage(folder).free
-    if size > free + present:
-        raise UserError(f"--predict_dir {folder}: the inputs take {size / 1e9:.1f} GB, but only {free / 1e9:.1f} GB "
-                        "are free: use a folder on a larger disk")
 
 
 def _preparation(manifest: Manifest) -> dict[str, Any]:
@@ -113,18 +109,17 @@ def read_index(meta_dir: Path, manifest: Manifest, aipp: bool = False) -> Prepar
     if not path.is_file():
         raise UserError(f"{path} does not exist. preprocess.py writes it last, so {meta_dir.parent} is not a prepared "
                         "set, or it is incomplete. Run preprocess.py (again)")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(row["image_id"]): str(row["file_name"]) for row in values["images"]}
-        count, annotation_file = int(values["count"]), str(values["annotation_file"])
-        wanted = _preparation(manifest.with_uint8_input() if aipp and values["dtype"] == "uint8" else manifest)
-        differing = [key for key, value in wanted.items() if values[key] != value]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error!r}): run preprocess.py again") from error
+    values = JsonValue(read_json(path, remedy="Run preprocess.py again", most=MOST_BYTES), f"{path} is damaged",
+                       "run preprocess.py again")
+    names = {row["image_id"].whole(): row["file_name"].text() for row in values["images"].items()}
+    count, annotation_file = values["count"].whole(), values["annotation_file"].text()
+    wanted = _preparation(manifest.with_uint8_input() if aipp and values["dtype"].value == "uint8" else manifest)
+    differing = [key for key, value in wanted.items() if values[key].value != value]
     if len(names) != count or not names:
         raise UserError(f"{path} lists {len(names)} images, but its count is {count}: run preprocess.py again")
     if differing:
-        details = ", ".join(f"{key} is {values[key]}, but the model needs {wanted[key]}" for key in differing)
+        details = ", ".join(f"{key} is {printable(values[key].value)}, but the model needs {wanted[key]}"
+                            for key in differing)
         raise UserError(f"{meta_dir.parent} was prepared for another model: {details}. Run preprocess.py with this "
                         "model")
     return PreparedSet(meta_dir, names, annotation_file)
@@ -140,10 +135,7 @@ def labels_of_model(annotations: Annotations, manifest: Manifest, model_path: st
 def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
     """Read the transform of one image. Raise UserError if its meta file is missing or damaged."""
     path = prepared.meta_dir / f"{image_id}.json"
-    try:
-        return Meta.from_json(path.read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}. Run preprocess.py again") from error
+    return Meta.from_json(read_bytes(path, MOST_META_BYTES, remedy="Run preprocess.py again"), path)
 
 
 def read_input(predict_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
@@ -209,13 +201,14 @@ def _bytes_of(shape: tuple[int, ...], dtype: str) -> int:
 
 
 def _read_array(path: Path, shape: tuple[int, ...], dtype: str, remedy: str) -> np.ndarray:
+    wanted = _bytes_of(shape, dtype)
     try:
-        data = path.read_bytes()
+        size = path.stat().st_size  # a file of another size is not read, however large it is
+        data = path.read_bytes() if size == wanted else b""
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}: {remedy}") from error
-    wanted = _bytes_of(shape, dtype)
     if len(data) != wanted:
-        raise UserError(f"{path} has {len(data)} bytes, {dtype} of shape {tuple(shape)} has {wanted}: {remedy}")
+        raise UserError(f"{path} has {size} bytes, {dtype} of shape {tuple(shape)} has {wanted}: {remedy}")
     values = np.frombuffer(data, _stored(dtype)).astype(dtype, copy=False).reshape(shape)
     require_finite(values, str(path), remedy)
     return values
@@ -248,6 +241,7 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
             for number in range(3):
                 _output(result_file(result_dir, image_id), number).unlink(missing_ok=True)
         for first in tqdm(range(0, len(ids), batch), unit="batch", disable=None):
+            stop_if_interrupted()
             chosen = ids[first:first + batch]
             images = np.stack([read_input(predict_dir, image_id, manifest) for image_id in chosen])
             start = time.perf_counter()

@@ -15,6 +15,7 @@ from centernet.detection.postprocess import distinct_names, write_results
 from centernet.detection.visualize import draw_boxes, save_picture
 from centernet.evaluation.metrics import HEADING, evaluate_results
 from centernet.files import user_errors, write_json
+from centernet.interrupt import stop_if_interrupted
 
 LOG = logging.getLogger("centernet")
 
@@ -59,6 +60,7 @@ def draw_detections(folder: Path, dataset: CocoDataset, detections: Mapping[int,
     annotated = any(len(image.boxes) for image in dataset.images)
     file_names = distinct_names({image.id: image.file_name for image in dataset.images})
     for image in tqdm(dataset.images, unit="image", disable=None):
+        stop_if_interrupted()
         pixels, boxes = read_annotated(image.path, image.width, image.height, []), detections[image.id]
         boxes = boxes[boxes[:, 4] >= score_thresh]
         # Absolute names and names with ".." must not lead out of the folder: they could overwrite the original images.

@@ -14,6 +14,7 @@ from centernet.export import mindir, onnx
 from centernet.export.compare import TOLERANCE, largest_difference, largest_difference_of_detections
 from centernet.export.exportable import as_exported
 from centernet.files import folder_beside
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import load_graph
 from centernet.runtimes.manifest import Manifest, publish
 
@@ -43,7 +44,9 @@ def export_model(network: nn.Cell, manifest: Manifest, target: Path) -> float:
     described = with_outputs(manifest, expected)
     with folder_beside(target, f"--export_name {target}: cannot write this file") as folder:
         partial = folder / f"model{target.suffix}"
+        stop_if_interrupted()
         WRITERS[target.suffix](network, described, partial)
+        stop_if_interrupted()
         error = require_equal(load_graph(partial)(x), expected, manifest.decode)
         publish(partial, described, target)
     return error

@@ -12,7 +12,6 @@ import dataclasses
 import glob
 import logging
 import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +21,9 @@ from centernet.config.load import replace_texts
 from centernet.config.schema import Config
 from centernet.config.setting import Use
 from centernet.errors import UserError
-from centernet.jobs.last_words import last_words
+from centernet.group import launched_number
+from centernet.interrupt import before_forced_end, ignore_signals, signals_set_a_flag
 from centernet.jobs.object_store import fetch_once, is_remote, require_writable, resolve, upload
-from centernet.jobs.signals import interruptible
 
 LOG = logging.getLogger("centernet")
 CODE = Path(__file__).resolve().parents[3]
@@ -74,7 +73,7 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> ModelArt
         raise UserError("--train_url is not set: set the job's output path. Without it all results would be lost")
     data_url, data = _source(config.data_url if inputs else "", "data_url", config.data_path)
     models_url, models = _source(config.checkpoint_url, "checkpoint_url", config.load_path)
-    rank = int(environment.get("RANK_ID") or 0)
+    rank = launched_number(environment, "RANK_ID")
     train_url, output, own = _destination(config, rank)
     if environment.get("MS_ROLE") == "MS_SCHED":  # msrun's scheduler also runs the boot file, beside the ranks
         train_url, config = "", dataclasses.replace(config, log_file="")
@@ -82,11 +81,11 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> ModelArt
     if not data_url and any(path.is_relative_to(data) for path in map(Path, read.values())):
         raise UserError(f"--data_url is not set, but {entry}.py reads from it: set the job's data set path, or give "
                         f"mounted folders with --{' or --'.join(inputs)}")
-    device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or 0
+    device = launched_number(environment, "DEVICE_ID" if environment.get("DEVICE_ID") else "ASCEND_DEVICE_ID")
     config = replace_texts(config, {**read, **_below(config, paths(entry, "output"), output)})
     config = dataclasses.replace(
         config, enable_modelarts=False,
-        device_id=config.device_id or int(device), log_file=str(own / config.log_file) if config.log_file else "")
+        device_id=config.device_id or device, log_file=str(own / config.log_file) if config.log_file else "")
     name = environment.get("MA_VJ_NAME", "")
     return ModelArtsJob(entry, config, name, rank, data_url, data, models_url, models, train_url, own)
 
@@ -103,7 +102,7 @@ def run_job(job: ModelArtsJob, run: Callable[[Config], None]) -> None:
         return
     if job.train_url and (job.rank == 0 or job.config.log_file):
         require_writable(job.train_url)
-    with interruptible(True), _results_kept(job):
+    with signals_set_a_flag(), _results_kept(job):
         for url, folder, flag in ((job.data_url, job.data, "data_url"),
                                   (job.checkpoint_url, job.models, "checkpoint_url")):
             if is_remote(url):
@@ -126,10 +125,10 @@ def _results_kept(job: ModelArtsJob) -> Iterator[None]:
         keep()
 
     try:
-        with last_words(GRACE, keep_beside):
+        with before_forced_end(keep_beside, GRACE):
             yield
     except BaseException as error:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not interrupt the upload
+        ignore_signals()  # a second signal must not interrupt the upload
         expected = isinstance(error, (UserError, KeyboardInterrupt))
         LOG.info("the job ended early: %s: %s", type(error).__name__, error, exc_info=not expected)
         try:
@@ -137,7 +136,7 @@ def _results_kept(job: ModelArtsJob) -> Iterator[None]:
         except UserError as failure:
             LOG.error("error: %s", failure)
         raise
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_signals()
     keep()
 
 

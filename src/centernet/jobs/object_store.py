@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from centernet.errors import UserError
+from centernet.files import read_json
+from centernet.interrupt import stop_if_interrupted
 
 LOG = logging.getLogger("centernet")
 
@@ -165,6 +167,7 @@ def _lock(path: Path, url: str, timeout: float) -> Iterator[bool]:
                 if not waited:
                     LOG.info("waiting for the process of this server that copies %s", url)
                 waited = True
+                stop_if_interrupted()
                 time.sleep(min(0.5, timeout / 10))
         yield waited
 
@@ -172,10 +175,10 @@ def _lock(path: Path, url: str, timeout: float) -> Iterator[bool]:
 def _read(state: Path) -> dict[str, object] | None:
     """Read the record that fetch_once wrote about an earlier copy; None if there is none."""
     try:
-        record = json.loads(state.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        record = read_json(state)
+    except UserError:
         return None
-    return record if isinstance(record, dict) and "source" in record else None
+    return record if "source" in record else None
 
 
 def _clear(folder: Path, record: dict[str, object] | None, flag: str) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from centernet.categories import categories_from_json
+from centernet.categories import Categories, categories_from_json
 from centernet.config.sections import MAPS
 from centernet.errors import UserError
-from centernet.files import read_json, sha256, write_json
+from centernet.files import is_file, read_json, sha256, write_json
 from centernet.json_value import JsonValue
 from centernet.spec import ModelSpec
 
@@ -144,7 +144,7 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
     """
     model = Path(model_path)
     path = manifest_path(model)
-    if not model.is_file():
+    if not is_file(model):
         raise UserError(f"{subject} {model}: there is no such file. export.py writes NAME.mindir and NAME.json, or "
                         "NAME.onnx and NAME.onnx.json")
     if model.suffix == ".ckpt":
@@ -173,19 +173,21 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
     raw = source["dtype"].text(("float32", "uint8")) == "uint8"
     source["layout"].text(("NHWC" if raw else "NCHW",))
     color_order = source["color_order"].text(("BGR",) if raw else ("BGR", "RGB"))
-    batch, *axes = source["shape"].items(4)
+    first, *axes = source["shape"].items(4)
+    # A model with any batch size runs in onnxruntime; the C++ program, which has no onnxruntime, wants 1 or more.
+    batch = first.whole(0, MAX_BATCH)
     height, width = [axis.whole(1, MAX_SIDE) for axis in (axes[:2] if raw else axes[1:])]
     axes[2 if raw else 0].whole(3, 3)
-    # A model with any batch size runs in onnxruntime; the C++ program, which has no onnxruntime, wants 1 or more.
-    shape = (batch.whole(0, MAX_BATCH), *[int(axis.value) for axis in axes])
     decode, detections = root["decode"].boolean(), root["K"].whole(1, MAX_SIDE**2)
-    spec = ModelSpec(categories_from_json(root["categories"].value, str(path)), _three(root["mean"], False),
+    spec = ModelSpec(_categories(root["categories"]), _three(root["mean"], False),
                      _three(root["std"], True), root["color_order"].text(("BGR", "RGB")) if raw else color_order,
                      root["down_ratio"].whole(1, MAX_SIDE), (height, width), raw)
     return Manifest(
-        input_name=source["name"].text(), input_shape=shape, spec=spec, K=detections, decode=decode,
+        input_name=source["name"].text(),
+        input_shape=(batch, height, width, 3) if raw else (batch, 3, height, width), spec=spec, K=detections,
+        decode=decode,
         cat_spec_wh=root["cat_spec_wh"].boolean(), flip_test=root["flip_test"].boolean(),
-        outputs=_outputs(root["outputs"], decode, (shape[0], detections, 6)),
+        outputs=_outputs(root["outputs"], decode, (batch, detections, 6)),
         preset=root["preset"].text(), sha256=root["sha256"].text(),
         versions=_versions(root["versions"]),
         deform=_text(root, "deform", ""), precision=_text(root, "precision", "fp32"),
@@ -194,7 +196,15 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
         box_head=_text(root, "box_head", "wh_reg", tuple(MAPS)))
 
 
-def _outputs(rows: JsonValue, decode: bool, detections: tuple[int, int, int]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _categories(rows: JsonValue) -> Categories:
+    for row in rows.items():
+        row["id"].whole()
+        row["name"].text()
+    return categories_from_json(rows.value, rows.source)
+
+
+def _outputs(rows: JsonValue, decode: bool,
+             detections: tuple[int, int, int]) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """Return names and shapes: one output with detections, or two or three maps (B, C, H, W)."""
     found = []
     for row in rows.items(1) if decode else rows.items(2, 3):

@@ -5,21 +5,28 @@ import logging
 import os
 import re
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mindspore import nn
 
-from centernet.weights.checkpoint import ModelRecord, read_checkpoint, save_checkpoint
+from centernet.errors import UserError
+from centernet.files import user_errors
+from centernet.weights.checkpoint import ModelRecord, read_checkpoint, remove_unfinished, save_checkpoint
 
 LOG = logging.getLogger("centernet")
+RETRY_SECONDS = 1.0  # before the second try to write a checkpoint
 NAME = re.compile(r"centernet-(\d+)_(\d+)\.ckpt")
 
 
 class CheckpointKeeper:
     """Writes centernet-EPOCH_STEP.ckpt (both from 1, STEP within its epoch) and keeps the newest files.
 
-    last.ckpt is always the newest checkpoint. best.ckpt has the highest AP, if the training evaluates.
+    last.ckpt is always the newest checkpoint. best.ckpt has the highest AP, if the training evaluates. A checkpoint
+    that cannot be written is tried again; then the training goes on without it. It ends if the next one cannot be
+    written either, or if it is that of the last step. Earlier checkpoints stay.
 
     Args:
         folder: folder of the checkpoints; None: write no checkpoints.
@@ -30,50 +37,117 @@ class CheckpointKeeper:
         start_step: number of steps before a resumed training. Checkpoints in folder up to this step count as those of
             this training. 0 for a new training: it does not delete existing files.
         steps_per_epoch: steps of an epoch.
+        total_steps: last step of the training; 0: unknown.
+        leads: whether this process decides that an interrupted training ends: it is the first rank.
     """
 
     def __init__(self, folder: Path | None, step_cell: nn.Cell, record: ModelRecord, *, every: int,
-                 keep: int, start_step: int, steps_per_epoch: int):
+                 keep: int, start_step: int, steps_per_epoch: int, total_steps: int = 0, leads: bool = True):
         self.folder = folder
         self.step_cell = step_cell
         self.record = record
         self.every = every
         self.keep = keep
         self.steps_per_epoch = steps_per_epoch
-        self.written, self.best_precision = [], -1.0
+        self.total_steps = total_steps
+        self.leads = leads
+        self.failures = 0  # checkpoints in a row that could not be written
+        self.written, self.newest, self.best_precision, self.best_step = [], 0, -1.0, 0
+        if folder:
+            remove_unfinished(folder)
         if folder and start_step:
             self.written = _earlier(folder, start_step, steps_per_epoch)
-            if (folder / "best.ckpt").is_file():
-                self.best_precision = read_checkpoint(folder / "best.ckpt").progress.get("AP", -1.0)
+            self._restore_best(folder / "best.ckpt")
+
+    def _restore_best(self, path: Path) -> None:
+        """Read the highest AP so far. A damaged best.ckpt does not stop a training: the next evaluation replaces it."""
+        if not path.is_file():
+            return
+        try:
+            progress = read_checkpoint(path).progress
+        except UserError as error:
+            LOG.warning("warning: the training goes on without its best checkpoint, and the next evaluation writes a "
+                        "new one: %s", error)
+            return
+        self.best_precision, self.best_step = progress.get("AP", -1.0), progress.get("step", 0)
 
     def is_due(self, step: int, last: bool) -> bool:
         """Return whether a checkpoint is due after a step (from 1); always after the last step."""
         return self.folder is not None and (last or step % self.every == 0)
 
     def save(self, progress: dict[str, Any]) -> None:
-        """Save a checkpoint. progress is saved with the weights; its "step" is the number of all steps done."""
+        """Save a checkpoint. progress is saved with the weights; its "step" is the number of all steps done.
+
+        Raises:
+            UserError: it cannot be written, and so was the one before, or it is that of the last step.
+        """
         if self.folder is None:
             return
         epoch, position = divmod(progress["step"] - 1, self.steps_per_epoch)
         path = self.folder / f"centernet-{epoch + 1}_{position + 1}.ckpt"
-        save_checkpoint(path, self.step_cell, self.record, progress)
+        if not self._write(path, progress, self.folder / "last.ckpt"):
+            return
         LOG.info("saved %s", path)
-        _give_second_name(path, self.folder / "last.ckpt")
+        self.newest = progress["step"]
         self.written = [other for other in self.written if other != path] + [path]
         # Old files are deleted only now, because the new file is complete.
         for old in self.written[:-self.keep]:
-            old.unlink(missing_ok=True)
+            with suppress(OSError):
+                old.unlink(missing_ok=True)
         self.written = self.written[-self.keep:]
 
+    def save_interrupted(self, progress: dict[str, Any]) -> None:
+        """Save a checkpoint of a training that ends because of a signal. If that fails, only warn."""
+        if self.newest == progress["step"]:
+            return
+        try:
+            self.save(progress)
+        except UserError as error:
+            LOG.warning("warning: %s", error)
+
+    def advice(self) -> str:
+        """Return a sentence: how to go on after this process has ended."""
+        if self.folder is None or not self.written:
+            return "This run has not written a checkpoint."
+        return (f"To go on, start the same command with --resume true --load_checkpoint_path "
+                f"{self.folder / 'last.ckpt'}")
+
     def after_evaluation(self, average_precision: float, progress: dict[str, Any]) -> bool:
-        """Save best.ckpt if the AP (0..1) is higher than all before. Return whether it is."""
-        if average_precision <= self.best_precision:
+        """Save best.ckpt if the AP (0..1) is higher than all before. Return whether it is.
+
+        A resumed run may repeat the evaluation that was the best one.
+        """
+        repeated = average_precision == self.best_precision and progress["step"] == self.best_step
+        if average_precision <= self.best_precision and not repeated:
             return False
-        self.best_precision = average_precision
-        if self.folder is not None:
-            save_checkpoint(self.folder / "best.ckpt", self.step_cell, self.record,
-                            {**progress, "AP": average_precision})
+        if self.folder is not None and not repeated and not self._write(
+                self.folder / "best.ckpt", {**progress, "AP": average_precision}):
+            return True
+        self.best_precision, self.best_step = average_precision, progress["step"]
         return True
+
+    def _write(self, path: Path, progress: dict[str, Any], second_name: Path | None = None) -> bool:
+        """Write a checkpoint, after a failure once more. Return whether it is there; see save() for errors."""
+        failure = None
+        for pause in (0.0, RETRY_SECONDS):
+            time.sleep(pause)
+            try:
+                save_checkpoint(path, self.step_cell, self.record, progress)
+                if second_name:
+                    with user_errors(f"cannot write {second_name}"):
+                        _give_second_name(path, second_name)
+            except UserError as error:
+                failure = error
+            else:
+                self.failures = 0
+                return True
+        self.failures += 1
+        if self.failures > 1 or progress["step"] == self.total_steps:
+            raise UserError(f"{failure} The training ends here, after step {progress['step']}. Free space or repair "
+                            f"the folder first. {self.advice()}")
+        LOG.warning("warning: %s The training goes on; it ends if the next checkpoint cannot be written either.",
+                    failure)
+        return False
 
 
 def _give_second_name(path: Path, name: Path) -> None:

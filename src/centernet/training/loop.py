@@ -3,13 +3,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import mindspore as ms
 import numpy as np
 
-from centernet.errors import UserError
+from centernet.errors import Interrupted, UserError
+from centernet.interrupt import before_forced_end, interrupted, say
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.data_sink import DataSink, Numbers
 from centernet.training.early_stop import EarlyStop
@@ -28,6 +29,13 @@ class Batches(Protocol):
         ...
 
 
+@dataclass
+class Evaluated:
+    """The state of the evaluations: `step` is the number of steps at the last one; 0: none yet."""
+
+    step: int = 0
+
+
 @dataclass(frozen=True)
 class Plan:
     """First and last step of a training, and its conditions.
@@ -40,6 +48,7 @@ class Plan:
         max_skipped_steps: stop after this number of skipped steps in a row.
         conditions: settings that must be the same in a resumed run; every checkpoint contains them.
         early_stop: counts evaluations and may end the training before total_steps; None: nothing does.
+        evaluated: the last evaluation. Checkpoints contain it, so a resumed run makes the one that is missing.
     """
 
     start_step: int
@@ -49,6 +58,7 @@ class Plan:
     max_skipped_steps: int
     conditions: dict[str, Any]
     early_stop: EarlyStop | None = None
+    evaluated: Evaluated = field(default_factory=Evaluated)
 
     @property
     def epochs(self) -> int:
@@ -58,7 +68,15 @@ class Plan:
     def progress(self, step: int) -> dict[str, Any]:
         """Return the information that a checkpoint stores about the training after `step` steps."""
         return {**self.conditions, "step": step, "epoch": step // self.steps_per_epoch,
-                "steps_per_epoch": self.steps_per_epoch, **(self.early_stop.progress() if self.early_stop else {})}
+                "steps_per_epoch": self.steps_per_epoch, **({"evaluated": self.evaluated.step} if self.eval_interval
+                                                            else {}),
+                **(self.early_stop.progress() if self.early_stop else {})}
+
+    @property
+    def begins_with_evaluation(self) -> bool:
+        """Return whether the resumed run ended before or in the evaluation after its last step."""
+        last = max(self.evaluated.step, self.early_stop.step if self.early_stop else 0)
+        return self.start_step > last and self.evaluates_after(self.start_step)
 
     def evaluates_after(self, step: int) -> bool:
         """Return whether an evaluation is due after `step` steps."""
@@ -87,22 +105,20 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
     """
     reader = _Reader(log, plan.max_skipped_steps)
     log.start_clock()
-    with _steps(step_cell, data, plan, sink_level) as steps:
-        _train(step_cell, steps, plan, reader, keeper, evaluate, profile)
+    ends_after = _ends_after(step_cell, plan, log, keeper, evaluate)
+    with before_forced_end(lambda: say(keeper.advice())):
+        if evaluate and plan.begins_with_evaluation and ends_after(plan.start_step):
+            return
+        with _steps(step_cell, data, plan, sink_level) as steps:
+            _train(steps, plan, reader, keeper, ends_after, profile)
 
 
-def _train(step_cell: TrainStep, steps: Steps, plan: Plan, reader: _Reader, keeper: CheckpointKeeper,
-           evaluate: Callable[[], float | None] | None, profile: Callable[[], None] | None) -> None:
-    def ends_after(step: int) -> bool:
-        return (evaluate is not None and plan.evaluates_after(step)
-                and _evaluate(step_cell, step, plan, reader.log, keeper, evaluate))
-
-    start, stop = plan.start_step, plan.early_stop
-    # The checkpoint of a run that was killed in an evaluation does not have its result.
-    if stop and stop.step < start and ends_after(start):
-        return
+def _train(steps: Steps, plan: Plan, reader: _Reader, keeper: CheckpointKeeper, ends_after: Callable[[int], bool],
+           profile: Callable[[], None] | None) -> None:
+    if keeper.leads and (number := interrupted()):
+        raise Interrupted(number, keeper.advice())
     try:
-        for epoch in range(start // plan.steps_per_epoch, plan.epochs):
+        for epoch in range(plan.start_step // plan.steps_per_epoch, plan.epochs):
             step = _train_epoch(epoch, steps, plan, reader, keeper, profile)
             if step % plan.steps_per_epoch:
                 break  # the last epoch may be incomplete
@@ -112,6 +128,21 @@ def _train(step_cell: TrainStep, steps: Steps, plan: Plan, reader: _Reader, keep
     except UserError:
         reader.read()
         raise
+
+
+def _ends_after(step_cell: TrainStep, plan: Plan, log: TrainLog, keeper: CheckpointKeeper,
+                evaluate: Callable[[], float | None] | None) -> Callable[[int], bool]:
+    """Return a function that makes the evaluation that is due after a step, and returns whether the training ends."""
+    def ends_after(step: int) -> bool:
+        if evaluate is None or not plan.evaluates_after(step):
+            return False
+        try:
+            return _evaluate(step_cell, step, plan, log, keeper, evaluate)
+        except Interrupted as stop:
+            step_cell.set_train(True)
+            keeper.save_interrupted(plan.progress(step))
+            raise Interrupted(stop.number, keeper.advice()) from stop
+    return ends_after
 
 
 def _evaluate(step_cell: TrainStep, step: int, plan: Plan, log: TrainLog, keeper: CheckpointKeeper,
@@ -125,15 +156,15 @@ def _evaluate(step_cell: TrainStep, step: int, plan: Plan, log: TrainLog, keeper
         return False
     if stop:
         stop.add(epoch, step, precision)
+    plan.evaluated.step = step
     best = keeper.after_evaluation(precision, plan.progress(step))
     log.evaluation(epoch, step, precision, best)
-    if stop is None:
-        return False
-    if stop.over or keeper.is_due(step, step == plan.total_steps):
+    over = stop is not None and stop.over
+    if over or step == plan.start_step or keeper.is_due(step, step == plan.total_steps):
         keeper.save(plan.progress(step))  # once more, with the result of the evaluation
-    if stop.over and step < plan.total_steps:
+    if stop is not None and over and step < plan.total_steps:
         log.stopped_early(epoch, stop)
-    return stop.over
+    return over
 
 
 @contextmanager
@@ -164,6 +195,10 @@ def _train_epoch(epoch: int, steps: Steps, plan: Plan, reader: _Reader, keeper: 
             keeper.save(plan.progress(step))
         if last:
             break
+        if keeper.leads and (number := interrupted()):
+            reader.read()
+            keeper.save_interrupted(plan.progress(step))
+            raise Interrupted(number, keeper.advice())
     reader.read()
     return step
 

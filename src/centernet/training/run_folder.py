@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from centernet.categories import Categories
 from centernet.config.load import Config, write_config
 from centernet.files import user_errors
 from centernet.group import Group
+from centernet.owner import owned
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
@@ -35,6 +36,22 @@ class Output:
 
 
 @contextmanager
+def owned_folders(config: Config, first: bool) -> Iterator[None]:
+    """Own the folders of checkpoints and results in the block, on the first rank.
+
+    Raises:
+        UserError: another run owns one of them, or it cannot be created.
+    """
+    with ExitStack() as stack:
+        if first:
+            checkpoints, results = prepare_folders(config)
+            stack.enter_context(owned(checkpoints, "--save_checkpoint_path"))
+            if not results.samefile(checkpoints):
+                stack.enter_context(owned(results, "--save_result_dir"))
+        yield
+
+
+@contextmanager
 def open_output(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan,
                 group: Group) -> Iterator[Output]:
     """Print the summary and open the outputs of a training. At its end, also after an error, write the loss plot.
@@ -49,9 +66,9 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
     keeper = CheckpointKeeper(checkpoints if first and config.enable_save_ckpt else None, step_cell,
                               model_record(config, categories), every=config.save_checkpoint_steps,
                               keep=config.save_checkpoint_num, start_step=plan.start_step,
-                              steps_per_epoch=plan.steps_per_epoch)
+                              steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps, leads=first)
     log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.step_images * group.size,
-                   plan.start_step)
+                   plan.start_step, plan.begins_with_evaluation)
     if first:
         LOG.info("%s", summary(config, step_cell, categories, plan, group.size, (checkpoints, results)))
         write_config(config, results / "config.yaml")
@@ -62,7 +79,15 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
     finally:
         log.close()
         if first:
-            plot_losses(results / METRICS, results / "loss.png")
+            _plot(results)
+
+
+def _plot(results: Path) -> None:
+    """Write the loss plot. A full disk or a lost folder must not change how a training ends."""
+    try:
+        plot_losses(results / METRICS, results / "loss.png")
+    except OSError as error:
+        LOG.warning("warning: cannot write %s: %s", results / "loss.png", error.strerror or error)
 
 
 def prepare_folders(config: Config) -> tuple[Path, Path]:

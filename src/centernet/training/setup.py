@@ -16,6 +16,8 @@ from centernet.errors import UserError
 from centernet.group import Group, require_agreement
 from centernet.models.centernet import build_centernet
 from centernet.models.precision import lower, precision_of
+from centernet.training.conditions import CONDITIONS, EARLIER, SETTINGS_KEY, compare, deciding_settings
+from centernet.training.early_stop import KEY as EARLY_STOP
 from centernet.training.early_stop import EarlyStop
 from centernet.training.freeze import freeze, require_weights
 from centernet.training.loop import Plan
@@ -37,27 +39,6 @@ from centernet.weights.transfer import load_backbone, load_for_fine_tuning
 
 LOG = logging.getLogger("centernet")
 
-# Conditions that determine the images and the update of each step, and the flags that set them. All of them must be the
-# same in a resumed run. (The optimizer's parameters include the momentum: a checkpoint would override the
-# configuration.)
-CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
-              "accumulate": "--train_config.accumulate", "device_num": "the number of devices",
-              "do_shuffle": "--do_shuffle", "optimizer": "--train_config.optimizer",
-              "momentum": "--train_config.SGD.momentum", "num_images": "the number of images in --mindrecord_dir",
-              "rate_factor": "the factor of the learning rate (--train_config.lr_scale)",
-              "ema_decay": "--train_config.ema_decay", "backbone_rate": "--train_config.backbone_rate",
-              "freeze_stages": "--train_config.freeze_stages",
-              "regions": "the mask of ignored regions (--dataset_config.ignored_regions)",
-              "schedule_steps": "the number of all steps, which train_config.lr_schedule follows (--epoch_size, "
-                                "--train_steps),",
-              "warmup_factor": "the factor of the warm-up (--train_config.warmup_scale)",
-              "plain_from": "the first of the epochs without strong augmentation "
-                            "(--dataset_config.plain_epochs, --epoch_size, --train_steps; -1: none)"}
-
-# The values in checkpoints from before these settings existed.
-EARLIER = {"accumulate": 1, "precision": "float32", "ema_decay": 0.0, "colors": "uint8", "backbone_rate": 1.0,
-           "freeze_stages": 0, "plain_from": -1, "regions": False}
-
 
 def validation_data(config: Config, categories: Categories) -> CocoDataset | None:
     """Read the data set for evaluation during training; return None if eval_interval is 0.
@@ -74,10 +55,16 @@ def validation_data(config: Config, categories: Categories) -> CocoDataset | Non
                 "Evaluate on data with the same categories, or set --eval_interval 0."))
 
 
-def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: int, regions: bool = False) -> Plan:
+def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: int, data: str = "",
+              regions: bool = False) -> Plan:
     """Return the plan of a new training with the length that train_steps or epoch_size gives.
 
     Args:
+        config: the configuration.
+        steps_per_epoch: steps of an epoch.
+        num_images: images of the data set.
+        devices: number of devices that train together.
+        data: fingerprint of the data set, see mindrecord.Shards; "": unknown, it is not compared.
         regions: there are ignored regions, and they are masked.
     """
     train = config.train_config
@@ -91,7 +78,8 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
                   "colors": "float32", "regions": regions,
                   "schedule_steps": total if train.lr_schedule in ("PolyDecay", "CosineDecay") else 0,
                   "rate_factor": rate_factor(train, train.step_images * devices),
-                  "warmup_factor": warmup_factor(train, train.step_images * devices)}
+                  "warmup_factor": warmup_factor(train, train.step_images * devices),
+                  SETTINGS_KEY: deciding_settings(config), **({"data": data} if data else {})}
     epochs, plain = -(-total // steps_per_epoch), config.dataset_config.plain_epochs
     conditions["plain_from"] = max(0, epochs - plain) if plain else -1
     # Without a loss scale, nothing is lowered after an overflow. So it is useless to try again.
@@ -147,7 +135,7 @@ def build_step(config: Config, categories: Categories, plan: Plan, devices: int)
 
 def _premises(config: Config, categories: Categories, plan: Plan, step_cell: TrainStep) -> dict[str, Any]:
     """Return the values that must be the same on all ranks, by their names for the user. Paths may differ."""
-    values = {flag: plan.conditions[key] for key, flag in CONDITIONS.items()}
+    values = {flag: plan.conditions[key] for key, flag in CONDITIONS.items() if key in plan.conditions}
     values["the categories of --mindrecord_dir"] = categories.names
     for name in ("dataset_config", "net_config", "train_config", "eval_config"):
         values.update(_leaves(f"--{name}", dataclasses.asdict(getattr(config, name))))
@@ -216,12 +204,10 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
                         "its weights, leave out --resume")
     require_preset(checkpoint.record, config.net_config, path)
     _require_categories(checkpoint, categories, path)
-    then, now = {**plan.conditions, **EARLIER, **checkpoint.progress}, plan.conditions
-    other = [f"{flag} was {then[key]}, now {now[key]}" for key, flag in CONDITIONS.items() if then[key] != now[key]]
-    if other:
-        raise UserError(f"--resume true: {path} cannot be resumed exactly, because {'; '.join(other)}. Use the "
-                        "same values, or leave out --resume to start a new training from its weights")
-    if done >= plan.total_steps:
+    changed = compare(checkpoint.progress, plan.conditions, config.resume_changed, path)
+    plan = dataclasses.replace(plan, start_step=done)
+    plan.evaluated.step = _last_evaluation(checkpoint.progress)
+    if done > plan.total_steps or done == plan.total_steps and not plan.begins_with_evaluation:
         raise UserError(f"--resume true: {path} was saved after {done} steps, but this training ends after "
                         f"{plan.total_steps}: increase --epoch_size or --train_steps (both include the steps of the "
                         "earlier run)")
@@ -232,11 +218,20 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
                             "evaluations without a higher AP. To go on, increase --train_config.early_stop, or set it "
                             "to 0")
     load_parameters(step_cell, checkpoint.parameters, path)
-    changed = "".join(f"; {what} was computed in {then[key]}, now it is in {now[key]}"
-                      for key, what in (("precision", "the network"), ("colors", "the colour jitter"))
-                      if then[key] != now[key])
-    LOG.info("resumed from %s after step %d%s", path, done, changed)
-    return dataclasses.replace(plan, start_step=done)
+    then = {**plan.conditions, **EARLIER, **checkpoint.progress}
+    changed += [f"{what} was computed in {then[key]}, now it is in {plan.conditions[key]}"
+                for key, what in (("precision", "the network"), ("colors", "the colour jitter"))
+                if then[key] != plan.conditions[key]]
+    if SETTINGS_KEY not in checkpoint.progress:
+        changed.append("it was saved by an earlier version, so its learning rate, augmentation, losses and images "
+                       "cannot be compared")
+    LOG.info("%s", "; ".join([f"resumed from {path} after step {done}", *changed]))
+    return plan
+
+
+def _last_evaluation(progress: dict[str, Any]) -> int:
+    """Return the number of steps at the last evaluation. Without a record, as in old checkpoints, none is missing."""
+    return int(progress.get("evaluated", progress.get(EARLY_STOP, progress).get("step", 0)))
 
 
 def _require_categories(checkpoint: Checkpoint, categories: Categories, path: str) -> None:

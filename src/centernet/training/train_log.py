@@ -4,19 +4,23 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from centernet.files import read_json_lines, write_text
 from centernet.training.early_stop import EarlyStop
 
 LOG = logging.getLogger("centernet")
 METRICS = "metrics.jsonl"
+MOST_WAITING = 1 << 24  # bytes of lines that could not be written; then they are dropped
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,56 @@ class StepResult:
                 f"Tensor(shape=[], dtype=Float32, value= {self.scale:.6g}))")
 
 
+class Metrics:
+    """metrics.jsonl. Lines that cannot be written wait in memory: no full disk or lost folder ends a training.
+
+    Args:
+        path: the file; it is replaced.
+        rows: its first lines.
+
+    Raises:
+        UserError: the file cannot be written at the start.
+    """
+
+    def __init__(self, path: Path, rows: Sequence[dict[str, Any]] = ()):
+        self.path, self.file, self.waiting, self.warned = path, -1, b"", False
+        write_text(path, "".join(_line(row) for row in rows))
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Write a line, and those that wait. The first failure is told, later ones are not."""
+        self.waiting += _line(row).encode()
+        try:
+            self._flush()
+        except OSError as error:
+            self.close()
+            if not self.warned:
+                LOG.warning("warning: cannot write %s: %s. The training goes on; its lines wait in memory, and each "
+                            "new line is a new try", self.path, error.strerror or error)
+            self.warned = True
+            if len(self.waiting) > MOST_WAITING:
+                self.waiting = b""
+
+    def _flush(self) -> None:
+        if self.file < 0:
+            self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        while self.waiting:
+            self.waiting = self.waiting[os.write(self.file, self.waiting):]
+
+    def close(self) -> None:
+        """Close the file. All rows that could be written are on disk."""
+        if self.file >= 0:
+            with suppress(OSError):
+                os.close(self.file)
+        self.file = -1
+
+
+def _line(row: dict[str, Any]) -> str:
+    """Return a row as JSON, which has no NaN and no infinity."""
+    plain = {key: None if isinstance(value, float) and not math.isfinite(value) else value
+             for key, value in row.items()}
+    return json.dumps(plain) + "\n"
+
+
 class TrainLog:
     """Log of one training. With folder None (all ranks but the first) it prints and writes nothing.
 
@@ -53,10 +107,11 @@ class TrainLog:
         total_steps: last step of the training.
         images_per_step: global batch size.
         start_step: number of steps done before. Later steps in metrics.jsonl are removed, because they are repeated.
+        repeats_evaluation: the evaluation after start_step will be repeated, too.
     """
 
     def __init__(self, folder: Path | None, steps_per_epoch: int, total_steps: int, images_per_step: int,
-                 start_step: int = 0):
+                 start_step: int = 0, repeats_evaluation: bool = False):
         self.active = folder is not None
         self.steps_per_epoch = steps_per_epoch
         self.images_per_step = images_per_step
@@ -67,12 +122,11 @@ class TrainLog:
         self.bar = tqdm(total=total_steps, initial=start_step, unit="step", file=sys.stderr,
                         disable=None if self.active else True)
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
             path = folder / METRICS
-            earlier = [row for row in read_metrics(path) if row["step"] <= start_step] if start_step else []
-            self.file = path.open("w", encoding="utf-8")
-            for row in earlier:
-                self._write(row)
+            kept = start_step + (not repeats_evaluation)  # evaluations before this step
+            earlier = [row for row in read_metrics(path) if row["step"] <= start_step
+                       and (row["kind"] != "evaluation" or row["step"] < kept)] if start_step else []
+            self.file = Metrics(path, earlier)
 
     def start_clock(self) -> None:
         """Start the clock of the first step. Its time is reported separately."""
@@ -139,20 +193,14 @@ class TrainLog:
 
     def _write(self, row: dict[str, Any]) -> None:
         if self.active:
-            plain = {key: None if isinstance(value, float) and not math.isfinite(value) else value
-                     for key, value in row.items()}
-            self.file.write(json.dumps(plain) + "\n")
-            self.file.flush()
+            self.file.write(row)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read the objects of a metrics.jsonl, without incomplete lines; [] if there is no file."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            LOG.warning("%s: skipped an incomplete line", path)
+    rows, skipped = read_json_lines(path)
+    if skipped:
+        LOG.warning("%s: skipped %d incomplete line%s", path, skipped, "s" * (skipped > 1))
     return rows
 
 

@@ -111,7 +111,7 @@ def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord | None, progr
     content[PROGRESS_KEY] = json.dumps(progress)
     content.update((parameter.name, parameter) for parameter in cell.get_parameters())
     try:
-        _remove_unfinished(path.parent)  # files of killed processes
+        remove_unfinished(path.parent)  # files of killed processes
         with replacing(path) as unfinished:
             unfinished.touch()  # if this fails, MindSpore does not log its own message in addition
             ms.save_checkpoint(content, str(unfinished), crc_check=True)
@@ -119,7 +119,7 @@ def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord | None, progr
             if not _crc_holds(unfinished):
                 raise OSError("the written file has a wrong checksum")
     except (OSError, RuntimeError, ValueError) as error:
-        _remove_unfinished(path.parent)
+        remove_unfinished(path.parent)
         raise UserError(f"the checkpoint {path} could not be written: {str(error).splitlines()[0]}. Is the folder "
                         "writable, and the disk not full? Earlier checkpoints have not been changed.") from error
 
@@ -252,7 +252,7 @@ def _crc_holds(path: Path) -> bool | None:
     return crc == int.from_bytes(tail[len(CRC_WORD):], "big")
 
 
-def _remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path) -> None:
     """Delete unfinished files, because the disk may be full. MindSpore first writes a file with the suffix .tmp."""
     for left in folder.glob(f"{UNFINISHED}*"):
         if left.suffix in (".ckpt", ".tmp"):

@@ -32,7 +32,7 @@ def test_shards(tmp_path):
     assert "p0 has another size" in short and "p0.db is missing" in missing
     assert "was interrupted" in preflight.shard_problems(make_shards(tmp_path / "half", complete=False), "p")[0]
     (shards / "p.info.json").write_text("{}")
-    assert "is not readable (KeyError" in preflight.shard_problems(shards, "p")[0]
+    assert "p.info.json lacks complete, files" in preflight.shard_problems(shards, "p")[0]
     (shards / "p.info.json").unlink()
     assert preflight.shard_problems(shards, "p") == []  # shards of the model zoo have none
 

@@ -22,10 +22,10 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(UserError, match="nothing.json: No such file"):
         read_rank_table(str(tmp_path / "nothing.json"))
     (tmp_path / "model.ckpt").write_bytes(b"\xff\x00weights")
-    with pytest.raises(UserError, match="model.ckpt is not JSON.*a checkpoint, give it as the argument after"):
+    with pytest.raises(UserError, match="model.ckpt is not valid JSON.*a checkpoint, give it as the argument after"):
         read_rank_table(str(tmp_path / "model.ckpt"))
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(UserError, match="must hold one JSON object, found list"):
+    with pytest.raises(UserError, match="must hold a JSON object, found list"):
         read_rank_table(str(tmp_path / "list.json"))
 
 

@@ -25,6 +25,7 @@ from centernet.export.quantization.layer_error import LayerError, layer_errors, 
 from centernet.export.quantization.quantize import Int8Options, quantize
 from centernet.export.quantization.side_by_side import evaluate_exported
 from centernet.files import folder_beside, write_json
+from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import ExportedBackend, load_graph
 from centernet.runtimes.manifest import Manifest, layer_report, publish
 
@@ -122,6 +123,7 @@ def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
 
     def batches() -> Iterator[tuple[np.ndarray, int]]:
         for first in range(0, len(paths), size):
+            stop_if_interrupted()
             images = [prepare(path) for path in paths[first:first + size]]
             yield np.stack(images + images[-1:] * (size - len(images))), len(images)
 
@@ -132,7 +134,7 @@ def _gate_dataset(config: Config) -> CocoDataset | None:
     if config.max_ap_drop < 0:
         return None
     return read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict,
-                          config.allow_outside)
+                          config.allow_outside, whole=False)
 
 
 def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:

@@ -138,7 +138,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=count, default=20, help="timed runs of each model")
     parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
     arguments = parser.parse_args(argv)
-    dataset = read_evaluated(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir, strict=False)
+    dataset = read_evaluated(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir, strict=False,
+                             whole=False)
     rows = compare(arguments.models, dataset, load_config("eval", [], "").eval_config, arguments.batch_size,
                    arguments.repeats)
     if arguments.output:

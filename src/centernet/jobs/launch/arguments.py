@@ -15,7 +15,10 @@ from centernet.config.declared import SETTINGS
 from centernet.config.flags import without_aliases
 from centernet.config.load import load_config
 from centernet.config.schema import Config
-from centernet.errors import UserError
+from centernet.documents import whole_number
+from centernet.errors import UserError, shown
+from centernet.files import MOST_YAML_BYTES, read_bytes
+from centernet.group import MOST_PROCESSES
 from centernet.jobs.launch.devices import ascend_devices
 
 
@@ -136,10 +139,9 @@ def read_hyper_parameters(path: str) -> list[str]:
     """
     parser = _CaseSensitive(interpolation=None)
     try:
-        parser.read_string(Path(path).read_text(encoding="utf-8"), path)
+        data = read_bytes(Path(path), MOST_YAML_BYTES, f"--hyper_parameter_config_dir {path}")
+        parser.read_string(data.decode("utf-8-sig"), path)
         values = dict(parser["config"])
-    except OSError as error:
-        raise UserError(f"--hyper_parameter_config_dir {path}: {error.strerror or error}") from error
     except (configparser.Error, UnicodeDecodeError, KeyError) as error:
         raise UserError(f"--hyper_parameter_config_dir {path} is not an .ini file with a section [config]: "
                         f"{str(error).splitlines()[0]}") from error
@@ -172,10 +174,11 @@ def _split_options(words: list[str], environment: Mapping[str, str],
     given = {name: getattr(known, name) for name in options if getattr(known, name)}
     for name, value in given.items():
         if options[name] is int:
-            if not value.isdecimal():
+            number = whole_number(value, MOST_PROCESSES)
+            if number is None:
                 raise UserError(f"--{name} (or the environment variable {name.upper()}) must be a number, found "
-                                f"{value!r}")
-            given[name] = int(value)
+                                f"{shown(value)}")
+            given[name] = number
             if name in ("device_num", "worker_num", "local_worker_num") and not given[name]:
                 raise UserError(f"--{name} (or the environment variable {name.upper()}) must be at least 1, found 0")
     return given, known.foreground, rest

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from centernet.errors import UserError
+from centernet.errors import UserError, shown
 
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 
@@ -34,8 +34,8 @@ def visible_devices(files: Sequence[int], variable: str) -> tuple[int, ...]:
     """
     if not variable or not files:
         return tuple(files)
-    found = f"{VISIBLE} is {variable!r}"
-    if not re.fullmatch(r"\d+(,\d+)*", variable):
+    found = f"{VISIBLE} is {shown(variable)}"
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", variable):
         raise UserError(f"{found}, but it must be numbers with commas between them and no spaces, such as 0,1")
     numbers = [int(word) for word in variable.split(",")]
     if numbers != sorted(set(numbers)):

@@ -4,7 +4,6 @@ Each function returns messages for the problems that it finds.
 """
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -13,7 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from centernet.config.schema import Config
+from centernet.data.info_file import info_path, read_info
 from centernet.errors import UserError
+from centernet.files import is_file
 from centernet.jobs.launch.devices import VISIBLE, ascend_devices, describe_numbers, visible_devices
 
 CONVERT = "scripts/convert_dataset_to_mindrecord.sh"
@@ -34,19 +35,15 @@ def shard_problems(folder: Path, prefix: str) -> list[str]:
     """Check that all files in the shards' info file exist with the correct size. The training checks their content."""
     if not folder.is_dir():
         return [f"MINDRECORD_DIR {folder} is not a folder: create the shards with {CONVERT}"]
-    info = folder / f"{prefix}.info.json"
+    info = info_path(folder, prefix)
     if not info.exists():
         first = folder / f"{prefix}0"
         return [] if first.is_file() else [f"MINDRECORD_DIR {folder} has no shards {prefix}0, {prefix}1, ...: create "
                                            f"them with {CONVERT}, or set --mindrecord_prefix for other names"]
     try:
-        document = json.loads(info.read_text(encoding="utf-8"))
-        complete = document["complete"]
-        files = [(folder / row["name"], row["size"]) for row in document["files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return [f"{info} is not readable ({type(error).__name__}: {error}); run {CONVERT} again"]
-    if not complete:
-        return [f"{info}: a conversion was interrupted; run {CONVERT} again"]
+        files = [(folder / row["name"], row["size"]) for row in read_info(info, ("complete", "files"))["files"]]
+    except UserError as error:
+        return [str(error)]
     return [f"shard {path} {'has another size than in its info file' if path.is_file() else 'is missing'}; run "
             f"{CONVERT} again" for path, size in files if not path.is_file() or path.stat().st_size != size]
 
@@ -55,7 +52,7 @@ def checkpoint_problems(config: Config) -> list[str]:
     """Check that the checkpoints to load are files."""
     named = (("LOAD_CHECKPOINT_PATH", config.load_checkpoint_path),
              ("--backbone_checkpoint", config.backbone_checkpoint))
-    return [f"{name} {path} is not a file" for name, path in named if path and not Path(path).is_file()]
+    return [f"{name} {path} is not a file" for name, path in named if path and not is_file(Path(path))]
 
 
 def device_problems(target: str, devices: Iterable[int], by_table: bool = False) -> list[str]:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from centernet.files import read_json
 from centernet.jobs.launch.plan import RankPlan
 from centernet.jobs.launch.processes import die_with_parent, is_running, start_process
 
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the rank that msrun's environment variables select, and return its exit status."""
     (path,) = sys.argv[1:] if argv is None else argv
     name = "scheduler" if os.environ["MS_ROLE"] == "MS_SCHED" else f"rank {os.environ['RANK_ID']}"
-    plans = json.loads(Path(path).read_text(encoding="utf-8"))
+    plans = read_json(Path(path))
     if name not in plans:  # msrun starts a scheduler on every node with the master's address; containers may share it
         return 0
     plan = RankPlan(**plans[name])

@@ -9,16 +9,20 @@ The format is HCCL's ranktable template 1, a JSON file of the script hccl_tools:
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from centernet.errors import UserError
+from centernet.documents import whole_number
+from centernet.errors import UserError, printable, shown
+from centernet.files import exists, read_json
 
 HCCN_CONF = Path("/etc/hccn.conf")
+MOST_BYTES = 1 << 22  # of a rank table: enough for 30,000 devices
+MOST_RANKS = 1 << 20
+MOST_PROBLEMS = 40  # that are listed
 MOST_DEVICES = 16  # largest number of devices on one server; device ids are below it
 
 
@@ -55,22 +59,19 @@ def read_rank_table(path: str) -> RankTable:
     Raises:
         UserError: the file cannot be read or breaks a rule; every problem is listed with its key.
     """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"rank table {path}: {error.strerror or error}. Create one for this server with hccl_tools, or "
-                        "leave out the argument to start without a rank table") from error
-    except ValueError as error:
-        raise UserError(f"rank table {path} is not JSON ({str(error).splitlines()[0]}). If it is a checkpoint, give it "
-                        "as the argument after the rank table, or as --load_checkpoint_path") from error
+    subject = f"rank table {printable(path)}"
+    if not exists(Path(path)):
+        raise UserError(f"{subject}: No such file or directory. Create one for this server with hccl_tools, or leave "
+                        "out the argument to start without a rank table")
+    document = read_json(Path(path), subject, "If it is a checkpoint, give it as the argument after the rank table, or "
+                         "as --load_checkpoint_path", MOST_BYTES)
     problems: list[str] = []
-    ranks = _read_servers(document, problems) if isinstance(document, dict) else []
-    if not isinstance(document, dict):
-        problems.append(f"the file must hold one JSON object, found {type(document).__name__}")
+    ranks = _read_servers(document, problems)
     if not problems:
         problems = _contradictions(ranks)
     if problems:
-        listed = "\n  - ".join(problems)
+        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        listed = "\n  - ".join([*problems[:MOST_PROBLEMS], *more])
         raise UserError(f"rank table {path} has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
     return RankTable(path, tuple(sorted(ranks, key=lambda rank: rank.rank)))
 
@@ -105,15 +106,16 @@ def find_server(table: RankTable, server_id: str = "", hccn_conf: Path = HCCN_CO
 def _read_servers(document: dict[str, Any], problems: list[str]) -> list[Rank]:
     """Read the ranks. Problems of single keys are appended to problems."""
     if str(document.get("version")) != "1.0":
-        problems.append(f"version must be \"1.0\", found {document.get('version')!r}")
+        problems.append(f"version must be \"1.0\", found {shown(document.get('version'))}")
     if document.get("status") != "completed":
-        problems.append(f"status must be \"completed\", found {document.get('status')!r}")
+        problems.append(f"status must be \"completed\", found {shown(document.get('status'))}")
     servers = document.get("server_list")
     if not isinstance(servers, list) or not servers:
         problems.append(f"server_list must be a list of servers, found {_shown(servers)}")
         return []
     if "server_count" in document and str(document["server_count"]) != str(len(servers)):
-        problems.append(f"server_count is {document['server_count']!r}, but server_list has {len(servers)} servers")
+        problems.append(f"server_count is {shown(document['server_count'])}, but server_list has {len(servers)} "
+                        "servers")
     ranks = []
     for number, server in enumerate(servers):
         place = f"server_list[{number}]"
@@ -133,15 +135,16 @@ def _read_device(device: Any, server: str, place: str, address_needed: bool, pro
     device = device if isinstance(device, dict) else {}
     numbers = {}
     for key in ("device_id", "rank_id"):
-        text = str(device.get(key))
-        if not text.isdecimal() or (key == "device_id" and int(text) >= MOST_DEVICES):
+        limit = MOST_DEVICES if key == "device_id" else MOST_RANKS
+        number = whole_number(str(device.get(key)), limit)
+        if number is None:
             allowed = f"a number from 0 to {MOST_DEVICES - 1}" if key == "device_id" else "a number"
             problems.append(f"{place}.{key} must be {allowed}, found {_shown(device.get(key))}")
-        numbers[key] = int(text) if text.isdecimal() else -1
+        numbers[key] = -1 if number is None else number
     address = device.get("device_ip", "")
     if address or address_needed:
         try:
-            ipaddress.ip_address(address)
+            ipaddress.ip_address(str(address))
         except ValueError:
             problems.append(f"{place}.device_ip must be an IP address, found {_shown(address)}")
     return Rank(numbers["rank_id"], numbers["device_id"], server, str(address))
@@ -151,7 +154,7 @@ def _contradictions(ranks: list[Rank]) -> list[str]:
     """Return problems between the ranks: numbers, devices or addresses that are used twice or missing."""
     numbers = [rank.rank for rank in ranks]
     problems = [f"rank_id {number} is used {count} times" for number, count in Counter(numbers).items() if count > 1]
-    missing = sorted(set(range(len(ranks))) - set(numbers))
+    missing = sorted(set(range(len(ranks))) - set(numbers))[:MOST_PROBLEMS]
     if missing:
         problems.append(f"rank_id must run from 0 to {len(ranks) - 1}; missing: {', '.join(map(str, missing))}")
     devices = Counter((rank.server, rank.device) for rank in ranks)
@@ -163,4 +166,4 @@ def _contradictions(ranks: list[Rank]) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else repr(value)[:60]
+    return "nothing" if value is None else shown(value)

@@ -1,0 +1,145 @@
+"""One owner of a folder: the second one is told who it is; what a dead one left is taken over."""
+import fcntl
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from centernet import owner
+from centernet.errors import UserError
+from centernet.owner import OWNER, owned
+from tests.tiny_group import ROOT
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from centernet.owner import owned
+with owned(Path(sys.argv[1]), "--out"):
+    print("mine", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A process that owns tmp_path."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "mine\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def lines(caplog):
+    caplog.set_level(logging.INFO, "centernet")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.fault("two runs write into one folder", "a process owns the folder, a second one starts",
+                   "the second one ends with the host, process and time of the first one")
+def test_the_second_one_is_told_and_the_first_one_stays(tmp_path, other):
+    left = (tmp_path / OWNER).read_bytes()
+    for _ in range(2):
+        with pytest.raises(UserError, match=rf"--out {tmp_path}: process {other.pid} on {socket.gethostname()} writes "
+                                            r"to this folder since 20.*\.owner\.json"), owned(tmp_path, "--out"):
+            pass
+    assert (tmp_path / OWNER).read_bytes() == left and other.poll() is None
+
+
+@pytest.mark.fault("the owner of a folder was killed", "SIGKILL to the owner", "the next run takes the folder")
+def test_a_killed_one_is_followed_by_the_next(tmp_path, other, lines):
+    other.kill()
+    other.wait()
+    assert (tmp_path / OWNER).exists()
+    with owned(tmp_path, "--out"):
+        assert json.loads((tmp_path / OWNER).read_text())["pid"] == os.getpid()
+        assert lines() == [f"--out {tmp_path}: process {other.pid} on {socket.gethostname()}, which wrote to this "
+                           "folder, has ended without an end in order; this process takes the folder over"]
+        with pytest.raises(UserError, match=f"process {os.getpid()} on"), owned(tmp_path, "--out"):
+            pass
+    assert not (tmp_path / OWNER).exists()
+
+
+def test_after_an_error_nothing_is_left(tmp_path):
+    with pytest.raises(ZeroDivisionError), owned(tmp_path / "new", "--out"):
+        raise ZeroDivisionError
+    with owned(tmp_path / "new", "--out"), owned(tmp_path / "new", "--out", ".other"):
+        pass
+    assert not list((tmp_path / "new").iterdir())
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b"[1]", b'{"pid": "x", "host": 3}', b'{"pid": 1e400}', b"\xff",
+                                  b"[" * 9999])
+def test_a_file_without_meaning_does_not_stop_a_run(tmp_path, monkeypatch, left):
+    monkeypatch.setattr(owner, "HEARTBEAT", 0.01)
+    (tmp_path / OWNER).write_bytes(left)
+    with owned(tmp_path, "--out"):
+        pass
+
+
+@pytest.mark.fault("a network disk without locks", "locks that always fail, or that a child holds",
+                   "the process number decides")
+@pytest.mark.parametrize("locks", [True, False])
+def test_an_inherited_lock_of_a_dead_process_and_a_disk_without_locks(tmp_path, other, monkeypatch, locks):
+    """A child may keep the lock of its dead parent; some network file systems have no locks at all."""
+    if locks:
+        held = os.open(tmp_path / OWNER, os.O_RDWR)
+    else:
+        def none(*_):
+            raise OSError("no locks available")
+        monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(UserError, match=f"process {other.pid} on"), owned(tmp_path, "--out"):
+        pass
+    other.kill()
+    other.wait()
+    if locks:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with owned(tmp_path, "--out"):
+        pass
+    if locks:
+        os.close(held)
+
+
+@pytest.mark.fault("the owner is on another host", "a lock file of another host, renewed or not",
+                   "renewed: refused; not renewed: taken over")
+@pytest.mark.parametrize("alive", [True, False])
+def test_an_owner_on_another_host_is_alive_if_it_renews_the_file(tmp_path, monkeypatch, lines, alive):
+    """The lock of another host is not seen on every network file system. Its clock does not matter."""
+    monkeypatch.setattr(owner, "HEARTBEAT", 0.1)
+    path, over = tmp_path / OWNER, threading.Event()
+    path.write_text(json.dumps({"host": "elsewhere", "pid": 7, "start": "1", "since": "noon", "command": "train.py"}))
+    os.utime(path, (1e9, 1e9))
+
+    def renew():
+        while not over.wait(0.05):
+            os.utime(path, (1e9, 1e9 + time.monotonic()))
+    thread = threading.Thread(target=renew)
+    if alive:
+        thread.start()
+        with pytest.raises(UserError, match=r"process 7 on elsewhere writes to this folder since noon \(train.py\)"), \
+                owned(tmp_path, "--out"):
+            pass
+        over.set()
+        thread.join()
+    else:
+        with owned(tmp_path, "--out"):
+            assert "takes the folder over" in lines()[-1]
+            before = path.stat().st_mtime_ns
+            deadline = time.monotonic() + 5
+            while path.stat().st_mtime_ns == before:
+                assert time.monotonic() < deadline
+
+
+@pytest.mark.fault("a folder without permission to write", "a read-only folder", "an error that names the folder")
+def test_a_folder_that_is_not_writable_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--out .*file/x: cannot write to this folder: Not a directory"), \
+            owned(tmp_path / "file" / "x", "--out"):
+        pass
