@@ -53,7 +53,7 @@ def categories_from_json(rows: Iterable[dict[str, Any]], source: str) -> Categor
 
 def _category_id(value: Any) -> int:
     found = whole(value)
-    if found is None:
+    if found is None or abs(found) > 1 << 53:  # beyond it, not all programs read the same number from JSON
         raise ValueError(f"id {value!r:.60}")
     return found
 
