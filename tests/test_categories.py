@@ -50,6 +50,7 @@ def test_other_categories_are_an_error_with_the_remedy():
         require_same(model, Categories(("b", "a"), (1, 2)), "m.ckpt", "shards", "")
 
 
+@pytest.mark.fault("a validation file with fewer or other ordered categories", "such lists", "evaluated by name")
 @pytest.mark.parametrize("names, ids, found", [
     (("a", "b", "c"), (5, 6, 7), (5, 6, 7)), (("c", "a"), (1, 9), (9, 10, 1)), (("c", "b", "a"), (1, 2, 3), (3, 2, 1))])
 def test_an_evaluation_compares_by_name(names, ids, found):
@@ -73,6 +74,7 @@ def test_ids_are_whole_numbers(value, found):
         assert categories_from_json(rows, "file").ids == (found,)
 
 
+@pytest.mark.fault("20,000 categories", "a generated list", "below 1.5 s")
 def test_many_categories_take_little_time():
     start = time.process_time()
     many = categories_from_json([{"id": number, "name": f"c{number}"} for number in range(20_000)], "boxes.json")

@@ -135,6 +135,7 @@ def test_only_regular_files_of_a_sensible_size_are_read(tmp_path, monkeypatch, p
     assert exists(Path(path)) == (path in ("/dev/zero", "pipe", "folder", "large"))
 
 
+@pytest.mark.fault("cut lines in metrics.jsonl", "lines without an end, NaN, other bytes", "left out and counted")
 def test_lines_that_are_no_objects_are_counted(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"a": 1}\n\n[1]\n{"a": NaN}\n{"a": "\xff"}\n{"b": 2}\n{"c": ')

@@ -51,6 +51,7 @@ def training(work, folder, *flags):
             work / "shards", "--save_checkpoint_path", folder, "--save_checkpoint_steps", "1", *flags)
 
 
+@pytest.mark.fault("the disk of a training becomes full", "a tmpfs", "it ends with status 2, older checkpoints stay")
 def test_a_training_goes_on_and_ends_with_what_it_has(work, disk, tmp_path):
     """Three checkpoints fit. Then lines of the metrics wait, the fourth is missing, and the fifth ends the training."""
     many = ("--save_checkpoint_num", "99", "--train_steps", "30")
@@ -70,6 +71,7 @@ def test_a_training_goes_on_and_ends_with_what_it_has(work, disk, tmp_path):
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.fault("a full disk, each command", "a tmpfs without space", "status 2 and a short message")
 @pytest.mark.parametrize("name, size", [("convert", 1 << 14), ("convert", 1 << 17), ("export", 1 << 16),
                                         ("preprocess", 1 << 16), ("eval", 1 << 12)])
 def test_a_command_says_that_the_disk_is_full(work, disk, tmp_path, name, size):

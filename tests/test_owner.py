@@ -148,6 +148,7 @@ def test_a_folder_that_is_not_writable_is_named(tmp_path):
         pass
 
 
+@pytest.mark.fault("two exports to one file", "a second export starts", "it ends at its start")
 def test_two_exports_do_not_write_one_file(tmp_path, capsys):
     flags = ("--config_path", str(tiny_config(tmp_path)), "--input_res", "64", "64", "--export_load_ckpt",
              str(tmp_path / "a.ckpt"), "--export_name", str(tmp_path / "out" / "model"))
@@ -158,6 +159,7 @@ def test_two_exports_do_not_write_one_file(tmp_path, capsys):
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.fault("folders of a killed export", "such folders", "removed by the next export")
 def test_folders_that_a_killed_export_left_are_removed(tmp_path, lines):
     for name in (".export-model.mindir-abc", ".export-other.mindir-abc"):
         (tmp_path / name).mkdir()

@@ -176,6 +176,7 @@ def test_large_documents_are_read_within_a_limit_of_memory(program, fake_model, 
         assert done.returncode == 2 and f"{path} is too large: more than {values} values" in done.stderr, done
 
 
+@pytest.mark.fault("a value of a megabyte in a manifest (C++)", "such a manifest", "a message below 600 bytes")
 def test_a_message_has_not_the_whole_file(program, fake_model, edit_manifest, tmp_path):
     model = fake_model()
     edit_manifest(model, change("input", "dtype", value="x" * 1_000_000))

@@ -45,6 +45,8 @@ def samples(batches):
             for batch in batches]
 
 
+@pytest.mark.fault("an unreadable image in the middle of a training", "a record that cannot be decoded",
+                   "counted, named, and replaced by the next image of its batch")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_it_is_replaced_by_the_next_of_its_batch(opened, caplog, workers):
     good = samples(opened().epoch(0))
@@ -69,6 +71,8 @@ def test_a_batch_without_any_image_is_black(opened):
     assert not batch[0].any() and not batch[-1].any() and batch[-1].dtype == np.int32
 
 
+@pytest.mark.fault("many unreadable images", "more than 1 % of the images",
+                   "the training ends; with --strict true at the first one")
 def test_too_many_end_the_training(opened):
     with pytest.raises(UserError, match="2 of 8 images cannot be decoded, more than 1 are too many; the last one: i"):
         samples(opened(3, 6).epoch(0))

@@ -66,6 +66,7 @@ def test_files(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["val_pred_eval.json", "val_pred_result.json"]
 
 
+@pytest.mark.fault("two images with one file name in the results", "such results", "none is lost")
 def test_no_image_is_lost_if_two_have_one_file_name_and_ids_are_those_of_the_file(tmp_path):
     boxes = {number: np.array([[1, 2, 3, 4, 0.5, 0]], np.float32) for number in (3, 4, 5)}
     results = write_results(tmp_path, "val", boxes, {3: "x/a.jpg", 4: "./x/a.jpg", 5: "b"}, SPARSE, {5: "five"})

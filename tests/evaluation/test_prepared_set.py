@@ -117,6 +117,7 @@ def test_values_that_are_not_finite_are_refused_with_the_file(tmp_path, manifest
         read_detections(tmp_path, 7, manifest)
 
 
+@pytest.mark.fault("NaN in the maps of a model", "a file of maps with NaN", "refused with the name of the file")
 def test_maps_that_are_not_finite_are_refused(tmp_path, manifest):
     shapes = ((3, 16, 24), (2, 16, 24))
     for number, shape in enumerate(shapes):

@@ -157,6 +157,8 @@ def test_an_open_batch_takes_any_number_of_images(tmp_path, images, neck):
                                atol=1e-5)
 
 
+@pytest.mark.fault("the JSON beside an .onnx file is lost", "the file is deleted",
+                   "the values in the model are used, with a warning")
 @pytest.mark.parametrize("net", [{"cat_spec_wh": True}, pytest.param({"box_head": "ltrb"}, marks=pytest.mark.slow),
                                  pytest.param({"neck": "deform"}, marks=[deformable, pytest.mark.slow])])
 def test_decoding_with_an_open_batch_and_without_the_manifest(tmp_path, images, caplog, net):

@@ -23,6 +23,8 @@ def read(path):
     return read_checkpoint(path) if path.suffix == ".ckpt" else read_weights(path)
 
 
+@pytest.mark.fault("a .pth file that contains itself", "small files that once hung or ended in a traceback",
+                   "an error within 5 s")
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
 def test_the_reader_ends_with_a_clear_error(path):
     start = time.perf_counter()
@@ -43,6 +45,8 @@ def good_files(folder):
             ".ckpt": (folder / "seed.ckpt").read_bytes()}
 
 
+@pytest.mark.fault("mutated weight files", "hypothesis changes bytes of .pth, .safetensors and .ckpt files",
+                   "weights or an error, never a traceback")
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".ckpt"])
 def test_mutated_files_give_a_value_or_a_clear_error(tmp_path, suffix):
     hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed (requirements-test.txt)")

@@ -52,6 +52,8 @@ def test_a_tensor_in_several_values_is_joined(tmp_path):
     assert found["a"].tolist() == data.tolist()
 
 
+@pytest.mark.fault("a .ckpt whose shapes do not fit its bytes",
+                   "shapes above the data; MindSpore would read memory behind it", "refused")
 @pytest.mark.parametrize("dims, kind, words", [
     ([7], "Float32", "needs more numbers than the 6"),  # MindSpore returns memory behind the bytes
     ([5], "Float32", "has the shape .5. of Float32, but 24 bytes"), ([(1 << 31) - 1], "Float32", "more numbers"),
@@ -94,6 +96,8 @@ def fields():
     return json.loads(json.dumps(model_record(settings(), CATEGORIES).to_json()))
 
 
+@pytest.mark.fault("a .ckpt with a wrong record of its network", "settings of another type or value",
+                   "an error with the setting")
 @pytest.mark.parametrize("place, wrong, words", [
     (("network", "backbone"), {"a": 1}, "net_config.backbone must be a string"),
     (("network", "backbone"), "vgg", "net_config.backbone must be one of resnet18"),
@@ -116,6 +120,7 @@ def test_wrong_records_are_named(place, wrong, words):
         ModelRecord.from_json(record, "x.ckpt")
 
 
+@pytest.mark.fault("a .ckpt with hostile JSON", "NaN, deep values, lone surrogates", "refused")
 @pytest.mark.parametrize("text", ["", "[1]", '{"a": ', '{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}',
                                   '{"a": ' + "[" * 100_000, '{"a": ' + "[" * 70 + "]" * 70 + "}", '{"a": 1' + "0" * 30
                                   + "}", '{"\\udc00": 1}'])

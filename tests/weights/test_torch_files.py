@@ -92,6 +92,8 @@ def test_a_tensor_by_hand_is_read(tmp_path):
     assert read_weights(path)[0]["a"].shape == (2, 3)
 
 
+@pytest.mark.fault("a tensor that claims more than its bytes", "sizes, strides and offsets beyond the storage",
+                   "refused")
 @pytest.mark.parametrize("description, words", [
     ({"shape": (7,)}, "has the shape .7., which needs more numbers than the 6"),
     ({"shape": (3,), "offset": 4}, "more numbers"), ({"shape": (2, 2), "strides": (5, 1)}, "more numbers"),
@@ -109,6 +111,7 @@ def test_claims_of_a_tensor_are_checked(tmp_path, description, words):
         read_weights(path)
 
 
+@pytest.mark.fault("many tensors that share one storage", "a small file that becomes large in memory", "refused")
 def test_many_tensors_of_one_storage_are_bounded(tmp_path):
     one = tensor((1 << 18,), count=1 << 18)[3:-2]  # without protocol, end, and the operation that adds it
     content = b"\x80\x02}" + b"".join(one.replace(b"U\x01a", b"U\x03%03d" % index) + b"s" for index in range(99)) + b"."
@@ -120,6 +123,7 @@ def test_many_tensors_of_one_storage_are_bounded(tmp_path):
 DOUBLING = b"(K\x01\x85" + b"q\x00h\x00\x86" * 70  # a tuple of two equal tuples of two ...: its hash takes 2^70 steps
 
 
+@pytest.mark.fault("pickles made to take all time or memory", "deep, repeated and huge values", "an error within 3 s")
 @pytest.mark.parametrize("content", [
     b"\x80\x02}q\x00X\x0a\0\0\0state_dicth\x00s.",  # contains itself
     b"\x80\x02}" + DOUBLING + b"K\x01s.", b"\x80\x02" + b"]q\x00" + b"h\x00a" * 1000 + b".",
@@ -142,6 +146,7 @@ def test_bombs_in_pickles_end_quickly(tmp_path, content, form):
     assert time.perf_counter() - start < 3
 
 
+@pytest.mark.fault("a pickle with code", "names of functions in a .pth file", "refused by name, nothing is called")
 @pytest.mark.parametrize("name", ["builtins eval", "os system", "torch.hub load", "__builtin__ getattr", "nt remove",
                                   "mmengineer x", "torch load"])
 @pytest.mark.parametrize("call", ["c{}\n{}\n(X\x01\0\0\0atR.", "(X\x01\0\0\0ai{}\n{}\n."])
@@ -151,6 +156,7 @@ def test_other_names_are_refused(tmp_path, name, call):
         read_weights(zipped(tmp_path / "w.pth", content))
 
 
+@pytest.mark.fault("a ZIP bomb in a .pth file", "an entry that grows a thousandfold", "refused before it is read")
 def test_a_zip_bomb_is_refused_before_it_is_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", tensor((6,)))
@@ -159,6 +165,7 @@ def test_a_zip_bomb_is_refused_before_it_is_read(tmp_path):
         read_weights(tmp_path / "w.pth")
 
 
+@pytest.mark.fault("a .pth file with two entries of one name", "such an archive", "refused")
 def test_two_entries_of_one_name_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         for _ in range(2):
