@@ -59,7 +59,9 @@ def test_a_checkpoint_needs_no_configuration(work, detector, tmp_path):
                        "0.001"]) == 0
     rows = read_json(tmp_path / "detections.json")["images"][0]["detections"]
     assert len(rows) == len(result) > 8
-    np.testing.assert_allclose(result.boxes, [row["box"] for row in rows], atol=0.051)
+    height, width = result.image.shape[:2]
+    inside = np.clip(result.boxes, 0, [width, height] * 2)  # detections.json has the visible part of the boxes
+    np.testing.assert_allclose(inside, [row["box"] for row in rows], atol=0.051)
     assert result.names == [row["category"] for row in rows]
     assert [row["category_id"] for row in result.to_coco(7)] == [row["category_id"] for row in rows]
 

@@ -55,7 +55,7 @@ def convert(manifest: Manifest, model: Path, target: Path, config: Path) -> None
         command = lite_command("converter_lite", manifest, model, target, config)
         raise UserError(f"there is no converter_lite, neither in PATH nor in MS_LITE_HOME. {WHERE}. The command is: "
                         f"{shlex.join(command)}")
-    with folder_beside(target, f"--output {target}: cannot write this file", ".convert-") as folder:
+    with folder_beside(target, f"--output {target}: cannot write this file") as folder:
         partial = folder / "model.mindir"
         run_converter(lite_command(converter, manifest, model, partial, config), partial, environment,
                       ". It needs CANN: source its set_env.sh")

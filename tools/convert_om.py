@@ -136,7 +136,7 @@ def convert(manifest: Manifest, onnx: Path, target: Path, soc: str, aipp: Path |
         raise UserError("there is no atc, so no .om was made. It is in CANN's toolkit: source its set_env.sh (often "
                         "/usr/local/Ascend/ascend-toolkit/set_env.sh). Or copy these files to a host that has it: "
                         f"{files}. The command is: {shlex.join(command)}")
-    with folder_beside(target, f"--output {target}: cannot write this file", ".convert-") as folder:
+    with folder_beside(target, f"--output {target}: cannot write this file") as folder:
         partial = folder / target.name
         run_converter(atc_command(manifest, onnx, partial, soc, aipp), partial)
         os.replace(partial, target)

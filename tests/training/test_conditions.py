@@ -113,8 +113,8 @@ def test_every_setting_of_the_training_is_compared_or_listed():
     """A new setting is a condition, until somebody writes it into the list of those that are free."""
     found = set(deciding_settings(settings()))
     assert {name for name in SETTINGS if name.startswith("dataset_config.")} - found == {
-        f"dataset_config.{name}" for name in ("plain_epochs", "input_res_test", "output_res", "num_classes",
-                                              "coco_classes")}
+        f"dataset_config.{name}" for name in ("plain_epochs", "ignored_regions", "input_res_test", "output_res",
+                                              "num_classes", "coco_classes")}
     assert {name for name in SETTINGS if name.startswith("net_config.")} & found == {
         f"net_config.{name}" for name in ("deform_op", "dense_hp", "dense_wh", "norm_wh", "hm_gaussian", "hm_weight",
                                           "off_weight", "wh_weight", "mse_loss", "reg_loss")}
