@@ -1,4 +1,5 @@
 """SIGTERM and Ctrl-C: loops see a flag, and a process that does not look is ended. The blocks run in processes."""
+import os
 import signal
 import subprocess
 import sys
@@ -134,3 +135,17 @@ def test_a_command_says_how_to_go_on(capsys):
         raise Interrupted(signal.SIGTERM, "Take the train at noon.")
     assert command() == 143
     assert capsys.readouterr().err == "interrupted by SIGTERM. Take the train at noon.\n"
+
+
+@pytest.mark.fault("a library that forks and ends its children", "SIGTERM to a forked child of a run",
+                   "the child ends, the run goes on")
+def test_a_signal_to_a_forked_child_is_not_one_for_its_parent():
+    with signals_set_a_flag():
+        child = os.fork()
+        if not child:
+            time.sleep(30)
+            os._exit(0)
+        os.kill(child, signal.SIGTERM)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
+        time.sleep(0.1)
+        assert not interrupted()

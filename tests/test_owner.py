@@ -92,6 +92,7 @@ def test_a_file_without_meaning_does_not_stop_a_run(tmp_path, monkeypatch, left)
 @pytest.mark.parametrize("locks", [True, False])
 def test_an_inherited_lock_of_a_dead_process_and_a_disk_without_locks(tmp_path, other, monkeypatch, locks):
     """A child may keep the lock of its dead parent; some network file systems have no locks at all."""
+    monkeypatch.setattr(owner, "HEARTBEAT", 0.02)
     if locks:
         held = os.open(tmp_path / OWNER, os.O_RDWR)
     else:

@@ -15,6 +15,7 @@ from pathlib import Path
 from centernet.errors import UserError, reports_errors
 from centernet.export.ascend import AOE_MODES, lite_command, lite_config, require_fixed_batch, require_soc
 from centernet.files import folder_beside, write_text
+from centernet.owner import OWNER, owned
 from centernet.runtimes.manifest import Manifest, manifest_path, publish, read_manifest
 from tools.converter import run_converter
 
@@ -55,7 +56,8 @@ def convert(manifest: Manifest, model: Path, target: Path, config: Path) -> None
         command = lite_command("converter_lite", manifest, model, target, config)
         raise UserError(f"there is no converter_lite, neither in PATH nor in MS_LITE_HOME. {WHERE}. The command is: "
                         f"{shlex.join(command)}")
-    with folder_beside(target, f"--output {target}: cannot write this file") as folder:
+    with (owned(target.parent, "--output", f".{target.name}{OWNER}"),
+          folder_beside(target, f"--output {target}: cannot write this file") as folder):
         partial = folder / "model.mindir"
         run_converter(lite_command(converter, manifest, model, partial, config), partial, environment,
                       ". It needs CANN: source its set_env.sh")

@@ -18,6 +18,7 @@ from centernet.device import prepare_environment
 from centernet.errors import UserError, reports_errors
 from centernet.export.ascend import aipp_config, atc_command, opset_problem, require_fixed_batch, require_soc
 from centernet.files import folder_beside, write_text
+from centernet.owner import OWNER, owned
 from centernet.runtimes.manifest import Manifest, read_manifest
 from centernet.runtimes.onnx_session import require_package
 from tools.converter import run_converter
@@ -136,7 +137,8 @@ def convert(manifest: Manifest, onnx: Path, target: Path, soc: str, aipp: Path |
         raise UserError("there is no atc, so no .om was made. It is in CANN's toolkit: source its set_env.sh (often "
                         "/usr/local/Ascend/ascend-toolkit/set_env.sh). Or copy these files to a host that has it: "
                         f"{files}. The command is: {shlex.join(command)}")
-    with folder_beside(target, f"--output {target}: cannot write this file") as folder:
+    with (owned(target.parent, "--output", f".{target.name}{OWNER}"),
+          folder_beside(target, f"--output {target}: cannot write this file") as folder):
         partial = folder / target.name
         run_converter(atc_command(manifest, onnx, partial, soc, aipp), partial)
         os.replace(partial, target)

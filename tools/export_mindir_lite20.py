@@ -22,6 +22,7 @@ from centernet.config.load import Config
 from centernet.device import set_up_device
 from centernet.errors import UserError
 from centernet.files import folder_beside, user_errors
+from centernet.owner import OWNER, owned
 
 WORKER = Path(__file__).with_name("export_in_mindspore20.py")
 
@@ -43,7 +44,8 @@ def run(config: Config) -> None:
         raise UserError("MindSpore Lite 2.0 cannot run the operator DeformableOffsets: add --export_deform gather")
     manifest = describe(config, model.record)
     # The exporter rejects names with spaces, so it writes elsewhere. The final rename needs the target's folder.
-    with (folder_beside(target, f"--export_name {target}: cannot write this file") as beside,
+    with (owned(target.parent, "--export_name", f".{target.name}{OWNER}"),
+          folder_beside(target, f"--export_name {target}: cannot write this file") as beside,
           tempfile.TemporaryDirectory(prefix="export-") as work):
         folder = Path(work)
         expected = _write_request(folder, config, manifest, model.network)

@@ -23,6 +23,7 @@ from centernet.files import remove_temporary
 
 GRACE = 20.0    # seconds after which a process is ended that has not looked at the flag
 ORDERLY = 28.0  # the same for one that has looked: it may be writing a checkpoint
+CLEANING = 2.0  # seconds for the removal of temporary files at a forced end
 SAME = 1.0      # signals within this time count as one: `timeout` sends its signal twice
 POLL = 0.25     # seconds between two looks at the deadline and at the handler of SIGINT
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -97,10 +98,10 @@ def signals_set_a_flag() -> Iterator[None]:
     def nothing(number: int, frame: FrameType | None) -> None:
         """Let the interpreter's C level write the signal to the pipe."""
 
+    watch = _Watch()
+    pipe = signal.set_wakeup_fd(watch.writer, warn_on_full_buffer=False)  # first, or a signal could be lost
     before = {number: signal.signal(number, nothing) for number in SIGNALS}
     _remember_sigint()
-    watch = _Watch()
-    pipe = signal.set_wakeup_fd(watch.writer, warn_on_full_buffer=False)
     _watches.append(watch)
     watch.thread.start()
     try:
@@ -111,6 +112,32 @@ def signals_set_a_flag() -> Iterator[None]:
         watch.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+_masks: list[set[int]] = []  # of the thread that forks
+
+
+def _before_fork() -> None:
+    if _watches:
+        _masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS))
+
+
+def _after_fork() -> None:
+    if _masks:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop())
+
+
+def _forget_in_child() -> None:
+    """A forked child has its own signals: SIGTERM must end it, and must not reach the pipe of its parent."""
+    if _watches:
+        _watches.clear()
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+    _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_forget_in_child)
 
 
 def interrupted() -> int:
@@ -159,9 +186,14 @@ def ignore_signals() -> None:
 
 
 def _leave(status: int, message: str) -> None:
-    """End the process now. Threads of native code still run, so nothing is unloaded, and no lock is taken."""
-    remove_temporary()
+    """End the process now. Threads of native code still run, so nothing is unloaded, and no lock is taken.
+
+    A disk that hangs may be the reason why the process is busy. So nobody waits long for the removal of files.
+    """
     say(message)
+    cleaner = threading.Thread(target=remove_temporary, daemon=True)
+    cleaner.start()
+    cleaner.join(CLEANING)
     os._exit(status)
 
 

@@ -86,7 +86,9 @@ def _take(path: Path, file: int, locked: bool | None, subject: str) -> None:
     record = _read(file)
     here = record.get("host") == socket.gethostname()
     if here:
-        alive = _start_of(record.get("pid")) == record.get("start") and locked is not True
+        # A held lock of a process that is not to be seen: a container of this host, or a child of a dead owner.
+        alive = locked is not True and (_start_of(record.get("pid")) == record.get("start")
+                                        or locked is False and _is_renewed(file, record))
     else:
         alive = locked is False or bool(record) and _is_renewed(file, record)
     if alive:

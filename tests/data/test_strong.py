@@ -111,6 +111,16 @@ def test_boxes_that_are_hardly_visible_are_dropped():
                                   to_output_boxes(boxes, identity, 0, (24, 36))[1:])
 
 
+def test_ignored_regions_stay_however_little_is_visible(data):
+    """Otherwise their cells would be background."""
+    file = cv2.imencode(".png", np.zeros((200, 200, 3), np.uint8))[1].tobytes()
+    data = dataclasses.replace(data, scale_range=(1.5, 2.0), min_visible=1.0)
+    box = np.array([[20, 20, 180, 180]], np.float32)
+    sizes = {name: [make_sample(file, box, np.array([name], np.int32), data, 1, np.random.default_rng(seed))[5][0, 0]
+                    for seed in range(6)] for name in (0, -1)}
+    assert max(sizes[0]) == 0 and min(sizes[-1]) > 0
+
+
 def test_the_setting_min_visible_is_used(data):
     file = cv2.imencode(".png", np.zeros((200, 200, 3), np.uint8))[1].tobytes()
     data = dataclasses.replace(data, scale_range=(1.5, 2.0))

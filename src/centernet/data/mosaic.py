@@ -68,7 +68,7 @@ def _draw_tile(item: Labelled, tile: tuple[int, int, int, int], canvas: np.ndarr
     canvas[top * DOWN_RATIO:bottom * DOWN_RATIO, left * DOWN_RATIO:right * DOWN_RATIO] = warp(item.image, view, size)
     moved = move_boxes(item.boxes, view.matrix(cells), item.image.shape[1] if view.flip else 0)
     visible = visible_part(moved, *cells)
-    kept = (visible > 0) & (visible >= data.min_visible)
+    kept = (visible > 0) & (visible >= np.where(item.classes < 0, 0, data.min_visible))  # ignored regions stay
     placed = clip_boxes(moved[kept], *cells) + np.array([left, top, left, top], np.float32)
     return placed, item.classes[kept]
 

@@ -274,7 +274,7 @@ def _draw_one(stored: Labelled, data: DatasetConfig, rng: np.random.Generator, m
     height, width = stored.image.shape[:2]
     view = draw_view(rng, height, width, data)
     placed = to_output_boxes(stored.boxes, view.matrix(data.output_res), width if view.flip else 0, data.output_res,
-                             data.min_visible, margin)
+                             np.where(stored.classes < 0, 0, data.min_visible), margin)
     return Labelled(warp(stored.image, view, data.input_res_train), placed, stored.classes)
 
 

@@ -23,7 +23,7 @@ class Targets(NamedTuple):
 
 
 def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, output_res: tuple[int, int],
-                    min_visible: float = 0.0, margin: int = 1) -> np.ndarray:
+                    min_visible: float | np.ndarray = 0.0, margin: int = 1) -> np.ndarray:
     """Move boxes from an image to the output map.
 
     Args:
@@ -31,7 +31,7 @@ def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, outp
         matrix: (2, 3) affine map from the (already mirrored) image to the output map.
         flip_width: the image's width in pixels if the image is mirrored first, otherwise 0.
         output_res: (height, width) of the output map.
-        min_visible: boxes with a smaller part of their area on the map become zero.
+        min_visible: boxes with a smaller part of their area on the map become zero; one number, or one of each box.
         margin: cells at the right and bottom border that boxes do not reach: 1 in the paper's code.
 
     Returns:
@@ -40,7 +40,7 @@ def to_output_boxes(boxes: np.ndarray, matrix: np.ndarray, flip_width: int, outp
     """
     moved = move_boxes(boxes, matrix, flip_width)
     placed = clip_boxes(moved, output_res[0] - margin, output_res[1] - margin)
-    if min_visible:
+    if np.any(min_visible):
         placed[visible_part(moved, *output_res) < min_visible] = 0
     return placed
 

@@ -15,6 +15,7 @@ from mindspore import nn
 
 from centernet.errors import UserError
 from centernet.export.exportable import as_written, with_folded_deform_layers, with_stand_ins
+from centernet.files import temporary
 from centernet.models.deform_conv import with_gathers
 from centernet.runtimes.manifest import Manifest, metadata_of
 from centernet.runtimes.onnx_session import require_package
@@ -68,7 +69,7 @@ def to_onnx(cell: nn.Cell, example: np.ndarray, names: Sequence[str], stand_ins:
     onnx = require_package("onnx")
     from centernet.export.onnx_graph import finish
 
-    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+    with tempfile.TemporaryDirectory(prefix="export-") as folder, temporary(Path(folder)):
         path = Path(folder) / "model.onnx"  # the exporter rejects many names, for example names with spaces
         try:
             ms.onnx.export(cell, ms.Tensor(example), file_name=str(path))

@@ -107,6 +107,8 @@ class CheckpointKeeper:
 
     def advice(self) -> str:
         """Return a sentence: how to go on after this process has ended."""
+        if not self.leads:
+            return "The first rank writes the checkpoints."
         if self.folder is None or not self.written:
             return "This run has not written a checkpoint."
         return (f"To go on, start the same command with --resume true --load_checkpoint_path "

@@ -109,6 +109,8 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
     with before_forced_end(lambda: say(keeper.advice())):
         if evaluate and plan.begins_with_evaluation and ends_after(plan.start_step):
             return
+        if plan.start_step == plan.total_steps:
+            return  # only the evaluation was missing
         with _steps(step_cell, data, plan, sink_level) as steps:
             _train(steps, plan, reader, keeper, ends_after, profile)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from centernet.categories import Categories
 from centernet.config.load import Config, write_config
+from centernet.errors import UserError
 from centernet.files import user_errors
 from centernet.group import Group
 from centernet.owner import owned
@@ -88,8 +89,8 @@ def _plot(results: Path) -> None:
     """Write the loss plot. A full disk or a lost folder must not change how a training ends."""
     try:
         plot_losses(results / METRICS, results / "loss.png")
-    except OSError as error:
-        LOG.warning("warning: cannot write %s: %s", results / "loss.png", error.strerror or error)
+    except (OSError, UserError) as error:
+        LOG.warning("warning: cannot write %s: %s", results / "loss.png", getattr(error, "strerror", None) or error)
 
 
 def prepare_folders(config: Config) -> tuple[Path, Path]:
