@@ -22,6 +22,14 @@ def test_sparse_ids_become_dense_classes_in_order_of_id():
     assert categories_from_json(categories.to_json(), "again") == categories
 
 
+def test_classes_of_many_categories_in_another_order():
+    names = tuple(f"kind {number}" for number in range(20_000))
+    one, other = (Categories(order, tuple(range(20_000))) for order in (names, names[::-1]))
+    start = time.process_time()
+    assert one.classes_in(other).tolist() == list(range(20_000))[::-1]
+    assert time.process_time() - start < 1
+
+
 @pytest.mark.parametrize("rows, words", [
     ([], "empty"),
     ([{"id": 1}], "name"),

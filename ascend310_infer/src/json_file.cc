@@ -72,7 +72,8 @@ json Parse(const std::string& text, const std::string& path, const JsonLimits& l
                     " are allowed");
   }
   const std::string invalid = path + " is not valid JSON: ";
-  // The library accepts a NUL byte as the end of the text, and skips a byte order mark. Python rejects both.
+  // The library accepts a NUL byte as the end of the text, and skips a byte order mark.
+  // Python rejects the NUL byte. It reads a byte order mark, but no program of ours writes one.
   if (text.find('\0') != std::string::npos) throw UserError(invalid + "it holds a byte 0");
   if (text.rfind("\xef\xbb\xbf", 0) == 0) throw UserError(invalid + "it begins with a byte order mark");
   const Extent extent = Measure(text);

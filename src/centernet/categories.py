@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from centernet.data.repair import whole
 from centernet.errors import UserError, shown
 
@@ -26,6 +28,11 @@ class Categories:
     def class_of(self) -> dict[int, int]:
         """Map from COCO category id to class."""
         return {category_id: index for index, category_id in enumerate(self.ids)}
+
+    def classes_in(self, other: Categories) -> np.ndarray:
+        """Return int32 (len(self),): the class that `other`, which holds all names of these, has for each class."""
+        known = {name: index for index, name in reversed(list(enumerate(other.names)))}  # the first of equal names
+        return np.array([known[name] for name in self.names], np.int32)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the categories in the form that info files, checkpoints and manifests store."""

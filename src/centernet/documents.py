@@ -1,4 +1,4 @@
-"""Parsing of JSON and YAML text that a stranger may have written. No other module calls the parsers.
+"""Parsing of JSON and YAML text that a stranger may have written. No other module parses such files.
 
 A small text can ask for much: memory (YAML aliases that refer to aliases), stack (100,000 nested lists), or numbers and
 texts that fail later, where they are used (Infinity, 10^400, half of a surrogate pair). The functions here refuse

@@ -131,6 +131,7 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--net_config.block_class", "3", "4"], "block_class must be [] or 4 numbers"),
     (["--jit_level", "O3"], "jit_level must be one of auto, O0, O1, O2; found 'O3'"),
     (["--eval_config.pad", "30"], "power of two minus 1"),
+    (["--eval_config.pad", "32767"], "power of two minus 1 (31, 127), at most 16383"),
     (["--resume", "true"], "need --load_checkpoint_path"),
     (["--annotation_file", "a.json"], "annotation_file and image_dir go together"),
     (["--train_config.MultiDecay.multi_epochs", "30", "20"], "must be increasing numbers from 1 on"),

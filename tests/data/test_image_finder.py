@@ -55,6 +55,27 @@ def test_links_in_the_folder_may_lead_anywhere(tmp_path, rename):
     assert len(read_coco(*rename("link.jpg")).images) == 2
 
 
+@pytest.mark.fault("a file_name with .. behind a link", "a link to a folder, and a private file beside its target",
+                   "the file of the folder is read, never the private one")
+@pytest.mark.parametrize("written", ["link/../000000.jpg", "link/../../train2017/000000.jpg"])
+def test_dots_behind_a_link_lead_back_into_the_folder(tmp_path, rename, written):
+    (tmp_path / "other/train2017").mkdir(parents=True)
+    (tmp_path / "other/000000.jpg").write_bytes(b"private")
+    (tmp_path / "train2017").mkdir()
+    (tmp_path / "train2017/000000.jpg").write_bytes(b"private")
+    labels, images = rename(written)
+    (images / "link").symlink_to(tmp_path / "other/train2017")
+    assert read_coco(labels, images).images[0].path.read_bytes() == (images / "000000.jpg").read_bytes()
+
+
+@pytest.mark.fault("an image that is a link without target", "its file_name in an annotation file", "a listed defect")
+def test_a_link_without_target_is_a_missing_image(tmp_path, rename):
+    labels, images = rename("link.jpg")
+    (images / "link.jpg").symlink_to(tmp_path / "nothing")
+    dataset = read_coco(labels, images)
+    assert len(dataset.images) == 1 and dataset.defects.counts == {"image file missing": 1}
+
+
 def test_an_image_of_the_folder_is_taken_before_one_outside(tmp_path, rename):
     shutil.copy(tmp_path / "coco/train2017/000001.jpg", tmp_path / "000000.jpg")
     labels, images = rename(tmp_path / "000000.jpg")

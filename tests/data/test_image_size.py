@@ -74,6 +74,30 @@ def test_a_claim_in_a_header_costs_nothing(tmp_path, kind, height, width, messag
     tracemalloc.stop()
 
 
+@pytest.mark.fault("a JPEG file that hides its size", "a marker without length before a comment with another size",
+                   "the size that the decoder takes")
+def test_a_marker_without_length_hides_no_size():
+    data = claiming("JPEG", 20000, 20000)
+    small = b"\xff\xc0\0\x0b\x08\0\x08\0\x08\1\1\x11\0"
+    comment = b"\xff\xfe" + (len(small) + 2).to_bytes(2, "big") + small
+    with pytest.raises(ImageTooLarge, match="20000 x 20000"):
+        allowed_size(data[:2] + b"\xff\x01" + comment + data[2:])
+
+
+@pytest.mark.fault("an image of which a plugin of Pillow fails", "each kind of exception", "no image; no traceback")
+@pytest.mark.parametrize("error", [NotImplementedError, IndexError, KeyError, ZeroDivisionError, EOFError])
+def test_faults_of_the_reader_of_headers_are_no_tracebacks(monkeypatch, error):
+    def fail(_):
+        raise error("unimplemented")
+    monkeypatch.setattr(Image, "open", fail)
+    assert allowed_size(b"x") is None and decode(b"x") is None
+
+
+def test_a_texture_of_another_kind_is_no_image():
+    data = b"DDS " + (124).to_bytes(4, "little") + bytes(68) + (32).to_bytes(4, "little") + bytes(48)
+    assert allowed_size(data) is None
+
+
 def test_what_has_no_header_is_not_decoded():
     for data in (b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n\0\0", b"#?RADIANCE\n\n-Y 9 +X 9\n", b"BM", b"RIFF\0\0\0\0WEBP"):
         assert allowed_size(data) is None and decode(data) is None

@@ -39,6 +39,13 @@ def test_what_is_written_is_read_back(model):
     assert [path.name for path in model.parent.iterdir() if "unfinished" in path.name] == []
 
 
+def test_maps_of_many_categories_are_read(model):
+    maps = tuple((name, (2, channels, 16, 24)) for name, channels in (("hm", 20_000), ("wh", 2), ("reg", 2)))
+    changed = dataclasses.replace(make_manifest(model), decode=False, outputs=maps)
+    write_manifest(changed, manifest_path(model))
+    assert read_manifest(model) == changed
+
+
 def test_a_uint8_input_is_described_as_images(model):
     """Mean and standard deviation keep the network's order, although the images are BGR for every network."""
     manifest = make_manifest(model)

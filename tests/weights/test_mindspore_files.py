@@ -120,6 +120,11 @@ def test_wrong_records_are_named(place, wrong, words):
         ModelRecord.from_json(record, "x.ckpt")
 
 
+def test_large_numbers_of_an_evaluation_are_read():
+    evaluation = {"K": 20_000, "max_dets": 20_000, "batch_size": 20_000}
+    assert ModelRecord.from_json({**fields(), "evaluation": evaluation}, "x.ckpt").evaluation == evaluation
+
+
 @pytest.mark.fault("a .ckpt with hostile JSON", "NaN, deep values, lone surrogates", "refused")
 @pytest.mark.parametrize("text", ["", "[1]", '{"a": ', '{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}',
                                   '{"a": ' + "[" * 100_000, '{"a": ' + "[" * 70 + "]" * 70 + "}", '{"a": 1' + "0" * 30

@@ -68,6 +68,23 @@ def test_objects_of_known_programs_are_passed_over_and_never_made(torch, tmp_pat
     assert not made
 
 
+def test_methods_in_the_state_of_such_an_object_are_passed_over(tmp_path):
+    method = b"c__builtin__\ngetattr\ncmmengine.logging.history_buffer\nHistoryBuffer\nX\x03\0\0\0min\x86R"
+    buffer = (b"cmmengine.logging.history_buffer\nHistoryBuffer\n)\x81}X\x13\0\0\0_statistics_methods}X\x03\0\0\0min"
+              + method + b"ssb")
+    path = zipped(tmp_path / "w.pth", tensor((6,))[:-1] + b"X\x04\0\0\0loss" + buffer + b"s.")
+    assert read_weights(path)[0]["a"].shape == (6,)
+
+
+@pytest.mark.fault("a pickle with getattr", "of a class that is not mmengine's, or called otherwise", "refused by name")
+@pytest.mark.parametrize("arguments", [b"ctorch\nTensor\nU\x01a\x86", b"U\x01bU\x01a\x86", b"cmmengine.a\nB\n\x85",
+                                       b"cmmengine.a\nB\nU\x01aU\x01a\x87"])
+def test_other_uses_of_getattr_are_refused(tmp_path, arguments):
+    path = zipped(tmp_path / "w.pth", b"\x80\x02c__builtin__\ngetattr\n" + arguments + b"R.")
+    with pytest.raises(UserError, match="to read it would run"):
+        read_weights(path)
+
+
 def zipped(path, content, **entries):
     """Write a file as torch.save does, with any pickle, and with entries beside it; the path."""
     with zipfile.ZipFile(path, "w") as archive:
@@ -131,6 +148,8 @@ DOUBLING = b"(K\x01\x85" + b"q\x00h\x00\x86" * 70  # a tuple of two equal tuples
     b"\x80\x02" + b"]" * 20_000 + b"a" * 19_999 + b".", b"\x80\x02K\x01" + b"\x85" * 20_000 + b".",
     b"\x80\x02}r\xff\xff\xff\x7f.", b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7fabc.",
     b"\x80\x02\x8b\xff\xff\xff\x7f.",
+    b"\x80\x04)" + b"2\x86" * 40 + b"X\1\0\0\0a\x93.",  # a name that is a nested tuple
+    b"\x80\x02](" + b"))\x86" * 4000 + b"eq\0" + b"ccollections\nOrderedDict\nh\0\x85R0" * 4000 + b".",
     b"\x80\x02L" + b"9" * 200_000 + b"L\n.", b"\x80\x02\x82\x01.", b"\x80\x02}(K\x01u.", b"\x80\x02K\x01K\x02R."])
 @pytest.mark.parametrize("form", ["zip", "before"])
 def test_bombs_in_pickles_end_quickly(tmp_path, content, form):

@@ -281,7 +281,8 @@ class EvalConfig:
     SOFT_NMS: bool = setting(True, "soft-NMS after decoding; several scales are always merged by soft-NMS")
     keep_res: bool = setting(True, "keep each image's resolution; false: resize to input_res_test")
     pad: int = setting(127, "with keep_res, heights and widths become (size | pad) + 1", limits=Limits(
-        "be a power of two minus 1 (31, 127)", lambda value: value >= 0 and not value & (value + 1)))
+        "be a power of two minus 1 (31, 127), at most 16383",
+        lambda value: 0 <= value < 1 << 14 and not value & (value + 1)))
     multi_scales: tuple[float, ...] = setting((1.0,), "test scales of each image", limits=Limits(
         "be numbers above 0", lambda scales: min(scales, default=0) > 0))
     flip_test: bool = setting(False, "average the maps of the image and of the mirrored image")

@@ -87,7 +87,7 @@ class Annotations:
         missing = len(categories) - len(self.categories)
         LOG.info("%s is evaluated by category name: %s", self.path, f"it lacks {missing} of the model's "
                  f"{len(categories)} categories" if missing else "its order is another one than the model's")
-        classes = np.array([categories.names.index(name) for name in self.categories.names], np.int32)
+        classes = self.categories.classes_in(categories)
         return replace(self, categories=categories, box_classes=classes[self.box_classes])
 
 

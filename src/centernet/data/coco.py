@@ -73,7 +73,7 @@ class CocoDataset:
         """Return the same data set with the classes of other categories, see Annotations.with_categories."""
         if categories == self.categories:
             return self
-        classes = np.array([categories.names.index(name) for name in self.categories.names], np.int32)
+        classes = self.categories.classes_in(categories)
         images = tuple(replace(image, classes=classes[image.classes]) for image in self.images)
         return replace(self, images=images, annotations=self.annotations.with_categories(categories))
 

@@ -217,11 +217,11 @@ def _without_stderr() -> Iterator[None]:
 def _read_image(image: CocoImage) -> tuple[bytes, str, str]:
     """Return the bytes of an image file, their defect and a note ("" for none). It uses the decoder of training."""
     try:
+        if image.path.stat().st_size > LARGEST_IMAGE:
+            return b"", f"image file of more than {LARGEST_IMAGE >> 20} MB", ""
         data = image.path.read_bytes()
     except OSError as error:
         return b"", f"image file not readable ({error.strerror})", ""
-    if len(data) > LARGEST_IMAGE:
-        return b"", f"image file of more than {LARGEST_IMAGE >> 20} MB", ""
     if is_cut(data):
         return b"", "image file cut off or damaged", ""
     try:

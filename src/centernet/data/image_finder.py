@@ -41,6 +41,9 @@ class ImageFinder:
             if foreign:
                 report.notes.add("file_name of another system (folders, \\, %20, URL, case): found by the end of its "
                                  "path", f"{file_name}: {os.path.relpath(path, self.image_dir)}")
+            if not path.is_file():  # a link whose target is missing
+                report.defects.add("image file missing", f"id {image_id}: {file_name}")
+                return None
         if path.stat().st_size == 0:
             report.defects.add("image file of 0 bytes", f"id {image_id}: {file_name}")
             return None
@@ -48,6 +51,11 @@ class ImageFinder:
 
     def _existing(self, file_name: str) -> Path | None:
         path = self.image_dir / file_name
+        if ".." in PurePosixPath(file_name).parts:
+            # The system follows a link before "..", abspath does not. So the path that is checked must be opened.
+            folder = os.path.abspath(self.image_dir)
+            inner = os.path.relpath(os.path.join(folder, file_name), folder)
+            path = path if inner.split(os.sep)[0] == ".." else self.image_dir / inner
         try:
             return path if path.is_file() else None
         except (OSError, ValueError):  # a name that is too long, or has a zero byte

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Iterator
 
 from centernet.config.schema import Config
@@ -15,8 +16,13 @@ MAX_SIDE = 32766  # pixels; OpenCV's warpAffine accepts no longer side
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 # In compressed data, 0xFF is followed by 0 (a data byte 0xFF), a restart marker D0..D7 or another 0xFF (padding).
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# The marker 1 (TEM) has no length either: what follows it is the next marker.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # the markers between C0 and CF that do not begin a frame
+
+# Pillow's plugins raise all of them for a damaged header (UnidentifiedImageError is an OSError).
+FAULTS = (OSError, ValueError, SyntaxError, RuntimeError, TypeError, AttributeError, LookupError, ArithmeticError,
+          EOFError, struct.error)
 
 _limit = Config().max_image_pixels
 
@@ -84,7 +90,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _size_by_pillow(data: bytes) -> tuple[int, int] | None:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     # Pillow's own limit (a warning above it, an error above twice of it) must not be lower than ours.
     Image.MAX_IMAGE_PIXELS = _limit
@@ -94,5 +100,5 @@ def _size_by_pillow(data: bytes) -> tuple[int, int] | None:
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"{error}. Make the image smaller, or set --max_image_pixels if you trust the file"
                             ) from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):  # Pillow's plugins raise all of them
+    except FAULTS:
         return None

@@ -146,7 +146,8 @@ def _require_known(wanted: list[int], results: Sequence[dict[str, Any]], annotat
 def _ground_truth(annotations: Annotations, image_ids: list[int], categories: Categories) -> list[dict[str, Any]]:
     """Return the boxes of the given images in COCOeval's form. Ids start at 1, because id 0 would never match."""
     ids = annotations.categories.ids
-    classes = [index for index, category_id in enumerate(ids) if category_id in categories.ids]
+    evaluated = set(categories.ids)
+    classes = [index for index, category_id in enumerate(ids) if category_id in evaluated]
     kept = np.isin(annotations.box_images, image_ids) & np.isin(annotations.box_classes, classes)
     columns = (annotations.box_images, annotations.boxes, annotations.box_classes, annotations.crowds,
                annotations.areas)

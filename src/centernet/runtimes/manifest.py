@@ -233,7 +233,9 @@ def _outputs(rows: JsonValue, decode: bool,
     found = []
     for row in rows.items(1) if decode else rows.items(2, 3):
         sizes = row["shape"].items(3 if decode else 4)
-        limits = [(size, size) for size in detections] if decode else [(detections[0],) * 2, *[(1, MAX_SIDE)] * 3]
+        # The second size of a map is its channels: there can be more categories than a side has pixels.
+        limits = [(size, size) for size in detections] if decode else [
+            (detections[0],) * 2, (1, MAX_SIDE ** 2), *[(1, MAX_SIDE)] * 2]
         found.append((row["name"].text(), tuple(size.whole(*limit) for size, limit in zip(sizes, limits))))
     return tuple(found)
 

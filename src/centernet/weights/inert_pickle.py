@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 MOST_OPERATIONS = 5_000_000  # a checkpoint of 2000 tensors, with an optimizer, has 200,000
+MOST_PAIRS = 500_000  # entries of OrderedDict([...]) and others; usual files give their entries by operations
 
 # Names of classes and functions in checkpoints that say nothing about weights: settings, logs, numbers of NumPy.
 HARMLESS = re.compile(
@@ -24,6 +25,8 @@ HARMLESS = re.compile(
     r"|collections\.(OrderedDict|defaultdict|Counter|deque)|argparse\.Namespace|pathlib\.\w+|datetime\.\w+"
     r"|builtins\.(dict|list|tuple|set|frozenset|bytearray|bytes|complex|slice|range|object|int|float|str|bool)"
     r"|copyreg\._reconstructor|_codecs\.encode|types\.SimpleNamespace|uuid\.UUID|decimal\.Decimal|fractions\.Fraction")
+# HistoryBuffer of mmengine (from 0.7.3 on) keeps its methods in its state; protocol 2 writes getattr(class, name).
+GETATTR, ITS_OWNERS = "builtins.getattr", "mmengine."
 DICTS = ("collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict")
 PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # modules that have another name in Python 3
 KEYS = (str, int, float, bytes, bool, type(None))  # hashing a nested tuple can take exponential time
@@ -93,6 +96,7 @@ class _Machine:
     def __init__(self, persistent: Callable[[Any], Any], rebuilt: Callable[[Stub], Any]):
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0  # pairs given to DICTS; one list can be given many times
         self.persistent, self.rebuilt = persistent, rebuilt
         self.operations: dict[str, Callable[[Any], object]] = {
             "PROTO": self._nothing, "FRAME": self._nothing, "STOP": self._nothing,
@@ -170,12 +174,14 @@ class _Machine:
     def _global(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
         full = f"{PYTHON_2.get(module, module)}.{name}"
-        if not HARMLESS.fullmatch(full):
+        if full != GETATTR and not HARMLESS.fullmatch(full):  # _call checks what getattr is used for
             raise RefusedName(full)
         self.stack.append(Global(full))
 
     def _stack_global(self, _: Any) -> None:
         name, module = self.pop(), self.pop()
+        if not isinstance(name, str) or not isinstance(module, str):  # the text of nested tuples can take for ever
+            raise BrokenPickle("a name that is not text in its pickle")
         self._global(f"{module} {name}")
 
     def _reduce(self, _: Any) -> None:
@@ -198,11 +204,16 @@ class _Machine:
     def _call(self, called: Any, arguments: Any) -> None:
         if not isinstance(called, Global) or not isinstance(arguments, tuple):
             raise BrokenPickle("a call of something that is not a name in its pickle")
+        if called.name == GETATTR and not _takes_a_method(arguments):
+            raise RefusedName(called.name)
         if called.name not in DICTS:
             self.stack.append(self.rebuilt(Stub(called.name, arguments)))
             return
         self.stack.append({})
         pairs = arguments[0] if arguments and isinstance(arguments[0], (list, tuple)) else ()
+        self.copied += len(pairs)
+        if self.copied > MOST_PAIRS:
+            raise BrokenPickle(f"more than {MOST_PAIRS} entries of dictionaries")
         self._set_items([value for key, item in pairs for value in (key, item)])
 
     def _remember(self, argument: int | None) -> None:
@@ -213,3 +224,8 @@ class _Machine:
 
     def _recall(self, argument: int) -> None:
         self.stack.append(self.memo[argument])
+
+
+def _takes_a_method(arguments: tuple[Any, ...]) -> bool:
+    """Return whether getattr is called for a name of mmengine. The call is only noted, as all others."""
+    return len(arguments) == 2 and isinstance(arguments[0], Global) and arguments[0].name.startswith(ITS_OWNERS)
