@@ -1,6 +1,7 @@
 """Set-up shared by the tests: quiet CPU device, golden numbers, real COCO images, and the split among processes."""
 import logging
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 
 from centernet.device import eager, prepare_environment, set_up_device
 from tools.golden_archive import GOLDEN
+
+# A shell lets jobs in the background ignore SIGINT, and the tests' processes would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("CENTERNET_SHARED", ROOT.parent / "shared"))
