@@ -218,7 +218,7 @@ def plot_losses(metrics: Path, picture: Path) -> None:
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     steps = [row["step"] for row in rows]
     for key, label in (("loss", "total"), ("hm_loss", "hm"), ("wh_loss", "wh"), ("off_loss", "off")):
-        if any(row[key] != 0 for row in rows):  # there is no off loss without a reg map
+        if key != "off_loss" or any(row[key] != 0 for row in rows):  # there is none without a reg map
             upper.plot(steps, [math.nan if row[key] is None else row[key] for row in rows], label=label, linewidth=1)
     if all(row["loss"] is None or row["loss"] > 0 for row in rows):
         upper.set_yscale("log")
