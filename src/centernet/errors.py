@@ -13,7 +13,14 @@ class UserError(Exception):
 
     The message says which file, key or flag is wrong, what was found, what is allowed and what to do. Commands print
     it without a traceback and exit with status 2 (reports_errors).
+
+    Args:
+        message: the text. A path with bytes that are not UTF-8 has halves of surrogate pairs in it: they are escaped,
+            so that each message can be written to a log.
     """
+
+    def __init__(self, message: str):
+        super().__init__(message.encode(errors="backslashreplace").decode())
 
 
 def shown(value: object) -> str:
@@ -43,6 +50,8 @@ class _Short(reprlib.Repr):
 
 
 _SHORT = _Short()
+
+
 class Interrupted(KeyboardInterrupt):
     """A loop of this program ends because of a signal. The command's exit status is `status` (143 or 130).
 

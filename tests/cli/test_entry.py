@@ -106,3 +106,7 @@ def test_text_that_the_console_cannot_encode_is_escaped(monkeypatch):
     set_up_log("")
     logging.getLogger("centernet").info("class \u732b, \ud800, \u00e9")
     assert written.getvalue() == b"class \\u732b, \\ud800, \xe9\n"
+
+
+def test_a_message_with_a_path_that_is_not_utf8_can_be_written():
+    assert str(UserError("a\udcff.jpg: no such file")) == "a\\udcff.jpg: no such file"

@@ -72,7 +72,7 @@ def read_rank_table(path: str) -> RankTable:
     if problems:
         more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
         listed = "\n  - ".join([*problems[:MOST_PROBLEMS], *more])
-        raise UserError(f"rank table {path} has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+        raise UserError(f"{subject} has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
     return RankTable(path, tuple(sorted(ranks, key=lambda rank: rank.rank)))
 
 
