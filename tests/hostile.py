@@ -1,6 +1,8 @@
 """Documents that a stranger or a broken program could have written: good ones with one value replaced."""
 import json
 
+from centernet.errors import UserError
+
 # JSON texts that readers must refuse, or take as what they are.
 TEXTS = ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" + "0" * 400, "1" + "0" * 5000, str(2**63), str(2**64),
          "-1", "0", "0.5", "1e-320", "null", "true", '""', '"x"', '"1"', r'"\ud800"', r'"\u0000"', f'"{"a" * 300}"',
@@ -9,6 +11,16 @@ TEXTS = ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" + "0" * 400, "1"
 # Whole files.
 FILES = (b"", b" ", b"null", b"0", b'"x"', b"[]", b"{}", b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe{}", b"\x00",
          b'{"a": "\xed\xa0\x80"}', b"{}" * 2, b"PK\x03\x04", bytes(1000))
+
+
+def message_of(reader, *values, most=2000):
+    """The message of the UserError of a reader, which has at most so many bytes; "" without an error."""
+    try:
+        reader(*values)
+    except UserError as error:
+        assert len(str(error).encode()) < most
+        return str(error)
+    return ""
 
 
 def variants(document):

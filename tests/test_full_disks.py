@@ -5,9 +5,8 @@ import sys
 import pytest
 
 from centernet.weights.checkpoint import read_checkpoint
-from tests.tiny_coco import make_coco, make_shards
 from tests.tiny_group import ROOT
-from tests.tiny_model import read_config, tiny_checkpoint, tiny_config
+from tests.tiny_model import tiny_work
 from tests.tiny_training import TINY
 
 pytestmark = pytest.mark.slow
@@ -31,12 +30,7 @@ def disk(tmp_path):
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("work")
-    make_coco(folder, num_images=7)
-    make_coco(folder, num_images=5, split="val", seed=1)
-    make_shards(folder, 2)
-    tiny_checkpoint(folder / "model.ckpt", read_config(tiny_config(folder)))
-    return folder
+    return tiny_work(tmp_path_factory.mktemp("work"))
 
 
 def run(words, current):

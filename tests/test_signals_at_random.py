@@ -14,9 +14,8 @@ import time
 import pytest
 
 from centernet.weights.checkpoint import read_checkpoint
-from tests.tiny_coco import make_coco, make_shards
 from tests.tiny_group import ROOT
-from tests.tiny_model import read_config, tiny_checkpoint, tiny_config
+from tests.tiny_model import tiny_work
 from tests.tiny_training import TINY
 
 MOMENTS = int(os.environ.get("MOMENTS", "10"))
@@ -28,13 +27,7 @@ TRAIN = (*TINY, "--train_config.batch_size", "2", "--num_workers", "1", "--epoch
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("work")
-    make_coco(folder, num_images=7)
-    make_coco(folder, num_images=5, split="val", seed=1)
-    make_shards(folder, 2)
-    config = tiny_config(folder)
-    tiny_checkpoint(folder / "model.ckpt", read_config(config))
-    return folder
+    return tiny_work(tmp_path_factory.mktemp("work"))
 
 
 def command(work, name, out):

@@ -12,6 +12,7 @@ from centernet.models.centernet import build_centernet
 from centernet.runtimes.manifest import Manifest
 from centernet.spec import ModelSpec
 from centernet.weights.checkpoint import model_record, save_checkpoint
+from tests.tiny_coco import make_coco, make_shards
 
 CATEGORIES = Categories(("disc", "frame", "cross"), (1, 7, 90))  # those of tiny_coco
 VALUES = {"net_config": {"backbone": "resnet18", "block_class": [1, 1, 1, 1], "neck": "none",
@@ -64,3 +65,12 @@ def tiny_checkpoint(path, config, categories=CATEGORIES, **data):
     config = replace(config, dataset_config=replace(config.dataset_config, **data))
     save_checkpoint(Path(path), network, model_record(config, categories), {})
     return network
+
+
+def tiny_work(folder):
+    """Write a data set of 7 and 5 images with its shards, tiny.yaml and model.ckpt into folder; return folder."""
+    make_coco(folder, num_images=7)
+    make_coco(folder, num_images=5, split="val", seed=1)
+    make_shards(folder, 2)
+    tiny_checkpoint(folder / "model.ckpt", read_config(tiny_config(folder)))
+    return folder

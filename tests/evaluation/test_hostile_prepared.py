@@ -1,7 +1,9 @@
 """Files of prepared sets that another program wrote or damaged: a value, or a UserError."""
 import json
 import os
+from functools import partial
 
+import hostile
 import numpy as np
 import pytest
 from hostile import FILES, variants
@@ -14,14 +16,7 @@ from centernet.evaluation.prepared_set import METAS, PreparedSet, read_index, re
 META = Meta((72.0, 68.5), 144.0, 32, 32)
 
 
-def message_of(reader, *values):
-    """The message of the UserError of a reader; "" without an error."""
-    try:
-        reader(*values)
-    except UserError as error:
-        assert len(str(error).encode()) < 3000
-        return str(error)
-    return ""
+message_of = partial(hostile.message_of, most=3000)
 
 
 @pytest.mark.fault("a hostile index of prepared images", "each value replaced", "read, or an error with file and place")

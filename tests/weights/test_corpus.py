@@ -45,50 +45,44 @@ def good_files(folder):
             ".ckpt": (folder / "seed.ckpt").read_bytes()}
 
 
+def holds_for_mutations(seed, path, write, removed, added, changes):
+    """The reader of a file gives a value or a UserError after 1 to `changes` changes of its content.
+
+    A change replaces up to `removed` bytes of the seed by up to `added` others; write(content) writes the file.
+    """
+    hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed (requirements-test.txt)")
+    some = hypothesis.strategies
+    change = some.tuples(some.integers(0, len(seed) - 1), some.integers(0, removed), some.binary(max_size=added))
+
+    @hypothesis.settings(max_examples=EXAMPLES, derandomize=True, deadline=None, database=None)
+    @hypothesis.given(some.lists(change, min_size=1, max_size=changes))
+    def holds(chosen):
+        content = bytearray(seed)
+        for place, length, new in chosen:
+            content[place:place + length] = new
+        write(bytes(content))
+        try:
+            read(path)
+        except UserError as error:
+            str(error).encode()
+
+    holds()
+
+
 @pytest.mark.fault("mutated weight files", "hypothesis changes bytes of .pth, .safetensors and .ckpt files",
                    "weights or an error, never a traceback")
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".ckpt"])
 def test_mutated_files_give_a_value_or_a_clear_error(tmp_path, suffix):
-    hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed (requirements-test.txt)")
-    some = hypothesis.strategies
-    seed = good_files(tmp_path)[suffix]
     path = tmp_path / f"mutated{suffix}"
-    change = some.tuples(some.integers(0, len(seed) - 1), some.integers(0, 8), some.binary(max_size=8))
-
-    @hypothesis.settings(max_examples=EXAMPLES, derandomize=True, deadline=None, database=None)
-    @hypothesis.given(some.lists(change, min_size=1, max_size=4))
-    def holds(changes):
-        content = bytearray(seed)
-        for place, removed, added in changes:
-            content[place:place + removed] = added
-        path.write_bytes(content)
-        try:
-            read(path)
-        except UserError as error:
-            str(error).encode()
-
-    holds()
+    holds_for_mutations(good_files(tmp_path)[suffix], path, path.write_bytes, removed=8, added=8, changes=4)
 
 
 def test_a_mutated_pickle_gives_a_value_or_a_clear_error(tmp_path):
     """The checksums of a ZIP file hide its pickle from the test above."""
-    hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed (requirements-test.txt)")
-    some = hypothesis.strategies
-    seed, path = tensor((2, 3), (3, 1)), tmp_path / "mutated.pth"
-    change = some.tuples(some.integers(0, len(seed) - 1), some.integers(0, 4), some.binary(max_size=6))
+    path = tmp_path / "mutated.pth"
 
-    @hypothesis.settings(max_examples=EXAMPLES, derandomize=True, deadline=None, database=None)
-    @hypothesis.given(some.lists(change, min_size=1, max_size=3))
-    def holds(changes):
-        content = bytearray(seed)
-        for place, removed, added in changes:
-            content[place:place + removed] = added
+    def write(content):
         buffer = io.BytesIO()
-        zipped(buffer, bytes(content))
+        zipped(buffer, content)
         path.write_bytes(buffer.getvalue())
-        try:
-            read(path)
-        except UserError as error:
-            str(error).encode()
-
-    holds()
+    holds_for_mutations(tensor((2, 3), (3, 1)), path, write, removed=4, added=6, changes=3)

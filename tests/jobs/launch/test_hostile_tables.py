@@ -1,6 +1,8 @@
 """Rank tables, arguments and device lists that nobody means: a value, or a UserError."""
 import json
+from functools import partial
 
+import hostile
 import pytest
 from hostile import FILES, variants
 
@@ -15,14 +17,7 @@ TABLE = {"version": "1.0", "server_count": "2", "status": "completed", "server_l
         for device in range(2)]} for server in range(2)]}
 
 
-def message_of(reader, *values):
-    """The message of the UserError of a reader; "" without an error."""
-    try:
-        reader(*values)
-    except UserError as error:
-        assert len(str(error)) < 12_000  # a list of problems
-        return str(error)
-    return ""
+message_of = partial(hostile.message_of, most=12_000)  # a list of problems
 
 
 @pytest.mark.fault("a hostile rank table", "each value replaced", "read, or an error with file and place")
