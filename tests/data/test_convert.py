@@ -225,7 +225,7 @@ def test_warnings_of_the_decoder_do_not_reach_the_terminal(coco, tmp_path, capfd
 def test_interruption_leaves_nothing(coco, tmp_path, monkeypatch, capfd):
     def interrupt(data):
         raise KeyboardInterrupt
-    monkeypatch.setattr("centernet.data.convert.decode", interrupt)
+    monkeypatch.setattr("centernet.data.convert.decode_whole", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(coco, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -337,7 +337,7 @@ def killed_conversion(coco, out, target, calls):
 
 
 # While rows are written; before the move (2 shards are done and indexed); at the 1st, 3rd and last move.
-@pytest.mark.parametrize("target, calls", [("module.decode", 3), ("module._verify_rows", 0),
+@pytest.mark.parametrize("target, calls", [("module.decode_whole", 3), ("module._verify_rows", 0),
                                            *(("module.os.replace", calls) for calls in (1, 3, 5))])
 def test_killed_first_conversion_is_refused_and_rerun_works(coco, tmp_path, target, calls):
     out = tmp_path / "out"

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from centernet.config.schema import DatasetConfig
 from centernet.data.coco import CocoDataset, CocoImage
 from centernet.data.defects import Report
-from centernet.data.image_file import decode, foreign_format, is_cut, is_dark
+from centernet.data.image_file import decode_whole, foreign_format, is_cut, is_dark
 from centernet.data.image_size import MAX_SIDE, ImageTooLarge
 from centernet.data.info_file import info_path
 from centernet.data.mindrecord import SCHEMA, describe_files, digest, first_message, shard_files
@@ -169,8 +169,6 @@ def _write(dataset: CocoDataset, target: _Writer, keep_empty: bool, report: Repo
                    hashlib.sha256(b"".join(value for _, value in sorted(digests))).hexdigest())
 
 
-
-
 def _note_boxes(image: CocoImage, report: Report) -> None:
     if len(image.boxes) > MAX_OBJS:
         report.notes.add(f"image with more than {MAX_OBJS} boxes: train with a larger dataset_config.max_objs, or the "
@@ -225,7 +223,7 @@ def _read_image(image: CocoImage) -> tuple[bytes, str, str]:
     if is_cut(data):
         return b"", "image file cut off or damaged", ""
     try:
-        pixels = decode(data)
+        pixels = decode_whole(data)
     except ImageTooLarge:
         return b"", f"image file of more than max_image_pixels, or with a side above {MAX_SIDE} pixels", ""
     if pixels is None:

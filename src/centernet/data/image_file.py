@@ -24,6 +24,15 @@ def decode(data: bytes | np.ndarray) -> np.ndarray | None:
     # OpenCV takes as much memory as a PNG chunk claims, up to 4 GB, also if the file is shorter.
     if allowed_size(content) is None or content.startswith(PNG_SIGNATURE) and not _png_ends(content):
         return None
+    return _pixels(content)
+
+
+def decode_whole(data: bytes) -> np.ndarray | None:
+    """Return what decode returns, for a file that is_cut has checked: the checksums of a PNG file take time."""
+    return None if allowed_size(data) is None else _pixels(data)
+
+
+def _pixels(content: bytes) -> np.ndarray | None:
     try:
         return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # no bytes, or more pixels than OpenCV accepts
@@ -41,7 +50,7 @@ def decode_file(data: bytes, path: Path) -> np.ndarray:
         raise UserError(f"image {path} is cut off after {len(data)} bytes: copy it again, or remove it from the "
                         "data set")
     try:
-        image = decode(data)
+        image = decode_whole(data)
     except ImageTooLarge as error:
         raise UserError(f"image {path}: {error}") from error
     if image is None and (name := foreign_format(data)):
