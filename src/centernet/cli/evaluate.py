@@ -15,7 +15,6 @@ from centernet.errors import UserError
 
 def run(config: Config) -> None:
     """Detect objects in all images; the ranks of a group divide them. Write the results; in val mode evaluate them."""
-    from centernet.categories import by_name
     from centernet.config.threads import input_threads
     from centernet.data.coco import read_evaluated
     from centernet.evaluation.dataset import detect_dataset
@@ -29,9 +28,8 @@ def run(config: Config) -> None:
     folder = result_folder(config)  # before detection, so that a wrong path fails now and not after hours
     group = set_up_group(config)
     detector = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)
-    dataset = dataset.with_categories(
-        by_name(detector.spec.categories, dataset.categories, config.load_checkpoint_path,
-                str(dataset.annotation_file), "Evaluate on a data set of the same categories."))
+    dataset = dataset.of_model(detector.spec.categories, config.load_checkpoint_path,
+                               "Evaluate on a data set of the same categories.")
     detections = detect_dataset(detector, dataset, input_threads(config), group)
     if group.rank == 0:
         report(config, folder, dataset, detections)

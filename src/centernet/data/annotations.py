@@ -79,7 +79,6 @@ class Annotations:
     file_ids: Mapping[int, Any] = field(default_factory=dict)  # image ids as the file has them, if they differ
     report: Report = field(default_factory=Report)
 
-
     def with_categories(self, categories: Categories) -> Annotations:
         """Return the same boxes with the classes of other categories, which hold all names of these, see by_name."""
         if categories == self.categories:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from centernet.categories import Categories
+from centernet.categories import Categories, by_name
 from centernet.data.annotations import Annotations, place, read_annotations
 from centernet.data.defects import Defects, Report
 from centernet.data.image_file import read_image
@@ -68,6 +68,13 @@ class CocoDataset:
         """Return the path of the annotation file."""
         return self.annotations.path
 
+    def of_model(self, model: Categories, source: str, remedy: str) -> CocoDataset:
+        """Return the same data set with the classes of a model, compared by name.
+
+        Raises:
+            UserError: as categories.by_name; the message calls the model `source` and ends with `remedy`.
+        """
+        return self.with_categories(by_name(model, self.categories, source, str(self.annotation_file), remedy))
 
     def with_categories(self, categories: Categories) -> CocoDataset:
         """Return the same data set with the classes of other categories, see Annotations.with_categories."""

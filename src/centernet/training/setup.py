@@ -9,7 +9,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import nn
 
-from centernet.categories import Categories, by_name, require_same
+from centernet.categories import Categories, require_same
 from centernet.config.load import Config
 from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.errors import UserError
@@ -50,9 +50,8 @@ def validation_data(config: Config, categories: Categories) -> CocoDataset | Non
         return None
     dataset = read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict,
                              config.allow_outside)
-    return dataset.with_categories(
-        by_name(categories, dataset.categories, "the training data", str(dataset.annotation_file),
-                "Evaluate on data with the same categories, or set --eval_interval 0."))
+    return dataset.of_model(categories, "the training data",
+                            "Evaluate on data with the same categories, or set --eval_interval 0.")
 
 
 def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: int, data: str = "",

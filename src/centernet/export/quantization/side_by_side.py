@@ -23,7 +23,6 @@ from centernet.detection.transform import prepare_image
 from centernet.errors import reports_errors
 from centernet.evaluation.dataset import detect_dataset, evaluate_detections
 from centernet.evaluation.metrics import Metrics
-from centernet.evaluation.prepared_set import labels_of_model
 from centernet.files import write_json
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
@@ -48,8 +47,8 @@ class Row:
 def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, settings: EvalConfig,
                       num_workers: int = 2) -> Metrics:
     """Return COCO's metrics of an exported model. Raise UserError if the data set has other categories."""
-    labels = labels_of_model(dataset.annotations, backend.manifest, "the model")
-    dataset = dataset.with_categories(labels.categories)
+    dataset = dataset.of_model(backend.spec.categories, "the model",
+                               "Use an annotation file with the categories of the training.")
     detections = detect_dataset(Detector(backend, settings), dataset, num_workers)
     return evaluate_detections(dataset, detections, settings.max_dets)
 
