@@ -4,10 +4,11 @@ from __future__ import annotations
 import os
 import platform
 import re
-from importlib import metadata
 from pathlib import Path
 
 import psutil
+
+from centernet.device import installed_versions
 
 PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "opencv-python", "onnxruntime", "torch", "mindspore-lite")
 
@@ -17,7 +18,7 @@ def describe_machine() -> dict[str, str]:
     cpuinfo = _read("/proc/cpuinfo")
     model = re.search(r"model name\s*:\s*(.+)", cpuinfo)
     vectors = sorted(set(re.findall(r"\b(?:avx\w*|amx\w*|asimd\w*|sve\w*)\b", cpuinfo)))
-    described = {
+    return {
         "processor": model[1] if model else platform.processor() or platform.machine(),
         "cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}",
         "vector instructions": " ".join(vectors) or "not known",
@@ -25,13 +26,8 @@ def describe_machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "ONEDNN_MAX_CPU_ISA": os.environ.get("ONEDNN_MAX_CPU_ISA", "not set"),
+        **installed_versions(PACKAGES),
     }
-    for package in PACKAGES:
-        try:
-            described[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return described
 
 
 def _read(path: str) -> str:

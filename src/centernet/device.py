@@ -5,7 +5,7 @@ import ctypes
 import logging
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
@@ -42,6 +42,15 @@ def prepare_environment(device_target: str = "CPU") -> None:
             raise UserError(f"the package {package} is not installed: pip install -r requirements.txt") from error
     if int(version.split(".")[0]) >= 2:
         raise UserError(f"NumPy {version} does not work with MindSpore's binaries: pip install 'numpy<2'")
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return package -> version, without packages that are not installed."""
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _log_levels(device_target: str, environment: Mapping[str, str]) -> dict[str, str]:

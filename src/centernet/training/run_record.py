@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from centernet.config.load import Config
+from centernet.device import installed_versions
 from centernet.errors import UserError
 from centernet.files import read_json, write_text
 from centernet.training.loop import Plan
@@ -42,7 +42,8 @@ def write_record(path: Path, config: Config, plan: Plan, devices: int) -> None:
         "command": [PASSWORD.sub("//***@", word) for word in sys.argv],
         "folder": os.getcwd(), "revision": _revision(), "devices": devices, "start_step": plan.start_step,
         "total_steps": plan.total_steps, "data": plan.conditions.get("data", ""),
-        "versions": {"python": platform.python_version(), **_versions()}, "system": platform.platform(),
+        "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
+        "system": platform.platform(),
         "environment": {name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)},
         "settings": json.loads(PASSWORD.sub("//***@", json.dumps(dataclasses.asdict(config))))})
     rows = ",\n ".join(json.dumps(run) for run in runs)
@@ -55,16 +56,6 @@ def _earlier(path: Path) -> list[Any]:
     except UserError:  # it is missing, or a person has changed it; this run has its own entry in any case
         return []
     return runs if isinstance(runs, list) else []
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _revision() -> str:
