@@ -203,9 +203,9 @@ def say(line: str) -> None:
         os.write(2, f"{line}\n".encode())
 
 
-# While a graph is compiled, and from then on, MindSpore has its own handler of SIGINT: it sends SIGTERM to this
-# process, and then a Ctrl-C cannot be told from a SIGTERM. So the thread restores ours every POLL seconds; a Ctrl-C in
-# between ends in order, too, but with status 143. A struct sigaction begins with the handler.
+# Each time MindSpore compiles or runs a graph or an operator, it installs its own handler of SIGINT. That one sends
+# SIGTERM to this process, and then a Ctrl-C cannot be told from a SIGTERM. The thread restores ours every POLL seconds.
+# A Ctrl-C before that ends in order, too, but with status 143. A struct sigaction begins with the handler.
 _SIZE = 512  # bytes; more than a struct sigaction has on any Linux
 _sigint: list[ctypes.Array[ctypes.c_char]] = []
 
