@@ -1,9 +1,11 @@
 """ONNX export: what the file holds, that onnxruntime gives the checkpoint's output, and what is said when it cannot."""
 import json
+import runpy
 import sys
 from collections import Counter
 from dataclasses import replace
 
+import cv2
 import mindspore as ms
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tiny_coco import make_coco
 from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config, tiny_network
 
 from centernet.cli import evaluate, export, infer, preprocess
+from centernet.detection.detector import Detector
 from centernet.errors import UserError
 from centernet.export import publish
 from centernet.export.compare import largest_difference_of_detections
@@ -23,6 +26,7 @@ from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import manifest_path, read_manifest, sha256
 from centernet.weights.checkpoint import model_record
 from tests.golden_weights import golden_network
+from tests.tiny_group import ROOT
 from tools.operators import operators as counted
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
@@ -406,3 +410,31 @@ def test_golden_networks_as_onnx(tmp_path, golden, arch, form):
         error = np.abs(found - expected[name]).max() / np.abs(expected[name]).max()
         print(f"{arch} {form} {name}: {error:.1e}")
         assert error <= GOLDEN[arch], name
+
+
+@pytest.mark.parametrize("flags, net", [
+    (["--export_decode", "false", "--export_batch_size", "0"], {"cat_spec_wh": True}),
+    pytest.param(["--export_batch_size", "2", "--dataset_config.to_rgb", "true"], {}, marks=pytest.mark.slow),
+    pytest.param(["--export_decode", "false"], {"box_head": "ltrb"}, marks=pytest.mark.slow),
+    pytest.param(["--export_input", "uint8"], {"reg_offset": False}, marks=pytest.mark.slow)])
+def test_the_manifest_is_enough_for_a_program_without_this_package(tmp_path, capsys, flags, net):
+    """The example has only onnxruntime, OpenCV, NumPy, and gives infer's boxes for a wide and a high picture."""
+    network, config, manifest = make(tmp_path, "--input_res", "64", "96", *flags, **net)
+    path = tmp_path / "model.onnx"
+    export_model(network, manifest, path)
+    example = ROOT / "examples/run_onnx.py"
+    functions, written = runpy.run_path(str(example)), json.loads((tmp_path / "model.onnx.json").read_text())
+    detector, session = Detector(ExportedBackend(path), config.eval_config), onnxruntime.InferenceSession(str(path))
+    for size in ((70, 123), (123, 70)):
+        image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+        ours, theirs = detector.rows(image), functions["detect"](session, written, image)
+        assert np.ptp(ours[:, 4]) > 0.05
+        assert largest_difference_of_detections(theirs[None], ours[None]) <= 1e-4
+    cv2.imwrite(str(tmp_path / "image.png"), image)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(example), str(path), str(tmp_path / "image.png"), "0"])
+        runpy.run_path(str(example), run_name="__main__")
+    name, score, *box = capsys.readouterr().out.splitlines()[0].split()
+    assert name == CATEGORIES.names[int(ours[0, 5])] and float(score) == pytest.approx(ours[0, 4], abs=1e-3)
+    assert [float(value) for value in box] == pytest.approx(ours[0, :4].tolist(), abs=0.06)
+    assert "centernet" not in example.read_text().replace("CenterNet", "")

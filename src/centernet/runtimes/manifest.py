@@ -18,6 +18,7 @@ from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import is_file, read_json, sha256, write_json
 from centernet.json_value import JsonValue
+from centernet.runtimes.manifest_steps import steps_of
 from centernet.runtimes.onnx_session import read_metadata
 from centernet.spec import ModelSpec
 
@@ -127,7 +128,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
         "categories": spec.categories.to_json(), "preset": manifest.preset, "sha256": manifest.sha256,
         "versions": manifest.versions, "deform": manifest.deform, "precision": manifest.precision,
         "calibration_method": manifest.calibration_method, "calibration_images": manifest.calibration_images,
-        "box_head": manifest.box_head,
+        "box_head": manifest.box_head, "steps": steps_of(manifest),
     }
 
 
