@@ -4,8 +4,9 @@ python -m benchmarks.real_data benchmarks/rows/paper.yaml --data_dir COCO --work
 
 The rows file lists the trainings (see real_data_rows.read_rows). Each run is train.py (or the paper's training in
 PyTorch) and eval.py as processes of their own. FOLDER gets results.jsonl (a line for each finished run), results.md,
-ap.png and the logs in runs/. Start the same command again to continue: finished runs are kept, an interrupted run
-starts anew. Several commands may work in one FOLDER at the same time, each with its own --cores.
+ap.png and the logs in runs/. Start the same command again to continue: finished runs are kept, an interrupted run of
+train.py goes on at its last checkpoint. Ctrl-C and SIGTERM write one. Several commands may work in one FOLDER at the
+same time, each with its own --cores.
 """
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import argparse
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -62,9 +64,13 @@ class Worker:
                 return None
             folder = self.work / "runs" / run.key
             folder.mkdir(parents=True, exist_ok=True)
-            for name in ("metrics.jsonl", "log.txt"):
-                (folder / name).unlink(missing_ok=True)
-            self._train(run, folder)
+            done = epochs_of(folder)
+            resumed = run.engine == "ours" and (folder / "last.ckpt").exists()
+            if not resumed:
+                for name in ("metrics.jsonl", "log.txt"):
+                    (folder / name).unlink(missing_ok=True)
+            if not resumed or len(done) < run.epochs:
+                self._train(run, folder, resumed)
             self._call(["eval.py", "--config_path", str(folder / "config.yaml"), "--load_checkpoint_path",
                         str(folder / "last.ckpt"), "--data_dir", str(self.data_dir), "--save_result_dir",
                         str(folder / "results")], folder / "log.txt")
@@ -76,9 +82,11 @@ class Worker:
                     path.unlink()
             return result
 
-    def _train(self, run: Run, folder: Path) -> None:
+    def _train(self, run: Run, folder: Path, resumed: bool) -> None:
         """Train; a checkpoint of PyTorch is converted. It writes last.ckpt, config.yaml and metrics.jsonl."""
         program = ["train.py", "--mindrecord_dir", str(self.shards)]
+        if resumed:
+            program += ["--resume", "true", "--load_checkpoint_path", str(folder / "last.ckpt")]
         if run.engine == "torch":
             program = ["-m", "benchmarks.torch_training"]
         self._call([*program, *run.settings, "--data_dir", str(self.data_dir), "--save_checkpoint_path", str(folder),
@@ -135,7 +143,7 @@ def _wait(process: subprocess.Popen, watched: Path | None) -> None:
             process.wait(INTERVAL)
             return
         except subprocess.TimeoutExpired:
-            epochs = [row for row in read_lines(watched / "metrics.jsonl") if row["kind"] == "epoch"] if watched else []
+            epochs = epochs_of(watched) if watched else []
             if len(epochs) > seen:
                 seen = len(epochs)
                 print(f"    {time.strftime('%H:%M')} epoch {epochs[-1]['epoch'] + 1}, loss {epochs[-1]['loss']:.3f}, "
@@ -160,11 +168,16 @@ def collect(run: Run, folder: Path) -> dict[str, Any]:
     """Return the line of results.jsonl of a run: losses, images seen, seconds of its steps, and COCO's numbers."""
     rows = read_lines(folder / "metrics.jsonl")
     batch = run.config.train_config.step_images
-    epochs = [row for row in rows if row["kind"] == "epoch"]
+    epochs = epochs_of(folder)
     return {**run.as_json(), "images": max(row["step"] for row in rows) * batch,
             "loss": epochs[-1]["loss"] if epochs else None, "seconds": sum(row["seconds"] for row in epochs),
             "curve": [[row["step"] * batch, row["AP"]] for row in rows if row["kind"] == "evaluation"],
             "metrics": read_json(folder / "results/val/metrics.json")}
+
+
+def epochs_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of metrics.jsonl about finished epochs."""
+    return [row for row in read_lines(folder / "metrics.jsonl") if row["kind"] == "epoch"]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -243,10 +256,15 @@ def main(argv: list[str] | None = None) -> int:
         arguments.work.mkdir(parents=True, exist_ok=True)
     worker = Worker(arguments.data_dir, arguments.work, arguments.cores, arguments.keep)
     require_same_settings(runs, worker.results)
-    worker.convert()
-    work_through(worker, runs, f"# {arguments.rows.name}")
+    try:
+        worker.convert()
+        work_through(worker, runs, f"# {arguments.rows.name}")
+    except KeyboardInterrupt:
+        print("interrupted: start the same command again to go on", file=sys.stderr)
+        return 130
     return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # otherwise the training goes on without this program
     sys.exit(main())

@@ -117,3 +117,28 @@ def test_one_run_at_a_time(tmp_path):
     worker = real_data.Worker(tmp_path, tmp_path, "", False)
     with worker._locked("a.lock") as first, worker._locked("a.lock") as second, worker._locked("b.lock") as other:
         assert (first, second, other) == (True, False, True)
+
+
+def test_an_interrupted_training_goes_on_and_a_finished_one_is_only_evaluated(tmp_path, monkeypatch):
+    """Three starts: the first is interrupted in the training, the second in the evaluation."""
+    run, folder, calls = read_rows(write(tmp_path))[0], tmp_path / "runs/paper-2-1", []
+    worker, metrics = real_data.Worker(tmp_path, tmp_path, "", False), folder / "metrics.jsonl"
+
+    def call(words, log, watched=None):
+        calls.append((words[0], "--resume" in words))
+        if words[0] == "train.py":
+            (folder / "last.ckpt").touch()
+            with metrics.open("a") as file:
+                file.write(json.dumps({"kind": "epoch", "epoch": 0, "step": 5, "loss": 1.0, "seconds": 2}) + "\n")
+        elif len(calls) > 3:
+            (folder / "results/val").mkdir(parents=True)
+            (folder / "results/val/metrics.json").write_text("{}")
+            return
+        if len(calls) in (1, 3):
+            raise KeyboardInterrupt
+    monkeypatch.setattr(worker, "_call", call)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            worker.run(run)
+    assert worker.run(run)["seconds"] == 4
+    assert calls == [("train.py", False), ("train.py", True), ("eval.py", False), ("eval.py", False)]
