@@ -80,6 +80,10 @@ class DatasetConfig:
          (-0.56089297, 0.71832671, 0.41158938)), "eigenvectors of the pixels' covariance (BGR)",
         limits=Limits("be 3 rows of 3 numbers", lambda rows: [len(row) for row in rows] == [3, 3, 3]))
 
+    def plain_from(self, epochs: int) -> int:
+        """Return the first epoch (from 0) without strong augmentation of a training of `epochs` epochs; -1: none."""
+        return max(0, epochs - self.plain_epochs) if self.plain_epochs else -1
+
 
 @dataclass(frozen=True)
 class NetConfig:
