@@ -121,6 +121,8 @@ class NetConfig:
     wh_weight: float = setting(0.1, "loss weight of the size, or of the GIoU loss of box_head ltrb",
                                limits=NOT_NEGATIVE)
     mse_loss: bool = setting(False, "train heatmaps with mean squared error instead of the focal loss")
+    more_positives: bool = setting(False, "box_head ltrb: cells beside a centre whose predicted box fits are positives "
+                                   "of the heatmap, too")
     reg_loss: str = setting("l1", "loss of wh and reg: L1 or smooth L1", choices=("l1", "sl1"))
 
     @property
