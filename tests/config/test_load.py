@@ -114,7 +114,7 @@ def test_effective_configuration_reads_back(tmp_path):
     ([*LTRB, "--net_config.reg_loss", "sl1"], "reg_loss must be l1 with net_config.box_head ltrb, found sl1"),
     ([MORE, "true"], "net_config.box_head must be ltrb with net_config.more_positives true, found wh_reg: only there"),
     ([*LTRB, MORE, "true", "--net_config.mse_loss", "true"], "net_config.mse_loss must be false with net_config.more_"),
-    ([*LTRB, MORE, "true", "--train_config.accumulate", "2"], "train_config.accumulate must be 1 with net_config.more_"),
+    ([*LTRB, MORE, "true", "--train_config.accumulate", "2"], "train_config.accumulate must be 1 with net_config.more"),
     ([*HOURGLASS, *LTRB, MORE, "true"], "net_config.num_stacks must be 1 with net_config.more_positives true, found 2"),
     (["--net_config.hm_gaussian", "ellipse", "--net_config.dense_wh", "true"], "needs net_config.hm_gaussian circle"),
     (["--net_config.num_stacks", "2"], "num_stacks must be 1"),

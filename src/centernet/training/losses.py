@@ -5,6 +5,7 @@ Each function returns a sum over the batch and a count. DetectionLoss divides th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
@@ -137,7 +138,7 @@ class DetectionLoss(nn.Cell):
         super().__init__()
         self.net = net
         self.regions = regions
-        self.hm_loss = focal_loss
+        self.hm_loss: Callable[..., tuple[Tensor, Tensor]] = focal_loss
         if net.mse_loss:
             self.hm_loss = masked_squared_error if regions else mean_squared_error
         self.pair_loss = smooth_l1_loss if net.reg_loss == "sl1" else l1_loss
