@@ -12,6 +12,7 @@ from centernet.errors import UserError
 ROOT = Path(__file__).parents[2]
 DLA = ["--config_path", str(ROOT / "configs/official_dla34.yaml")]
 LTRB = ["--net_config.box_head", "ltrb"]
+MORE = "--net_config.more_positives"
 HOURGLASS = ["--config_path", str(ROOT / "configs/official_hourglass.yaml")]
 VALUES = next(yaml.safe_load_all(DEFAULT_CONFIG.read_text()))
 
@@ -111,6 +112,10 @@ def test_effective_configuration_reads_back(tmp_path):
     ([*LTRB, "--net_config.reg_offset", "true"], "reg_offset must be false with net_config.box_head ltrb, found true"),
     ([*LTRB, "--net_config.norm_wh", "true"], "norm_wh must be false with net_config.box_head ltrb"),
     ([*LTRB, "--net_config.reg_loss", "sl1"], "reg_loss must be l1 with net_config.box_head ltrb, found sl1"),
+    ([MORE, "true"], "net_config.box_head must be ltrb with net_config.more_positives true, found wh_reg: only there"),
+    ([*LTRB, MORE, "true", "--net_config.mse_loss", "true"], "net_config.mse_loss must be false with net_config.more_"),
+    ([*LTRB, MORE, "true", "--train_config.accumulate", "2"], "train_config.accumulate must be 1 with net_config.more"),
+    ([*HOURGLASS, *LTRB, MORE, "true"], "net_config.num_stacks must be 1 with net_config.more_positives true, found 2"),
     (["--net_config.hm_gaussian", "ellipse", "--net_config.dense_wh", "true"], "needs net_config.hm_gaussian circle"),
     (["--net_config.num_stacks", "2"], "num_stacks must be 1"),
     ([*HOURGLASS, "--net_config.num_stacks", "1"], "num_stacks must be 2 for hourglass104"),

@@ -40,6 +40,7 @@ TRAINING = {
     "no offset": ("--net_config.reg_offset", "false"),
     "ltrb": ("--net_config.box_head", "ltrb", "--net_config.hm_gaussian", "ellipse"),
     "ltrb in float16": ("--net_config.box_head", "ltrb", "--train_config.amp_level", "O2"),
+    "ltrb and more positives": ("--net_config.box_head", "ltrb", "--net_config.more_positives", "true"),
     "ltrb and accumulation": ("--net_config.box_head", "ltrb", "--train_config.accumulate", "2"),
     "no head_conv": ("--net_config.head_conv", "0"),
     "plain neck": ("--net_config.neck", "conv"),

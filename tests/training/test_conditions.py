@@ -117,7 +117,7 @@ def test_every_setting_of_the_training_is_compared_or_listed():
                                               "num_classes", "coco_classes")}
     assert {name for name in SETTINGS if name.startswith("net_config.")} & found == {
         f"net_config.{name}" for name in ("deform_op", "dense_hp", "dense_wh", "norm_wh", "hm_gaussian", "hm_weight",
-                                          "off_weight", "wh_weight", "mse_loss", "reg_loss")}
+                                          "off_weight", "wh_weight", "mse_loss", "more_positives", "reg_loss")}
     assert set(CONDITIONS) - set(make_plan(settings(), 3, 7, 1, "x").conditions) == set()
 
 

@@ -72,15 +72,24 @@ def test_steps_equal_those_of_one_process_with_all_images(group, tmp_path):
                                    err_msg=name)
 
 
+LTRB = ("--net_config.box_head", "ltrb", "--net_config.hm_gaussian", "ellipse", "--net_config.wh_weight", "5")
+MOSAIC = ("--dataset_config.mosaic", "0.5", "--dataset_config.mixup", "0.5", "--dataset_config.scale_range", "0.5",
+          "1.5", "--dataset_config.plain_epochs", "1")
+
+
 @pytest.mark.slow
-def test_steps_in_parts_equal_those_of_one_process_with_all_images(tmp_path):
+@pytest.mark.parametrize("batch_size, accumulate, flags", [("1", "2", ()), ("2", "1", LTRB), ("1", "2", LTRB),
+                                                           ("2", "1", MOSAIC)],
+                         ids=["parts", "ltrb", "ltrb in parts", "mosaic and mixup"])
+def test_steps_equal_those_of_one_process_whatever_they_train(batch_size, accumulate, flags, tmp_path):
     make_coco(tmp_path, num_images=13, empty=(0, 2, 3, 4, 5, 8))
     make_shards(tmp_path, 2, "--keep_empty", "true")
-    run_group([ROOT / "tests/training/two_workers.py", tmp_path, "--train_config.batch_size", "1",
-               "--train_config.accumulate", "2"], tmp_path)
+    run_group([ROOT / "tests/training/two_workers.py", tmp_path, *flags, "--train_config.batch_size", batch_size,
+               "--train_config.accumulate", accumulate], tmp_path)
     ranks = [np.load(tmp_path / f"rank{rank}.npz") for rank in range(2)]
     whole = tmp_path / "whole"
-    state = frozen_training(tmp_path, "--train_config.batch_size", "4", "--save_checkpoint_path", str(whole))
+    state = frozen_training(tmp_path, *flags, "--train_config.batch_size", "4", "--save_checkpoint_path", str(whole))
+    assert len(losses_of(whole)) == 6
     np.testing.assert_allclose(losses_of(tmp_path / "out0"), losses_of(whole), rtol=2e-5)
     for name, expected in state.items():
         assert ranks[0][name].tobytes() == ranks[1][name].tobytes(), name

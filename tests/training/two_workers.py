@@ -16,7 +16,8 @@ FLAGS = ("--epoch_size", "2", "--num_workers", "1", "--train_config.batch_size",
          "--train_config.MultiDecay.eps", "0.01", "--train_config.lr_scale", "linear",
          "--eval_config.keep_res", "false", "--eval_config.K", "20", "--dataset_config.input_res_test", "64", "64")
 VARIANTS = {"plain": {}, "smooth": {"reg_loss": "sl1"}, "norm_wh": {"norm_wh": True}, "dense_wh": {"dense_wh": True},
-            "mse": {"mse_loss": True}, "ltrb": {"box_head": "ltrb", "reg_offset": False}, "no objects": {}}
+            "mse": {"mse_loss": True}, "ltrb": {"box_head": "ltrb", "reg_offset": False}, "no objects": {},
+            "more positives": {"box_head": "ltrb", "reg_offset": False, "more_positives": True}}
 
 
 def frozen_training(folder, *flags):
@@ -67,7 +68,7 @@ def loss_and_gradients(variant, rows, devices=1):
     from tests.golden_weights import PLAIN
 
     random = np.random.RandomState(5)
-    channels = (3, 4) if variant == "ltrb" else (3, 2, 2)
+    channels = (3, 4) if "box_head" in VARIANTS[variant] else (3, 2, 2)
     outputs = [random.randn(4, count, 6, 8).astype(np.float32)[rows] for count in channels]
     mask = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]], np.int32) * (variant != "no objects")
     hm = random.uniform(0, 0.9, (4, 3, 6, 8)).astype(np.float32)
@@ -76,6 +77,8 @@ def loss_and_gradients(variant, rows, devices=1):
         hm[image, 0].flat[ind[image, slot]] = 1
     targets = [hm, np.zeros((4, 3), np.int32), ind, random.uniform(1, 5, (4, 3, 2)).astype(np.float32),
                random.uniform(0, 1, (4, 3, 2)).astype(np.float32), mask, np.full((4, 3), 2, np.int32)]
+    if variant == "more positives":  # boxes so large that they fit in the cells beside the centres, too
+        targets[3], outputs[1] = targets[3] * 0 + 40, 20 + outputs[1]
     targets = [ms.Tensor(target[rows]) for target in targets]
     loss = DetectionLoss(replace(PLAIN, **VARIANTS[variant]), devices)
 

@@ -33,7 +33,7 @@ def find_problems(config: Config) -> list[str]:
     """Return one message for each rule that a configuration breaks; [] if it breaks none."""
     return [*_limits(config), *_dataset(config.dataset_config, config.net_config), *_network(config.net_config),
             *_evaluation(config.eval_config, config.net_config),
-            *_training(config.train_config, config.net_config.backbone), *_entries(config), *_precision(config)]
+            *_training(config.train_config, config.net_config), *_entries(config), *_precision(config)]
 
 
 def _limits(config: Config) -> list[str]:
@@ -62,7 +62,17 @@ def _network(net: NetConfig) -> list[str]:
     if net.dense_wh and net.hm_gaussian != "circle":
         problems.append(f"net_config.dense_wh needs net_config.hm_gaussian circle, found {net.hm_gaussian}: its sizes "
                         "are drawn as circles")
-    return [*problems, *_box_head(net)]
+    return [*problems, *_box_head(net), *_more_positives(net)]
+
+
+def _more_positives(net: NetConfig) -> list[str]:
+    if not net.more_positives:
+        return []
+    rules = [("box_head", "ltrb", "only there cells beside the centre learn the box"),
+             ("mse_loss", False, "the mean squared error has no positives"),
+             ("num_stacks", 1, "the stacks predict different boxes, so they would have different positives")]
+    return [f"net_config.{name} must be {_shown(wanted)} with net_config.more_positives true, found "
+            f"{_shown(getattr(net, name))}: {why}" for name, wanted, why in rules if getattr(net, name) != wanted]
 
 
 def _box_head(net: NetConfig) -> list[str]:
@@ -117,14 +127,18 @@ def _evaluation(evaluation: EvalConfig, net: NetConfig) -> list[str]:
     return problems
 
 
-def _training(train: TrainConfig, backbone: str) -> list[str]:
+def _training(train: TrainConfig, net: NetConfig) -> list[str]:
     problems = []
     if train.reference_batch == 0 and (train.lr_scale != "none" or train.warmup_scale):
         problems.append("train_config.lr_scale and train_config.warmup_scale need train_config.reference_batch: the "
                         "global batch size for which the learning rate and the warm-up were chosen")
     if train.SGD.nesterov and train.SGD.momentum == 0:
         problems.append("train_config.SGD.nesterov needs train_config.SGD.momentum above 0")
-    if train.freeze_stages and backbone == "hourglass104":
+    if train.accumulate > 1 and net.more_positives:
+        problems.append(f"train_config.accumulate must be 1 with net_config.more_positives true, found "
+                        f"{train.accumulate}: how many positives a step has is known only after the forward pass of "
+                        "all its images")
+    if train.freeze_stages and net.backbone == "hourglass104":
         problems.append(f"train_config.freeze_stages must be 0 for hourglass104, found {train.freeze_stages}: each of "
                         "its stacks has all resolutions, and none of them is an early stage. To train it slowly, use "
                         "train_config.backbone_rate")

@@ -80,6 +80,10 @@ class DatasetConfig:
          (-0.56089297, 0.71832671, 0.41158938)), "eigenvectors of the pixels' covariance (BGR)",
         limits=Limits("be 3 rows of 3 numbers", lambda rows: [len(row) for row in rows] == [3, 3, 3]))
 
+    def plain_from(self, epochs: int) -> int:
+        """Return the first epoch (from 0) without strong augmentation of a training of `epochs` epochs; -1: none."""
+        return max(0, epochs - self.plain_epochs) if self.plain_epochs else -1
+
 
 @dataclass(frozen=True)
 class NetConfig:
@@ -117,6 +121,8 @@ class NetConfig:
     wh_weight: float = setting(0.1, "loss weight of the size, or of the GIoU loss of box_head ltrb",
                                limits=NOT_NEGATIVE)
     mse_loss: bool = setting(False, "train heatmaps with mean squared error instead of the focal loss")
+    more_positives: bool = setting(False, "box_head ltrb: cells beside a centre whose predicted box fits are positives "
+                                   "of the heatmap, too")
     reg_loss: str = setting("l1", "loss of wh and reg: L1 or smooth L1", choices=("l1", "sl1"))
 
     @property

@@ -83,7 +83,7 @@ class TrainingData:
     hm_gaussian: str
     margin: int
     unreadable: UnreadableImages
-    epochs: int = 0  # of the whole training, for plain_epochs; 0: not known, no epoch is plain
+    plain_from: int = -1  # first epoch without strong augmentation, see until; -1: none
 
     @property
     def categories(self):
@@ -112,16 +112,15 @@ class TrainingData:
 
     def until(self, epochs: int) -> TrainingData:
         """Return the data of a training that ends after `epochs` epochs: the last plain_epochs of them are plain."""
-        plain = self.data.plain_epochs
-        if plain:
-            LOG.info("no strong augmentation from epoch %d on (the last %d of %d epochs)", max(0, epochs - plain),
-                     min(plain, epochs), epochs)
-        return dataclasses.replace(self, epochs=epochs)
+        first = self.data.plain_from(epochs)
+        if first >= 0:
+            LOG.info("no strong augmentation from epoch %d on (the last %d of %d epochs)", first, epochs - first,
+                     epochs)
+        return dataclasses.replace(self, plain_from=first)
 
     def settings(self, epoch: int) -> DatasetConfig:
         """Return the settings of the augmentation in an epoch (from 0)."""
-        plain = self.epochs and epoch >= self.epochs - self.data.plain_epochs
-        return without_strong(self.data) if plain else self.data
+        return without_strong(self.data) if 0 <= self.plain_from <= epoch else self.data
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
         """Return the batches of an epoch (from 0) in the order of COLUMNS, without the first `skip` steps."""

@@ -5,6 +5,7 @@ Each function returns a sum over the batch and a count. DetectionLoss divides th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
@@ -13,10 +14,11 @@ from centernet.config.schema import NetConfig
 from centernet.geometry import IGNORED
 from centernet.models.heads import gather_pairs
 from centernet.training.box_targets import draw_boxes
+from centernet.training.giou import giou_errors
 from centernet.training.heatmap import draw_dense_wh
+from centernet.training.positives import fitting_cells
 
 EPS = 1e-4
-SMALLEST_AREA = 1e-6  # in cells; boxes with a weight have at least one pixel
 SATURATION = math.log((1 - EPS) / EPS)  # logit of the largest score, 1 - EPS
 
 
@@ -25,7 +27,7 @@ def _total(values: Tensor) -> Tensor:
     return ops.reduce_sum(ops.reshape(values, (-1,)))
 
 
-def focal_loss(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
+def focal_loss(logits: Tensor, hm: Tensor, more: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Penalty-reduced focal loss (Law and Deng 2018; alpha 2, beta 4) with scores clamped to [1e-4, 1 - 1e-4].
 
     The logarithms are computed from the logits, without loss of precision. Clamped positions have no gradient.
@@ -33,13 +35,16 @@ def focal_loss(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         logits: (B,C,H,W) float32.
         hm: (B,C,H,W) float32 target; exactly 1 at centres.
+        more: (B,C,H,W) float32, 1 for further positives; they keep the negatives' part that hm gives them.
 
     Returns:
-        The sum over all positions, and the number of centres.
+        The sum over all positions, and the number of positives: without `more`, of centres.
     """
     logits = ops.clip_by_value(logits, -SATURATION, SATURATION)
     score = ops.sigmoid(logits)
     positive = ops.cast(ops.equal(hm, 1.0), ms.float32)
+    if more is not None:
+        positive = ops.maximum(positive, more)
     negative = ops.square(ops.square(1 - hm))  # 0 at centres
     loss = (ops.log1p(ops.exp(-logits)) * ops.square(1 - score) * positive
             + ops.log1p(ops.exp(logits)) * ops.square(score) * negative)
@@ -102,28 +107,11 @@ def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Te
 def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sum of weight * (1 - GIoU) over all cells, and the sum of the weights.
 
-    GIoU = I / U - (C - U) / C (Rezatofighi et al. 2019): intersection I, union U, smallest enclosing box C.
-
     Args:
-        predicted: (B,4,H,W) float32, distances from a cell's point to the left, top, right and bottom side, at least 0.
-        target: the same of the true box; negative if the point is outside of it.
+        predicted, target: (B,4,H,W) float32, see giou.giou_errors.
         weight: (B,1,H,W) float32.
     """
-    inner, outer = ops.minimum(predicted, target), ops.maximum(predicted, target)
-    overlap = _area(ops.maximum(inner[:, :2] + inner[:, 2:], 0.0))
-    # Only cells of weight 0 have targets without an area.
-    union = ops.maximum(_area(_sides(predicted)) + _area(_sides(target)) - overlap, SMALLEST_AREA)
-    enclosing = ops.maximum(_area(_sides(outer)), SMALLEST_AREA)
-    return _total(weight * (2.0 - overlap / union - union / enclosing)), _total(weight)
-
-
-def _sides(ltrb: Tensor) -> Tensor:
-    """Return width and height (B,2,H,W) of boxes."""
-    return ltrb[:, :2] + ltrb[:, 2:]
-
-
-def _area(sides: Tensor) -> Tensor:
-    return sides[:, :1] * sides[:, 1:]
+    return _total(weight * giou_errors(predicted, target)), _total(weight)
 
 
 class DetectionLoss(nn.Cell):
@@ -131,7 +119,8 @@ class DetectionLoss(nn.Cell):
 
     reg_loss (l1 or sl1) applies to reg, and also to wh unless dense_wh or norm_wh is set. With box_head ltrb the GIoU
     loss of the boxes takes the place of the loss of wh, with its weight, and the loss of the offset is 0. The heatmap's
-    sum is divided by max(count, 1), the other sums by count + 1e-4.
+    sum is divided by max(count, 1), the other sums by count + 1e-4. With more_positives, the heatmap's count and loss
+    depend on the predicted boxes, see positives.py.
 
     The counts are those of all devices, and the sums are multiplied by the number of devices. Then the average of the
     devices' losses is the loss of the global batch, for any distribution of the objects over the devices. The same
@@ -149,7 +138,7 @@ class DetectionLoss(nn.Cell):
         super().__init__()
         self.net = net
         self.regions = regions
-        self.hm_loss = focal_loss
+        self.hm_loss: Callable[..., tuple[Tensor, Tensor]] = focal_loss
         if net.mse_loss:
             self.hm_loss = masked_squared_error if regions else mean_squared_error
         self.pair_loss = smooth_l1_loss if net.reg_loss == "sl1" else l1_loss
@@ -166,7 +155,7 @@ class DetectionLoss(nn.Cell):
         Args:
             outputs: raw (hm, wh, reg), (hm, wh) or (hm, ltrb) of the network.
             hm: (B,C,H,W) float32 target.
-            cls: (B,M) int32 in 0..C-1; used with cat_spec_wh.
+            cls: (B,M) int32 in 0..C-1; used with cat_spec_wh and more_positives.
             ind: (B,M) int32, y * W + x.
             wh: (B,M,2) float32, output cells.
             reg: (B,M,2) float32, output cells.
@@ -188,7 +177,10 @@ class DetectionLoss(nn.Cell):
 
     def counts(self, hm: Tensor, cls: Tensor, ind: Tensor, wh: Tensor, reg: Tensor, reg_mask: Tensor,
                radius: Tensor | None = None) -> Tensor:
-        """Return the counts of hm, wh and reg in this device's batch, float32 (3,). Arguments: as construct."""
+        """Return the counts of hm, wh and reg in this device's batch, float32 (3,). Arguments: as construct.
+
+        Not with more_positives: there, they also depend on the predicted boxes.
+        """
         pair = ops.concat((hm[:, :1], hm[:, :1]), 1)
         # Counts depend only on the targets. So any maps of the right shape can stand for the network's.
         maps: tuple[Tensor, ...] = (hm, ops.concat((hm, hm), 1) if self.net.cat_spec_wh else pair, pair)
@@ -199,9 +191,13 @@ class DetectionLoss(nn.Cell):
     def _sums(self, outputs: tuple[Tensor, ...], hm: Tensor, cls: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
               reg_mask: Tensor, radius: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Return the sums and the counts of hm, wh and reg in this device's batch."""
-        hm_loss = self.hm_loss(ops.cast(outputs[0], ms.float32), hm)
+        logits, sizes = ops.cast(outputs[0], ms.float32), ops.cast(outputs[1], ms.float32)
+        if self.net.more_positives:
+            more = fitting_cells(ops.stop_gradient(sizes), cls, ind, wh, reg, reg_mask, hm.shape[1])
+            hm_loss = focal_loss(logits, hm, more)
+        else:
+            hm_loss = self.hm_loss(logits, hm)
         mask = ops.expand_dims(ops.cast(reg_mask, ms.float32), 2)
-        sizes = ops.cast(outputs[1], ms.float32)
         if self.net.box_head == "ltrb":
             boxes, weight = draw_boxes(ind, wh, reg, reg_mask, hm.shape[2:])
             wh_loss = giou_loss(sizes, boxes, weight)

@@ -79,8 +79,7 @@ def make_plan(config: Config, steps_per_epoch: int, num_images: int, devices: in
                   "rate_factor": rate_factor(train, train.step_images * devices),
                   "warmup_factor": warmup_factor(train, train.step_images * devices),
                   SETTINGS_KEY: deciding_settings(config), **({"data": data} if data else {})}
-    epochs, plain = -(-total // steps_per_epoch), config.dataset_config.plain_epochs
-    conditions["plain_from"] = max(0, epochs - plain) if plain else -1
+    conditions["plain_from"] = config.dataset_config.plain_from(-(-total // steps_per_epoch))
     # Without a loss scale, nothing is lowered after an overflow. So it is useless to try again.
     allowed = train.max_skipped_steps if config.enable_lossscale else 1
     return Plan(0, total, steps_per_epoch, config.eval_interval, allowed, conditions,
