@@ -7,7 +7,6 @@ from mindspore import Tensor, nn, ops
 
 from centernet.config.schema import DatasetConfig, NetConfig
 from centernet.config.sections import DOWN_RATIO
-from centernet.models.deform_conv import recompute_gathers
 from centernet.training.heatmap import DrawHeatmap, ellipse_radii
 from centernet.training.losses import DetectionLoss
 
@@ -57,7 +56,6 @@ class LossNetwork(nn.Cell):
     def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, num_classes: int, devices: int = 1,
                  regions: bool = False):
         super().__init__(auto_prefix=False)
-        recompute_gathers(network)
         self.network = network
         self.normalize = Normalize(data)
         self.ellipse = net.hm_gaussian == "ellipse"
