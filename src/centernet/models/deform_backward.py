@@ -14,7 +14,8 @@ from mindspore.ops.auto_generate import SigmoidGrad
 
 from centernet.models.deform_gather import BY_KERNELS, TAPS, WEIGHTED_SUM
 
-BORDER = 2  # cells of zeros: a position is moved to at most 2 cells before or 1 behind the map, its neighbour lies there
+# Cells of zeros. A position outside is moved to 2 cells before or 1 behind the map: it and its neighbours read zeros.
+BORDER = 2
 CORNERS = 4
 OF_LOGITS = SigmoidGrad()
 TIMES = ops.MatMul()

@@ -84,6 +84,8 @@ class LossNetwork(nn.Cell):
             loss, hm_loss = loss + further[0], hm_loss + further[1]
             wh_loss, off_loss = wh_loss + further[2], off_loss + further[3]
         count = len(stacks)
+        if count == 1:
+            return loss, hm_loss, wh_loss, off_loss
         return loss / count, hm_loss / count, wh_loss / count, off_loss / count
 
     def of_part(self, counts: Tensor, image: Tensor, colors: Tensor, cls: Tensor, radius: Tensor, ind: Tensor,
