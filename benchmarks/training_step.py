@@ -125,7 +125,7 @@ def build_step(config: Config) -> TrainStep:
     network = build_centernet(config.net_config, CLASSES)
     schedule = build_schedule(scale_schedule(train, train.batch_size), 1000, 100_000)
     return TrainStep(LossNetwork(network, config.net_config, config.dataset_config, CLASSES),
-                     build_optimizer(network, train, schedule), train, config.enable_lossscale)
+                     build_optimizer(network, train, schedule), train, config.enable_lossscale, in_float32=True)
 
 
 def write_weights(network: nn.Cell, net: NetConfig, path: Path) -> None:

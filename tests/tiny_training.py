@@ -37,12 +37,12 @@ class TinyLoss(nn.Cell):
         return loss, loss * 0.5, loss * 2.0, loss * 0.0
 
 
-def tiny_step(*flags, rate=0.01, drops=(), scale_loss=True, devices=1):
+def tiny_step(*flags, rate=0.01, drops=(), scale_loss=True, devices=1, in_float32=False):
     """TrainStep on TinyLoss, its schedule without warm-up."""
     train = settings(*flags).train_config
     loss_network = TinyLoss()
     return TrainStep(loss_network, build_optimizer(loss_network, train, MultiDecay(rate, 0, drops, 10.0)), train,
-                     scale_loss, devices)
+                     scale_loss, devices, in_float32)
 
 
 def detector_step(config, rate=0.001, precision="float32"):
@@ -51,7 +51,8 @@ def detector_step(config, rate=0.001, precision="float32"):
     if precision != "float32":
         lower(network, precision)
     return TrainStep(LossNetwork(network, config.net_config, config.dataset_config, 3),
-                     build_optimizer(network, config.train_config, MultiDecay(rate, 0, (), 10.0)), config.train_config)
+                     build_optimizer(network, config.train_config, MultiDecay(rate, 0, (), 10.0)), config.train_config,
+                     in_float32=precision == "float32")
 
 
 def tiny_batch(index=0):

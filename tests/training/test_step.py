@@ -47,7 +47,7 @@ class Finite(nn.Cell):
         self.step.on_cpu = on_cpu
 
     def construct(self, gradients, loss):
-        return self.step._all_finite(gradients, loss)
+        return self.step._all_finite((gradients,), loss)
 
 
 def test_every_device_finds_what_is_not_finite():
@@ -73,6 +73,27 @@ def test_steps_are_alike_in_both_ways_to_find_an_overflow():
     for batch in (tiny_batch(), with_inf(0), tiny_batch(1), with_inf(1), tiny_batch(2)):
         assert len({repr(run(step, batch)) for step in steps}) == 1
         assert not changed(*map(values, steps))
+
+
+@pytest.mark.parametrize("flags", [(), ("--train_config.optimizer", "SGD"), ("--train_config.ema_decay", "0.9")],
+                         ids=" ".join)
+def test_in_float32_the_loss_scale_changes_no_bit(flags):
+    """There gradients are not multiplied, and stay where they are: no vector, no copies."""
+    steps = []
+    for in_float32 in (False, True):
+        ms.set_seed(3)
+        steps.append(tiny_step(*flags, in_float32=in_float32))
+    assert [step._in_one() for step in steps] == [True, False]
+    for batch in (tiny_batch(), with_inf(0), tiny_batch(1), with_inf(1), tiny_batch(2)):
+        assert len({repr(run(step, batch)) for step in steps}) == 1
+        assert not changed(*map(values, steps))
+
+
+def test_a_chip_that_may_compute_in_float16_scales_the_loss_in_float32_too(monkeypatch):
+    step = tiny_step(in_float32=True)
+    assert not step._scales()
+    monkeypatch.setattr("centernet.training.step._float16_convolutions", lambda: True)
+    assert step._scales() and step._in_one()
 
 
 @pytest.mark.parametrize("in_slices", [True, False])

@@ -55,7 +55,8 @@ def run_case(config: Config) -> dict[str, Any]:
     if precision != "float32":
         lower(network, precision)
     loss = LossNetwork(network, config.net_config, data, data.num_classes)
-    step = TrainStep(loss, build_optimizer(network, train, MultiDecay(RATE, 0, (), 10.0)), train)
+    step = TrainStep(loss, build_optimizer(network, train, MultiDecay(RATE, 0, (), 10.0)), train,
+                     in_float32=precision == "float32")
     columns = batch(config)
     return {**_forward(loss, columns[:2]), **_train_once(step, columns)}
 

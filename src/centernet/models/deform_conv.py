@@ -8,6 +8,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import HeNormal, initializer
 
+from centernet.models.deform_backward import ReadPlan, ReadProducts, with_border
 from centernet.models.deform_gather import TAPS, deform_by_gathers
 
 
@@ -21,7 +22,7 @@ class DeformConv(nn.Cell):
 
     Attributes:
         by_gathers: False: the framework's operator, which computes in float32. True: common operators, see
-            deform_by_gathers; positions are computed in float32.
+            ReadPlan and ReadProducts; positions are computed in float32.
     """
 
     by_gathers = False
@@ -33,12 +34,18 @@ class DeformConv(nn.Cell):
         self.weight = Parameter(initializer(HeNormal(mode="fan_out", nonlinearity="relu"),
                                             (out_channels, in_channels, 3, 3)), name="weight")
         self.bias = Parameter(initializer("zeros", (out_channels,)), name="bias")
+        self.plan = ReadPlan()
+        self.read = ReadProducts()
 
     def construct(self, x: Tensor) -> Tensor:
         """Sample x at the moved taps, multiply by the masks, convolve."""
         predicted = ops.cast(self.offset(x), ms.float32)
         if self.by_gathers:
-            return deform_by_gathers(x, predicted, _by_taps(self.weight), self.bias)
+            weights, rows, _, _, _ = self.plan(predicted)
+            kernels = ops.cast(_by_taps(self.weight), x.dtype)
+            out = self.read(with_border(x), ops.cast(weights, x.dtype), rows, kernels)
+            out = ops.reshape(out, (x.shape[0], *x.shape[2:], self.weight.shape[0]))
+            return ops.bias_add(ops.transpose(out, (0, 3, 1, 2)), ops.cast(self.bias, x.dtype))
         offsets = ops.concat((predicted[:, :2 * TAPS], ops.sigmoid(predicted[:, 2 * TAPS:])), 1)
         out = ops.deformable_conv2d(ops.cast(x, ms.float32), self.weight, offsets, (3, 3), (1, 1, 1, 1), (1, 1, 1, 1),
                                     bias=self.bias)
@@ -78,17 +85,6 @@ def choose_deform_op(network: nn.Cell, op: str) -> None:
     for _, cell in network.cells_and_names():
         if isinstance(cell, DeformConv):
             cell.by_gathers = by_gathers
-
-
-def recompute_gathers(network: nn.Cell) -> None:
-    """Let gathers be computed a second time in the backward pass of a training: what they read takes gigabytes.
-
-    Args:
-        network: changed in place, before its first run. It cannot be copied afterwards.
-    """
-    for _, cell in network.cells_and_names():
-        if isinstance(cell, DeformConv) and cell.by_gathers:
-            cell.recompute()
 
 
 def with_gathers(network: nn.Cell) -> nn.Cell:

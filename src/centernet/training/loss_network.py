@@ -7,7 +7,6 @@ from mindspore import Tensor, nn, ops
 
 from centernet.config.schema import DatasetConfig, NetConfig
 from centernet.config.sections import DOWN_RATIO
-from centernet.models.deform_conv import recompute_gathers
 from centernet.training.heatmap import DrawHeatmap, ellipse_radii
 from centernet.training.losses import DetectionLoss
 
@@ -57,7 +56,6 @@ class LossNetwork(nn.Cell):
     def __init__(self, network: nn.Cell, net: NetConfig, data: DatasetConfig, num_classes: int, devices: int = 1,
                  regions: bool = False):
         super().__init__(auto_prefix=False)
-        recompute_gathers(network)
         self.network = network
         self.normalize = Normalize(data)
         self.ellipse = net.hm_gaussian == "ellipse"
@@ -86,6 +84,8 @@ class LossNetwork(nn.Cell):
             loss, hm_loss = loss + further[0], hm_loss + further[1]
             wh_loss, off_loss = wh_loss + further[2], off_loss + further[3]
         count = len(stacks)
+        if count == 1:
+            return loss, hm_loss, wh_loss, off_loss
         return loss / count, hm_loss / count, wh_loss / count, off_loss / count
 
     def of_part(self, counts: Tensor, image: Tensor, colors: Tensor, cls: Tensor, radius: Tensor, ind: Tensor,

@@ -122,13 +122,15 @@ def build_step(config: Config, categories: Categories, plan: Plan, devices: int)
     load_weights(config, network, categories)
     if train.freeze_stages:
         freeze(network.backbone, train.freeze_stages)
-    if plan.conditions["precision"] != "float32":
+    in_float32 = plan.conditions["precision"] == "float32"
+    if not in_float32:
         lower(network, plan.conditions["precision"])
     schedule = build_schedule(scale_schedule(train, train.step_images * devices), plan.steps_per_epoch,
                               plan.total_steps)
     loss = LossNetwork(network, config.net_config, config.dataset_config, len(categories), devices,
                        plan.conditions["regions"])
-    return TrainStep(loss, build_optimizer(network, train, schedule), train, config.enable_lossscale, devices)
+    return TrainStep(loss, build_optimizer(network, train, schedule), train, config.enable_lossscale, devices,
+                     in_float32)
 
 
 def _premises(config: Config, categories: Categories, plan: Plan, step_cell: TrainStep) -> dict[str, Any]:

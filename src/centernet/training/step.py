@@ -6,6 +6,7 @@ from itertools import accumulate
 
 import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, amp, mint, nn, ops
+from mindspore._c_expression import MSContext
 
 from centernet.config.schema import TrainConfig
 from centernet.training.freeze import moving_statistics
@@ -14,6 +15,20 @@ from centernet.weights.average import NAME, flat_values
 # A scale above this saves no further float16 gradient from underflow, it only makes steps overflow. MindSpore's own
 # dynamic loss scale starts with this value.
 LARGEST_SCALE = 2.0 ** 24
+
+
+@ops.constexpr
+def _float16_convolutions() -> bool:
+    """Return whether the device may compute convolutions of float32 in float16, as the first Ascend 910 does.
+
+    The chip's name is known when the graph is compiled, not before.
+    """
+    return MSContext.get_instance().get_ascend_soc_version() == "ascend910"
+
+
+def _total(tensor: Tensor) -> Tensor:
+    """Return the sum over one axis: CPU kernels take four times as long for a sum over several axes."""
+    return ops.reduce_sum(ops.reshape(tensor, (-1,)))
 
 
 def _flat(tensor: Tensor) -> Tensor:
@@ -70,6 +85,9 @@ class TrainStep(nn.Cell):
     On several devices, gradients, losses and batch norm statistics are averaged in every step. So all devices have the
     same state: any device can evaluate, and all can resume from the checkpoint of one.
 
+    The loss scale keeps gradients of float16 above the smallest number. Gradients of float32 do not need it: they are
+    those of the loss itself, and the scale only counts skipped steps.
+
     Args:
         loss_network: nn.Cell; construct(*batch) -> (loss, hm_loss, wh_loss, off_loss), float32 scalars. The average
             over the devices must be the loss of the global batch. To accumulate, it needs more, see LossNetwork.
@@ -78,10 +96,11 @@ class TrainStep(nn.Cell):
             used.
         scale_loss: False keeps the loss scale at 1. Steps with non-finite gradients are skipped in any case.
         devices: number of devices that train together.
+        in_float32: the whole network computes in float32, so the loss is not multiplied by the loss scale.
     """
 
     def __init__(self, loss_network: nn.Cell, optimizer: nn.Optimizer, train: TrainConfig, scale_loss: bool = True,
-                 devices: int = 1):
+                 devices: int = 1, in_float32: bool = False):
         super().__init__(auto_prefix=False)
         self.loss_network = loss_network
         self.optimizer = optimizer
@@ -90,6 +109,8 @@ class TrainStep(nn.Cell):
         self.statistics = ParameterTuple(statistics)
         self.lengths = [parameter.size for parameter in statistics]
         initial = train.loss_scale_value if scale_loss else 1.0
+        self.scale_loss = scale_loss
+        self.in_float32 = in_float32
         self.dynamic = scale_loss and train.loss_scale_mode == "dynamic"
         self.window = train.loss_scale_window
         self.limits = (min(1.0, initial), max(LARGEST_SCALE, initial))
@@ -103,6 +124,7 @@ class TrainStep(nn.Cell):
             self.average = Parameter(Tensor(flat_values(self.averaged)), name=NAME, requires_grad=False)
         self.accumulate = train.accumulate
         self.devices = devices
+        self.combines = devices > 1 or self.clip > 0 or self.accumulate > 1
         if devices > 1:
             self.sum = ops.AllReduce()
         self.each = ops.HyperMap()
@@ -124,18 +146,20 @@ class TrainStep(nn.Cell):
         before = self._copy_statistics()
         # The forward pass changes the statistics in place, so it has to wait for the copies.
         batch = (ops.depend(batch[0], (before, rate, scale)),) + batch[1:]
-        losses, flat = self._run(batch) if self.accumulate == 1 else self._accumulate(batch)
-        flat = flat * (1.0 / scale)
+        losses, gradients = self._run(batch) if self.accumulate == 1 else self._accumulate(batch)
+        if self._scales():
+            gradients = (gradients[0] * (1.0 / scale),)
         # Check the loss, too: the gradient of an L1 loss is 1 where a target is infinite.
-        finite = self._all_finite(flat, losses[0])
+        finite = self._all_finite(gradients, losses[0])
         moved = before
         if self.devices > 1:
-            finite, losses, moved, flat = self._average(finite, losses, flat)
+            finite, losses, moved, flat = self._average(finite, losses, gradients[0])
+            gradients = (flat,)
         if self.clip > 0:
-            norm = ops.sqrt(ops.reduce_sum(ops.square(flat)))
-            flat = flat * (self.clip / ops.maximum(norm, self.clip))
+            norm = ops.sqrt(ops.reduce_sum(ops.square(gradients[0])))
+            gradients = (gradients[0] * (self.clip / ops.maximum(norm, self.clip)),)
         if finite:
-            self.optimizer(self._as_gradients(flat))
+            self.optimizer(self._of_weights(gradients))
             if self.devices > 1:
                 self._set_statistics(moved)
             if self.decay > 0:
@@ -148,20 +172,33 @@ class TrainStep(nn.Cell):
         # graph which contains ConditionSwitch", seen in its dry run).
         return numbers, losses[0]
 
-    def _run(self, batch: tuple[Tensor, ...], counts: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the losses and all scaled gradients of a batch, or of a part of it with the counts of the whole."""
+    def _scales(self) -> bool:
+        """Return whether the gradients are those of the loss times the loss scale."""
+        return self.scale_loss and (not self.in_float32 or _float16_convolutions())
+
+    def _in_one(self) -> bool:
+        """Return whether all gradients are one vector.
+
+        Then each operation on them is one operator, not one for each gradient: a device starts operators one by one.
+        If there is no such operation, the copies into the vector and back would only cost time and operators.
+        """
+        return self.combines or self._scales()
+
+    def _run(self, batch: tuple[Tensor, ...],
+             counts: Tensor | None = None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return losses and gradients of a batch, or of a part of it with the counts of the whole; see _in_one."""
         # A tuple must not be unpacked into a name that is not used: MindSpore takes the unused part for a lost side
         # effect, and warns.
         if counts is None:
             outputs, gradients = self.gradient(*batch)
         else:
             outputs, gradients = self.part_gradient(counts, *batch)
-        # One tensor for all gradients: later each operation is one, not one for each gradient. A device starts
-        # operators one by one.
-        return outputs[1], ops.concat(self.each(_flat, gradients))
+        if self._in_one():
+            gradients = (ops.concat(self.each(_flat, gradients)),)
+        return outputs[1], gradients
 
-    def _accumulate(self, batch: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the losses and all scaled gradients of a batch that runs in parts, one after the other.
+    def _accumulate(self, batch: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return the losses and, as one vector, the gradients of a batch that runs in parts, one after the other.
 
         Each part's losses are divided by the counts of the whole step. So their sum is the loss of the whole batch.
         (Batch norm uses the statistics of each part.)
@@ -172,27 +209,30 @@ class TrainStep(nn.Cell):
         counts = ops.addn([self.loss_network.counts(*part) for part in parts])
         if self.devices > 1:
             counts = self.sum(counts)
-        losses, flat = self._run(parts[0], counts)
+        losses, total = self._run(parts[0], counts)
         for part in parts[1:]:
             # A part starts when the one before has ended, so that its activations use the same memory.
-            further, gradients = self._run((ops.depend(part[0], flat),) + part[1:], counts)
+            further, gradients = self._run((ops.depend(part[0], total[0]),) + part[1:], counts)
             losses = (losses[0] + further[0], losses[1] + further[1], losses[2] + further[2], losses[3] + further[3])
-            flat = flat + gradients
-        return losses, flat
+            total = (total[0] + gradients[0],)
+        return losses, total
 
     def _scaled_loss(self, *batch: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         losses = self.loss_network(*batch)
-        return losses[0] * self.loss_scale, losses
+        return self._scaled(losses[0]), losses
 
     def _scaled_part(self, counts: Tensor, *part: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         losses = self.loss_network.of_part(counts, *part)
-        return losses[0] * self.loss_scale, losses
+        return self._scaled(losses[0]), losses
 
-    def _all_finite(self, flat: Tensor, loss: Tensor) -> Tensor:
+    def _scaled(self, loss: Tensor) -> Tensor:
+        return loss * self.loss_scale if self._scales() else loss
+
+    def _all_finite(self, gradients: tuple[Tensor, ...], loss: Tensor) -> Tensor:
         """Return whether all values are finite. On CPU, check their sum: all_finite would take 5 % of a step."""
         if self.on_cpu:
-            return ops.isfinite(ops.reduce_sum(flat) + loss)
-        return amp.all_finite((flat, loss))
+            return ops.isfinite(ops.addn((*self.each(_total, gradients), loss)))
+        return amp.all_finite((*gradients, loss))
 
     def _average(self, finite: Tensor, losses: tuple[Tensor, ...], flat: Tensor) -> tuple:
         """Average over the devices: losses, batch norm statistics (after the forward pass) and gradients.
@@ -211,8 +251,11 @@ class TrainStep(nn.Cell):
         start = 5 + sum(self.lengths)
         return means[0] < 0.5 / self.devices, ops.unstack(means[1:5]), means[5:start], means[start:]
 
-    def _as_gradients(self, flat: Tensor) -> tuple[Tensor, ...]:
-        return self.each(_shaped_as, self.to_weights(flat), self.weights)
+    def _of_weights(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return a gradient for each weight."""
+        if self._in_one():
+            return self.each(_shaped_as, self.to_weights(gradients[0]), self.weights)
+        return gradients
 
     def _copy_statistics(self) -> Tensor:
         return ops.concat(self.statistics) if self.lengths else self.loss_scale * 1.0
