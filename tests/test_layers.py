@@ -23,6 +23,7 @@ LEVELS = {
     "centernet.detection": 2,
     # rooms
     "centernet.data": 2, "centernet.models": 2, "centernet.jobs": 2, "centernet.device": 3,
+    "centernet.data_check": 3,
     "centernet.weights": 3, "centernet.runtimes": 3,
     "centernet.evaluation": 4, "centernet.training": 4, "centernet.export": 4,
     "centernet.export.quantization": 5, "centernet.open_model": 5,

@@ -28,6 +28,7 @@ MAIN = {  # model, data, out
     "infer": ("model_path", "image", "save_result_dir"),
     "postprocess": ("model_path", "result_path", "save_path"),
     "import_dataset": (None, "source_dir", "import_dir"),
+    "check_data": (None, "data_dir", "save_result_dir"),
 }
 
 

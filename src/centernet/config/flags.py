@@ -13,7 +13,7 @@ from centernet.config.setting import ENTRIES
 from centernet.config.values import is_list, plain
 from centernet.errors import UserError, shown
 
-WITHOUT_FILE = ("import_dataset",)  # commands without a file such as train.py at the top of a checkout
+WITHOUT_FILE = ("import_dataset", "check_data")  # commands without a file such as train.py at the top of a checkout
 
 
 def program(entry: str) -> str:

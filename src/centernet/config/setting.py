@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ENTRIES = ("dataset", "train", "eval", "export", "convert_weights", "preprocess", "infer", "postprocess",
-           "import_dataset")
+           "import_dataset", "check_data")
 COMPUTING = ("train", "eval", "export", "infer")  # the entries that compile a network
 
 
