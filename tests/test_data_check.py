@@ -38,6 +38,7 @@ def test_numbers_of_a_split(tmp_path):
     # Centres (8, 8) and (8.5, 8.5) have one cell of 8 x 8 pixels, and so do the two equal boxes.
     assert (found.collisions, found.shared_cells) == (4, 4)
     assert found.repeated == ("000000.jpg: cross",)
+    assert found.thin == ("000000.jpg: frame of 7 x 7",) + ("000000.jpg: cross of 8 x 2",) * 2
 
 
 def smooth(rng, size=(90, 120)):
@@ -83,6 +84,7 @@ LONG = np.tile([100.0, 10.0], (100, 1))
     ({}, {"class_boxes": {"cat": 0}}, [], "val has no box of cat: their AP cannot be measured"),
     ({"boxes": LONG}, {}, [], "100% of boxes are more than 4 times as long as wide"),
     ({"repeated": ("a.jpg: cat",)}, {}, [], r"1 box of train is labelled twice \(a.jpg: cat\)"),
+    ({"thin": ("a.jpg: cat of 1 x 9",) * 2, "boxes": np.full((201, 2), 40.0)}, {}, [], "2 boxes of train are thinner"),
     ({"past": 2}, {}, [], "2 boxes of train reach past their image"), ({"images": 40}, {}, [], "40 images are few"),
     ({}, {}, [Pair("train/a", "val/b", True)], "1 image of val is in train too"),
     ({}, {}, [Pair("train/a", "train/b", True)], "1 pair of images of one split is the same")])

@@ -13,6 +13,7 @@ from centernet.data.coco import locate, read_data
 from centernet.data.defects import Report
 from centernet.data.layouts.form import Box, cut, to_coco
 from centernet.data.layouts.found import find_layouts, read_layout
+from centernet.data.layouts.splits import select_classes
 from centernet.documents import parse_xml
 from centernet.errors import UserError
 
@@ -219,6 +220,17 @@ def test_voc_counts_from_1_includes_the_last_pixel_and_marks_difficult_objects(t
     assert dot["bbox"] == [0, 0, 1, 1] and dot["iscrowd"] == dot["ignore"] == 1
     assert ring["bbox"] == [0, 4, WIDTH, 5] and "box that reaches past its image: cut at the border" in str(
         imported.report.notes.counts)
+
+
+def test_images_in_several_lists_of_voc_count_once(tmp_path):
+    make_voc(tmp_path, random_boxes())
+    write(tmp_path, "ImageSets/Main/train.txt", "t1\nt2\n")
+    write(tmp_path, "Annotations/t1.xml", voc_text([("dot", (1, 1, 9, 9)), ("dot", (5, 5, 4, 9))]))
+    imported = read_layout(tmp_path)
+    assert [picture.split for picture in imported.pictures] == ["test", "train", "train", "trainval", "trainval"]
+    assert list(imported.report.defects.counts.values()) == [1]
+    assert list(select_classes(imported, ["ring"]).report.notes.counts.values()) == [
+        sum(box.label == "dot" for picture in imported.pictures if picture.split != "train" for box in picture.boxes)]
 
 
 DAMAGES = {

@@ -128,6 +128,10 @@ def _labels(splits: dict[str, Statistics]) -> Iterator[str]:
             count = len(found.repeated)
             yield (f"{_many(count, 'box', 'boxes')} of {split} {'is' if count == 1 else 'are'} labelled twice "
                    f"({'; '.join(found.repeated[:3])}): remove the copies.")
+        if found.thin and len(found.thin) < 0.01 * len(found.boxes):
+            count = len(found.thin)
+            yield (f"{_many(count, 'box', 'boxes')} of {split} {'is' if count == 1 else 'are'} thinner than a cell of "
+                   f"the output map, 4 px ({'; '.join(found.thin[:3])}): mistakes of the labelling?")
         if found.past:
             yield (f"{_many(found.past, 'box', 'boxes')} of {split} reach past their image: is the annotation of an "
                    "image of another size?")

@@ -32,6 +32,7 @@ class Statistics:
     collisions: int              # boxes whose centre has the cell of another box of their class
     shared_cells: int            # boxes whose centre has the cell of any other box
     repeated: tuple[str, ...]    # "FILE: CLASS" of boxes that are labelled twice
+    thin: tuple[str, ...]        # "FILE: CLASS" of boxes with a side below a cell of the output map
     past: int                    # boxes that reach more than a pixel past their image
 
 
@@ -60,6 +61,7 @@ def statistics(dataset: CocoDataset, data: DatasetConfig, margin: int) -> Statis
         {name: class_images[index] for index, name in enumerate(names)},
         sum(_repeats(rows) for rows in placed), sum(_repeats(rows[:, 1:]) for rows in placed),
         tuple(text for image in images for text in _labelled_twice(image, names)),
+        tuple(text for image, factor in zip(images, factors) for text in _thin(image, factor, names)),
         sum(_past(image) for image in images))
 
 
@@ -90,6 +92,13 @@ def _repeats(rows: np.ndarray) -> int:
 def _past(image: CocoImage) -> int:
     limits = np.array([image.width + 1, image.height + 1])
     return int(((image.boxes[:, :2] < -1).any(1) | (image.boxes[:, 2:] > limits).any(1)).sum())
+
+
+def _thin(image: CocoImage, factor: float, names: Sequence[str]) -> list[str]:
+    """Return a text for each box with a side below a cell: its file, class and size in pixels of the image."""
+    sides = image.boxes[:, 2:] - image.boxes[:, :2]
+    rows = np.flatnonzero((sides.min(axis=1, initial=np.inf) * factor < DOWN_RATIO) & ~image.ignored)
+    return [f"{image.path.name}: {names[image.classes[row]]} of {sides[row][0]:g} x {sides[row][1]:g}" for row in rows]
 
 
 def _labelled_twice(image: CocoImage, names: Sequence[str]) -> list[str]:

@@ -27,7 +27,8 @@ def select_classes(imported: Imported, classes: Sequence[str]) -> Imported:
     if unknown or len(set(classes)) < len(classes):
         raise UserError(f"--classes {' '.join(classes)}: " + (f"the data set has no class {unknown[0]}" if unknown else
                         "a class is named twice") + f"; its classes are {', '.join(imported.names)}")
-    left_out = [box.label for picture in imported.pictures for box in picture.boxes if box.label not in classes]
+    once = {picture.path: picture for picture in imported.pictures}.values()  # an image of train is in trainval too
+    left_out = [box.label for picture in once for box in picture.boxes if box.label not in classes]
     for label in dict.fromkeys(left_out):
         imported.report.notes.add_many("box of another class than --classes: left out", left_out.count(label), [label])
     pictures = tuple(replace(picture, boxes=tuple(box for box in picture.boxes if box.label in classes))

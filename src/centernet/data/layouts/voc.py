@@ -7,6 +7,7 @@ from 0 move boxes by one pixel to the upper left.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 from centernet.data.defects import Report
@@ -32,7 +33,7 @@ def evidence(root: Path) -> str:
     except UserError:
         return "Annotations/*.xml" if file.parent.name == "Annotations" else ""
     lists = ", ImageSets/Main" if (home / "ImageSets/Main").is_dir() else ""
-    return f"{file.parent.relative_to(root)}/*.xml{lists}"
+    return f"{file.parent.relative_to(root)}/*.xml{lists}".removeprefix("./")
 
 
 def read(root: Path, report: Report) -> Imported:
@@ -47,18 +48,16 @@ def read(root: Path, report: Report) -> Imported:
     named = [(name, split, files.get(name)) for split, names in lists.items() for name in names]
     named = named or [(path.stem, "" if path.parent in (home, home / "Annotations") else path.parent.name, path)
                       for path in _files(home)]
-    pictures = []
-    read_files: dict[Path, tuple[XmlElement | None, Path | None]] = {}
+    found: list[Picture] = []
+    once: dict[Path, Picture | None] = {}  # an image of train is in trainval too
     for name, split, file in named:
         if file is None:
             report.defects.add("image of a list without an XML file: left out", f"{split}.txt: {name}")
             continue
-        if file not in read_files:
-            read_files[file] = _read_file(file, index, report)
-        root_element, image = read_files[file]
-        if root_element and image:
-            pictures.append(_picture(root_element, file, image, split, report))
-    found = [picture for picture in pictures if picture]
+        if file not in once:
+            once[file] = _picture(file, index, report)
+        picture = once[file]
+        found += [replace(picture, split=split)] if picture else []
     note_unlabelled(index, found, report)
     names = tuple(sorted({box.label for picture in found for box in picture.boxes}))
     return Imported("voc", root, tuple(found), names, report)
@@ -92,19 +91,21 @@ def _parsed(file: Path) -> XmlElement:
     return parse_xml(read_bytes(file, MOST_BYTES), str(file))
 
 
-def _read_file(file: Path, index: ImageIndex, report: Report) -> tuple[XmlElement | None, Path | None]:
+def _picture(file: Path, index: ImageIndex, report: Report) -> Picture | None:
     try:
         element = _parsed(file)
     except UserError as error:
         report.defects.add("XML file that cannot be read: image left out", str(error))
-        return None, None
+        return None
     image = index.find("", file.parent, stem=file.stem) or index.find(element.find("filename"), file.parent)
     if image is None:
         report.defects.add("image file missing", f"{file.name}: {element.find('filename') or file.stem}")
-    return element, image
+        return None
+    said = [whole(element.find("size", key)) or 0 for key in ("width", "height")]
+    return make_picture(image, "", _boxes(element, file, report), report, (said[0], said[1]))
 
 
-def _picture(root: XmlElement, file: Path, image: Path, split: str, report: Report) -> Picture | None:
+def _boxes(root: XmlElement, file: Path, report: Report) -> list[Box]:
     boxes = []
     for row in root.all("object"):
         corners = [number(row.find("bndbox", key)) for key in CORNERS]
@@ -113,5 +114,4 @@ def _picture(root: XmlElement, file: Path, image: Path, split: str, report: Repo
             continue
         x1, y1, x2, y2 = (float(value or 0) for value in corners)
         boxes.append(Box(row.find("name"), (x1 - 1, y1 - 1, x2, y2), row.find("difficult") == "1"))
-    said = [whole(root.find("size", key)) or 0 for key in ("width", "height")]
-    return make_picture(image, split, boxes, report, (said[0], said[1]))
+    return boxes
