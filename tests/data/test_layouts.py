@@ -278,6 +278,25 @@ def test_names_files_of_yolo_and_images_beside_their_labels(tmp_path):
         read_layout(tmp_path)
 
 
+def test_names_that_are_not_utf8(tmp_path):
+    make_images(tmp_path, ["a.png"])
+    write(tmp_path, "a.txt", "1 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "classes.txt").write_bytes("dot\nrond\xe9\n".encode("latin-1"))
+    assert imports("--data", tmp_path, "--val_share", "0") == 2  # one image without a split
+    assert read_layout(tmp_path).names == ("dot", "rond\N{REPLACEMENT CHARACTER}")
+
+
+def test_jobs_accept_layouts_that_need_no_import(tmp_path):
+    from centernet.config.load import load_config
+    from centernet.jobs.start_job import layout_problems
+
+    make_voc(tmp_path, random_boxes())
+    assert layout_problems(load_config("dataset", [], ""), str(tmp_path), "train") == []
+    make_csv(tmp_path, random_boxes())
+    (problem,) = layout_problems(load_config("dataset", [], ""), str(tmp_path), "train")
+    assert "several layouts" in problem and "centernet import-dataset" in problem
+
+
 def test_yolo_counts_from_the_image_as_exif_turns_it(tmp_path):
     from PIL import Image
 

@@ -71,7 +71,9 @@ def _names(value: Any, source: str) -> list[str]:
     """Return the names of a list, or of a mapping from 0..N-1."""
     if isinstance(value, dict) and sorted(map(str, value)) == sorted(map(str, range(len(value)))):
         value = [value[key] for key in sorted(value, key=int)]
-    names = [str(name) for name in value] if isinstance(value, list) else []
+    # Bytes that are not UTF-8 have no place in a JSON file.
+    rows = value if isinstance(value, list) else []
+    names = [str(name).encode(errors="surrogateescape").decode(errors="replace") for name in rows]
     if not names or len(set(names)) < len(names):
         raise UserError(f"{source}: names must be a list of different names, or a mapping of 0, 1, 2, ... to them; "
                         f"found {shown(value)}")
