@@ -16,12 +16,14 @@ LEVELS = {
     # files that need no MindSpore
     "centernet.data.coco": 1, "centernet.data.augment": 1, "centernet.data.targets": 1, "centernet.data.image_file": 1,
     "centernet.data.image_finder": 1, "centernet.data.image_size": 1, "centernet.data.orientation": 1,
-    "centernet.data.mosaic": 1, "centernet.data.info_file": 1,
+    "centernet.data.mosaic": 1, "centernet.data.info_file": 1, "centernet.data.layouts": 1,
+    "centernet.data.other_forms": 1,
     "centernet.evaluation.metrics": 1, "centernet.runtimes.manifest": 1,
     "centernet.runtimes.onnx_session": 1, "centernet.runtimes.sizes": 1,
     "centernet.detection": 2,
     # rooms
     "centernet.data": 2, "centernet.models": 2, "centernet.jobs": 2, "centernet.device": 3,
+    "centernet.data_check": 3,
     "centernet.weights": 3, "centernet.runtimes": 3,
     "centernet.evaluation": 4, "centernet.training": 4, "centernet.export": 4,
     "centernet.export.quantization": 5, "centernet.open_model": 5,

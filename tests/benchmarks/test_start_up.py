@@ -3,8 +3,7 @@ import sys
 
 import pytest
 
-from benchmarks.start_up import ROOT, entry_file
-from centernet.config.setting import ENTRIES
+from benchmarks.start_up import ROOT, WITH_FILE, entry_file
 
 CODE = """
 import os, runpy, sys
@@ -21,7 +20,7 @@ print("imported:", " ".join(heavy))
 
 
 @pytest.mark.parametrize("flag, status", [("--help", 0), ("--no_such_flag", 2)])
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", WITH_FILE)
 def test_help_and_wrong_flags_import_nothing_slow(entry, flag, status):
     path = entry_file(entry)
     done = subprocess.run([sys.executable, "-c", CODE.format(folder=str(path.parent)), str(path), flag],

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from centernet.config.declared import SETTINGS, aliases, flags_of, paths
+from centernet.config.flags import program
 from centernet.config.load import DEFAULT_CONFIG, PRESETS, load_config
 from centernet.config.schema import Config, NetConfig
 from centernet.config.setting import ENTRIES
@@ -26,6 +27,8 @@ MAIN = {  # model, data, out
     "preprocess": ("model_path", "val_data_dir", "predict_dir"),
     "infer": ("model_path", "image", "save_result_dir"),
     "postprocess": ("model_path", "result_path", "save_path"),
+    "import_dataset": (None, "source_dir", "import_dir"),
+    "check_data": (None, "data_dir", "save_result_dir"),
 }
 
 
@@ -69,7 +72,8 @@ def test_main_flags_have_the_same_names_everywhere(entry, capsys):
         assert f"--{name} PATH, --{alias} PATH" in text
         for words in ([f"--{alias}", "here"], [f"--{alias}=here"], [f"--{name}", "here"]):
             assert getattr(load_config(entry, words, ""), name) == "here"
-        with pytest.raises(UserError, match=f"--{alias} and --{name} are the same flag of {entry}.py: give only one"):
+        same = f"--{alias} and --{name} are the same flag of {program(entry)}: give only one"
+        with pytest.raises(UserError, match=same):
             load_config(entry, [f"--{alias}=here", f"--{name}", "there"], "")
 
 

@@ -16,6 +16,8 @@ COMMANDS = {
     "eval": ("evaluate", "evaluate a checkpoint or an exported model on a data set"),
     "export": ("export", "export a checkpoint as MINDIR or ONNX, with a manifest beside it"),
     "infer": ("infer", "detect objects in images, or run an exported model on prepared inputs"),
+    "import-dataset": ("import_dataset", "import a VOC, YOLO, LabelMe, CSV or other COCO data set, without copies"),
+    "check-data": ("check_data", "check a data set: numbers, pictures and advice in an HTML file"),
     "convert-dataset": ("convert_dataset", "convert a COCO-format data set to MindRecord shards"),
     "convert-weights": ("convert_weights", "convert weights of other programs into a checkpoint, or back"),
     "preprocess": ("preprocess", "prepare a COCO validation set as raw input files for an exported model"),

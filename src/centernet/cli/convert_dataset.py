@@ -14,13 +14,13 @@ def run(config: Config) -> None:
     """Read, check and write the data set. Print the numbers of written and omitted images and boxes."""
     import logging
 
-    from centernet.data.coco import locate, read_coco
+    from centernet.data.coco import read_data
     from centernet.data.convert import convert
 
     if not config.mindrecord_dir:
         raise UserError("--mindrecord_dir is not set: name the folder for the shards")
-    files = locate(config.coco_data_dir, "train", config.annotation_file, config.image_dir)
-    summary = convert(read_coco(*files, config.allow_outside), Path(config.mindrecord_dir), config.mindrecord_prefix,
+    dataset = read_data(config.coco_data_dir, "train", config.annotation_file, config.image_dir, config.allow_outside)
+    summary = convert(dataset, Path(config.mindrecord_dir), config.mindrecord_prefix,
                       config.shard_num, keep_empty=config.keep_empty, strict=config.strict)
     logging.getLogger("centernet").info("%s\nshards: %s*, %d of them", "\n".join(summary.lines()),
                                         Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)

@@ -28,6 +28,7 @@ def run(config: Config) -> None:
 
     from centernet.categories import by_name
     from centernet.data.defects import report_all
+    from centernet.data.layouts.found import command
     from centernet.data.orientation import read_annotated
     from centernet.evaluation.prepared_set import write_prepared
 
@@ -39,6 +40,9 @@ def run(config: Config) -> None:
         manifest = manifest.with_uint8_input()
     dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict,
                              config.allow_outside)
+    if dataset.annotation_file.is_dir():
+        raise UserError(f"--val_data_dir {config.val_data_dir}: postprocess.py needs an annotation file in COCO's "
+                        f"format, so import the data set first: {command(dataset.annotation_file)}")
     by_name(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
             "Use a data set of the same categories, or a model trained on this one.")
 

@@ -13,11 +13,14 @@ from centernet.config.setting import ENTRIES
 from centernet.config.values import is_list, plain
 from centernet.errors import UserError, shown
 
+WITHOUT_FILE = ("import_dataset", "check_data")  # commands without a file such as train.py at the top of a checkout
+
 
 def program(entry: str) -> str:
     """Return the command in the form that the user started: "centernet eval" or "eval.py"."""
     started = Path(sys.argv[0])
-    if started.name == "centernet" or (started.name == "__main__.py" and started.parent.name == "centernet"):
+    module = started.name == "__main__.py" and started.parent.name == "centernet"
+    if entry in WITHOUT_FILE or started.name == "centernet" or module:
         return "centernet " + ("convert-dataset" if entry == "dataset" else entry.replace("_", "-"))
     return f"{entry}.py"
 

@@ -50,13 +50,32 @@ class Config:
     log_file: str = setting("", "also write log lines to this file", ENTRIES)
     max_image_pixels: int = setting(128_000_000, "largest number of pixels of an image file; the header is checked "
                                     "before the image is decoded",
-                                    ["dataset", "train", "eval", "export", "preprocess", "infer"], limits=POSITIVE)
+                                    ["dataset", "train", "eval", "export", "preprocess", "infer",
+                                     "import_dataset", "check_data"], limits=POSITIVE)
     jit_level: str = setting("auto", "MindSpore's level of graph compilation; auto: its own choice for the device",
                              COMPUTING, choices=("auto", "O0", "O1", "O2"))
     deterministic: bool = setting(False, "use only kernels and collectives of Ascend that repeat their results bit for "
                                   "bit; slower", COMPUTING)
     exact_fp32: bool = setting(False, "for comparisons: Ascend computes products of float32 in float32, not in HF32 "
                                "(10 bits of mantissa); slower", COMPUTING)
+
+    # Import of a data set.
+    source_dir: str = setting("", "data set to import: its folder, or a CSV file",
+                              {"import_dataset": reads("", alias="data")})
+    import_dir: str = setting("", "folder for annotations/imported_train.json, ... and a link to the images; empty: "
+                              "the folder of the data set", {"import_dataset": writes("", alias="out")})
+    data_format: str = setting("auto", "layout of the data set; auto: the one that fits", ["import_dataset"],
+                               choices=("auto", "voc", "yolo", "coco", "labelme", "csv"))
+    classes: tuple[str, ...] = setting((), "take these classes only, in this order; images without them stay as "
+                                       "background", ["import_dataset"])
+    splits: tuple[str, ...] = setting((), "which split becomes which, such as train=trainval val=test; empty: by the "
+                                      "usual names", ["import_dataset"])
+    val_share: float = setting(0.0, "divide the images anew: this share is for evaluation; 0: as the data set says",
+                               ["import_dataset"], limits=Limits("be 0 or between 0 and 1, such as 0.2",
+                                                                 lambda value: 0 <= value < 1))
+    group_by: str = setting("", "with val_share: keep images together that have the same folder (the word folder), or "
+                            "the same text of a regular expression in their names, such as ^[^_]+",
+                            ["import_dataset"])
 
     # Conversion of a data set, and settings that other entries share with it.
     coco_data_dir: str = setting("", "COCO data set: annotations/instances_train2017.json and train2017/",
@@ -66,15 +85,17 @@ class Config:
     mindrecord_prefix: str = setting("coco_det.train.mind", "prefix of the shards' file names", ["dataset", "train"])
     annotation_file: str = setting(
         "", "COCO-format annotation file of a data set in your own layout (with --image_dir)",
-        {**each(reads(), "dataset", "train", "eval", "preprocess"), "export": Use()})
+        {**each(reads(), "dataset", "train", "eval", "preprocess", "check_data"), "export": Use()})
     image_dir: str = setting("", "folder of the images that annotation_file names (with --annotation_file)",
-                             {**each(reads(), "dataset", "train", "eval", "preprocess"), "export": Use()})
+                             {**each(reads(), "dataset", "train", "eval", "preprocess", "check_data"), "export": Use()})
     shard_num: int = setting(8, "number of MindRecord shards", ["dataset"], limits=POSITIVE)
     keep_empty: bool = setting(False, "keep images without boxes as background examples", ["dataset"])
     allow_outside: bool = setting(False, "read images whose file_name leads out of the image folder (absolute, or ..)",
-                                  ["dataset", "train", "eval", "export", "preprocess"])
+                                  ["dataset", "train", "eval", "export", "preprocess", "import_dataset",
+                                   "check_data"])
     strict: bool = setting(False, "treat every defect of the data set as an error",
-                           ["dataset", "train", "eval", "preprocess", "postprocess", "export"])
+                           ["dataset", "train", "eval", "preprocess", "postprocess", "export",
+                            "import_dataset", "check_data"])
 
     # Training, and settings that other entries share with it.
     distribute: bool = setting(True, "train or evaluate with all processes that a launcher started",
@@ -114,7 +135,8 @@ class Config:
     save_checkpoint_num: int = setting(1, "how many checkpoints to keep", ["train"], limits=POSITIVE)
     save_result_dir: str = setting(
         "", "folder of results: predictions, metrics, images with boxes, plots",
-        {"train": writes(), **each(writes("results", alias="out"), "eval", "infer")})
+        {"train": writes(), **each(writes("results", alias="out"), "eval", "infer"),
+         "check_data": writes("data_check", alias="out")})
     num_workers: int = setting(0, "threads of the input pipeline; 0: on Ascend half of this process's CPU cores, at "
                                "most 8, on CPU 2", ["train", "eval", "export"], limits=NOT_NEGATIVE)
     eval_interval: int = setting(0, "evaluate on data_dir every N epochs and keep the best checkpoint; 0: never",
@@ -122,7 +144,7 @@ class Config:
 
     # Evaluation.
     data_dir: str = setting("", "COCO data set to evaluate: annotations/ and val2017/ (or test2017/)",
-                            {"train": reads(), "eval": reads("", alias="data"), "export": Use()})
+                            {"train": reads(), **each(reads("", alias="data"), "eval", "check_data"), "export": Use()})
     run_mode: str = setting("val", "val: AP of instances_val2017.json; test: results file of "
                             "image_info_test-dev2017.json for upload", ["eval"], choices=("val", "test"))
     visual_image: bool = setting(False, "draw predictions and ground truth on the images", ["eval"])
@@ -208,8 +230,8 @@ class Config:
     label_path: str = setting("", "annotation file to evaluate with", {"postprocess": reads()})
     save_path: str = setting("", "folder of the final results", {"postprocess": writes("", alias="out")})
 
-    dataset_config: DatasetConfig = section(DatasetConfig, ["train", "eval", "export", "convert_weights"])
-    net_config: NetConfig = section(NetConfig, ["train", "eval", "export", "convert_weights"])
+    dataset_config: DatasetConfig = section(DatasetConfig, ["train", "eval", "export", "convert_weights", "check_data"])
+    net_config: NetConfig = section(NetConfig, ["train", "eval", "export", "convert_weights", "check_data"])
     train_config: TrainConfig = section(TrainConfig, ["train"])
     eval_config: EvalConfig = section(EvalConfig, ["train", "eval", "export", "infer", "postprocess"])
 

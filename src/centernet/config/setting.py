@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-ENTRIES = ("dataset", "train", "eval", "export", "convert_weights", "preprocess", "infer", "postprocess")
+ENTRIES = ("dataset", "train", "eval", "export", "convert_weights", "preprocess", "infer", "postprocess",
+           "import_dataset", "check_data")
 COMPUTING = ("train", "eval", "export", "infer")  # the entries that compile a network
 
 

@@ -1,6 +1,7 @@
 """Data sets in COCO format: find their files, and select the usable images and boxes."""
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,14 @@ from centernet.data.defects import Defects, Report
 from centernet.data.image_file import read_image
 from centernet.data.image_finder import ImageFinder
 from centernet.data.image_size import MAX_SIDE
+from centernet.data.layouts.coco_files import IMPORTED
+from centernet.data.layouts.found import annotations_of, command, describe, foreign_layouts
+from centernet.data.other_forms import find_other_forms
 from centernet.data.repair import WRITTEN, whole
 from centernet.errors import UserError, shown
+from centernet.files import is_file
+
+LOG = logging.getLogger("centernet")
 
 # COCO's own names come first, then the names for other data sets. The model zoo's README writes "instance_".
 ANNOTATION_NAMES = {
@@ -22,7 +29,7 @@ ANNOTATION_NAMES = {
     "val": ("instances_val2017.json", "instance_val2017.json", "val.json"),
     "test": ("image_info_test-dev2017.json", "image_info_test2017.json", "test.json"),
 }
-IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}")
+IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}", "images")
 OUTSIDE = "box without area inside the image"
 
 
@@ -99,7 +106,8 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
 
     Args:
         data_dir: folder in COCO's layout: annotations/instances_train2017.json with train2017/ or images/train2017/,
-            or annotations/train.json with images/train/.
+            or annotations/train.json with images/train/; or a folder that was imported: annotations/imported_train.json
+            with names relative to the folder.
         split: "train", "val" or "test"; for test it uses image_info_test-dev2017.json or image_info_test2017.json.
         annotation_file, image_dir: paths to use instead of a search in data_dir.
 
@@ -114,16 +122,34 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
     root = Path(data_dir)
     if not root.is_dir():
         raise UserError(f"the data set's folder {root} does not exist or is not a folder")
-    files = [root / "annotations" / name for name in ANNOTATION_NAMES[split]]
-    folders = [root / pattern.format(split) for pattern in IMAGE_DIRS]
-    found_file = next((path for path in files if path.is_file()), None)
-    found_dir = next((path for path in folders if path.is_dir()), None)
+    if is_file(imported := root / "annotations" / IMPORTED.format(split)):
+        return imported, root
+    if others := _imports(root):
+        raise UserError(f"{root} was imported without images for {split}: it has {', '.join(others)}. Import it again "
+                        f"with them: {command(root)} --val_share 0.2")
+    (found_file, files), (found_dir, folders) = _search(root, split)
     if found_file is None or found_dir is None:
         what, tried = ("annotation file", files) if found_file is None else ("folder of images", folders)
         listed = ", ".join(str(path.relative_to(root)) for path in tried)
+        if layouts := foreign_layouts(root):
+            raise UserError(f"{root} {describe(layouts)}, not in COCO's own (tried {listed}). Import it: "
+                            f"{command(root)}. Or name your files: --annotation_file and --image_dir.")
         raise UserError(f"{root} has no {what} of the {split} split; tried {listed}. For another layout use "
                         "--annotation_file and --image_dir.")
     return found_file, found_dir
+
+
+def _imports(root: Path) -> list[str]:
+    """Return the names of the files that centernet import-dataset wrote."""
+    return sorted(file.name for file in (root / "annotations").glob(IMPORTED.format("*")))
+
+
+def _search(root: Path, split: str) -> tuple[tuple[Path | None, list[Path]], tuple[Path | None, list[Path]]]:
+    """Return the annotation file and the folder of images in COCO's layout or None, and the places that were tried."""
+    files = [root / "annotations" / name for name in ANNOTATION_NAMES[split]]
+    folders = [root / pattern.format(split) for pattern in IMAGE_DIRS]
+    return ((next((path for path in files if path.is_file()), None), files),
+            (next((path for path in folders if path.is_dir()), None), folders))
 
 
 def _existing_pair(annotation_file: str, image_dir: str) -> tuple[Path, Path]:
@@ -146,7 +172,29 @@ def read_coco(annotation_file: Path, image_dir: Path, allow_outside: bool = Fals
         UserError: the file is not JSON in COCO format, or has no images, categories or annotations; or the file_name
             of an image leads out of image_dir and allow_outside is false.
     """
-    annotations = read_annotations(annotation_file)
+    return make_dataset(read_annotations(annotation_file), image_dir, allow_outside)
+
+
+def read_data(data_dir: str, split: str, annotation_file: str = "", image_dir: str = "",
+              allow_outside: bool = False) -> CocoDataset:
+    """Find and read a data set: in COCO's layout, see locate; or in another one that says its splits.
+
+    Raises:
+        UserError: as locate, read_coco and annotations_of.
+    """
+    root = Path(data_dir)
+    given = annotation_file or image_dir or not data_dir or _imports(root)
+    missing = not given and None in (found for found, _ in _search(root, split))
+    layouts = foreign_layouts(root) if missing else {}
+    if not layouts:
+        return read_coco(*locate(data_dir, split, annotation_file, image_dir), allow_outside)
+    LOG.info("reading %s, which %s", root, describe(layouts))
+    annotations = annotations_of(root, split, allow_outside)
+    return make_dataset(annotations, annotations.path, allow_outside)
+
+
+def make_dataset(annotations: Annotations, image_dir: Path, allow_outside: bool) -> CocoDataset:
+    """Find the images of annotations, see read_coco."""
     report, finder = annotations.report, ImageFinder(image_dir, allow_outside)
     found = [(image_id, entry, path) for image_id, entry in zip(annotations.image_ids, annotations.images)
              if (path := _image_path(image_id, entry, finder, report))]
@@ -155,7 +203,7 @@ def read_coco(annotation_file: Path, image_dir: Path, allow_outside: bool = Fals
     rows = _rows_of_images(annotations, sizes, report)
     images = tuple(_coco_image(annotations, image_id, entry["file_name"], path, size, rows.get(image_id, []))
                    for image_id, entry, path in found if (size := sizes[image_id]))
-    _find_other_forms(annotations, sizes, report)
+    find_other_forms(annotations, sizes, report)
     return CocoDataset(images, annotations, image_dir)
 
 
@@ -227,26 +275,6 @@ def _rows_of_images(annotations: Annotations, sizes: dict[int, tuple[int, int] |
     return rows
 
 
-def _find_other_forms(annotations: Annotations, sizes: dict[int, tuple[int, int] | None], report: Report) -> None:
-    """Count boxes that are probably not x, y, width, height in pixels, if that holds for most boxes of the file."""
-    known = [row for row, image_id in enumerate(annotations.box_images.tolist()) if sizes.get(image_id)]
-    if not known:
-        return
-    boxes, image_ids = annotations.boxes[known], annotations.box_images[known].tolist()
-    limits = np.array([sizes[image_id] for image_id in image_ids], np.float64) + 1  # a pixel more, for rounded numbers
-    past = (boxes[:, :2] + boxes[:, 2:] > limits).any(1)
-    corners = (boxes[:, 2:] > boxes[:, :2]).all(1) & (boxes[:, 2:] <= limits).all(1)
-    suspicions = (("box past its image, as most boxes of the file: x1, y1, x2, y2 in place of x, y, width, height? Box "
-                   "kept", past & corners),
-                  ("box with all numbers at most 1, as all boxes of the file: fractions of the image in place of "
-                   "pixels? Box kept", (np.abs(boxes) <= 1).all(1) & (limits > 10).all(1)))
-    for (kind, rows), share in zip(suspicions, (0.5, 0.999)):
-        if rows.mean() > share:
-            for row in np.flatnonzero(rows).tolist():
-                report.defects.add(kind, f"{place(annotations.box_ids[known[row]], image_ids[row])}: "
-                                         f"{boxes[row].tolist()}")
-
-
 def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: str, strict: bool,
                    allow_outside: bool = False, whole: bool = True) -> CocoDataset:
     """Find and read a data set for an evaluation, and log what was left out or repaired.
@@ -259,7 +287,7 @@ def read_evaluated(data_dir: str, split: str, annotation_file: str, image_dir: s
     Raises:
         UserError: as in locate, read_coco and require_whole; or strict is set and there is a defect.
     """
-    dataset = read_coco(*locate(data_dir, split, annotation_file, image_dir), allow_outside)
+    dataset = read_data(data_dir, split, annotation_file, image_dir, allow_outside)
     if whole:
         require_whole(dataset)
     dataset.report.announce(str(dataset.annotation_file), strict)

@@ -26,6 +26,11 @@ class Defects:
         if len(places) < EXAMPLES:
             places.append(place)
 
+    def add_many(self, kind: str, count: int, places: list[str]) -> None:
+        """Count the findings of another reader: their number, and its examples."""
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        self.examples[kind] = [*self.examples.get(kind, []), *places][:EXAMPLES]
+
     def lines(self) -> list[str]:
         """Return one line with examples for each kind."""
         return [f"{count:8d}  {kind} ({'; '.join(self.examples[kind])}{'; ...' if count > EXAMPLES else ''})"

@@ -57,6 +57,28 @@ def read_annotated(path: Path, width: int, height: int, found: list[tuple[str, s
     return fitting
 
 
+def displayed_size(data: bytes, stored: tuple[int, int]) -> tuple[int, int] | None:
+    """Return (height, width) of an image as EXIF turns it.
+
+    Args:
+        data: the file, or its first bytes.
+        stored: (height, width) as image_size returns them.
+
+    Returns:
+        The size; None if the bytes end before it is clear.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        return stored
+    for marker, start in jpeg_segments(data):
+        if marker == 0xE1 and data[start + 2:start + 8] == b"Exif\0\0":
+            place = _orientation_place(data, start + 8)
+            turned = place is not None and max(data[place:place + 2], default=0) in (5, 6, 7, 8)
+            return stored[::-1] if turned else stored
+        if 0xC0 <= marker <= 0xCF or marker == 0xDA:
+            return stored
+    return None
+
+
 def without_orientation(data: bytes) -> bytes:
     """Return a JPEG file with its EXIF orientation set to 1 (not turned); other files, and those without, unchanged."""
     if not data.startswith(b"\xff\xd8"):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from centernet.config.schema import Config
 from centernet.data.coco import locate
+from centernet.data.layouts.found import foreign_layouts
 from centernet.errors import UserError, reports_errors
 from centernet.jobs.launch import preflight
 from centernet.jobs.launch.arguments import KINDS, Arguments, is_given, read_arguments
@@ -147,7 +148,8 @@ def layout_problems(config: Config, folder: str, split: str) -> list[str]:
     try:
         locate(folder, split, config.annotation_file, config.image_dir)
     except UserError as error:
-        return [str(error)]
+        readable = len(foreign_layouts(Path(folder))) == 1 and not (config.annotation_file or config.image_dir)
+        return [] if readable else [str(error)]
     return []
 
 

@@ -1,0 +1,135 @@
+"""COCO's format in the layouts of other tools: Roboflow's SPLIT/_annotations.coco.json, CVAT's
+annotations/instances_default.json with images/, and files of COCO's own layout, for a subset or another split.
+"""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from centernet.data.annotations import Annotations, Document, make_annotations, parse_annotation_file
+from centernet.data.defects import Report
+from centernet.data.image_finder import ImageFinder
+from centernet.data.layouts.form import NOT_INSIDE, Box, Imported, Picture, size_of
+from centernet.data.repair import whole
+
+KEYS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
+HEAD = 1 << 16  # bytes in which a file in the data set's own folder must have one of these keys
+OWN_NAMES = re.compile(r"instances?_(train|val|test)2017|train|val|test")  # of COCO's own layout, see data/coco.py
+ROBOFLOW = "_annotations.coco.json"
+WITHOUT_SPLIT = ("default", "instances", "annotations", "result", "_annotations", "coco", "labels")
+IMPORTED = "imported_{}.json"  # what centernet import-dataset writes
+
+
+def evidence(root: Path) -> str:
+    """Return what makes a folder a data set with files in COCO's format; "" if it is none."""
+    return ", ".join(str(file.relative_to(root)) for file in list(files(root))[:3])
+
+
+def files(root: Path) -> dict[Path, str]:
+    """Return the annotation files of a data set, and the split of each.
+
+    Files with keypoints, captions and the like are left out, and those that an import wrote.
+    """
+    found = {file: file.parent.name for file in sorted(root.glob(f"*/{ROBOFLOW}"))}
+    if not found and (root / ROBOFLOW).is_file():
+        found[root / ROBOFLOW] = ""
+    for file in [] if found else sorted((root / "annotations").glob("*.json")):
+        if not file.name.startswith(("imported_", "person_keypoints", "captions", "stuff", "panoptic", "image_info")):
+            name = file.stem.removeprefix("instances_").removeprefix("instance_").removesuffix("2017")
+            found[file] = "" if name in WITHOUT_SPLIT else name
+    for file in [] if found else sorted(root.glob("*.json")):
+        if _has_keys(file):
+            name = file.stem.removeprefix("instances_")
+            found[file] = "" if name in WITHOUT_SPLIT else name
+    return found
+
+
+def is_own(root: Path) -> bool:
+    """Return whether the annotation files have the names of COCO's own layout."""
+    return all(file.parent.name == "annotations" and OWN_NAMES.fullmatch(file.stem) for file in files(root))
+
+
+def _has_keys(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return bool(KEYS.search(opened.read(HEAD)))
+    except OSError:
+        return False
+
+
+def read(root: Path, report: Report) -> Imported:
+    """Read the annotation files of all splits. Classes are compared by name.
+
+    Raises:
+        UserError: a file is not in COCO's format, see annotations.parse_annotation_file; or the name of an image leads
+            out of its folder.
+    """
+    documents = {file: parse_annotation_file(file) for file in files(root)}
+    parsed = {file: make_annotations(file, document) for file, document in documents.items()}
+    used = {name for found in parsed.values() for name, count in _counts(found).items() if count}
+    names: dict[str, None] = {}
+    for file, document in documents.items():
+        for name in document.categories.names:
+            if name in used or not _is_placeholder(name, document, file):
+                names[name] = None
+            elif name not in names:
+                report.notes.add("category without boxes that only groups others: left out", name)
+    pictures: list[Picture] = []
+    for (file, split) in files(root).items():
+        pictures += _pictures(parsed[file], split, _image_dir(root, file, split), report)
+    return Imported("coco", root, tuple(pictures), tuple(names), report)
+
+
+def _counts(annotations: Annotations) -> dict[str, int]:
+    classes = annotations.box_classes.tolist()
+    return {name: classes.count(index) for index, name in enumerate(annotations.categories.names)}
+
+
+def _is_placeholder(name: str, document: Document, file: Path) -> bool:
+    """Return whether a category without boxes is none: it only groups others, or Roboflow put it first, with id 0."""
+    first = file.name == ROBOFLOW and document.categories.names[0] == name and document.categories.ids[0] == 0
+    return name in document.parents or first and len(document.categories) > 1
+
+
+def _image_dir(root: Path, file: Path, split: str) -> Path:
+    """Return the folder of the images of an annotation file."""
+    if file.name == ROBOFLOW:
+        return file.parent
+    tried = [root / name.format(split or "default") for name in ("{}2017", "images/{}2017", "images/{}", "{}")]
+    return next((path for path in [*tried, root / "images"] if path.is_dir()), root)
+
+
+def _pictures(annotations: Annotations, split: str, image_dir: Path, report: Report) -> list[Picture]:
+    for mine, theirs in ((report.defects, annotations.report.defects), (report.notes, annotations.report.notes)):
+        for kind, count in theirs.counts.items():
+            if "supercategory" not in kind:
+                mine.add_many(kind, count, theirs.examples[kind])
+    finder = ImageFinder(image_dir)
+    boxes: dict[int, list[Box]] = {}
+    names = annotations.categories.names
+    for row, image_id in enumerate(annotations.box_images.tolist()):
+        x, y, width, height = annotations.boxes[row].tolist()
+        boxes.setdefault(image_id, []).append(Box(names[annotations.box_classes[row]],
+                                                  (x, y, x + width, y + height), bool(annotations.crowds[row]),
+                                                  float(annotations.areas[row])))
+    pictures = []
+    for image_id, entry in zip(annotations.image_ids, annotations.images):
+        name = entry.get("file_name")
+        path = finder.find(name, image_id, report) if isinstance(name, str) and name else None
+        said = whole(entry.get("width")) or 0, whole(entry.get("height")) or 0
+        size = size_of(path, said, report) if path else None
+        if path and size:
+            pictures.append(Picture(path, *size, tuple(_inside(boxes.get(image_id, []), size, path, report)), split))
+    return pictures
+
+
+def _inside(boxes: list[Box], size: tuple[int, int], path: Path, report: Report) -> list[Box]:
+    """Return the boxes with area inside their image. They are not cut, because COCO's programs do not cut them."""
+    kept = []
+    for box in boxes:
+        x1, y1, x2, y2 = box.corners
+        if min(x2, size[0]) > max(x1, 0) and min(y2, size[1]) > max(y1, 0):
+            kept.append(box)
+        else:
+            report.defects.add(NOT_INSIDE, f"{path.name}: {box.label} {list(box.corners)}")
+    return kept

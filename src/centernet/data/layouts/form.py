@@ -1,0 +1,221 @@
+"""The common form of all layouts: what a reader gives, and how it becomes a document in COCO's format.
+
+Boxes are x1, y1, x2, y2 in pixels. The left edge of the first pixel is 0, and x2 and y2 are the edges behind the last
+pixel: a box of one pixel is 0, 0, 1, 1. This is the frame of COCO's boxes.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from centernet.data.defects import Report
+from centernet.data.image_size import image_size
+from centernet.data.orientation import displayed_size
+from centernet.data.repair import LARGEST, is_finite
+from centernet.errors import UserError, shown
+from centernet.files import require_utf8
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+HEADER = 1 << 16      # bytes of an image file that usually have its size
+CUT = 0.01            # pixels; a box that reaches further past its image is counted when it is cut
+NOT_INSIDE = "box without area inside its image: left out"
+
+
+@dataclass(frozen=True)
+class Box:
+    """One box: x1, y1, x2, y2 in pixels."""
+
+    label: str
+    corners: tuple[float, float, float, float]
+    ignored: bool = False       # neither object nor background, as COCO's iscrowd
+    area: float | None = None   # square pixels, if the file says one (the area of an outline)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image with its boxes."""
+
+    path: Path
+    width: int      # pixels, in the frame of the boxes
+    height: int
+    boxes: tuple[Box, ...]
+    split: str      # as the data set calls it: "train", "trainval", "valid"; "": the data set has no splits
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A data set of any layout."""
+
+    layout: str                     # one of found.READERS
+    root: Path                      # folder of the data set; names of files are relative to it
+    pictures: tuple[Picture, ...]   # in the order of the data set
+    names: tuple[str, ...]          # of the classes, in the order of the model's classes
+    report: Report = field(default_factory=Report)
+
+    def of_split(self, split: str) -> list[Picture]:
+        """Return the images of a split."""
+        return [picture for picture in self.pictures if picture.split == split]
+
+    def splits(self) -> list[str]:
+        """Return the names of the splits, in the order of their first image."""
+        return list(dict.fromkeys(picture.split for picture in self.pictures))
+
+
+def cut(box: Box, width: int, height: int, place: str, report: Report) -> Box | None:
+    """Return a box cut at the border of its image. None if it has no area there or is no box: then it is a defect."""
+    if not all(map(is_finite, box.corners)) or max(map(abs, box.corners)) > LARGEST:
+        report.defects.add("box with NaN, infinite or huge numbers: left out", f"{place}: {shown(box.corners)}")
+        return None
+    x1, y1, x2, y2 = box.corners
+    corners = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+    if corners[2] <= corners[0] or corners[3] <= corners[1]:
+        report.defects.add(NOT_INSIDE, f"{place}: {box.label} {shown(list(box.corners))}")
+        return None
+    if max(abs(new - old) for new, old in zip(corners, box.corners)) > CUT:
+        report.notes.add("box that reaches past its image: cut at the border",
+                         f"{place}: {box.label} {shown(list(box.corners))} in {width} x {height}")
+    return replace(box, corners=corners)
+
+
+def make_picture(path: Path, split: str, boxes: Iterable[Box], report: Report, said: tuple[int, int] | None = None,
+                 size: tuple[int, int] | None = None) -> Picture | None:
+    """Return an image with its boxes, cut at the border. None for a file that is not usable: then it is a defect.
+
+    Args:
+        path: the image file.
+        boxes: in pixels.
+        said: width and height in the annotation; None: it says none.
+        size: what sizes() returned for the file, if the caller has it.
+    """
+    if size is None and (size := size_of(path, said, report)) is None:
+        return None
+    kept = [inner for box in boxes if (inner := cut(box, *size, path.name, report))]
+    return Picture(path, *size, tuple(kept), split)
+
+
+def size_of(path: Path, said: tuple[int, int] | None, report: Report) -> tuple[int, int] | None:
+    """Return width and height of an image in the frame of its boxes; None if it is not usable (a defect).
+
+    If the annotation says the size of the stored pixels, the boxes belong to these and not to the image as EXIF turns
+    it. The conversion of shards decides in the same way, see data/orientation.py.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(HEADER)
+            stored = image_size(data)
+            if stored is None or displayed_size(data, stored) is None:
+                data += file.read()
+                stored = image_size(data)
+    except OSError as error:
+        report.defects.add("image file not readable: image left out", f"{path.name}: {error.strerror}")
+        return None
+    if stored is None:
+        report.defects.add("image file that is not an image: image left out", path.name)
+        return None
+    shown_size = displayed_size(data, stored) or stored
+    frames = [(shown_size[1], shown_size[0]), (stored[1], stored[0])]
+    if said is None or min(said) <= 0:
+        if said is not None:
+            report.notes.add("annotation with a width or height of 0: taken from the image file", path.name)
+        return frames[0]
+    if said in frames:
+        return said
+    report.defects.add("image of another size than its annotation says: image left out",
+                       f"{path.name}: {frames[0][0]} x {frames[0][1]}, annotated as {said[0]} x {said[1]}")
+    return None
+
+
+def images_below(root: Path) -> list[Path]:
+    """Return the image files of a folder and its subfolders, also linked ones, in the order of their paths."""
+    found, seen = [], set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder that contains it
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [Path(folder, name) for name in names if name.lower().endswith(SUFFIXES)]
+    return sorted(found)
+
+
+class ImageIndex:
+    """Image files below a folder, found by name or stem. Folders of one name may exist in several places."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.by_stem: dict[str, list[Path]] = {}
+        for path in images_below(root):
+            self.by_stem.setdefault(path.stem, []).append(path)
+
+    def find(self, name: str, near: Path, *, stem: str = "") -> Path | None:
+        """Return the image that an annotation means, or None.
+
+        Args:
+            name: the file's name or path in the annotation, as any system writes it; may be "".
+            near: folder of the annotation: an image there, or in a folder beside it, is preferred.
+            stem: stem of the annotation file; its image usually has the same one.
+        """
+        base = name.replace("\\", "/").rsplit("/", 1)[-1]
+        alike = [path for path in self.by_stem.get(Path(base).stem, []) if path.name == base] if base else []
+        alike = alike or self.by_stem.get(stem or Path(base).stem, [])
+        return min(alike, key=lambda path: (path.parent != near, not path.is_relative_to(near.parent),
+                                            len(path.parts), path), default=None)
+
+    def all(self) -> list[Path]:
+        """Return all images, in the order of their paths."""
+        return sorted(path for paths in self.by_stem.values() for path in paths)
+
+
+def note_unlabelled(index: ImageIndex, pictures: Iterable[Picture | None], report: Report) -> None:
+    """Note images without an annotation file."""
+    known = {picture.path for picture in pictures if picture}
+    for path in index.all():
+        if path not in known:
+            report.notes.add("image without annotation: left out", str(path.relative_to(index.root)))
+
+
+def to_coco(imported: Imported, pictures: Iterable[Picture], prefix: str, allow_outside: bool) -> dict[str, Any]:
+    """Return a document in COCO's format. Images and boxes count from 1, in the order of the data set.
+
+    Args:
+        prefix: what stands before the names of files, relative to the data set's folder: "" or "images/".
+        allow_outside: allow images outside of the data set's folder.
+
+    Raises:
+        UserError: an image is outside of the folder and allow_outside is false, or its name is not UTF-8.
+    """
+    number = {name: index for index, name in enumerate(imported.names, 1)}
+    images: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for picture in pictures:
+        images.append({"id": len(images) + 1, "file_name": prefix + file_name(picture.path, imported, allow_outside),
+                       "width": picture.width, "height": picture.height})
+        for box in picture.boxes:
+            x1, y1, x2, y2 = box.corners
+            sides = [x2 - x1, y2 - y1]
+            row = {"id": len(rows) + 1, "image_id": len(images), "category_id": number[box.label],
+                   "bbox": [_plain(value) for value in (x1, y1, *sides)],
+                   "area": _plain(sides[0] * sides[1] if box.area is None else box.area), "iscrowd": int(box.ignored)}
+            rows.append({**row, "ignore": 1} if box.ignored else row)
+    return {"images": images, "annotations": rows,
+            "categories": [{"id": index, "name": name} for name, index in number.items()]}
+
+
+def file_name(path: Path, imported: Imported, allow_outside: bool) -> str:
+    """Return the name of an image relative to the data set's folder, with "/". Raise UserError as to_coco does."""
+    name = os.path.relpath(path, imported.root)
+    if name.split(os.sep)[0] == os.pardir and not allow_outside:
+        raise UserError(f"the image {path} is outside of the data set's folder {imported.root}: put it below this "
+                        "folder, or set --allow_outside true if you trust the data set")
+    require_utf8(name, "image")
+    return name.replace(os.sep, "/")
+
+
+def _plain(value: float) -> float:
+    """Return a number without the noise of x + width - x, and a whole number as int: 12.0 takes more space."""
+    value = round(float(value), 9)
+    return int(value) if value.is_integer() else value

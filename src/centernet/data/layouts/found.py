@@ -1,0 +1,129 @@
+"""Which layout has a data set? What to do with it: read it as it is, or import it first."""
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from centernet.categories import categories_from_json
+from centernet.data.annotations import Annotation, Annotations, Document, make_annotations
+from centernet.data.defects import Report
+from centernet.data.layouts import coco_files, csv_files, labelme, voc, yolo
+from centernet.data.layouts.form import Imported, Picture, to_coco
+from centernet.data.layouts.splits import assign, named_splits
+from centernet.errors import UserError, printable
+
+
+class Reader(NamedTuple):
+    """One layout: its name in messages, what makes a folder one, and how it is read."""
+
+    title: str
+    evidence: Callable[[Path], str]
+    read: Callable[[Path, Report], Imported]
+
+
+READERS = {
+    "coco": Reader("COCO's format in the layout of another tool", coco_files.evidence, coco_files.read),
+    "voc": Reader("Pascal VOC's layout", voc.evidence, voc.read),
+    "yolo": Reader("YOLO's layout", yolo.evidence, yolo.read),
+    "labelme": Reader("LabelMe's layout", labelme.evidence, labelme.read),
+    "csv": Reader("CSV files", csv_files.evidence, csv_files.read),
+}
+MOST_COMMON = "Pascal VOC, YOLO, COCO of Roboflow and CVAT, LabelMe, CSV (file,x1,y1,x2,y2,label)"
+
+
+def find_layouts(root: Path) -> dict[str, str]:
+    """Return the layouts that a folder (or a CSV file) may have, and what was found of each."""
+    if not root.is_dir():
+        return {"csv": seen} if (seen := csv_files.evidence(root)) else {}
+    return {name: seen for name, reader in READERS.items() if (seen := reader.evidence(root))}
+
+
+def foreign_layouts(root: Path) -> dict[str, str]:
+    """Return what find_layouts returns, without COCO's own layout: data/coco.py finds its files."""
+    found = find_layouts(root)
+    return {name: seen for name, seen in found.items() if name != "coco" or not coco_files.is_own(root)}
+
+
+def read_layout(root: Path, layout: str = "auto") -> Imported:
+    """Read a data set of any layout.
+
+    Args:
+        root: its folder, or a CSV file.
+        layout: one of READERS; "auto": the only one that fits.
+
+    Raises:
+        UserError: the folder has none of these layouts, or several; or the reader refuses its files.
+    """
+    if not root.exists():
+        raise UserError(f"the data set {printable(root)} does not exist")
+    found = find_layouts(root)
+    if layout == "auto" and len(found) != 1:
+        raise UserError(f"{printable(root)} {describe(found)}. {_choose(found)}")
+    name = layout if layout != "auto" else next(iter(found))
+    if name not in found:
+        raise UserError(f"{printable(root)} is not in {READERS[name].title}: {describe(found)}. "
+                        "--data_format auto finds the layout")
+    imported = READERS[name].read(root, Report())
+    if not imported.pictures:
+        listed = "\n".join(imported.report.lines()) or "       0  defects"
+        raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable image:\n"
+                        f"{listed}")
+    if not imported.names:
+        raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no box")
+    return imported
+
+
+def describe(found: dict[str, str]) -> str:
+    """Return what was found, as the end of a sentence about a folder."""
+    if not found:
+        return f"is in none of the known layouts: {MOST_COMMON}"
+    listed = " and ".join(f"{READERS[name].title} ({seen})" for name, seen in found.items())
+    return f"is in {listed}" if len(found) == 1 else f"has files of several layouts: {listed}"
+
+
+def _choose(found: dict[str, str]) -> str:
+    if found:
+        return f"Choose one: --data_format {' or '.join(found)} (of centernet import-dataset)"
+    return "Name the folder that holds the images and their annotations"
+
+
+def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:
+    """Read one split of a data set that is not in COCO's own layout, without an import.
+
+    Raises:
+        UserError: as read_layout does; or the data set does not say which images are for this split. The message names
+            the command that imports it.
+    """
+    imported = read_layout(root)
+    try:
+        pictures = assign(imported, named_splits(imported), 0, "", 0).get(split, [])
+    except UserError:
+        pictures = []
+    if not pictures:
+        splits = ", ".join(filter(None, imported.splits())) or "none"
+        raise UserError(f"{printable(root)} {describe(find_layouts(root))}, but its images have no split {split} "
+                        f"(its splits: {splits}). Import it first: {command(root)} --val_share 0.2")
+    document = to_coco(imported, pictures, "", allow_outside)
+    rows = [Annotation(**{key: row.get(key) for key in Annotation._fields}) for row in document["annotations"]]
+    found = make_annotations(imported.root, Document(document["images"], rows, categories_from_json(
+        document["categories"], str(root))))
+    for mine, theirs in ((found.report.defects, imported.report.defects), (found.report.notes, imported.report.notes)):
+        for kind, count in theirs.counts.items():
+            mine.add_many(kind, count, theirs.examples[kind])
+    return found
+
+
+def command(root: Path) -> str:
+    """Return the command that imports a data set."""
+    return f"centernet import-dataset --data {shlex.quote(str(root))}"
+
+
+def count_boxes(pictures: list[Picture], names: tuple[str, ...]) -> dict[str, int]:
+    """Return the number of boxes of each class, without those to ignore."""
+    counts = dict.fromkeys(names, 0)
+    for picture in pictures:
+        for box in picture.boxes:
+            counts[box.label] += not box.ignored
+    return counts

@@ -1,0 +1,117 @@
+"""Pascal VOC: an XML file for each image, in Annotations/ or beside the images, and lists of the splits in ImageSets/.
+
+VOC's pixels count from 1, and a box includes its last pixel: xmin 1, xmax 1 is a box of one pixel at the left border.
+So x1 = xmin - 1 and x2 = xmax. This is what VOC's own development kit means. Tools that write VOC files and count
+from 0 move boxes by one pixel to the upper left.
+"""
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+from centernet.data.defects import Report
+from centernet.data.layouts.form import Box, ImageIndex, Imported, Picture, make_picture, note_unlabelled
+from centernet.data.repair import number, whole
+from centernet.documents import XmlElement, parse_xml
+from centernet.errors import UserError
+from centernet.files import read_bytes, user_errors
+
+MOST_BYTES = 1 << 24  # of an annotation file
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def evidence(root: Path) -> str:
+    """Return what makes a folder a data set in VOC's layout; "" if it is none."""
+    home = _home(root)
+    file = next(iter(_files(home)), None)
+    if file is None:
+        return ""
+    try:
+        if _parsed(file).tag != "annotation":
+            return ""
+    except UserError:
+        return "Annotations/*.xml" if file.parent.name == "Annotations" else ""
+    lists = ", ImageSets/Main" if (home / "ImageSets/Main").is_dir() else ""
+    return f"{file.parent.relative_to(root)}/*.xml{lists}".removeprefix("./")
+
+
+def read(root: Path, report: Report) -> Imported:
+    """Read all images that the lists of ImageSets/Main name; without such lists, all XML files.
+
+    An XML file in a folder train, valid, ... belongs to the split of that name.
+    """
+    home = _home(root)
+    index = ImageIndex(root)
+    files = {path.stem: path for path in _files(home)}
+    lists = _lists(home)
+    named = [(name, split, files.get(name)) for split, names in lists.items() for name in names]
+    named = named or [(path.stem, "" if path.parent in (home, home / "Annotations") else path.parent.name, path)
+                      for path in _files(home)]
+    found: list[Picture] = []
+    once: dict[Path, Picture | None] = {}  # an image of train is in trainval too
+    for name, split, file in named:
+        if file is None:
+            report.defects.add("image of a list without an XML file: left out", f"{split}.txt: {name}")
+            continue
+        if file not in once:
+            once[file] = _picture(file, index, report)
+        picture = once[file]
+        found += [replace(picture, split=split)] if picture else []
+    note_unlabelled(index, found, report)
+    names = tuple(sorted({box.label for picture in found for box in picture.boxes}))
+    return Imported("voc", root, tuple(found), names, report)
+
+
+def _home(root: Path) -> Path:
+    """Return the folder of Annotations: the data set's, or VOCdevkit/VOC2012 and the like, if there is one."""
+    inner = [path.parent for pattern in ("*/Annotations", "VOCdevkit/*/Annotations") for path in root.glob(pattern)]
+    return inner[0] if len(inner) == 1 and not (root / "Annotations").is_dir() else root
+
+
+def _files(home: Path) -> list[Path]:
+    """Return the XML files of a data set: those of Annotations, else those beside the images."""
+    inner = sorted((home / "Annotations").rglob("*.xml"))
+    return inner or sorted(itertools.chain(home.glob("*.xml"), home.glob("*/*.xml")))
+
+
+def _lists(home: Path) -> dict[str, list[str]]:
+    """Return the names of the images of each split. Lists of single classes (aeroplane_train.txt) are left out."""
+    found = {}
+    for path in sorted((home / "ImageSets/Main").glob("*.txt")):
+        if path.stem in ("train", "val", "trainval", "test"):
+            with user_errors(str(path)):
+                text = read_bytes(path).decode("utf-8-sig", "surrogateescape")
+            # A list can have a second column, as those of single classes.
+            found[path.stem] = [line.split()[0] for line in text.splitlines() if line.strip()]
+    return found
+
+
+def _parsed(file: Path) -> XmlElement:
+    return parse_xml(read_bytes(file, MOST_BYTES), str(file))
+
+
+def _picture(file: Path, index: ImageIndex, report: Report) -> Picture | None:
+    try:
+        element = _parsed(file)
+    except UserError as error:
+        report.defects.add("XML file that cannot be read: image left out", str(error))
+        return None
+    image = index.find("", file.parent, stem=file.stem) or index.find(element.find("filename"), file.parent)
+    if image is None:
+        report.defects.add("image file missing", f"{file.name}: {element.find('filename') or file.stem}")
+        return None
+    said = [whole(element.find("size", key)) or 0 for key in ("width", "height")]
+    return make_picture(image, "", _boxes(element, file, report), report, (said[0], said[1]))
+
+
+def _boxes(root: XmlElement, file: Path, report: Report) -> list[Box]:
+    boxes = []
+    for row in root.all("object"):
+        corners = [number(row.find("bndbox", key)) for key in CORNERS]
+        if None in corners or not row.find("name"):
+            report.defects.add("object without name or box: left out", f"{file.name}: {row.find('name')} {corners}")
+            continue
+        x1, y1, x2, y2 = (float(value or 0) for value in corners)
+        boxes.append(Box(row.find("name"), (x1 - 1, y1 - 1, x2, y2), row.find("difficult") == "1"))
+    return boxes

@@ -1,0 +1,71 @@
+"""The import itself: annotation files in COCO's format beside the images, which are not copied."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from centernet.data.layouts.coco_files import IMPORTED
+from centernet.data.layouts.form import Imported, Picture, to_coco
+from centernet.data.layouts.found import READERS, count_boxes
+from centernet.data.layouts.splits import OURS
+from centernet.errors import UserError
+from centernet.files import user_errors, write_json
+
+
+def write_import(imported: Imported, parts: dict[str, list[Picture]], out: Path | None,
+                 allow_outside: bool) -> list[str]:
+    """Write annotations/imported_{train,val,test}.json and return the lines of a table about them.
+
+    The names of the images are relative to the folder of the data set. If the files go to another folder, that folder
+    gets the link images to the data set, and the names begin with images/.
+
+    Args:
+        imported: the data set.
+        parts: images of train, val and test.
+        out: folder of the files; None: the folder of the data set.
+        allow_outside: see to_coco.
+
+    Raises:
+        UserError: a file or the link cannot be written.
+    """
+    target = out or imported.root
+    linked = target.resolve() != imported.root.resolve()
+    documents = {split: to_coco(imported, pictures, "images/" if linked else "", allow_outside)
+                 for split, pictures in parts.items()}
+    if linked:
+        _link(imported.root, target / "images")
+    for split in OURS:
+        file = target / "annotations" / IMPORTED.format(split)
+        if split in documents:
+            write_json(file, documents[split])
+        else:
+            with user_errors(str(file)):
+                file.unlink(missing_ok=True)  # of an earlier import: its images may be in another split now
+    return _table(imported, parts)
+
+
+def _link(root: Path, link: Path) -> None:
+    with user_errors(f"cannot make the link {link} to the images",
+                     "Import without --out, so that the files are written into the folder of the data set"):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink():
+            link.unlink()
+        elif link.exists():
+            raise UserError(f"--out {link.parent}: it has a folder {link.name}, where the link to the images must be: "
+                            "choose another folder")
+        os.symlink(root.resolve(), link, target_is_directory=True)
+
+
+def _table(imported: Imported, parts: dict[str, list[Picture]]) -> list[str]:
+    splits = [split for split in OURS if split in parts]
+    counts = {split: count_boxes(parts[split], imported.names) for split in splits}
+    ignored = {split: sum(box.ignored for picture in parts[split] for box in picture.boxes) for split in splits}
+    empty = {split: sum(not picture.boxes for picture in parts[split]) for split in splits}
+    rows = [("images", {split: len(parts[split]) for split in splits}),
+            ("boxes", {split: sum(counts[split].values()) for split in splits}),
+            ("ignored boxes", ignored), ("images without boxes", empty),
+            *((f"class {name}", {split: counts[split][name] for split in splits}) for name in imported.names)]
+    widest = max(len(name) for name, _ in rows)
+    lines = [f"{imported.root}: {READERS[imported.layout].title}",
+             f"{'':{widest}s}" + "".join(f"{split:>8s}" for split in splits)]
+    return lines + [f"{name:{widest}s}" + "".join(f"{values[split]:8d}" for split in splits) for name, values in rows]

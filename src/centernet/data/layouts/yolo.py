@@ -1,0 +1,173 @@
+"""YOLO: a text file of normalised boxes for each image, and data.yaml or a file with the names of the classes.
+
+A line is: class (from 0), centre x, centre y, width, height; the last four as parts of the image's size. A line with
+more numbers is an outline, class x1 y1 x2 y2 ...: its bounds are taken. An image without a file, or with an empty one,
+has no objects.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from centernet.data.defects import Report
+from centernet.data.layouts.form import Box, Imported, Picture, images_below, make_picture, size_of
+from centernet.data.repair import number, whole
+from centernet.errors import UserError, printable, shown
+from centernet.files import read_bytes, read_yaml
+
+NAMES = ("classes.txt", "obj.names", "labels/classes.txt", "classes.names", "_darknet.labels")
+SPLITS = ("train", "val", "valid", "test")
+MOST_BYTES = 1 << 26   # of a text file
+SLACK = 1e-3           # of normalised numbers; files have 6 digits
+
+
+def evidence(root: Path) -> str:
+    """Return what makes a folder a data set in YOLO's layout; "" if it is none."""
+    found = _yaml(root) or _names_file(root)
+    return str(found.relative_to(root)) if found else ""
+
+
+def read(root: Path, report: Report) -> Imported:
+    """Read all images of all splits.
+
+    Raises:
+        UserError: the file with the names is damaged, or there are no images.
+    """
+    file = _yaml(root)
+    document = _document(file) if file else {}
+    source = file or _names_file(root) or root
+    names = _names(document.get("names") if file else _lines(source), printable(source))
+    listed = _splits(root, document, report)
+    pictures = [_picture(image, split, names, report) for split, images in listed for image in images]
+    return Imported("yolo", root, tuple(filter(None, pictures)), tuple(names), report)
+
+
+def _yaml(root: Path) -> Path | None:
+    """Return the YAML file with the names: data.yaml, or the only one of the folder that has the key names."""
+    usual = root / "data.yaml"
+    files = [usual] if usual.is_file() else sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
+    return next((file for file in files if _has_names(file)), None)
+
+
+def _has_names(file: Path) -> bool:
+    try:
+        return bool(_document(file).get("names"))
+    except UserError:
+        return file.name == "data.yaml"  # damaged: read() says so
+
+
+def _document(file: Path) -> dict[str, Any]:
+    documents = read_yaml(file)
+    if not documents or not isinstance(documents[0], dict):
+        raise UserError(f"{printable(file)} must be a YAML mapping with the key names")
+    return documents[0]
+
+
+def _names_file(root: Path) -> Path | None:
+    return next((root / name for name in NAMES if (root / name).is_file()), None)
+
+
+def _names(value: Any, source: str) -> list[str]:
+    """Return the names of a list, or of a mapping from 0..N-1."""
+    if isinstance(value, dict) and sorted(map(str, value)) == sorted(map(str, range(len(value)))):
+        value = [value[key] for key in sorted(value, key=int)]
+    # Bytes that are not UTF-8 have no place in a JSON file.
+    rows = value if isinstance(value, list) else []
+    names = [str(name).encode(errors="surrogateescape").decode(errors="replace") for name in rows]
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{source}: names must be a list of different names, or a mapping of 0, 1, 2, ... to them; "
+                        f"found {shown(value)}")
+    return names
+
+
+def _lines(file: Path) -> list[str]:
+    text = read_bytes(file, MOST_BYTES).decode("utf-8-sig", "surrogateescape")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _splits(root: Path, document: dict[str, Any], report: Report) -> list[tuple[str, list[Path]]]:
+    """Return the images of each split. Without splits in data.yaml they are those of the folders, or one, ""."""
+    base = root / str(document.get("path") or "")
+    found = []
+    for split in SPLITS:
+        values = document.get(split)
+        places = [_place(base if base.is_dir() else root, root, str(value))
+                  for value in (values if isinstance(values, list) else [values] if values else [])]
+        if values and not any(places):
+            report.notes.add("split that data.yaml names, and that is not there", f"{split}: {shown(values)}")
+        if any(places):
+            found.append((split, [image for place in places if place for image in _images(place, root)]))
+    for split in [] if found else SPLITS:
+        place = next((path for path in (root / f"images/{split}", root / f"{split}/images", root / split,
+                                        root / f"{split}.txt") if path.exists()), None)
+        if place:
+            found.append((split, _images(place, root)))
+    found = found or [("", _images(root / "images" if (root / "images").is_dir() else root, root))]
+    if not any(images for _, images in found):
+        raise UserError(f"{printable(root)} is in YOLO's layout, but has no images: looked for {', '.join(SPLITS)} as "
+                        "data.yaml names them, images/SPLIT/, SPLIT/images/, SPLIT/ and SPLIT.txt")
+    return found
+
+
+def _place(base: Path, root: Path, value: str) -> Path | None:
+    """Return a folder or list of data.yaml. Roboflow's files say ../train/images for train/images."""
+    inner = value
+    while inner.startswith(("../", "./")):
+        inner = inner.partition("/")[2]
+    return next((path for path in (base / value, root / value, root / inner) if path.exists()), None)
+
+
+def _images(place: Path, root: Path) -> list[Path]:
+    """Return the images of a folder and its subfolders, or of a list of paths."""
+    if place.is_dir():
+        return images_below(place)
+    return [next((path for path in (root / line, place.parent / line) if path.exists()), root / line)
+            for line in _lines(place)]
+
+
+def _label_file(image: Path) -> Path:
+    """Return the label file of an image: in labels/ where the image is in images/ (the last one), else beside it."""
+    parts = list(image.parts)
+    for index in reversed(range(len(parts) - 1)):
+        if parts[index] == "images":
+            mirrored = Path(*parts[:index], "labels", *parts[index + 1:]).with_suffix(".txt")
+            if mirrored.parent.is_dir():
+                return mirrored
+    return image.with_suffix(".txt")
+
+
+def _picture(image: Path, split: str, names: list[str], report: Report) -> Picture | None:
+    if not image.is_file():
+        report.defects.add("image file missing", str(image))
+        return None
+    size = size_of(image, None, report)
+    if size is None:
+        return None
+    file = _label_file(image)
+    if not file.is_file():
+        report.notes.add("image without label file: taken as an image without objects", str(image.name))
+    boxes = []
+    for position, line in enumerate(_lines(file) if file.is_file() else [], 1):
+        box = _box(line.split(), names, size, f"{file.name} line {position}", report)
+        boxes += [box] if box else []
+    return make_picture(image, split, boxes, report, size=size)
+
+
+def _box(words: list[str], names: list[str], size: tuple[int, int], place: str, report: Report) -> Box | None:
+    index, values = whole(words[0]), [number(word) for word in words[1:]]
+    found = [value for value in values if value is not None]
+    text = f"{place}: {shown(' '.join(words))}"
+    if index is None or None in values or len(found) != 4 and (len(found) < 6 or len(found) % 2):
+        report.defects.add("label line that is not: class x y width height: left out", text)
+    elif not 0 <= index < len(names):
+        report.defects.add(f"class that is not from 0 to {len(names) - 1}: box left out", text)
+    elif min(found) < -SLACK or max(found) > 1 + SLACK:
+        report.defects.add("label line with numbers outside of 0..1 (pixels in place of parts?): left out", text)
+    else:
+        x1, y1, x2, y2 = found[0] - found[2] / 2, found[1] - found[3] / 2, found[0] + found[2] / 2, \
+            found[1] + found[3] / 2
+        if len(found) > 4:
+            report.notes.add("outline: its bounds are taken as box", text)
+            x1, y1, x2, y2 = min(found[::2]), min(found[1::2]), max(found[::2]), max(found[1::2])
+        return Box(names[index], (x1 * size[0], y1 * size[1], x2 * size[0], y2 * size[1]))
+    return None
