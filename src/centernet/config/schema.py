@@ -4,7 +4,7 @@ To add a setting, write its field and run `python -m tools.default_config`. This
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from centernet.config.sections import DatasetConfig, EvalConfig, NetConfig, TrainConfig
 from centernet.config.setting import (
@@ -213,7 +213,10 @@ class Config:
     train_config: TrainConfig = section(TrainConfig, ["train"])
     eval_config: EvalConfig = section(EvalConfig, ["train", "eval", "export", "infer", "postprocess"])
 
-    preset: str = ""  # not a setting: name of the file of --config_path without suffix; "" for the defaults
+    # Not settings: load_config derives them. Name of the file of --config_path without suffix, "" for the defaults; and
+    # the settings that this file or a flag names. A checkpoint's record decides the others (weights/load.py).
+    preset: str = ""
+    given: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def sinks_data(self) -> bool:
