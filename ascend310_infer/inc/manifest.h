@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "json_file.h"
 
@@ -23,6 +24,8 @@ struct Manifest {
   int down_ratio = 0;          // side of one output cell, in input pixels
   int detections = 0;          // K, rows of the output (batch, K, 6): x1, y1, x2, y2 in output cells, score, class
   int categories = 0;          // classes are 0 .. categories - 1
+  std::vector<std::string> names;  // of the categories, by class
+  std::vector<int64_t> ids;        // COCO ids of the categories, by class
   std::string deform;          // form of the deformable layers: "native", "gather", "none"; "" if not known
   std::string written_by;      // "MindSpore 2.0.0"
   std::string sha256;          // of the model file
