@@ -12,6 +12,7 @@ from centernet.categories import Categories, categories_from_names
 from centernet.config.load import require_valid
 from centernet.config.schema import Config, EvalConfig, NetConfig
 from centernet.config.values import plain
+from centernet.errors import UserError
 from centernet.models.centernet import build_centernet
 from centernet.spec import ModelSpec, configured_spec
 from centernet.weights.average import choose_weights
@@ -88,7 +89,11 @@ def recorded_config(config: Config, record: ModelRecord, path: str | Path) -> Co
     given = set(config.given)
     net = config.net_config
     if given & {f"net_config.{key}" for key in ARCHITECTURE}:
-        require_preset(record, net, path)
+        try:
+            require_preset(record, net, path)
+        except UserError as error:
+            raise UserError(f"{error} Or name no network, neither by --config_path nor by flags: then the checkpoint's "
+                            "own is used") from error
     else:
         net = network_config(record, net)
     base, recorded = config.eval_config, recorded_settings(record, config.eval_config)
