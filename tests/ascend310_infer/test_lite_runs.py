@@ -254,7 +254,8 @@ def test_the_json_of_jpeg_files_is_that_of_infer(program, work, tmp_path):
     run(program, work, images, tmp_path, score_thresh=0.01)
     assert infer.main(["--model_path", str(work / "new.mindir"), "--device_target", "CPU", "--image", str(images),
                        "--score_thresh", "0.01", "--save_result_dir", str(tmp_path / "python")]) == 0
-    found, expected = (json.loads((folder / "detections.json").read_text()) for folder in (tmp_path, tmp_path / "python"))
+    found, expected = (json.loads((folder / "detections.json").read_text())
+                       for folder in (tmp_path, tmp_path / "python"))
     assert found["box_format"] == expected["box_format"] and found["score_thresh"] == 0.01
     assert [image["file"] for image in found["images"]] == [image["file"] for image in expected["images"]]
     for one, other in zip(found["images"], expected["images"]):

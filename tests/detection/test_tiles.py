@@ -45,13 +45,15 @@ def test_what_the_rule_keeps_and_joins():
     whole = [82, 30, 97, 60, 0.4, 0]  # within the shared area
     nested = [[10, 10, 60, 60, 0.9, 0], [12, 12, 58, 58, 0.8, 0]]  # of one tile: the detector's own decision
     other_class = [83, 31, 98, 61, 0.5, 1]
-    found = merge_tiles(windows, [np.array([whole, *nested]), np.array([[84, 30, 96, 60, 0.6, 0], other_class])], 100, 180)
+    twins = [[84, 30, 96, 60, 0.6, 0], other_class]
+    found = merge_tiles(windows, [np.array([whole, *nested]), np.array(twins)], 100, 180)
     assert sorted(round(float(score), 1) for score in found[:, 4]) == [0.5, 0.6, 0.8, 0.9]
     # A cut box is replaced by the whole one, even if its score is higher.
     found = merge_tiles(windows, [np.array([[60, 30, 95, 60, 0.3, 0]]), np.array([[80, 31, 95, 60, 0.9, 0]])], 100, 180)
     np.testing.assert_allclose(found, [[60, 30, 95, 60, 0.3, 0]], atol=1e-6)
     # Two cut boxes become one, with the better score.
-    found = merge_tiles(windows, [np.array([[60, 30, 100, 60, 0.3, 0]]), np.array([[80, 32, 140, 60, 0.9, 0]])], 100, 180)
+    parts = [np.array([[60, 30, 100, 60, 0.3, 0]]), np.array([[80, 32, 140, 60, 0.9, 0]])]
+    found = merge_tiles(windows, parts, 100, 180)
     np.testing.assert_allclose(found, [[60, 30, 140, 60, 0.9, 0]], atol=1e-6)
     assert merge_tiles(windows, [np.zeros((0, 6))] * 2, 100, 180).shape == (0, 6)
 

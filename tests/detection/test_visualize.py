@@ -82,7 +82,8 @@ def test_a_name_in_another_script_is_drawn_in_a_font_of_the_system(monkeypatch):
         draw_boxes(np.zeros((*size, 3), np.uint8), np.array([[-5, -5, 3, 3]], np.float32), [0], ["\u043a\u043e\u0442"])
 
 
-@pytest.mark.parametrize(("size", "factor"), [((45, 60), 7), ((300, 400), 1), ((399, 100), 2), ((3000, 4000), 1), ((1, 1), 10)])
+@pytest.mark.parametrize(("size", "factor"), [((45, 60), 7), ((300, 400), 1), ((399, 100), 2), ((3000, 4000), 1),
+                                               ((1, 1), 10)])
 def test_small_images_are_enlarged_so_that_labels_fit(size, factor):
     image = np.full((*size, 3), 90, np.uint8)
     assert enlargement(image) == factor
@@ -92,14 +93,16 @@ def test_small_images_are_enlarged_so_that_labels_fit(size, factor):
         assert picture.shape == (size[0] * factor, size[1] * factor, 3)
         rows = np.flatnonzero((picture != 90).any(axis=(1, 2)))
         left = np.argwhere((picture == class_color(0)).all(axis=2)).min(axis=0)[1]
-        assert abs(left - round(size[1] / 3 * factor)) <= max(2, picture.shape[1] // 500) and rows[0] < size[0] / 3 * factor
+        assert abs(left - round(size[1] / 3 * factor)) <= max(2, picture.shape[1] // 500)
+        assert rows[0] < size[0] / 3 * factor
         # Letters grow with the picture: the label has about 2 % of its height.
         assert np.count_nonzero((picture == class_color(0)).all(axis=2).any(axis=1)) > max(30, picture.shape[0] // 10)
 
 
 def test_labels_cover_neither_boxes_nor_each_other_where_that_is_possible():
     rng = np.random.default_rng(3)
-    corners = np.array([[x, y] for y in range(60, 900, 120) for x in range(60, 900, 120)]) + rng.integers(0, 20, (49, 2))
+    corners = np.array([[x, y] for y in range(60, 900, 120) for x in range(60, 900, 120)])
+    corners += rng.integers(0, 20, (49, 2))
     boxes = np.concatenate([corners, corners + 40], axis=1)
     sides = [(70, 10)] * len(boxes)
     places = np.array(place_labels(boxes, sides, [4] * len(boxes), 1000, 1000))

@@ -43,7 +43,8 @@ def test_short_flags():
 
 
 @pytest.mark.parametrize(("word", "source", "name"), [
-    ("0", 0, "camera0"), ("rtsp://me:secret@cam.local/live/1", "rtsp://me:secret@cam.local/live/1", "_cam.local_live_1")])
+    ("0", 0, "camera0"),
+    ("rtsp://me:secret@cam.local/live/1", "rtsp://me:secret@cam.local/live/1", "_cam.local_live_1")])
 def test_cameras_and_streams(word, source, name):
     video, = find_inputs([word]).videos
     assert (video.source, video.live) == (source, True) and name in video.name
@@ -57,7 +58,8 @@ def test_cameras_and_streams(word, source, name):
     ("noname", b"\xef\xbb\xbf <annotation>", "but an annotation file"), ("noname", b"{}", "but a JSON file"),
     ("last.ckpt", b"\0", "but a checkpoint: name it with --model_path"), ("x.zip", b"PK", "but an archive: unpack it"),
     ("s3://bucket/a.jpg", None, "s3:// is not a stream"), ("gone.jpg", None, "there is no such file, no folder"),
-    ("list.txt", b"gone.jpg", "list.txt, line 1: there is no file gone.jpg"), ("list.txt", b"#\n", "this list is empty"),
+    ("list.txt", b"gone.jpg", "list.txt, line 1: there is no file gone.jpg"),
+    ("list.txt", b"#\n", "this list is empty"),
     ("list.txt", b"\xff\xfe", "in UTF-8, found other bytes at position 0"),
     (".", None, r"this folder has no images .*; its subfolders have 1, such as .*b.png: add --recursive"),
     ("empty", None, "this folder has no images .*: is it the right folder"),

@@ -13,7 +13,6 @@ from centernet.config.setting import ENTRIES
 from centernet.config.values import is_list, plain
 from centernet.errors import UserError, shown
 
-
 # Second names of settings in one entry: entry -> name of the setting -> flag.
 SHORT = {"infer": {"eval_config.score_thresh": "score_thresh", "eval_config.K": "max_det"}}
 

@@ -80,7 +80,8 @@ def _font_file(text: str) -> str | None:
 @functools.lru_cache(maxsize=1)
 def _candidates() -> tuple[str, ...]:
     package = importlib.util.find_spec(PACKAGE)
-    own = [Path(place) / "mpl-data/fonts/ttf" for place in (package.submodule_search_locations or [])] if package else []
+    places = package.submodule_search_locations if package else None
+    own = [Path(place) / "mpl-data/fonts/ttf" for place in places or ()]
     files = [path for folder in (*FOLDERS, *own) if folder.is_dir() for path in sorted(folder.rglob("*"))
              if path.suffix.lower() in (".ttf", ".ttc", ".otf")]
     ranked = [(rank, str(path)) for path in files for rank, name in enumerate(KNOWN)

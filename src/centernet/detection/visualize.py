@@ -16,7 +16,7 @@ READABLE = 400       # pixels of the longer side of a picture that has space for
 MOST_ENLARGED = 10
 SMALLEST_TEXT = 0.4  # OpenCV's size of letters
 OTHER_LABEL = 4      # a covered pixel of another label counts as this many of a box
-ORDER = 0.02         # share of a label that it may cover to have the place before: the places are in order of preference
+ORDER = 0.02         # share of a label that it may cover to have an earlier place: they are in order of preference
 
 
 def class_color(index: int) -> tuple[int, int, int]:
@@ -82,7 +82,8 @@ def place_labels(boxes: np.ndarray, texts: Sequence[tuple[int, int]], bases: Seq
         tries += [(x2 + 1, y1), (x1 - wide, y1), (x1, y1), (x1, y2 - high)]
         corners = np.clip(tries, 0, [max(0, width - wide), max(0, height - high)])
         areas = np.concatenate([corners, corners + [wide, high]], axis=1)
-        cost = OTHER_LABEL * _covered(areas, taken) + _covered(areas, boxes) + wide * high * ORDER * np.arange(len(areas))
+        later = wide * high * ORDER * np.arange(len(areas))
+        cost = OTHER_LABEL * _covered(areas, taken) + _covered(areas, boxes) + later
         best = int(cost.argmin())
         taken = np.concatenate([taken, areas[best:best + 1]])
         places.append((int(corners[best][0]), int(corners[best][1])))
@@ -90,7 +91,7 @@ def place_labels(boxes: np.ndarray, texts: Sequence[tuple[int, int]], bases: Seq
 
 
 def _covered(areas: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return for each area (N, 4) how many pixels of the other areas (M, 4) it covers, overlaps counted for each: (N,)."""
+    """Return for each area (N, 4) how many pixels of other areas (M, 4) it covers, counted for each: (N,)."""
     low, high = np.maximum(areas[:, None, :2], others[None, :, :2]), np.minimum(areas[:, None, 2:], others[None, :, 2:])
     return np.prod(np.maximum(high - low, 0), axis=2).sum(axis=1)
 

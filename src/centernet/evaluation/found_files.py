@@ -16,8 +16,8 @@ from centernet.detection.result import Result
 from centernet.errors import UserError
 from centernet.files import read_json, user_errors, write_json, write_text
 
-BOX_FORMAT = "x1, y1, x2, y2 in pixels of the image as shown (EXIF orientation applied), clipped to it; (0, 0) is the " \
-             "top left corner"
+BOX_FORMAT = ("x1, y1, x2, y2 in pixels of the image as shown (EXIF orientation applied), clipped to it; (0, 0) is "
+              "the top left corner")
 COLUMNS = ("file", "category", "category_id", "score", "x1", "y1", "x2", "y2", "width", "height")
 DETECTIONS, PICTURES = "detections.json", "pictures"
 

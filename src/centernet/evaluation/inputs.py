@@ -24,8 +24,9 @@ STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "rtp", "srt")
 MOST_LIST_BYTES = 1 << 26
 
 KINDS = {".xml": "an annotation file (XML, such as Pascal VOC's)", ".json": "a JSON file, such as annotations",
-         ".csv": "a table", ".yaml": "a configuration", ".yml": "a configuration", ".ckpt": "a checkpoint: name it with "
-         "--model_path", ".mindir": "a model: name it with --model_path", ".onnx": "a model: name it with --model_path",
+         ".csv": "a table", ".yaml": "a configuration", ".yml": "a configuration",
+         ".ckpt": "a checkpoint: name it with --model_path",
+         ".mindir": "a model: name it with --model_path", ".onnx": "a model: name it with --model_path",
          ".zip": "an archive: unpack it", ".tar": "an archive: unpack it", ".gz": "an archive: unpack it"}
 
 
@@ -127,7 +128,8 @@ def _nothing_in(folder: Path, recursive: bool) -> list[Path]:
     deeper = [] if recursive else [item for item in folder.rglob("*") if item.suffix.lower() in SUFFIXES]
     hint = (f"; its subfolders have {len(deeper)}, such as {printable(deeper[0])}: add --recursive" if deeper else
             ": is it the right folder?")
-    raise UserError(f"--image {printable(folder)}: this folder has no images ({', '.join(SUFFIXES)}) and no videos{hint}")
+    raise UserError(f"--image {printable(folder)}: this folder has no images ({', '.join(SUFFIXES)}) and no videos"
+                    f"{hint}")
 
 
 def _media(word: str, candidates: list[Path]) -> list[Path]:

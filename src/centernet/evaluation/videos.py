@@ -39,7 +39,8 @@ def opened(video: Video) -> Iterator[cv2.VideoCapture]:
     capture = cv2.VideoCapture(video.source)
     try:
         if not capture.isOpened():
-            raise UserError(f"--image {printable(video.title)}: OpenCV cannot open this {_kind(video)}. {_advice(video)}")
+            raise UserError(f"--image {printable(video.title)}: OpenCV cannot open this {_kind(video)}. "
+                            f"{_advice(video)}")
         yield capture
     finally:
         capture.release()
@@ -134,8 +135,8 @@ class _Output:
             writer = cv2.VideoWriter(str(self.video), cv2.VideoWriter.fourcc(*codec), self.rate, self.picture_size)
             if writer.isOpened():
                 return writer
-        raise UserError(f"{self.folder / self.name}: this OpenCV cannot write a video (mp4v, MJPG), or the folder is not "
-                        "writable. Install opencv-python-headless from PyPI")
+        raise UserError(f"{self.folder / self.name}: this OpenCV cannot write a video (mp4v, MJPG), or the folder is "
+                        "not writable. Install opencv-python-headless from PyPI")
 
     def close(self) -> None:
         """Finish the files."""
@@ -230,8 +231,8 @@ def _finish(finder: Finder, video: Video, output: _Output, run: _Run, count: int
     if run.unreadable or missing:
         LOG.warning("warning: %s: %s", video.title, ", ".join(text for number, text in (
             (run.unreadable, f"{run.unreadable} frames are damaged and left out"),
-            (missing, f"its header promises {count} frames, but {missing} of them do not come: they are damaged, or the "
-                      "file is cut off")) if number))
+            (missing, f"its header promises {count} frames, but {missing} of them do not come: they are damaged, or "
+                      "the file is cut off")) if number))
     LOG.info("%d boxes in %d frames: %s and %s.jsonl%s", run.boxes, run.frames - run.unreadable,
              output.video or "no annotated video", output.name,
              "" if run.boxes else no_boxes(run.highest, finder.score_thresh))
