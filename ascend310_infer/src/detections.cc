@@ -9,10 +9,10 @@
 namespace centernet {
 namespace {
 
-constexpr double kSigma = 0.5;       // width of the Gaussian
-constexpr double kLowest = 0.001;    // overlapping boxes with a lower new score are removed
-constexpr size_t kRowLength = 6;     // x1, y1, x2, y2 in output cells, score, class
-constexpr double kScoreUnit = 1e4;   // detections.json has four decimals of scores and one of pixels
+constexpr double kSigma = 0.5;      // width of the Gaussian
+constexpr double kLowest = 0.001;   // overlapping boxes with a lower new score are removed
+constexpr size_t kRowLength = 6;    // x1, y1, x2, y2 in output cells, score, class
+constexpr double kScoreUnit = 1e4;  // detections.json has four decimals of scores and one of pixels
 constexpr double kPixelUnit = 10.0;
 
 void SortByScore(std::vector<Found>* boxes) {
@@ -23,8 +23,8 @@ double Side(const Found& box, size_t axis) { return double{box.box[axis + 2]} - 
 
 // Length of the common part of two boxes; a side is x2 - x1 + 1, as in the code of the published results.
 double Common(const Found& a, const Found& b, size_t axis) {
-  return std::max(0.0, double{std::min(a.box[axis + 2], b.box[axis + 2])} -
-                           double{std::max(a.box[axis], b.box[axis])} + 1);
+  return std::max(0.0,
+                  double{std::min(a.box[axis + 2], b.box[axis + 2])} - double{std::max(a.box[axis], b.box[axis])} + 1);
 }
 
 // Intersection over union; 0 for different categories.
@@ -58,8 +58,8 @@ std::vector<Found> SoftNms(const std::vector<Found>& boxes) {
   std::vector<Found> left = boxes, kept;
   std::vector<bool> touched(left.size(), false);
   while (!left.empty()) {
-    const auto best = std::max_element(left.begin(), left.end(),
-                                       [](const Found& a, const Found& b) { return a.score < b.score; });
+    const auto best =
+        std::max_element(left.begin(), left.end(), [](const Found& a, const Found& b) { return a.score < b.score; });
     const size_t place = static_cast<size_t>(best - left.begin());
     const Found found = *best;
     const bool was_touched = touched[place];
@@ -98,11 +98,12 @@ nlohmann::ordered_json DescribeFound(const std::string& file, const ImageSize& i
 }
 
 std::string DescribeAll(const nlohmann::ordered_json& images, double score_thresh) {
-  return OneLine({{"score_thresh", score_thresh},
-                  {"box_format",
-                   "x1, y1, x2, y2 in pixels of the image as shown (EXIF orientation applied), clipped to it; (0, 0) is "
-                   "the top left corner"},
-                  {"images", images}}) +
+  return OneLine(
+             {{"score_thresh", score_thresh},
+              {"box_format",
+               "x1, y1, x2, y2 in pixels of the image as shown (EXIF orientation applied), clipped to it; (0, 0) is "
+               "the top left corner"},
+              {"images", images}}) +
          "\n";
 }
 

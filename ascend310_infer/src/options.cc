@@ -26,7 +26,10 @@ std::vector<Flag> Flags(Options* options) {
   return {
       {"model_path", "exported model NAME.mindir, its manifest NAME.json beside it", &options->model_path, {}},
       {"input_path", "set of preprocess.py, folder of .bin files, or folder of JPEG files", &options->input_path, {}},
-      {"output_path", "folder for result_Files/, time_Result/ and, for JPEG files, detections.json", &options->output_path, {}},
+      {"output_path",
+       "folder for result_Files/, time_Result/ and, for JPEG files, detections.json",
+       &options->output_path,
+       {}},
       {"device_target", "where the model runs", &options->device_target, {"ASCEND", "CPU"}},
       {"device_id", "number of the Ascend device", &options->device_id, {}},
       {"precision_mode", "arithmetic on Ascend", &options->precision_mode, precisions},

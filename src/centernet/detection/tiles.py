@@ -52,13 +52,14 @@ def detect_tiles(rows: Callable[[np.ndarray], np.ndarray], image: np.ndarray, ti
     Returns:
         (N, 6) float32 by descending score: x1, y1, x2, y2 in pixels of the image, score, class.
     """
-    windows = tile_windows(*image.shape[:2], tile, overlap)
+    height, width = image.shape[:2]
+    windows = tile_windows(height, width, tile, overlap)
     found = []
     for x1, y1, x2, y2 in windows:
         boxes = np.array(rows(np.ascontiguousarray(image[y1:y2, x1:x2])), np.float32)
         boxes[:, :4] += np.array([x1, y1, x1, y1], np.float32)
         found.append(boxes)
-    return merge_tiles(windows, found, image.shape[0], image.shape[1])
+    return merge_tiles(windows, found, height, width)
 
 
 def merge_tiles(windows: Sequence[Window], found: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
