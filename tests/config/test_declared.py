@@ -69,7 +69,8 @@ def test_main_flags_have_the_same_names_everywhere(entry, capsys):
         path = "PATH [PATH ...]" if is_list(SETTINGS[name]) else "PATH"
         assert f"--{name} {path}, --{alias} {path}" in " ".join(text.split())
         for words in ([f"--{alias}", "here"], [f"--{alias}=here"], [f"--{name}", "here"]):
-            assert getattr(load_config(entry, words, ""), name) == "here"
+            here = ("here",) if is_list(SETTINGS[name]) else "here"
+            assert getattr(load_config(entry, words, ""), name) == here
         with pytest.raises(UserError, match=f"--{alias} and --{name} are the same flag of {entry}.py: give only one"):
             load_config(entry, [f"--{alias}=here", f"--{name}", "there"], "")
 
