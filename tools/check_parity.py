@@ -104,7 +104,7 @@ def checkpoint_maps(path: Path, images: np.ndarray) -> tuple[list[np.ndarray], s
     from centernet.config.load import load_config
     from centernet.weights.load import load_model
 
-    model = load_model(path, load_config("eval", [], ""), own_network=True)
+    model = load_model(path, load_config("eval", [], ""))
     return [maps.asnumpy() for maps in model.network(Tensor(images))], model.net.neck
 
 

@@ -40,6 +40,7 @@ def run(config: Config) -> None:
     target = target_path(config.export_name, "MINDIR")
     set_up_device("CPU", 0, config.seed)
     model = load_model(config.export_load_ckpt, config)
+    config = model.config
     if config.net_config.deformable and config.export_deform != "gather":
         raise UserError("MindSpore Lite 2.0 cannot run the operator DeformableOffsets: add --export_deform gather")
     manifest = describe(config, model.record)

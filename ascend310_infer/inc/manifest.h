@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "json_file.h"
 
@@ -16,16 +17,18 @@ struct Manifest {
   int batch = 0;  // the input is float32 (batch, 3, height, width), or, if raw, uint8 (batch, height, width, 3)
   int height = 0;
   int width = 0;
-  bool raw = false;            // the graph normalises: the input is BGR images, for every network
-  bool to_rgb = false;         // colour order of the network; false: BGR
-  std::array<double, 3> mean;  // mean of pixels / 255, in the network's colour order
-  std::array<double, 3> std;   // standard deviation of pixels / 255, in the network's colour order
-  int down_ratio = 0;          // side of one output cell, in input pixels
-  int detections = 0;          // K, rows of the output (batch, K, 6): x1, y1, x2, y2 in output cells, score, class
-  int categories = 0;          // classes are 0 .. categories - 1
-  std::string deform;          // form of the deformable layers: "native", "gather", "none"; "" if not known
-  std::string written_by;      // "MindSpore 2.0.0"
-  std::string sha256;          // of the model file
+  bool raw = false;                // the graph normalises: the input is BGR images, for every network
+  bool to_rgb = false;             // colour order of the network; false: BGR
+  std::array<double, 3> mean;      // mean of pixels / 255, in the network's colour order
+  std::array<double, 3> std;       // standard deviation of pixels / 255, in the network's colour order
+  int down_ratio = 0;              // side of one output cell, in input pixels
+  int detections = 0;              // K, rows of the output (batch, K, 6): x1, y1, x2, y2 in output cells, score, class
+  int categories = 0;              // classes are 0 .. categories - 1
+  std::vector<std::string> names;  // of the categories, by class
+  std::vector<int64_t> ids;        // COCO ids of the categories, by class
+  std::string deform;              // form of the deformable layers: "native", "gather", "none"; "" if not known
+  std::string written_by;          // "MindSpore 2.0.0"
+  std::string sha256;              // of the model file
 
   size_t ImageValues() const { return size_t{3} * static_cast<size_t>(height) * static_cast<size_t>(width); }
   size_t ImageBytes() const { return ImageValues() * (raw ? sizeof(uint8_t) : sizeof(float)); }

@@ -16,6 +16,8 @@ struct Options {
   int threads = 0;                   // CPU threads; 0: one for each core
   int warm_up = 1;                   // runs before the measured runs
   int max_image_pixels = 128000000;  // of a JPEG file; the default of src/centernet/config/schema.py
+  double score_thresh = 0.3;         // lowest score in detections.json
+  std::string nms = "gaussian";      // or none
   bool prepare_only = false;
   bool help = false;
 };

@@ -17,6 +17,9 @@ using Affine = std::array<double, 6>;  // row by row: x' = [0] x + [1] y + [2], 
 // The affine map of an image to the input: centred, with the longer side as wide as the input.
 Affine InputFromImage(int image_height, int image_width, int input_height, int input_width);
 
+// The way back: the affine map of the output's cells to the image.
+Affine ImageFromOutput(int image_height, int image_width, int output_height, int output_width);
+
 // OpenCV's warpAffine with linear interpolation and black outside of the image. `forward` maps the image to the result.
 Image Warp(const Image& image, const Affine& forward, int height, int width);
 

@@ -1,8 +1,8 @@
 #include "manifest.h"
 
 #include <climits>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 
 #include "errors.h"
@@ -66,13 +66,18 @@ void RequireOutput(const JsonValue& values, const Manifest& manifest) {
   shape[2].Integer(6, 6);
 }
 
-void RequireCategories(const JsonValue& categories) {
-  std::set<int64_t> ids;
+void ReadCategories(const JsonValue& categories, Manifest* manifest) {
+  std::map<int64_t, std::string> names;  // classes are in the order of the ids, as in Python's categories.py
   for (const JsonValue& category : categories.Array()) {
-    category["name"].String();
-    if (!ids.insert(category["id"].Integer(-kMaxNumber, kMaxNumber)).second) category["id"].Fail("is used twice");
+    const int64_t id = category["id"].Integer(-kMaxNumber, kMaxNumber);
+    if (!names.emplace(id, category["name"].String()).second) category["id"].Fail("is used twice");
   }
-  if (ids.empty()) categories.Fail("is empty");
+  if (names.empty()) categories.Fail("is empty");
+  for (const auto& [id, name] : names) {
+    manifest->ids.push_back(id);
+    manifest->names.push_back(name);
+  }
+  manifest->categories = static_cast<int>(names.size());
 }
 
 // What only the Python programs use: if it is wrong, the file is damaged, and the rest of it cannot be trusted.
@@ -108,8 +113,7 @@ Manifest Interpret(const JsonValue& values) {
   }
   manifest.down_ratio = Int(values["down_ratio"], 1, kMaxSide);
   manifest.detections = Int(values["K"], 1, kMaxSide * kMaxSide);
-  RequireCategories(values["categories"]);
-  manifest.categories = static_cast<int>(values["categories"].Array().size());
+  ReadCategories(values["categories"], &manifest);
   RequireOutput(values, manifest);
   RequireOthers(values);
   manifest.deform = values.Has("deform") ? values["deform"].String() : "";

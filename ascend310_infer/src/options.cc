@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
+#include <sstream>
 #include <variant>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace {
 struct Flag {
   std::string name;
   std::string help;
-  std::variant<std::string*, int*, bool*> value;
+  std::variant<std::string*, int*, double*, bool*> value;
   std::vector<std::string> choices;
 };
 
@@ -25,13 +26,18 @@ std::vector<Flag> Flags(Options* options) {
   return {
       {"model_path", "exported model NAME.mindir, its manifest NAME.json beside it", &options->model_path, {}},
       {"input_path", "set of preprocess.py, folder of .bin files, or folder of JPEG files", &options->input_path, {}},
-      {"output_path", "folder for result_Files/ and time_Result/", &options->output_path, {}},
+      {"output_path",
+       "folder for result_Files/, time_Result/ and, for JPEG files, detections.json",
+       &options->output_path,
+       {}},
       {"device_target", "where the model runs", &options->device_target, {"ASCEND", "CPU"}},
       {"device_id", "number of the Ascend device", &options->device_id, {}},
       {"precision_mode", "arithmetic on Ascend", &options->precision_mode, precisions},
       {"threads", "CPU threads; 0: one for each core", &options->threads, {}},
       {"warm_up", "runs before the measured ones", &options->warm_up, {}},
       {"max_image_pixels", "largest number of pixels of a JPEG file", &options->max_image_pixels, {}},
+      {"score_thresh", "JPEG files: lowest score in detections.json", &options->score_thresh, {}},
+      {"nms", "JPEG files: soft-NMS for detections.json", &options->nms, {"gaussian", "none"}},
       {"prepare_only", "write the prepared JPEG images as preprocess.py does, and stop", &options->prepare_only, {}},
       {"help", "print this", &options->help, {}},
   };
@@ -45,6 +51,11 @@ std::string Joined(const std::vector<std::string>& words) {
 
 std::string Default(const Flag& flag) {
   if (const auto* number = std::get_if<int*>(&flag.value)) return " (default: " + std::to_string(**number) + ")";
+  if (const auto* fraction = std::get_if<double*>(&flag.value)) {
+    std::ostringstream shown;
+    shown << " (default: " << **fraction << ")";
+    return shown.str();
+  }
   const auto* text = std::get_if<std::string*>(&flag.value);
   return text == nullptr || (*text)->empty() ? "" : " (default: " + **text + ")";
 }
@@ -65,6 +76,15 @@ void AssignNumber(const Flag& flag, const std::string& value, int* target) {
   *target = static_cast<int>(number);
 }
 
+void AssignFraction(const Flag& flag, const std::string& value, double* target) {
+  char* end = nullptr;
+  const double number = std::strtod(value.c_str(), &end);
+  if (value.empty() || *end != '\0' || !(number >= 0 && number <= 1)) {
+    throw UserError("--" + flag.name + " must be between 0 and 1; found '" + value + "'");
+  }
+  *target = number;
+}
+
 void AssignText(const Flag& flag, const std::string& value, std::string* target) {
   const bool listed = std::count(flag.choices.begin(), flag.choices.end(), value) > 0;
   if (flag.choices.empty() ? value.empty() : !listed) {
@@ -77,6 +97,8 @@ void AssignText(const Flag& flag, const std::string& value, std::string* target)
 void Assign(const Flag& flag, const std::string& value) {
   if (const auto* number = std::get_if<int*>(&flag.value)) {
     AssignNumber(flag, value, *number);
+  } else if (const auto* fraction = std::get_if<double*>(&flag.value)) {
+    AssignFraction(flag, value, *fraction);
   } else {
     AssignText(flag, value, std::get<std::string*>(flag.value));
   }

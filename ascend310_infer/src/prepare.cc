@@ -26,6 +26,12 @@ Triangle CornerTriangle(double x, double y, double up) {
   return {first, second, Point{second[0] - direction[1], second[1] + direction[0]}};
 }
 
+Triangle ImageTriangle(int height, int width) {
+  return CornerTriangle(width / 2.0, height / 2.0, std::max(height, width) * -0.5);
+}
+
+Triangle TargetTriangle(int height, int width) { return CornerTriangle(width * 0.5, height * 0.5, width * -0.5); }
+
 // Solve six equations by Gaussian elimination with pivots, in the order of operations of OpenCV's solver.
 Affine Solve(std::array<std::array<double, 6>, 6> a, Affine b) {
   for (size_t i = 0; i < 6; ++i) {
@@ -100,9 +106,11 @@ void Interpolate(const Image& image, int64_t row, int64_t column, uint8_t* pixel
 }  // namespace
 
 Affine InputFromImage(int image_height, int image_width, int input_height, int input_width) {
-  const double side = std::max(image_height, image_width);
-  return MapOf(CornerTriangle(image_width / 2.0, image_height / 2.0, side * -0.5),
-               CornerTriangle(input_width * 0.5, input_height * 0.5, input_width * -0.5));
+  return MapOf(ImageTriangle(image_height, image_width), TargetTriangle(input_height, input_width));
+}
+
+Affine ImageFromOutput(int image_height, int image_width, int output_height, int output_width) {
+  return MapOf(TargetTriangle(output_height, output_width), ImageTriangle(image_height, image_width));
 }
 
 Image Warp(const Image& image, const Affine& forward, int height, int width) {

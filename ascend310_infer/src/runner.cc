@@ -3,7 +3,9 @@
 #include <cmath>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 
+#include "detections.h"
 #include "errors.h"
 #include "files.h"
 #include "input_set.h"
@@ -23,6 +25,8 @@ constexpr size_t kMaxImageBytes = size_t{1} << 29;  // the limit of Python's rea
 std::string ResultPath(const std::string& folder, const Input& input) {
   return JoinPath(folder, input.name + "_0.bin");
 }
+
+std::string ListingPath(const Options& options) { return JoinPath(options.output_path, "detections.json"); }
 
 // Writer of the meta files of JPEG files: the transform of each, and at the end the index.
 class Sidecars {
@@ -45,6 +49,30 @@ class Sidecars {
   std::string folder_;
 };
 
+// The content of detections.json: the boxes of each JPEG file with the names of their categories.
+class Listing {
+ public:
+  Listing(const Options& options, const Manifest& manifest, size_t count)
+      : options_(options), manifest_(manifest), sizes_(count) {}
+
+  // Keep the size of an image. It runs in the reader's thread, before the image's results are added.
+  void SetSize(size_t index, const ImageSize& size) { sizes_[index] = size; }
+
+  void Add(size_t index, const Input& input, const float* rows) {
+    std::vector<Found> boxes = InImage(rows, sizes_[index], manifest_);
+    if (options_.nms != "none") boxes = SoftNms(boxes);
+    images_.push_back(DescribeFound(input.path, sizes_[index], boxes, options_.score_thresh, manifest_));
+  }
+
+  void Write(const std::string& path) const { WriteFile(path, DescribeAll(images_, options_.score_thresh)); }
+
+ private:
+  const Options& options_;
+  const Manifest& manifest_;
+  std::vector<ImageSize> sizes_;
+  nlohmann::ordered_json images_ = nlohmann::ordered_json::array();
+};
+
 Image Decode(const Input& input, int max_pixels, Timing* timing) {
   const Stopwatch reading;
   const std::string bytes = ReadFile(input.path, kMaxImageBytes);
@@ -52,14 +80,15 @@ Image Decode(const Input& input, int max_pixels, Timing* timing) {
   return DecodeJpeg(bytes, input.path, max_pixels);
 }
 
-void LoadJpeg(const Input& input, const Manifest& manifest, int max_pixels, const Sidecars& sidecars, uint8_t* pixels,
-              Timing* timing) {
+ImageSize LoadJpeg(const Input& input, const Manifest& manifest, int max_pixels, const Sidecars& sidecars,
+                   uint8_t* pixels, Timing* timing) {
   const Stopwatch watch;
   const double read_before = timing->read;
   const Image image = Decode(input, max_pixels, timing);
   PrepareImage(image, manifest, pixels);
   timing->prepare += watch.Milliseconds() - (timing->read - read_before);
   sidecars.Add(input, image, manifest);
+  return {image.height, image.width};
 }
 
 // Values that this model cannot output must not become results: half precision overflows without an error.
@@ -78,7 +107,7 @@ void RequirePlausible(const float* detections, const Manifest& manifest, const I
 
 // Run the model on a batch, and write the results of its images into a folder.
 void RunBatch(const std::vector<Input>& inputs, const Batch& batch, const Manifest& manifest, const std::string& folder,
-              Model* model, Timing* timing) {
+              Model* model, Listing* listing, Timing* timing) {
   const Stopwatch copying;
   model->SetInput(batch.images);
   timing->copy += copying.Milliseconds();
@@ -92,6 +121,7 @@ void RunBatch(const std::vector<Input>& inputs, const Batch& batch, const Manife
     const Input& input = inputs[batch.first + i];
     RequirePlausible(&detections[i * count], manifest, input);
     WriteFile(ResultPath(folder, input), &detections[i * count], count * sizeof(float));
+    if (listing != nullptr) listing->Add(batch.first + i, input, &detections[i * count]);
   }
   timing->write += writing.Milliseconds();
 }
@@ -99,9 +129,11 @@ void RunBatch(const std::vector<Input>& inputs, const Batch& batch, const Manife
 void RunAll(const InputSet& set, const Manifest& manifest, const Options& options, const std::string& folder,
             Model* model, Timing* timing) {
   const std::unique_ptr<Sidecars> sidecars(set.jpeg ? new Sidecars(options.output_path) : nullptr);
+  const std::unique_ptr<Listing> listing(set.jpeg ? new Listing(options, manifest, set.inputs.size()) : nullptr);
   const auto load = [&](const Input& input, uint8_t* pixels, Timing* spent) {
     if (set.jpeg) {
-      LoadJpeg(input, manifest, options.max_image_pixels, *sidecars, pixels, spent);
+      const size_t index = static_cast<size_t>(&input - set.inputs.data());
+      listing->SetSize(index, LoadJpeg(input, manifest, options.max_image_pixels, *sidecars, pixels, spent));
     } else {
       const Stopwatch reading;
       ReadPrepared(input.path, manifest, pixels);
@@ -114,12 +146,13 @@ void RunAll(const InputSet& set, const Manifest& manifest, const Options& option
   Batch batch;
   for (Stopwatch waiting; reader.Next(&batch); waiting = Stopwatch()) {
     timing->wait += waiting.Milliseconds();
-    RunBatch(set.inputs, batch, manifest, folder, model, timing);
+    RunBatch(set.inputs, batch, manifest, folder, model, listing.get(), timing);
     const size_t last = batch.first + batch.count;
     if (last * kReports / total > batch.first * kReports / total)
       std::cout << last << " of " << total << " images\n" << std::flush;
   }
   if (sidecars != nullptr) sidecars->Finish(set, manifest);
+  if (listing != nullptr) listing->Write(ListingPath(options));
   timing->total = watch.Milliseconds();
   timing->read = reader.Times().read;
   timing->prepare = reader.Times().prepare;
@@ -138,6 +171,7 @@ void RunModel(const Options& options) {
   const std::string report_path = JoinPath(times, "test_perform_result.txt");
   // Before the long work: otherwise an interrupted run would leave results of the run before it.
   RemoveFile(report_path);
+  if (set.jpeg) RemoveFile(ListingPath(options));
   for (const Input& input : set.inputs) RemoveFile(ResultPath(results, input));
 
   Timing timing;
@@ -154,7 +188,7 @@ void RunModel(const Options& options) {
   RunAll(set, manifest, options, results, &model, &timing);
   const std::string report = Report(timing, manifest.batch, options.warm_up);
   WriteFile(report_path, report);
-  std::cout << report << "results are in " << results << "\n";
+  std::cout << report << "results are in " << results << (set.jpeg ? " and " + ListingPath(options) : "") << "\n";
 }
 
 void PrepareOnly(const Options& options) {

@@ -26,7 +26,7 @@ from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.exported import is_exported, open_exported
 from centernet.runtimes.maps import MapsBackend
 from centernet.runtimes.onnx_session import PACKAGES, has_deform_conv, load_onnx, require_package
-from centernet.weights.load import LoadedModel, load_model, recorded_settings
+from centernet.weights.load import LoadedModel, load_model
 
 LOG = logging.getLogger("centernet")
 
@@ -38,14 +38,14 @@ Run = Callable[[np.ndarray], list[np.ndarray]]
 def open_model(path: str, config: Config, images: int, dataset: CocoDataset | None = None) -> Detector:
     """Open a checkpoint or an exported model for detection.
 
-    Without a data set, the record of a checkpoint describes its network. With a data set, the checkpoint must have
-    the configured network and the data set's categories, and it runs at the configured resolution.
+    The record of a checkpoint has its network and its test settings. Those that --config_path or flags name must be
+    equal (the network), or win with a note in the log (test settings); see weights.load.recorded_config.
 
     Args:
         path: a .ckpt, or a .mindir or .onnx with its manifest beside it.
-        config: backend, device_target and eval_config; the network of a checkpoint without a record.
+        config: backend, device_target, and what it names of the network and the test settings.
         images: number of images that will be processed.
-        dataset: the data set for evaluation.
+        dataset: the data set for evaluation; the model must have its categories.
 
     Raises:
         UserError: the file is missing, damaged or of an unknown format, --backend cannot run it, or its network or
@@ -61,12 +61,12 @@ def open_model(path: str, config: Config, images: int, dataset: CocoDataset | No
             by_name(backend.spec.categories, dataset.categories, path, str(dataset.annotation_file),
                     "Evaluate on a data set of the same categories, or export a model trained on this one")
         return Detector(backend, settings)
-    model = load_model(path, config, own_network=dataset is None, categories=dataset.categories if dataset else None)
+    model = load_model(path, config, categories=dataset.categories if dataset else None)
     if dataset:
         by_name(model.spec.categories, dataset.categories, path, str(dataset.annotation_file),
                 "Evaluate on a data set of the same categories, or train on this one: train.py --fine_tune true")
-        model = model.at_size(config.dataset_config.input_res_test)
-    return Detector(run_checkpoint(path, model, config, images), settings)
+    model = model.at_size(model.config.dataset_config.input_res_test)
+    return Detector(run_checkpoint(path, model, model.config, images), model.config.eval_config)
 
 
 def open_recorded(path: str, config: Config) -> Detector:
@@ -75,8 +75,8 @@ def open_recorded(path: str, config: Config) -> Detector:
     if is_exported(path, config.backend):
         exported = open_exported(path, settings)
         return Detector(exported, dataclasses.replace(settings, K=exported.K))
-    model = load_model(path, config, own_network=True)
-    settings = dataclasses.replace(recorded_settings(model.record, settings), batch_size=1)
+    model = load_model(path, dataclasses.replace(config, eval_config=settings))
+    settings = dataclasses.replace(model.config.eval_config, batch_size=1)
     config = dataclasses.replace(config, eval_config=settings)
     return Detector(run_checkpoint(path, model, config, WORTH_CONVERTING), settings)
 

@@ -246,3 +246,25 @@ def test_deformable_layers_run_in_portable_form(program, work, python20, tmp_pat
         expected = detect(ms.Tensor(x)).asnumpy()
         assert np.ptp(expected[..., 4]) > 0.05, "scores that differ, or nothing is compared"
         assert largest_difference_of_detections(found, expected) <= 1e-3, name
+
+
+def test_the_json_of_jpeg_files_is_that_of_infer(program, work, tmp_path):
+    """Names, ids and boxes of every image, after soft-NMS, as infer.py gives them; only the pictures are missing."""
+    images = work / "coco/val2017"
+    run(program, work, images, tmp_path, score_thresh=0.01)
+    assert infer.main(["--model_path", str(work / "new.mindir"), "--device_target", "CPU", "--image", str(images),
+                       "--score_thresh", "0.01", "--save_result_dir", str(tmp_path / "python")]) == 0
+    found, expected = (json.loads((folder / "detections.json").read_text())
+                       for folder in (tmp_path, tmp_path / "python"))
+    assert found["box_format"] == expected["box_format"] and found["score_thresh"] == 0.01
+    assert [image["file"] for image in found["images"]] == [image["file"] for image in expected["images"]]
+    for one, other in zip(found["images"], expected["images"]):
+        del other["picture"]
+        assert list(one) == list(other) and (one["width"], one["height"]) == (other["width"], other["height"])
+        assert len(one["detections"]) == len(other["detections"]) > 0
+        for row in other["detections"]:
+            assert any(row["category"] == twin["category"] and row["category_id"] == twin["category_id"]
+                       and abs(row["score"] - twin["score"]) <= 2e-3
+                       and np.abs(np.subtract(row["box"], twin["box"])).max() <= 0.3 for twin in one["detections"])
+    run(program, work, images, tmp_path, score_thresh=1, nms="none")
+    assert all(not image["detections"] for image in json.loads((tmp_path / "detections.json").read_text())["images"])

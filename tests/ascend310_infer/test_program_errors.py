@@ -38,6 +38,8 @@ def inputs(tmp_path):
     (("--threads=2x",), "--threads must be a whole number"),
     (("--warm_up", "99999999999"), "--warm_up must be a whole number"),
     (("--help=yes",), "--help takes no value"),
+    (("--score_thresh", "1.5"), "--score_thresh must be between 0 and 1; found '1.5'"),
+    (("--nms", "hard"), "--nms must be one of gaussian, none; found 'hard'"),
 ])
 def test_wrong_flags(program, words, message):
     assert message in program.fails(2, *words)

@@ -55,7 +55,7 @@ def test_a_pth_becomes_the_network_that_it_was(torch, capsys, tmp_path, golden, 
     status, printed = run(capsys, source, preset, tmp_path / "theirs.pth", tmp_path / "ours.ckpt")
     assert status == 0, printed
     config = load_config("eval", ["--config_path", str(PRESETS / f"{preset}.yaml")], "")
-    network = load_model(tmp_path / "ours.ckpt", config, own_network=True).network
+    network = load_model(tmp_path / "ours.ckpt", config).network
     with eager():
         found = errors([ours.asnumpy() for ours in network(Tensor(golden(arch)["x"]))], golden(arch))
     assert [name for name in MAPS if not found[name] <= TOLERANCE[arch]] == [], found

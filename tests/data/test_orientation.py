@@ -12,7 +12,7 @@ from centernet.data.convert import _read_image, convert
 from centernet.data.image_file import decode, foreign_format, is_dark, read_image
 from centernet.data.orientation import DARK, STORED, in_frame, read_annotated, without_orientation
 from centernet.errors import UserError
-from centernet.evaluation.image_files import find_images
+from centernet.evaluation.inputs import find_images
 
 
 def turned(orientation, size=(96, 128)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from centernet.detection import labels
-from centernet.detection.visualize import class_color, draw_boxes, save_picture
+from centernet.detection.visualize import class_color, draw_boxes, enlargement, place_labels, save_picture
 from centernet.errors import UserError
 
 NAMES = ("disc", "frame")
@@ -80,3 +80,37 @@ def test_a_name_in_another_script_is_drawn_in_a_font_of_the_system(monkeypatch):
     assert all((one != other).any() for one, other in ((pictures[0], pictures[1]), (pictures[0], pictures[2])))
     for size in ((1, 1), (12, 9), (500, 700)):
         draw_boxes(np.zeros((*size, 3), np.uint8), np.array([[-5, -5, 3, 3]], np.float32), [0], ["\u043a\u043e\u0442"])
+
+
+@pytest.mark.parametrize(("size", "factor"), [((45, 60), 7), ((300, 400), 1), ((399, 100), 2), ((3000, 4000), 1),
+                                               ((1, 1), 10)])
+def test_small_images_are_enlarged_so_that_labels_fit(size, factor):
+    image = np.full((*size, 3), 90, np.uint8)
+    assert enlargement(image) == factor
+    if factor < 8:
+        box = np.array([[size[1] / 3, size[0] / 3, size[1] / 2, size[0] / 2]], np.float32)
+        picture = draw_boxes(image, box, [0], ["disc"], [0.5], factor)
+        assert picture.shape == (size[0] * factor, size[1] * factor, 3)
+        rows = np.flatnonzero((picture != 90).any(axis=(1, 2)))
+        left = np.argwhere((picture == class_color(0)).all(axis=2)).min(axis=0)[1]
+        assert abs(left - round(size[1] / 3 * factor)) <= max(2, picture.shape[1] // 500)
+        assert rows[0] < size[0] / 3 * factor
+        # Letters grow with the picture: the label has about 2 % of its height.
+        assert np.count_nonzero((picture == class_color(0)).all(axis=2).any(axis=1)) > max(30, picture.shape[0] // 10)
+
+
+def test_labels_cover_neither_boxes_nor_each_other_where_that_is_possible():
+    rng = np.random.default_rng(3)
+    corners = np.array([[x, y] for y in range(60, 900, 120) for x in range(60, 900, 120)])
+    corners += rng.integers(0, 20, (49, 2))
+    boxes = np.concatenate([corners, corners + 40], axis=1)
+    sides = [(70, 10)] * len(boxes)
+    places = np.array(place_labels(boxes, sides, [4] * len(boxes), 1000, 1000))
+    areas = np.concatenate([places, places + [70, 14]], axis=1)
+    common = [np.prod(np.maximum(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0))
+              for others in (boxes, areas) for number, one in enumerate(areas) for index, other in enumerate(others)
+              if others is boxes or index != number]
+    assert max(common) == 0
+    crowd = place_labels(np.array([[100, 100, 200, 200]] * 4), sides[:4], [4] * 4, 400, 400)
+    assert len(set(crowd)) == 4 and crowd[0] == (100, 86)
+    assert place_labels(np.array([[0, 0, 400, 400]]), [(70, 10)], [4], 400, 400)[0][0] in (0, 330)  # within the picture

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from centernet.errors import UserError
-from centernet.evaluation.image_files import find_images
+from centernet.evaluation.inputs import find_images
 
 
 @pytest.mark.fault("a file name that is not UTF-8", "a name of such bytes", "refused before the first image")

@@ -37,7 +37,7 @@ def planned(entry, *flags, **environment):
     ("eval", (), {"data_dir": "/cache/data", "save_result_dir": "/cache/train/results"}),
     ("export", ("--export_name=centernet",), {"export_name": "/cache/train/centernet"}),
     ("preprocess", (), {"val_data_dir": "/cache/data", "predict_dir": "/cache/train/prepared"}),
-    ("infer", ("--image=*.jpg",), {"image": "/cache/data/*.jpg", "predict_dir": ""}),
+    ("infer", ("--image=*.jpg",), {"image": ("/cache/data/*.jpg",), "predict_dir": ""}),
     ("postprocess", (), {"result_path": "/cache/data/result_Files", "meta_path": "/cache/data/meta",
                          "save_path": "/cache/train"})])
 def test_paths_of_each_entry(entry, flags, paths):

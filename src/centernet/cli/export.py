@@ -29,6 +29,7 @@ def run(config: Config) -> None:
     target = target_path(config.export_name, config.export_format)
     set_up(config, config.device_id)
     model = load_model(config.export_load_ckpt, config)
+    config = model.config
     manifest = describe(config, model.record)
     replaced = target.is_file()
     start = time.perf_counter()

@@ -14,6 +14,8 @@ from centernet.config.values import is_list, plain
 from centernet.errors import UserError, shown
 
 WITHOUT_FILE = ("import_dataset", "check_data")  # commands without a file such as train.py at the top of a checkout
+# Second names of settings in one entry: entry -> name of the setting -> flag.
+SHORT = {"infer": {"eval_config.score_thresh": "score_thresh", "eval_config.K": "max_det"}}
 
 
 def program(entry: str) -> str:
@@ -91,9 +93,11 @@ def _parser(entry: str, description: str, defaults: Mapping[str, Any]) -> argpar
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         alias = declared.uses[entry].alias
-        groups[title].add_argument(f"--{declared.name}", *[f"--{alias}"] * bool(alias), default=argparse.SUPPRESS,
+        names = [f"--{name}" for name in (declared.name, alias, SHORT.get(entry, {}).get(declared.name)) if name]
+        groups[title].add_argument(*names, default=argparse.SUPPRESS,
                                    metavar="PATH" if alias else declared.name.split(".")[-1].upper(),
-                                   nargs="+" if is_list(declared) else None,
+                                   nargs="+" if is_list(declared) else "?" if declared.kind is bool else None,
+                                   const="true" if declared.kind is bool else None,
                                    help=_help(declared, defaults[declared.name]).replace("%", "%%"))
     return parser
 

@@ -46,13 +46,15 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
     word, rest = split_config_path(argv)
     values: dict[str, Any] = {name: declared.default for name, declared in SETTINGS.items()}
     _add(values, _read_values(DEFAULT_CONFIG))
-    preset = ""
+    preset, chosen = "", dict[str, Any]()
     if word:
         path = find_config(word, "--config_path ")
         preset = path.stem if path.resolve() != DEFAULT_CONFIG else ""
-        _add(values, _read_values(path))
-    _add(values, parse_flags(entry, rest, description, values))
-    return build_config(values, preset)
+        chosen = _read_values(path)
+        _add(values, chosen)
+    flags = parse_flags(entry, rest, description, values)
+    _add(values, flags)
+    return dataclasses.replace(build_config(values, preset), given=(*chosen, *flags))
 
 
 def find_config(word: str, flag: str = "") -> Path:
@@ -81,16 +83,24 @@ def build_config(values: Mapping[str, Any], preset: str = "") -> Config:
     """Convert and validate the values of all settings, by dotted name. Raise UserError with all problems found."""
     problems: list[str] = []
     config: Config = build(Config, {**typed_values(values, problems), "preset": preset})
-    if not problems:
-        problems = [*find_problems(config), *find_misuse(config)]
-    if problems:
-        listed = "\n  - ".join(problems)
-        raise UserError(f"the configuration has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+    _refuse(problems)
+    require_valid(config)
     return config
 
 
-def replace_texts(config: Config, texts: Mapping[str, str]) -> Config:
-    """Return config with other values for text settings: name -> value."""
+def require_valid(config: Config) -> None:
+    """Raise UserError if settings contradict each other."""
+    _refuse([*find_problems(config), *find_misuse(config)])
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        listed = "\n  - ".join(problems)
+        raise UserError(f"the configuration has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+
+
+def replace_texts(config: Config, texts: Mapping[str, str | tuple[str, ...]]) -> Config:
+    """Return config with other values for settings that are texts or lists of them: name -> value."""
     changes: dict[str, Any] = dict(texts)
     return dataclasses.replace(config, **changes)
 
@@ -98,7 +108,7 @@ def replace_texts(config: Config, texts: Mapping[str, str]) -> Config:
 def write_config(config: Config, path: Path) -> None:
     """Write the effective values as a YAML file that --config_path can read."""
     values = plain(dataclasses.asdict(config))
-    values.pop("preset")
+    del values["preset"], values["given"]
     write_text(path, f"# Effective configuration; preset: {config.preset or 'none'}\n"
                + yaml.safe_dump(values, sort_keys=False))
 

@@ -4,7 +4,7 @@ To add a setting, write its field and run `python -m tools.default_config`. This
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from centernet.config.sections import DatasetConfig, EvalConfig, NetConfig, TrainConfig
 from centernet.config.setting import (
@@ -216,8 +216,22 @@ class Config:
     backend: str = setting("auto", "runtime for the model: mindspore (.ckpt), mindir (.mindir), onnx (.onnx or .ckpt), "
                            "or auto: the fastest (docs/onnx.md)", ["eval", "infer"],
                            choices=("auto", "mindspore", "mindir", "onnx"))
-    image: str = setting("", "an image, a folder of images, or a glob pattern in quotes",
-                         {"infer": reads(alias="data")})
+    image: tuple[str, ...] = setting((), "images or videos: files, folders, glob patterns, lists of paths (.txt), the "
+                                     "number of a camera, or the URL of a stream", {"infer": reads(alias="data")})
+    recursive: bool = setting(False, "also take the images in subfolders", ["infer"])
+    classes: tuple[str, ...] = setting((), "categories to detect, as names or COCO ids; []: all", ["infer"])
+    nms: str = setting("auto", "treatment of boxes that overlap: none, or soft-NMS with this weighting; hard removes "
+                       "them; auto: gaussian if eval_config.SOFT_NMS, otherwise none", ["infer"],
+                       choices=("auto", "none", "hard", "linear", "gaussian"))
+    tile: int = setting(0, "detect in square tiles with this side in pixels, for small objects in large images; 0: no "
+                        "tiles", ["infer"], limits=Limits("be 0 or at least 32", lambda value: not 0 != value < 32))
+    overlap: float = setting(0.2, "tile: share of a tile's side that the next tile repeats", ["infer"],
+                             limits=Limits("be at least 0 and at most 0.9", lambda value: 0 <= value <= 0.9))
+    max_frames: int = setting(0, "stop after this number of frames of each video or camera; 0: at its end", ["infer"],
+                              limits=NOT_NEGATIVE)
+    result_formats: tuple[str, ...] = setting(
+        ("json",), "files of detections: json (always written), csv, coco (an annotation file with scores)", ["infer"],
+        limits=Limits("be some of json, csv, coco", lambda formats: set(formats) <= {"json", "csv", "coco"}))
     val_data_dir: str = setting("", "COCO data set to preprocess", {"preprocess": reads("", alias="data")})
     predict_dir: str = setting("", "folder of preprocessed inputs: written by preprocess.py, read by infer.py",
                                {"preprocess": writes("prepared", alias="out"), "infer": reads()})
@@ -235,7 +249,10 @@ class Config:
     train_config: TrainConfig = section(TrainConfig, ["train"])
     eval_config: EvalConfig = section(EvalConfig, ["train", "eval", "export", "infer", "postprocess"])
 
-    preset: str = ""  # not a setting: name of the file of --config_path without suffix; "" for the defaults
+    # Not settings: load_config derives them. Name of the file of --config_path without suffix, "" for the defaults; and
+    # the settings that this file or a flag names. A checkpoint's record decides the others (weights/load.py).
+    preset: str = ""
+    given: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def sinks_data(self) -> bool:

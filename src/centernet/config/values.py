@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -86,7 +87,8 @@ def _usable_text(text: str) -> str:
 def _convert_tuple(items: tuple[Any, ...], raw: Any) -> tuple[Any, ...]:
     if isinstance(raw, str):
         raw = [raw]
-    if isinstance(raw, list) and len(raw) == 1 and isinstance(raw[0], str) and raw[0].lstrip().startswith("["):
+    single = isinstance(raw, list) and len(raw) == 1 and isinstance(raw[0], str)
+    if single and re.match(r"\s*\[.*\]\s*$", raw[0], re.DOTALL):  # a glob such as [ab]*.jpg is none
         raw = next(iter(parse_yaml(raw[0], "")), None)  # ModelArts passes a list as one word: --flag=[512,512]
     if not isinstance(raw, (list, tuple)):
         raise ValueError(raw)

@@ -47,8 +47,7 @@ def read_image(path: Path) -> np.ndarray:
 def decode_file(data: bytes, path: Path) -> np.ndarray:
     """Decode the content of the image file `path`, as read_image does."""
     if is_cut(data):
-        raise UserError(f"image {path} is cut off after {len(data)} bytes: copy it again, or remove it from the "
-                        "data set")
+        raise UserError(f"image {path} is cut off after {len(data)} bytes: copy it again, or remove it")
     try:
         image = decode_whole(data)
     except ImageTooLarge as error:
@@ -57,7 +56,7 @@ def decode_file(data: bytes, path: Path) -> np.ndarray:
         raise UserError(f"image {path} is in the format {name}, which is not supported: convert it to JPEG or PNG")
     if image is None:
         raise UserError(f"image {path} ({len(data)} bytes) is not an image file that OpenCV can decode: replace it, "
-                        "or remove it from the data set")
+                        "or remove it")
     return image
 
 

@@ -11,6 +11,7 @@ from centernet.config.schema import EvalConfig
 from centernet.data.image_file import read_image
 from centernet.detection.postprocess import merge, to_image_boxes
 from centernet.detection.result import result_of
+from centernet.detection.soft_nms import GAUSSIAN
 from centernet.detection.transform import Meta, input_size, prepare_image
 from centernet.errors import UserError
 from centernet.spec import ModelSpec
@@ -61,11 +62,13 @@ class Detector:
     Args:
         backend: the model. A model with a fixed input size runs at that size.
         settings: resolution, scales, soft-NMS, K and score_thresh. A call omits detections below score_thresh.
+        method: of soft-NMS, see soft_nms.
     """
 
-    def __init__(self, backend: Backend, settings: EvalConfig):
+    def __init__(self, backend: Backend, settings: EvalConfig, method: int = GAUSSIAN):
         self.backend = backend
         self.settings = settings
+        self.method = method
 
     @property
     def spec(self) -> ModelSpec:
@@ -140,7 +143,7 @@ class Detector:
                                 "correct mean and std")
             for boxes, prepared, rows in zip(per_image, batch, detections):
                 boxes.append(to_image_boxes(rows, prepared[scale][1]))
-        return [merge(boxes, self.settings.K, self.settings.SOFT_NMS) for boxes in per_image]
+        return [merge(boxes, self.settings.K, self.settings.SOFT_NMS, self.method) for boxes in per_image]
 
 
 def to_pixels(image: Any, color_order: str = "BGR") -> np.ndarray:

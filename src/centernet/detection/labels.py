@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import logging
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ LOG = logging.getLogger("centernet")
 
 FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".fonts",
            Path.home() / ".local/share/fonts")
+PACKAGE = "matplotlib"  # a required package that brings a font with the alphabets of Europe: DejaVu Sans
 # Fonts with many scripts, in this order; the others of the system are hundreds of single scripts and styles.
 KNOWN = ("notosanscjk", "sourcehansans", "wqy", "droidsansfallback", "uming", "simhei", "msyh", "notosans-regular",
          "unifont", "dejavusans")
@@ -33,7 +35,7 @@ def drawable(name: str, index: int) -> str:
 def text_size(label: str, size: float) -> tuple[int, int, int]:
     """Return width, height above the base line and height below it, in pixels; size is OpenCV's."""
     if label.isascii():
-        (width, height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+        (width, height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, size, _stroke(size))
         return width, height, base
     left, top, right, bottom = _font(label, size).getbbox(label, anchor="ls")
     return int(right - left) + 1, int(-top) + 1, int(max(bottom, 1)) + 2
@@ -42,7 +44,7 @@ def text_size(label: str, size: float) -> tuple[int, int, int]:
 def put_text(picture: np.ndarray, label: str, place: tuple[int, int], size: float, color: tuple[int, int, int]) -> None:
     """Draw a label into a uint8 BGR image; place is the left end of its base line."""
     if label.isascii():
-        cv2.putText(picture, label, place, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
+        cv2.putText(picture, label, place, cv2.FONT_HERSHEY_SIMPLEX, size, color, _stroke(size), cv2.LINE_AA)
         return
     font = _font(label, size)
     mask = font.getmask(label, mode="L", anchor="ls")
@@ -53,6 +55,11 @@ def put_text(picture: np.ndarray, label: str, place: tuple[int, int], size: floa
     cover = cover[max(0, -y):max(0, height - y), max(0, -x):max(0, width - x)]
     part = picture[max(0, y):max(0, y) + cover.shape[0], max(0, x):max(0, x) + cover.shape[1]]
     part[:] = np.round(part * (1 - cover) + np.array(color, np.float32) * cover).astype(np.uint8)
+
+
+def _stroke(size: float) -> int:
+    """Return the width of a letter's lines in pixels."""
+    return max(1, round(size * 2))
 
 
 def _font(label: str, size: float) -> ImageFont.FreeTypeFont:
@@ -72,7 +79,10 @@ def _font_file(text: str) -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def _candidates() -> tuple[str, ...]:
-    files = [path for folder in FOLDERS if folder.is_dir() for path in sorted(folder.rglob("*"))
+    package = importlib.util.find_spec(PACKAGE)
+    places = package.submodule_search_locations if package else None
+    own = [Path(place) / "mpl-data/fonts/ttf" for place in places or ()]
+    files = [path for folder in (*FOLDERS, *own) if folder.is_dir() for path in sorted(folder.rglob("*"))
              if path.suffix.lower() in (".ttf", ".ttc", ".otf")]
     ranked = [(rank, str(path)) for path in files for rank, name in enumerate(KNOWN)
               if re.sub(r"[ _]", "", path.name.lower()).startswith(name)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from centernet.categories import Categories
-from centernet.detection.soft_nms import soft_nms
+from centernet.detection.soft_nms import GAUSSIAN, soft_nms
 from centernet.detection.transform import Meta
 from centernet.files import write_json
 from centernet.geometry import affine_matrix, transform_points
@@ -32,20 +32,21 @@ def to_image_boxes(detections: np.ndarray, meta: Meta) -> np.ndarray:
     return boxes
 
 
-def merge(per_scale: Sequence[np.ndarray], K: int, use_soft_nms: bool) -> np.ndarray:
+def merge(per_scale: Sequence[np.ndarray], K: int, use_soft_nms: bool, method: int = GAUSSIAN) -> np.ndarray:
     """Merge one image's boxes of all scales and keep the K best.
 
     Args:
         per_scale: for each scale (N, 6) float32: x1, y1, x2, y2 in image pixels, score, class.
         K: largest number of boxes, over all classes.
         use_soft_nms: apply soft-NMS first. It is always applied to several scales.
+        method: of soft_nms: HARD, LINEAR or GAUSSIAN.
 
     Returns:
         (<=K, 6) float32 by descending score.
     """
     boxes = np.concatenate(per_scale)
     if use_soft_nms or len(per_scale) > 1:
-        boxes = soft_nms(boxes)
+        boxes = soft_nms(boxes, method)
     return boxes[np.argsort(-boxes[:, 4], kind="stable")[:K]]
 
 

@@ -37,9 +37,10 @@ class Result:
         """Return the category name of each object."""
         return [self.categories.names[label] for label in self.labels]
 
-    def draw(self) -> np.ndarray:
-        """Return a copy of the image with boxes, names and scores drawn on it: (h, w, 3) uint8 BGR."""
-        return draw_boxes(self.image, self.boxes, self.labels.tolist(), self.categories.names, self.scores.tolist())
+    def draw(self, enlarge: int = 1) -> np.ndarray:
+        """Return a copy of the image with boxes, names and scores drawn on it: (h, w, 3) uint8 BGR times enlarge."""
+        return draw_boxes(self.image, self.boxes, self.labels.tolist(), self.categories.names, self.scores.tolist(),
+                          enlarge)
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """Return COCO results: rows of image_id, category_id, bbox (x, y, width, height in pixels) and score."""

@@ -1,94 +1,49 @@
-"""Detection in image files: it writes a JSON list of the detections, and images with boxes (visualisations)."""
+"""Detection in image files: it writes a list of the detections, and images with boxes (visualisations)."""
 from __future__ import annotations
 
-import glob
 import logging
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from centernet.data.defects import EXAMPLES, report_all
+from centernet.data.defects import report_all
 from centernet.data.image_file import decode_file, is_dark, read_file
 from centernet.data.orientation import DARK
-from centernet.detection.detector import Detector
-from centernet.detection.postprocess import to_readable
-from centernet.detection.result import Result
-from centernet.detection.visualize import save_picture
-from centernet.errors import UserError, printable
-from centernet.files import require_utf8, write_json
+from centernet.detection.finder import Finder
+from centernet.detection.visualize import enlargement, save_picture
+from centernet.errors import UserError
+from centernet.evaluation.found_files import DETECTIONS, PICTURES, listed, remove_earlier, write_found
 from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.sizes import speed
 
 LOG = logging.getLogger("centernet")
 
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
-VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts")
-
-
-def find_images(pattern: str) -> list[Path]:
-    """Return the image files of --image, sorted: one file, the files in a folder, or the files that match a glob.
-
-    Raises:
-        UserError: there is no image, or the name of one is not UTF-8: detections.json could not have it.
-    """
-    path = Path(pattern)
-    if path.is_file():
-        if path.suffix.lower() in VIDEOS:
-            raise UserError(_no_video(path))
-        found = [path]
-    else:
-        candidates = sorted(path.iterdir() if path.is_dir() else map(Path, glob.glob(pattern, recursive=True)))
-        found = [item for item in candidates if item.is_file() and item.suffix.lower() in SUFFIXES]
-        _announce_others(pattern, [item for item in candidates
-                                   if item.is_file() and item.suffix.lower() not in SUFFIXES])
-    if not found:
-        raise UserError(f"--image {pattern}: there is no such file, no folder of this name with images "
-                        f"({', '.join(SUFFIXES)}), and no image that matches it as a glob pattern")
-    for item in found:
-        require_utf8(str(item), "image")
-    return found
-
-
-def _announce_others(pattern: str, others: list[Path]) -> None:
-    """Log the files that are passed over."""
-    if videos := [item for item in others if item.suffix.lower() in VIDEOS]:
-        LOG.warning("warning: %s", _no_video(videos[0], len(videos)))
-    if others:
-        LOG.warning("--image %s: %d files have no suffix of an image (%s) and are passed over: %s%s", pattern,
-                    len(others), ", ".join(SUFFIXES), ", ".join(printable(item.name) for item in others[:EXAMPLES]),
-                    ", ..." * (len(others) > EXAMPLES))
-
-
-def _no_video(path: Path, count: int = 1) -> str:
-    files = f"{path}" if count == 1 else f"{path} and {count - 1} more files"
-    return (f"--image: {files}: videos are not supported. Write the pictures of each first: ffmpeg -i {path.name} "
-            f"frames/%06d.jpg; then use --image frames")
-
-
-def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
+def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iterable[str] = ("json",)) -> None:
     """Detect objects in image files; write folder/detections.json and folder/pictures/.
 
-    Files that are not complete images are reported and left out.
+    Files that are not complete images are reported and left out. The files of an earlier run are removed.
 
     Args:
-        detector: detections below its score_thresh are neither listed nor drawn.
-        images: files, from find_images.
+        finder: detections below its score_thresh are neither listed nor drawn.
+        images: files, from find_inputs.
         folder: output folder; it is created if necessary.
+        formats: see write_found.
 
     Raises:
         UserError: no file could be read, or the folder is not writable.
     """
+    if others := remove_earlier(folder):
+        LOG.warning("%s has %d pictures that are not of the last run here: images with the same names are replaced, "
+                    "the others stay", folder / PICTURES, others)
     rows: list[dict[str, Any]] = []
     dark: list[tuple[str, str]] = []
     seconds: list[float] = []
-    if any((folder / "pictures").glob("*")):
-        LOG.warning("%s contains images of an earlier run: images with the same names are replaced, the others stay",
-                    folder / "pictures")
+    best = 0.0
     root = Path(os.path.commonpath([image.parent.absolute() for image in images]))
     for path in tqdm(images, unit="image", disable=None):
         stop_if_interrupted()
@@ -101,27 +56,29 @@ def infer_images(detector: Detector, images: list[Path], folder: Path) -> None:
         if is_dark(data):
             dark.append((DARK, str(path)))
         start = time.perf_counter()
-        result = detector(image)
+        result, highest = finder.find(image)
         seconds.append(time.perf_counter() - start)
-        rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0],
-                     "detections": _listed(result)})
-        save_picture(folder / "pictures" / _picture_name(path.absolute().relative_to(root)), result.draw())
+        best = max(best, highest)
+        picture = Path(PICTURES) / _picture_name(path.absolute().relative_to(root))
+        rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0], "picture": str(picture),
+                     "detections": listed(result)})
+        save_picture(folder / picture, result.draw(enlargement(image)))
     report_all("the images", dark)
     if not rows:
         raise UserError(f"none of the {len(images)} files could be read: see the messages above")
-    write_json(folder / "detections.json", {"score_thresh": detector.settings.score_thresh, "images": rows})
-    LOG.info("%d boxes in %d of %d images: %s and pictures/", sum(len(row["detections"]) for row in rows), len(rows),
-             len(images), folder / "detections.json")
+    write_found(folder, rows, finder.detector.spec.categories, finder.score_thresh, formats)
+    boxes = sum(len(row["detections"]) for row in rows)
+    LOG.info("%d boxes in %d of %d images: %s and pictures/%s", boxes, len(rows), len(images), folder / DETECTIONS,
+             "" if boxes else no_boxes(best, finder.score_thresh))
     LOG.info("%s", speed(seconds, 1))
 
 
-def _listed(result: Result) -> list[dict[str, Any]]:
-    """Return one image's boxes with category name and COCO id, score, and x1, y1, x2, y2 in pixels of the image."""
-    height, width = result.image.shape[:2]
-    # A box may extend beyond the image. COCO results keep it so, but readers of this file cut out the pixels.
-    rows = np.column_stack([np.clip(result.boxes, 0, [width, height] * 2), result.scores, result.labels])
-    return [{**readable, "category_id": found["category_id"]} for readable, found in
-            zip(to_readable(rows, result.categories), result.to_coco(0))]
+def no_boxes(highest: float, score_thresh: float) -> str:
+    """Return the end of a log line for a run without boxes: the highest score, and what to do."""
+    if not highest:
+        return ". The model gave no box of the chosen categories at all"
+    return (f". The highest score is {highest:.3g}, the threshold {score_thresh:g}: to see the boxes, use a "
+            f"lower --score_thresh; good models have objects above 0.3")
 
 
 def _picture_name(name: Path) -> Path:

@@ -12,7 +12,7 @@ from centernet.config.schema import Config
 from centernet.data.coco import CocoDataset
 from centernet.data.orientation import read_annotated
 from centernet.detection.postprocess import distinct_names, write_results
-from centernet.detection.visualize import draw_boxes, save_picture
+from centernet.detection.visualize import draw_boxes, enlargement, save_picture
 from centernet.evaluation.metrics import HEADING, evaluate_results
 from centernet.files import user_errors, write_json
 from centernet.interrupt import stop_if_interrupted
@@ -67,6 +67,8 @@ def draw_detections(folder: Path, dataset: CocoDataset, detections: Mapping[int,
         path = Path(file_names[image.id])
         name = Path(*[part for part in path.parts if part not in ("..", path.anchor)])
         save_picture(folder / "pred_image" / name,
-                     draw_boxes(pixels, boxes[:, :4], boxes[:, 5].astype(int).tolist(), names, boxes[:, 4].tolist()))
+                     draw_boxes(pixels, boxes[:, :4], boxes[:, 5].astype(int).tolist(), names, boxes[:, 4].tolist(),
+                                enlargement(pixels)))
         if annotated:
-            save_picture(folder / "gt_image" / name, draw_boxes(pixels, image.boxes, image.classes.tolist(), names))
+            save_picture(folder / "gt_image" / name, draw_boxes(pixels, image.boxes, image.classes.tolist(), names,
+                                                                enlarge=enlargement(pixels)))

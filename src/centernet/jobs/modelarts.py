@@ -78,7 +78,8 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> ModelArt
     if environment.get("MS_ROLE") == "MS_SCHED":  # msrun's scheduler also runs the boot file, beside the ranks
         train_url, config = "", dataclasses.replace(config, log_file="")
     read = _below(config, inputs, data, config.data_path)
-    if not data_url and any(path.is_relative_to(data) for path in map(Path, read.values())):
+    places = [place for value in read.values() for place in ([value] if isinstance(value, str) else value)]
+    if not data_url and any(Path(place).is_relative_to(data) for place in places):
         raise UserError(f"--data_url is not set, but {entry}.py reads from it: set the job's data set path, or give "
                         f"mounted folders with --{' or --'.join(inputs)}")
     device = launched_number(environment, "DEVICE_ID" if environment.get("DEVICE_ID") else "ASCEND_DEVICE_ID")
@@ -143,8 +144,13 @@ def _results_kept(job: ModelArtsJob) -> Iterator[None]:
 def _unquoted(config: Config) -> Config:
     """Remove quotes around values: the console keeps them as the user typed them."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return replace_texts(config, {name: value.strip().strip("'\"") for name, value in values.items()
-                                  if isinstance(value, str)})
+    texts = {name: _bare(value) for name, value in values.items() if isinstance(value, str)}
+    lists = {name: tuple(map(_bare, getattr(config, name))) for name in ("image",)}
+    return replace_texts(config, {**texts, **lists})
+
+
+def _bare(value: str) -> str:
+    return value.strip().strip("'\"")
 
 
 def _source(url: str, flag: str, folder: str) -> tuple[str, Path]:
@@ -168,19 +174,23 @@ def _destination(config: Config, rank: int) -> tuple[str, Path, Path]:
     return url, output, output / f"rank_{rank}"
 
 
-def _below(config: Config, settings: Mapping[str, Use], root: Path, documented: str = "") -> dict[str, str]:
+def _below(config: Config, settings: Mapping[str, Use], root: Path, documented: str = ""
+           ) -> dict[str, str | tuple[str, ...]]:
     """Return the settings' values as paths below root. Unset ones without a default are omitted; absolute ones stay.
 
     documented: default folder that the user may have written instead of root, although the input is mounted elsewhere.
     """
-    found = {}
+    def below(value: str) -> str:
+        path = Path(value)
+        if documented and path.is_relative_to(documented):
+            path = path.relative_to(documented)
+        return str(root / path)
+
+    found: dict[str, str | tuple[str, ...]] = {}
     for name, use in settings.items():
         value = getattr(config, name) or use.default
         if value is not None:
-            path = Path(value)
-            if documented and path.is_relative_to(documented):
-                path = path.relative_to(documented)
-            found[name] = str(root / path)
+            found[name] = below(value) if isinstance(value, str) else tuple(map(below, value))
     return found
 
 

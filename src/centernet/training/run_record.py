@@ -37,6 +37,8 @@ def write_record(path: Path, config: Config, plan: Plan, devices: int) -> None:
         UserError: the file cannot be written.
     """
     runs = _earlier(path) if plan.start_step else []
+    settings = dataclasses.asdict(config)
+    del settings["given"]
     runs.append({
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"), "host": socket.gethostname(),
         "command": [PASSWORD.sub("//***@", word) for word in sys.argv],
@@ -45,7 +47,7 @@ def write_record(path: Path, config: Config, plan: Plan, devices: int) -> None:
         "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
         "system": platform.platform(),
         "environment": {name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)},
-        "settings": json.loads(PASSWORD.sub("//***@", json.dumps(dataclasses.asdict(config))))})
+        "settings": json.loads(PASSWORD.sub("//***@", json.dumps(settings)))})
     rows = ",\n ".join(json.dumps(run) for run in runs)
     write_text(path, f'{{"runs": [\n {rows}\n]}}\n')
 

@@ -17,7 +17,7 @@ from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import read_image
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
-from centernet.evaluation.image_files import SUFFIXES
+from centernet.evaluation.inputs import SUFFIXES
 from centernet.export.publish import export_model
 from centernet.export.quantization.calibration import Inputs
 from centernet.export.quantization.float16 import to_half

@@ -1,0 +1,109 @@
+"""Files of the detections of infer: JSON, CSV and a COCO annotation file; removal of those of an earlier run."""
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from centernet.categories import Categories
+from centernet.detection.postprocess import to_readable
+from centernet.detection.result import Result
+from centernet.errors import UserError
+from centernet.files import read_json, user_errors, write_json, write_text
+
+BOX_FORMAT = ("x1, y1, x2, y2 in pixels of the image as shown (EXIF orientation applied), clipped to it; (0, 0) is "
+              "the top left corner")
+COLUMNS = ("file", "category", "category_id", "score", "x1", "y1", "x2", "y2", "width", "height")
+DETECTIONS, PICTURES = "detections.json", "pictures"
+
+
+def listed(result: Result) -> list[dict[str, Any]]:
+    """Return one image's boxes with category name and COCO id, score, and x1, y1, x2, y2 in pixels of the image."""
+    height, width = result.image.shape[:2]
+    # A box may extend beyond the image. COCO results keep it so, but readers of this file cut out the pixels.
+    rows = np.column_stack([np.clip(result.boxes, 0, [width, height] * 2), result.scores, result.labels])
+    return [{**readable, "category_id": found["category_id"]} for readable, found in
+            zip(to_readable(rows, result.categories), result.to_coco(0))]
+
+
+def write_found(folder: Path, images: Sequence[dict[str, Any]], categories: Categories, score_thresh: float,
+                formats: Iterable[str]) -> None:
+    """Write detections.json, and detections.csv and detections_coco.json if formats has csv and coco.
+
+    Args:
+        folder: output folder; it is created if necessary.
+        images: for each image file, width, height, picture and detections (see listed).
+        categories: the model's categories.
+        score_thresh: the lowest listed score.
+        formats: some of json, csv, coco.
+    """
+    write_json(folder / DETECTIONS, {"score_thresh": score_thresh, "box_format": BOX_FORMAT, "images": list(images)})
+    if "csv" in formats:
+        with user_errors(f"cannot write {folder / 'detections.csv'}"):
+            write_text(folder / "detections.csv", "".join(map(csv_line, [COLUMNS, *_table(images)])))
+    if "coco" in formats:
+        write_json(folder / "detections_coco.json", _coco(images, categories))
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    """Return a line of a CSV file, with its end."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
+
+
+def _table(images: Sequence[dict[str, Any]]) -> Iterable[list[Any]]:
+    for image in images:
+        for row in image["detections"]:
+            yield [image["file"], row["category"], row["category_id"], row["score"], *row["box"], image["width"],
+                   image["height"]]
+
+
+def _coco(images: Sequence[dict[str, Any]], categories: Categories) -> dict[str, Any]:
+    """Return an annotation file whose boxes have scores. It has the ids of the images, so it is complete in itself."""
+    annotations: list[dict[str, Any]] = []
+    for number, image in enumerate(images, 1):
+        for row in image["detections"]:
+            x1, y1, x2, y2 = row["box"]
+            width, height = round(x2 - x1, 1), round(y2 - y1, 1)
+            annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": row["category_id"],
+                                "bbox": [x1, y1, width, height], "area": round(width * height, 1), "iscrowd": 0,
+                                "score": row["score"]})
+    return {"images": [{"id": number, "file_name": image["file"], "width": image["width"], "height": image["height"]}
+                       for number, image in enumerate(images, 1)],
+            "annotations": annotations, "categories": categories.to_json()}
+
+
+def remove_earlier(folder: Path) -> int:
+    """Remove the detections of an earlier run, and the pictures that they name. Return the number of other pictures.
+
+    Only files that the earlier detections.json names are removed, and only below folder/pictures. Its own file goes
+    first, so that an interrupted run leaves no list beside pictures of another one.
+    """
+    path, pictures = folder / DETECTIONS, folder / PICTURES
+    names: list[str] = []
+    if path.is_file():
+        try:
+            images = read_json(path).get("images")
+        except UserError:  # another program's file, or a damaged one: it names nothing
+            images = None
+        names = [image["picture"] for image in images if isinstance(image, dict) and isinstance(
+            image.get("picture"), str)] if isinstance(images, list) else []
+    with user_errors(f"cannot remove the results of an earlier run from {folder}"):
+        for name in (DETECTIONS, "detections.csv", "detections_coco.json"):
+            (folder / name).unlink(missing_ok=True)
+        for name in names:
+            target = Path(name)
+            if target.parts[:1] == (PICTURES,) and ".." not in target.parts:
+                (folder / target).unlink(missing_ok=True)
+    return sum(item.is_file() for item in pictures.rglob("*")) if pictures.is_dir() else 0
+
+
+def json_line(values: dict[str, Any]) -> str:
+    """Return a line of a JSON lines file, with its end."""
+    return json.dumps(values, allow_nan=False) + "\n"

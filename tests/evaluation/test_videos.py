@@ -1,0 +1,134 @@
+"""Videos: the annotated video and the lines of its frames are complete, also after a signal or a damaged file."""
+import json
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from centernet.categories import categories_from_names
+from centernet.detection.finder import Finder
+from centernet.errors import Interrupted, UserError
+from centernet.evaluation.inputs import Video, find_inputs
+from centernet.evaluation.videos import infer_video, require_readable
+from centernet.interrupt import signals_set_a_flag
+
+
+class Detector:
+    """It finds one box in each image; at the image number `stop` the process gets a signal."""
+
+    spec = SimpleNamespace(categories=categories_from_names(("disc",)))
+    settings = SimpleNamespace(score_thresh=0.3)
+
+    def __init__(self, stop=-1):
+        self.left = stop
+
+    def rows(self, image):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)
+        return np.array([[10, 20, 200, 90, 0.5, 0], [0, 0, 9, 9, 0.1, 0]], np.float32)
+
+
+def make_video(path, frames=12, size=(160, 120), codec="MJPG", rate=10.0):
+    """A video whose picture number n has the grey value 10 n; return its path."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, size)
+    for index in range(frames):
+        writer.write(np.full((size[1], size[0], 3), 10 * index, np.uint8))
+    writer.release()
+    return path
+
+
+def run(path, folder, **options):
+    video, = find_inputs([str(path)]).videos
+    require_readable(video)
+    infer_video(Finder(options.pop("detector", Detector())), video, folder, **options)
+
+
+def read(folder, name="clip"):
+    """The lines, the summary and the number of pictures of the annotated video."""
+    lines = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+    summary = json.loads((folder / f"{name}.json").read_text())
+    capture, pictures = cv2.VideoCapture(str(folder / summary["annotated_video"])), []
+    while (frame := capture.read())[0]:
+        pictures.append(frame[1])
+    return lines, summary, pictures
+
+
+def test_a_video_gives_lines_a_summary_and_an_annotated_video(tmp_path, caplog):
+    caplog.set_level("INFO")
+    run(make_video(tmp_path / "clip.avi"), tmp_path / "found", formats=("json", "csv"))
+    lines, summary, pictures = read(tmp_path / "found")
+    assert [line["frame"] for line in lines] == list(range(12)) and lines[5]["time"] == 0.5
+    assert lines[0]["detections"] == [{"category": "disc", "score": 0.5, "box": [10, 20, 160, 90], "category_id": 1}]
+    assert (summary["frames"], summary["boxes"], summary["missing_frames"], summary["ended"]) == (
+        12, 12, 0, "end of the stream")
+    assert "x1, y1, x2, y2" in summary["box_format"] and summary["frames_per_second"] == 10
+    # Small pictures are enlarged: 160 x 120 three times.
+    assert len(pictures) == 12 and pictures[0].shape == (360, 480, 3) and summary["width"] == 160
+    assert len((tmp_path / "found/clip.csv").read_text().splitlines()) == 13
+    assert "12 boxes in 12 frames" in caplog.text and "frames/s with reading" in caplog.text
+
+
+def test_max_frames(tmp_path):
+    run(make_video(tmp_path / "clip.avi"), tmp_path / "found", max_frames=3)
+    lines, summary, pictures = read(tmp_path / "found")
+    assert len(lines) == len(pictures) == 3 and (summary["ended"], summary["missing_frames"]) == ("max_frames", 0)
+
+
+@pytest.mark.fault("Ctrl-C during a video", "SIGINT in the detection of frame 4",
+                   "the annotated video plays, the lines and the summary are complete; status 130")
+def test_a_signal_leaves_complete_files(tmp_path):
+    path = make_video(tmp_path / "clip.avi")
+    with pytest.raises(Interrupted), signals_set_a_flag():
+        run(path, tmp_path / "found", detector=Detector(stop=4))
+    lines, summary, pictures = read(tmp_path / "found")
+    assert len(lines) == len(pictures) == summary["frames"] == 4 and summary["ended"] == "interrupted"
+
+
+@pytest.mark.fault("a video that ends early", "the last third of the file is missing",
+                   "the frames before are detected; the missing ones are counted and said")
+def test_an_early_end_is_counted_and_said(tmp_path, caplog):
+    path = make_video(tmp_path / "clip.avi", frames=30)
+    data = path.read_bytes()
+    path.write_bytes(data[:len(data) * 2 // 3])
+    run(path, tmp_path / "found")
+    lines, summary, pictures = read(tmp_path / "found")
+    assert 10 < len(lines) == len(pictures) < 30 and summary["missing_frames"] == 30 - len(lines)
+    assert "its header promises 30 frames" in caplog.text
+
+
+@pytest.mark.fault("a frame that cannot be decoded", "retrieve() fails for one frame",
+                   "the frame is counted, marked in the lines and said; the others are detected")
+def test_an_unreadable_frame_is_counted(tmp_path, monkeypatch, caplog):
+    path = make_video(tmp_path / "clip.avi", frames=5)
+    real = cv2.VideoCapture
+
+    class Damaged:
+        def __init__(self, source):
+            self.capture, self.left = real(source), 3
+
+        def __getattr__(self, name):
+            return getattr(self.capture, name)
+
+        def retrieve(self):
+            self.left -= 1
+            return (False, None) if self.left == 0 else self.capture.retrieve()
+
+    monkeypatch.setattr(cv2, "VideoCapture", Damaged)
+    run(path, tmp_path / "found")
+    monkeypatch.undo()
+    lines, summary, pictures = read(tmp_path / "found")
+    assert [line.get("unreadable", False) for line in lines] == [False, False, True, False, False]
+    assert len(pictures) == 4 and summary["unreadable_frames"] == 1 and "1 frames are damaged" in caplog.text
+
+
+def test_nothing_to_read_is_said_before_the_model_is_opened(tmp_path):
+    for source, text in ((99, "OpenCV cannot open this camera. Is a camera with this number connected"),
+                         (str(tmp_path / "x.mp4"), "OpenCV cannot open this video. Is the file complete")):
+        with pytest.raises(UserError, match=text):
+            require_readable(Video(source, str(source), isinstance(source, int)))
