@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from centernet.categories import Categories
+from centernet.config.declared import SETTINGS, read
 from centernet.config.load import Config, write_config
-from centernet.errors import UserError
 from centernet.files import user_errors
 from centernet.group import Group
 from centernet.owner import owned
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
+from centernet.training.loss_plot import LossPlot
 from centernet.training.optimizer import describe_optimizer
 from centernet.training.run_record import RECORD, write_record
 from centernet.training.schedule import describe_schedule
 from centernet.training.step import TrainStep
-from centernet.training.train_log import METRICS, TrainLog, plot_losses
+from centernet.training.trackers import Guarded, open_tracker
+from centernet.training.train_log import Follower, TrainLog, has_epoch_lines
 from centernet.weights.checkpoint import model_record
 
 LOG = logging.getLogger("centernet")
@@ -69,8 +71,11 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
                               model_record(config, categories), every=config.save_checkpoint_steps,
                               keep=config.save_checkpoint_num, start_step=plan.start_step,
                               steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps, leads=first)
+    net = config.net_config
+    weights = (net.hm_weight, net.wh_weight, net.off_weight)
     log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.step_images * group.size,
-                   plan.start_step, plan.begins_with_evaluation)
+                   plan.start_step, plan.begins_with_evaluation, epoch_lines=has_epoch_lines(config.log_format),
+                   weights=weights, followers=_followers(config, results) if first else ())
     if first:
         LOG.info("%s", summary(config, step_cell, categories, plan, group.size, (checkpoints, results)))
         write_config(config, results / "config.yaml")
@@ -81,16 +86,14 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
             yield Output(log, keeper, after_step)
     finally:
         log.close()
-        if first:
-            _plot(results)
 
 
-def _plot(results: Path) -> None:
-    """Write the loss plot. A full disk or a lost folder must not change how a training ends."""
-    try:
-        plot_losses(results / METRICS, results / "loss.png")
-    except (OSError, UserError) as error:
-        LOG.warning("warning: cannot write %s: %s", results / "loss.png", getattr(error, "strerror", None) or error)
+def _followers(config: Config, results: Path) -> list[Follower]:
+    """Return the loss plot, and the tracker of --tracker. Raise UserError if that cannot start."""
+    net, name = config.net_config, config.tracker
+    plot = LossPlot(results, {"hm": net.hm_weight, "wh": net.wh_weight, "off": net.off_weight})
+    tracker = open_tracker(name, results, {key: read(config, key) for key in SETTINGS})
+    return [plot, Guarded(tracker, name)] if tracker else [plot]
 
 
 def prepare_folders(config: Config) -> tuple[Path, Path]:
@@ -119,7 +122,7 @@ def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: 
              f"precision: {plan.conditions['precision']}{IN_FLOAT32 * (plan.conditions['precision'] != 'float32')}",
              f"global batch size: {train.batch_size} on each device x {devices}{batches} = {images}",
              f"optimizer: {describe_optimizer(train)}",
-             describe_schedule(train, images, plan.total_steps),
+             describe_schedule(train, images, plan.total_steps, plan.steps_per_epoch),
              f"steps: {plan.start_step} done, {plan.total_steps} in total, {plan.steps_per_epoch} in an epoch",
              f"checkpoints: {folders[0] if config.enable_save_ckpt else 'none'}; log, metrics and plot: {folders[1]}"]
     if config.enable_data_sink:
