@@ -4,8 +4,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import shutil
+import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,8 @@ from centernet.weights.checkpoint import ModelRecord, read_checkpoint, remove_un
 
 LOG = logging.getLogger("centernet")
 RETRY_SECONDS = 1.0  # before the second try to write a checkpoint
+PROGRAMS = ("train.py", "centernet", "__main__.py")
+STARTS = ("resume", "load_checkpoint_path", "model", "backbone_checkpoint", "partial_backbone", "fine_tune")
 NAME = re.compile(r"centernet-(\d+)_(\d+)\.ckpt")
 
 
@@ -111,8 +116,7 @@ class CheckpointKeeper:
             return "The first rank writes the checkpoints."
         if self.folder is None or not self.written:
             return "This run has not written a checkpoint."
-        return (f"To go on, start the same command with --resume true --load_checkpoint_path "
-                f"{self.folder / 'last.ckpt'}")
+        return advice(sys.argv, os.environ, self.folder / "last.ckpt")
 
     def after_evaluation(self, average_precision: float, progress: dict[str, Any]) -> bool:
         """Save best.ckpt if the AP (0..1) is higher than all before. Return whether it is.
@@ -150,6 +154,33 @@ class CheckpointKeeper:
         LOG.warning("warning: %s The training goes on; it ends if the next checkpoint cannot be written either.",
                     failure)
         return False
+
+
+def advice(command: Sequence[str], environment: Mapping[str, str], checkpoint: Path) -> str:
+    """Return a sentence: how to go on from a checkpoint. With one process, it has the whole command.
+
+    Args:
+        command: sys.argv of this process.
+        environment: its variables. With several processes, a launcher sets RANK_SIZE or MS_WORKER_NUM.
+        checkpoint: the last checkpoint.
+    """
+    flags = f"--resume {shlex.quote(str(checkpoint))}"
+    if Path(command[0]).name not in PROGRAMS or {"RANK_SIZE", "MS_WORKER_NUM"} & set(environment):
+        return f"To go on, start the same command with {flags}"
+    start = ["centernet", "train"] if Path(command[0]).name != "train.py" else ["python", command[0]]
+    words = command[2:] if start[0] == "centernet" else command[1:]
+    return f"To go on:\n  {shlex.join([*start, *_without_start(words)])} {flags}"
+
+
+def _without_start(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line without the flags that say with which weights a training starts."""
+    kept, skips = [], False
+    for word in words:
+        if word.startswith("--"):
+            skips = word.partition("=")[0].lstrip("-") in STARTS
+        if not skips:
+            kept.append(word)
+    return kept
 
 
 def _give_second_name(path: Path, name: Path) -> None:
