@@ -106,10 +106,12 @@ def test_home_is_meant_by_a_tilde(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command, environment, expected", [
     (["/here/train.py", "--config_path", "demo_cpu", "--model", "old.ckpt", "--fine_tune", "--seed", "1"], {},
-     "To go on:\n  python /here/train.py --config_path demo_cpu --seed 1 --resume 'my run/last.ckpt'"),
+     "To go on:\n  python /here/train.py --config_path demo_cpu --seed 1 --resume true --load_checkpoint_path 'my run/last.ckpt'"),
     (["/bin/centernet", "train", "--resume", "true", "--load_checkpoint_path=a.ckpt", "--out", "my run"], {},
-     "To go on:\n  centernet train --out 'my run' --resume 'my run/last.ckpt'"),
-    (["/here/train.py"], {"RANK_SIZE": "2"}, "To go on, start the same command with --resume 'my run/last.ckpt'"),
-    (["/bin/pytest"], {}, "To go on, start the same command with --resume 'my run/last.ckpt'")])
+     "To go on:\n  centernet train --out 'my run' --resume true --load_checkpoint_path 'my run/last.ckpt'"),
+    (["/here/train.py"], {"RANK_SIZE": "2"},
+     "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'"),
+    (["/lib/pytest/__main__.py"], {},
+     "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'")])
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, command, environment, expected):
     assert advice(command, environment, "my run/last.ckpt") == expected

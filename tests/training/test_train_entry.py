@@ -242,8 +242,8 @@ def test_an_interrupted_run_ends_in_order(shards, tmp_path, number):
     # MindSpore's own handler of SIGINT sends SIGTERM, until interrupt.py has put ours back.
     name = next((one.name for one in (number, signal.SIGTERM) if process.returncode == 128 + one), "another end")
     assert "Traceback" not in printed
-    assert (f"interrupted by {name}. To go on:\n  {shlex.join(['python', *map(str, command[1:])])} --resume "
-            f"{folder / 'last.ckpt'}\n") in printed
+    assert (f"interrupted by {name}. To go on:\n  {shlex.join(['python', *map(str, command[1:])])} --resume true "
+            f"--load_checkpoint_path {folder / 'last.ckpt'}\n") in printed
     assert len([line for line in lines if "step: 1, " in line]) == 1 and "step: 1, " not in printed
     assert (folder / "loss.png").exists()
     assert 5 <= read_checkpoint(folder / "last.ckpt").progress["step"] == len(losses(folder)) < 200

@@ -14,7 +14,6 @@ from centernet.config.shorthands import inactive, shorthands_of
 from centernet.config.values import is_list, plain
 from centernet.errors import UserError, shown
 
-
 HELP_ALL = "--help-all"
 EXAMPLES = {
     "dataset": "--coco_data_dir coco --mindrecord_dir shards",
@@ -85,8 +84,8 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), unknown[0])
         hint = _nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, {**defaults, **vars(given)})
-        raise UserError(f"{program(entry)}: unknown argument {shown(flag)}{hint} `{program(entry)} {HELP_ALL}` lists all "
-                        "flags.")
+        raise UserError(f"{program(entry)}: unknown argument {shown(flag)}{hint} `{program(entry)} {HELP_ALL}` lists "
+                        "all flags.")
     return vars(given)
 
 

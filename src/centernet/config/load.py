@@ -55,7 +55,7 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
         _add(values, _read_values(path))
     given = expanded(parse_flags(entry, rest, description, values), values)
     _add(values, given)
-    return build_config(values, preset, frozenset(given))
+    return build_config(values, preset, tuple(sorted(given)))
 
 
 def find_config(word: str, flag: str = "") -> Path:
@@ -80,7 +80,7 @@ def preset_files(words: list[str]) -> list[Path]:
     return [find_config(word) for word in words] or sorted(PRESETS.glob("*.yaml"))
 
 
-def build_config(values: Mapping[str, Any], preset: str = "", given: frozenset[str] = frozenset()) -> Config:
+def build_config(values: Mapping[str, Any], preset: str = "", given: tuple[str, ...] = ()) -> Config:
     """Convert and validate the values of all settings, by dotted name. Raise UserError with all problems found."""
     problems: list[str] = []
     config: Config = build(Config, {**typed_values(values, problems), "preset": preset, "given": given})

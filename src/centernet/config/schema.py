@@ -222,7 +222,7 @@ class Config:
     train_config: TrainConfig = section(TrainConfig, ["train"])
     eval_config: EvalConfig = section(EvalConfig, ["train", "eval", "export", "infer", "postprocess"])
 
-    given: frozenset[str] = field(default=frozenset(), compare=False)  # not a setting: names of the flags of this call
+    given: tuple[str, ...] = field(default=(), compare=False)  # not a setting: names of the flags of this call
     preset: str = ""  # not a setting: name of the file of --config_path without suffix; "" for the defaults
 
     @property

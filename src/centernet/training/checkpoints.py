@@ -21,7 +21,7 @@ from centernet.weights.checkpoint import ModelRecord, read_checkpoint, remove_un
 
 LOG = logging.getLogger("centernet")
 RETRY_SECONDS = 1.0  # before the second try to write a checkpoint
-PROGRAMS = ("train.py", "centernet", "__main__.py")
+PROGRAMS = ("train.py", "centernet")
 STARTS = ("resume", "load_checkpoint_path", "model", "backbone_checkpoint", "partial_backbone", "fine_tune")
 NAME = re.compile(r"centernet-(\d+)_(\d+)\.ckpt")
 
@@ -164,10 +164,12 @@ def advice(command: Sequence[str], environment: Mapping[str, str], checkpoint: P
         environment: its variables. With several processes, a launcher sets RANK_SIZE or MS_WORKER_NUM.
         checkpoint: the last checkpoint.
     """
-    flags = f"--resume {shlex.quote(str(checkpoint))}"
-    if Path(command[0]).name not in PROGRAMS or {"RANK_SIZE", "MS_WORKER_NUM"} & set(environment):
+    flags = f"--resume true --load_checkpoint_path {shlex.quote(str(checkpoint))}"
+    started = Path(command[0])
+    by_module = started.name == "__main__.py" and started.parent.name == "centernet"
+    if not (by_module or started.name in PROGRAMS) or {"RANK_SIZE", "MS_WORKER_NUM"} & set(environment):
         return f"To go on, start the same command with {flags}"
-    start = ["centernet", "train"] if Path(command[0]).name != "train.py" else ["python", command[0]]
+    start = ["centernet", "train"] if started.name != "train.py" else ["python", command[0]]
     words = command[2:] if start[0] == "centernet" else command[1:]
     return f"To go on:\n  {shlex.join([*start, *_without_start(words)])} {flags}"
 

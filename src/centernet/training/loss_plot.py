@@ -77,7 +77,7 @@ def plot_losses(metrics: Path, picture: Path, weights: Mapping[str, float]) -> N
     _draw_losses(axes[0], steps, weights)
     if tested:
         axes[1].plot([row["step"] for row in tested], [row["AP"] for row in tested], color="tab:green", marker="o",
-                     markersize=3)
+                     markersize=3, clip_on=False)
         best = max(tested, key=lambda row: row["AP"])
         axes[1].set(ylabel="AP", ylim=(0, None))
         axes[1].set_title(f"best AP {best['AP']:.4f} after step {best['step']}", fontsize=9)

@@ -45,13 +45,9 @@ def write_record(path: Path, config: Config, plan: Plan, devices: int) -> None:
         "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
         "system": platform.platform(),
         "environment": {name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)},
-        "settings": json.loads(PASSWORD.sub("//***@", json.dumps(_settings(config))))})
+        "settings": json.loads(PASSWORD.sub("//***@", json.dumps(dataclasses.asdict(config))))})
     rows = ",\n ".join(json.dumps(run) for run in runs)
     write_text(path, f'{{"runs": [\n {rows}\n]}}\n')
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    return {**dataclasses.asdict(config), "given": sorted(config.given)}
 
 
 def _earlier(path: Path) -> list[Any]:
