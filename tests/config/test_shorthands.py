@@ -106,7 +106,8 @@ def test_home_is_meant_by_a_tilde(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command, environment, expected", [
     (["/here/train.py", "--config_path", "demo_cpu", "--model", "old.ckpt", "--fine_tune", "--seed", "1"], {},
-     "To go on:\n  python /here/train.py --config_path demo_cpu --seed 1 --resume true --load_checkpoint_path 'my run/last.ckpt'"),
+     "To go on:\n  python /here/train.py --config_path demo_cpu --seed 1 --resume true --load_checkpoint_path "
+     "'my run/last.ckpt'"),
     (["/bin/centernet", "train", "--resume", "true", "--load_checkpoint_path=a.ckpt", "--out", "my run"], {},
      "To go on:\n  centernet train --out 'my run' --resume true --load_checkpoint_path 'my run/last.ckpt'"),
     (["/here/train.py"], {"RANK_SIZE": "2"},
