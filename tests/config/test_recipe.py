@@ -64,6 +64,13 @@ def test_what_it_decided_is_said_and_stored(tmp_path):
     assert again.train_config == after.train_config and with_recipe(again, 44, 8) == (again, "")
 
 
+def test_a_short_training_is_remarked_upon():
+    assert with_recipe(config("--epochs", "6"), 400, 16)[1].splitlines()[-1] == (
+        "  note: 150 steps are few for a training of this kind: without --epochs and --train_steps, it would have "
+        "about 5000")
+    assert "few" not in with_recipe(config("--epochs", "100"), 400, 16)[1]
+
+
 def test_a_second_decision_changes_nothing():
     after = with_recipe(config(), 44, 8)[0]
     assert with_recipe(after, 44, 8) == (after, "recipe scratch for 44 images, global batch size 8: 5 steps in an "

@@ -73,7 +73,13 @@ def with_recipe(config: Config, images: int, batch: int) -> tuple[Config, str]:
                if read(config, name) != value]
     text = (f"recipe {config.recipe} for {images} images, global batch size {batch}: "
             f"{max(1, images // batch)} steps in an epoch")
-    return _replaced(config, chosen), "\n".join([text, *(changes or ["  it changes nothing"])])
+    after: Config = _replaced(config, chosen)
+    lines = [text, *(changes or ["  it changes nothing"])]
+    steps = after.train_steps if after.train_steps > 0 else after.epoch_size * max(1, images // batch)
+    if steps < LENGTHS[config.recipe].updates / 2:
+        lines.append(f"  note: {steps} steps are few for a training of this kind: without --epochs and --train_steps, "
+                     f"it would have about {LENGTHS[config.recipe].updates}")
+    return after, "\n".join(lines)
 
 
 def _replaced(settings: Any, values: dict[str, Any]) -> Any:
