@@ -4,7 +4,7 @@ import pytest
 from centernet.config.load import load_config
 from centernet.config.values import canonical
 from centernet.errors import UserError
-from centernet.training.checkpoints import advice
+from centernet.training.command import how_to_go_on
 
 
 def train(*words):
@@ -112,7 +112,9 @@ def test_home_is_meant_by_a_tilde(tmp_path, monkeypatch):
      "To go on:\n  centernet train --out 'my run' --resume true --load_checkpoint_path 'my run/last.ckpt'"),
     (["/here/train.py"], {"RANK_SIZE": "2"},
      "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'"),
+    (["/here/train.py", "--data_url", "https://me:secret@host/coco"], {},
+     "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'"),
     (["/lib/pytest/__main__.py"], {},
      "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'")])
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, command, environment, expected):
-    assert advice(command, environment, "my run/last.ckpt") == expected
+    assert how_to_go_on(command, environment, "my run/last.ckpt") == expected

@@ -4,11 +4,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,11 @@ from mindspore import nn
 
 from centernet.errors import UserError
 from centernet.files import user_errors
+from centernet.training.command import how_to_go_on
 from centernet.weights.checkpoint import ModelRecord, read_checkpoint, remove_unfinished, save_checkpoint
 
 LOG = logging.getLogger("centernet")
 RETRY_SECONDS = 1.0  # before the second try to write a checkpoint
-PROGRAMS = ("train.py", "centernet")
-STARTS = ("resume", "load_checkpoint_path", "model", "backbone_checkpoint", "partial_backbone", "fine_tune")
 NAME = re.compile(r"centernet-(\d+)_(\d+)\.ckpt")
 
 
@@ -116,7 +113,7 @@ class CheckpointKeeper:
             return "The first rank writes the checkpoints."
         if self.folder is None or not self.written:
             return "This run has not written a checkpoint."
-        return advice(sys.argv, os.environ, self.folder / "last.ckpt")
+        return how_to_go_on(sys.argv, os.environ, self.folder / "last.ckpt")
 
     def after_evaluation(self, average_precision: float, progress: dict[str, Any]) -> bool:
         """Save best.ckpt if the AP (0..1) is higher than all before. Return whether it is.
@@ -154,35 +151,6 @@ class CheckpointKeeper:
         LOG.warning("warning: %s The training goes on; it ends if the next checkpoint cannot be written either.",
                     failure)
         return False
-
-
-def advice(command: Sequence[str], environment: Mapping[str, str], checkpoint: Path) -> str:
-    """Return a sentence: how to go on from a checkpoint. With one process, it has the whole command.
-
-    Args:
-        command: sys.argv of this process.
-        environment: its variables. With several processes, a launcher sets RANK_SIZE or MS_WORKER_NUM.
-        checkpoint: the last checkpoint.
-    """
-    flags = f"--resume true --load_checkpoint_path {shlex.quote(str(checkpoint))}"
-    started = Path(command[0])
-    by_module = started.name == "__main__.py" and started.parent.name == "centernet"
-    if not (by_module or started.name in PROGRAMS) or {"RANK_SIZE", "MS_WORKER_NUM"} & set(environment):
-        return f"To go on, start the same command with {flags}"
-    start = ["centernet", "train"] if started.name != "train.py" else ["python", command[0]]
-    words = command[2:] if start[0] == "centernet" else command[1:]
-    return f"To go on:\n  {shlex.join([*start, *_without_start(words)])} {flags}"
-
-
-def _without_start(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line without the flags that say with which weights a training starts."""
-    kept, skips = [], False
-    for word in words:
-        if word.startswith("--"):
-            skips = word.partition("=")[0].lstrip("-") in STARTS
-        if not skips:
-            kept.append(word)
-    return kept
 
 
 def _give_second_name(path: Path, name: Path) -> None:

@@ -1,6 +1,7 @@
 """Output of a training: folders, checkpoints, log, profile, loss plot, and the summary at the start."""
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 from centernet.categories import Categories
 from centernet.config.declared import SETTINGS, read
 from centernet.config.load import Config, write_config
+from centernet.config.values import MOST_NAME_BYTES
+from centernet.documents import is_text
 from centernet.files import user_errors
 from centernet.group import Group
 from centernet.owner import owned
@@ -78,14 +81,24 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
                    weights=weights, followers=_followers(config, results) if first else ())
     if first:
         LOG.info("%s", summary(config, step_cell, categories, plan, group.size, (checkpoints, results)))
-        write_config(config, results / "config.yaml")
-        write_record(results / RECORD, config, plan, group.size)
+        told = with_names(config, categories)
+        write_config(told, results / "config.yaml")
+        write_record(results / RECORD, told, plan, group.size)
     profile = config.profiler_path or str(results / "profile") if config.need_profiler and first else ""
     try:
         with profiler(profile) as after_step:
             yield Output(log, keeper, after_step)
     finally:
         log.close()
+
+
+def with_names(config: Config, categories: Categories) -> Config:
+    """Return the configuration with the names of the training data, not COCO's, which are the default."""
+    names = categories.names
+    if any(not is_text(name) or "\0" in name or len(name.encode()) > MOST_NAME_BYTES for name in names):
+        return config  # no value of a setting; each checkpoint has the names
+    return dataclasses.replace(config, dataset_config=dataclasses.replace(
+        config.dataset_config, coco_classes=names, num_classes=len(names)))
 
 
 def _followers(config: Config, results: Path) -> list[Follower]:
