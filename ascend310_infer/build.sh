@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Build the C++ program. Usage: MS_LITE_HOME=/path/to/mindspore-lite bash ascend310_infer/build.sh [BUILD_DIR]
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

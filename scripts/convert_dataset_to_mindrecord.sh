@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Convert the training split of a COCO-format data set to MindRecord shards, in the background.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Convert an exported MINDIR for an Ascend chip with MindSpore Lite's converter_lite; see docs/deployment.md.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Convert a checkpoint or an exported ONNX file to an .om for an Ascend chip, with CANN's ATC; see docs/deployment.md.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

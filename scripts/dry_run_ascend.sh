@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Compile a command for Ascend without a card, in MindSpore's dry run.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

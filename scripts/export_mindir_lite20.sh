@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Export a checkpoint as a MINDIR for MindSpore Lite 2.0; see docs/deployment.md.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Measure on a card what only a card can answer, and write one report with a recommended setting.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

@@ -2,6 +2,7 @@
 # usage: bash scripts/get_mindspore_lite.sh DIR      then build with MS_LITE_HOME=DIR
 # Download MindSpore Lite 2.0.0 for x86 CPUs from the package registry and unpack it, for tests and hosts without Ascend.
 # The registry has it as a wheel for Python 3.7. Its C++ headers and libraries need no Python, so any pip works.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Images per second of an 8-bit CenterNet with batch size 32; see --help for data and model.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 # shellcheck source=scripts/infer_centernet.sh

@@ -2,6 +2,7 @@
 # usage: bash scripts/run_demo_cpu.sh [WORK_DIR]                 (default: work_demo in the repository)
 #        COCO_DIR=/path/to/coco bash scripts/run_demo_cpu.sh     (your data set instead of generated images)
 # Set up the environment, then run all stages on CPU: images -> shards -> training -> COCO AP -> MINDIR -> COCO AP.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Train on several devices of one or several servers, in the background.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

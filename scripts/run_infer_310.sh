@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Run an exported model with the C++ program on a COCO validation set and evaluate the result.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

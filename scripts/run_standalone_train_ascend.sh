@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Train on one device, in the background.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 usage() {

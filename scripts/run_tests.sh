@@ -4,6 +4,7 @@
 #   TEST_WORKERS=3   number of test processes (default: 3; with pytest arguments 1)
 #   WITHOUT_LITE=1   do not download MindSpore Lite and MindSpore 2.0; tests of the C++ program with them are skipped
 #   WITHOUT_LINTERS=1  run the tests only
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh

@@ -5,6 +5,7 @@
 # need this part are skipped.
 #   CENTERNET_LITE   folder for both (default: beside the virtual environment, with -lite added to its name)
 #   PYTHON           this project's Python
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh

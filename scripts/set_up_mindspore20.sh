@@ -2,6 +2,7 @@
 # usage: bash scripts/set_up_mindspore20.sh DIR        prints the path of its Python
 # Creates a virtual environment with MindSpore 2.0.0, which writes MINDIR files for MindSpore Lite 2.0.
 #   PYTHON20   a Python 3.7, 3.8 or 3.9 to create it with (default: the first one found, also in pyenv)
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh

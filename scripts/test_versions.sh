@@ -7,6 +7,7 @@
 #   TEST_WORKERS, WITHOUT_LITE, CENTERNET_LITE   as for run_tests.sh
 # A version with "-" in the table has no result: its log says why.
 # Exit status: 0 all tests passed, 1 some failed or did not start, 2 wrong usage, or the registry does not answer.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh

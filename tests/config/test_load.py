@@ -4,13 +4,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from centernet.config.declared import SETTINGS
+from centernet.config.declared import SETTINGS, flags_of
+from centernet.config.flags import EXAMPLES
 from centernet.config.load import DEFAULT_CONFIG, build_config, find_config, load_config, preset_files, write_config
 from centernet.config.setting import ENTRIES
 from centernet.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 DLA = ["--config_path", str(ROOT / "configs/official_dla34.yaml")]
+SGD = ["--train_config.optimizer", "SGD"]
 LTRB = ["--net_config.box_head", "ltrb"]
 MORE = "--net_config.more_positives"
 HOURGLASS = ["--config_path", str(ROOT / "configs/official_hourglass.yaml")]
@@ -144,10 +146,11 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--train_config.lr_scale", "linear", "--train_config.reference_batch", "0"], "need train_config.reference_batch"),
     (["--train_config.warmup_scale", "true", "--train_config.reference_batch", "0"], "need train_config.reference"),
     (["--train_config.reference_batch", "-1"], "reference_batch must be 0 or greater"),
-    (["--train_config.optimizer", "Sgd"], "optimizer must be one of Adam, AdamW, SGD; found 'Sgd'"),
-    (["--train_config.SGD.momentum", "1"], "SGD.momentum must be at least 0 and below 1, found 1.0"),
-    (["--train_config.SGD.momentum", "0", "--train_config.SGD.nesterov", "true"], "nesterov needs train_config.SGD"),
-    (["--train_config.SGD.weight_decay", "-1"], "SGD.weight_decay must be 0 or greater"),
+    (["--train_config.optimizer", "Sdg"], "optimizer must be one of Adam, AdamW, SGD; found 'Sdg'"),
+    ([*SGD, "--train_config.SGD.momentum", "1"], "SGD.momentum must be at least 0 and below 1, found 1.0"),
+    ([*SGD, "--train_config.SGD.momentum", "0", "--train_config.SGD.nesterov", "true"],
+     "nesterov needs train_config.SGD"),
+    ([*SGD, "--train_config.SGD.weight_decay", "-1"], "SGD.weight_decay must be 0 or greater"),
 ])
 def test_mistakes_are_explained(argv, words):
     with pytest.raises(UserError) as caught:
@@ -200,11 +203,21 @@ def test_help_shows_help_default_and_choices(entry, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert caught.value.code == 0
     assert "device that the code runs on (default: Ascend; choices: Ascend, CPU)" in text
+    assert "example: python " in text and "ModelArts: local folder" not in text and ".mean" not in text
+
+
+@pytest.mark.parametrize("entry", sorted(ENTRIES))
+def test_the_long_help_has_all_flags_and_the_example_is_valid(entry, capsys):
+    with pytest.raises(SystemExit):
+        load_config(entry, ["--help-all"], "What it does")
+    words = set(capsys.readouterr().out.replace(",", " ").split())
+    assert {f"--{declared.name}" for declared in flags_of(entry)} <= words
+    load_config(entry, EXAMPLES[entry].split(), "")
 
 
 def test_messages_name_the_command_that_was_started(monkeypatch):
     for started, name in (("/usr/bin/centernet", "centernet convert-dataset"), ("src/dataset.py", "dataset.py"),
                           ("/lib/centernet/__main__.py", "centernet convert-dataset")):
         monkeypatch.setattr("sys.argv", [started])
-        with pytest.raises(UserError, match=f"`{name} --help` lists all"):
+        with pytest.raises(UserError, match=f"`{name} --help-all` lists all"):
             load_config("dataset", ["--nope"], "")

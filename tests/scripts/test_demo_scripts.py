@@ -74,6 +74,29 @@ def test_a_failing_stage_ends_the_demo():
         run_stage("broken", ["-c", "raise SystemExit(3)"])
 
 
+@pytest.mark.parametrize("images, expected", [(44, True), (2000, True), (2001, False)])
+def test_small_data_of_ones_own_follows_the_recipe(tmp_path, images, expected):
+    folder = tmp_path / "mine" / "annotations"
+    folder.mkdir(parents=True)
+    (tmp_path / "mine" / "train2017").mkdir()
+    (folder / "instances_train2017.json").write_text(json.dumps({"images": [{}] * images}))
+    commands = dict(stages(tmp_path, tmp_path / "mine", tmp_path / "labels.json"))
+    assert "generate" not in commands and ("--recipe" in commands["train"]) is expected
+    load_config("train", commands["train"][1:], "")
+    assert "--recipe" not in dict(stages(tmp_path, tmp_path / "coco", tmp_path / "labels.json"))["train"]
+
+
+@pytest.mark.parametrize("ap50, words", [(0.0, "All stages ran, but the model detects next to nothing: AP@0.5 is 0.000 "
+                                               "after 1 epochs (2 steps)."), (0.4, "The demo succeeded.")])
+def test_a_model_that_detects_nothing_is_no_success(tmp_path, capsys, ap50, words):
+    for folder in ("results/val", "mindir_ap", "train"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "metrics.json").write_text(json.dumps({"AP": 0.0, "AP50": ap50}))
+    (tmp_path / "train" / "metrics.jsonl").write_text('{"kind": "step"}\n{"kind": "step"}\n{"kind": "epoch"}\n')
+    assert summarise(tmp_path, [], generated=False) == 0
+    assert words in (printed := capsys.readouterr().out) and ("succeeded" in printed) is (ap50 > 0)
+
+
 @pytest.mark.parametrize("ap50, mindir_ap, status", [(0.6, 0.305, 0), (0.4, 0.305, 1), (0.6, 0.32, 1)])
 def test_summary_judges_accuracy(tmp_path, capsys, ap50, mindir_ap, status):
     for folder, ap in (("results/val", 0.3), ("mindir_ap", mindir_ap)):

@@ -23,3 +23,15 @@ def test_help(command, tmp_path):
     assert len(done.stdout.splitlines()) >= 2 and "usage: " in done.stdout.lower()
     assert done.stdout.startswith("usage: ") or command.endswith(".py")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name.endswith(".sh")
+                                     and "pipefail" in (ROOT / name).read_text()])
+def test_sh_starts_bash(command):
+    lines = (ROOT / command).read_text().splitlines()
+    assert lines[lines.index("set -euo pipefail") - 1].startswith('[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"')
+
+
+def test_a_script_runs_with_sh():
+    done = subprocess.run(["sh", ROOT / "scripts/convert_om.sh", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("usage: ") and not done.stderr

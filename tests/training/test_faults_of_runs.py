@@ -13,7 +13,7 @@ from mindspore import Parameter, Tensor, nn
 from centernet.cli.entry import set_up_log
 from centernet.errors import Interrupted, UserError
 from centernet.interrupt import interrupted, signals_set_a_flag, stop_if_interrupted
-from centernet.training import checkpoints, run_folder, train_log
+from centernet.training import checkpoints, loss_plot, run_folder, train_log
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.loop import Evaluated, Plan, train
 from centernet.training.setup import make_plan, resume
@@ -254,8 +254,8 @@ def test_metrics_wait_until_the_disk_has_space(tmp_path, monkeypatch, caplog):
 def test_a_training_goes_on_without_its_log_and_plot(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Metrics, "_flush", full)
     assert run(tmp_path) == [0, 1, 2]
-    monkeypatch.setattr(run_folder, "plot_losses", full)
-    run_folder._plot(tmp_path)
+    monkeypatch.setattr(loss_plot, "plot_losses", full)
+    loss_plot.LossPlot(tmp_path, {}).draw()
     assert [record.getMessage().split(":")[1] for record in caplog.records if record.levelname == "WARNING"] == [
         f" cannot write {tmp_path / 'metrics.jsonl'}", f" cannot write {tmp_path / 'loss.png'}"]
     assert read_checkpoint(tmp_path / "last.ckpt").progress["step"] == TOTAL

@@ -1,4 +1,3 @@
-import json
 import logging
 import re
 
@@ -8,7 +7,7 @@ import pytest
 from centernet.errors import UserError
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.loop import Plan, diagnosis, profiler, train
-from centernet.training.train_log import StepResult, TrainLog, plot_losses, read_metrics
+from centernet.training.train_log import StepResult, TrainLog, read_metrics
 from centernet.weights.checkpoint import load_parameters, model_record, read_checkpoint
 from tests.tiny_training import CATEGORIES, changed, settings, tiny_batch, tiny_step, values
 
@@ -253,16 +252,6 @@ def test_a_silent_log_writes_nothing(tmp_path, monkeypatch, caplog):
                               steps_per_epoch=3)
     train(step, Batches(), Plan(0, 3, 3, 0, 1, {}), TrainLog(None, 3, 3, 2), keeper)
     assert not list(tmp_path.iterdir()) and not caplog.records
-
-
-def test_the_plot_is_drawn_from_metrics(tmp_path):
-    plot_losses(tmp_path / "metrics.jsonl", tmp_path / "none.png")
-    assert not (tmp_path / "none.png").exists()
-    row = {"kind": "step", "epoch": 0, "loss": 2.0, "hm_loss": 1.0, "wh_loss": 0.5, "off_loss": 0.0, "lr": 0.1}
-    rows = [{**row, "step": 1}, {**row, "step": 2, "loss": None}, {"kind": "epoch", "epoch": 0, "step": 2}]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    plot_losses(tmp_path / "metrics.jsonl", tmp_path / "loss.png")
-    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_profiler_writes_its_folder(tmp_path):

@@ -5,11 +5,13 @@ import sys
 
 import numpy as np
 
-from centernet.config.load import load_config
+from centernet.categories import Categories
+from centernet.config.load import load_config, write_config
 from centernet.training import run_record
 from centernet.training.loop import Plan
+from centernet.training.run_folder import with_names
 from centernet.training.run_record import write_record
-from tests.tiny_training import TINY, settings
+from tests.tiny_training import CATEGORIES, TINY, settings
 
 
 def plan(start):
@@ -30,6 +32,15 @@ def test_it_is_enough_to_repeat_a_run(tmp_path, monkeypatch):
     assert load_config("train", first["command"][1:], "") == settings("--data_url", "https://***@host/coco")
     write_record(path, config, plan(0), 1)  # a new run in the same folder
     assert len(json.loads(path.read_text())["runs"]) == 1
+
+
+def test_the_saved_configuration_has_the_categories_of_the_data(tmp_path):
+    told = with_names(settings(), CATEGORIES)
+    write_config(told, tmp_path / "config.yaml")
+    data = load_config("train", ["--config_path", str(tmp_path / "config.yaml")], "").dataset_config
+    assert (data.coco_classes, data.num_classes) == (("disc", "frame", "cross"), 3)
+    strange = Categories(("a" * 300, "b\0"), (1, 2))  # no values of a setting
+    assert with_names(settings(), strange) == settings()
 
 
 def test_a_changed_file_does_not_stop_a_run(tmp_path):

@@ -99,6 +99,17 @@ def test_a_warm_up_beyond_the_end_is_pointed_out():
     assert "note" not in describe_schedule(train_config(), 256, 2000)
 
 
+@pytest.mark.parametrize("epochs, advice", [(1, "1 epoch. Set it to [] (no drop), or let"),
+                                            (10, "10 epochs. Set it to 6 9 or let")])
+def test_a_rate_that_never_drops_is_pointed_out(epochs, advice):
+    train = train_config("MultiDecay.multi_epochs=[10,12]")
+    note = describe_schedule(train, 256, 50 * epochs, 50).splitlines()[-1]
+    assert note.startswith("note: the learning rate never drops: train_config.MultiDecay.multi_epochs begins with 10, ")
+    assert f"but this training has {advice}" in note
+    assert "never" not in describe_schedule(train, 256, 550, 50)
+    assert "never" not in describe_schedule(train_config("lr_schedule=CosineDecay"), 256, 50, 50)
+
+
 def test_a_rate_for_another_batch_is_pointed_out():
     assert describe_schedule(train_config(), 64).splitlines()[2] == (
         "note: this learning rate was chosen for a global batch size of 256, but it is 64: --train_config.lr_scale "

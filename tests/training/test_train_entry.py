@@ -1,6 +1,7 @@
 """train.py on shards of a tiny data set: what users type, what they get."""
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -201,7 +202,8 @@ def two_steps(tmp_path_factory):
     (("--train_config.optimizer", "SGD"), "--train_config.optimizer was Adam, now SGD"),
     (("--train_config.backbone_rate", "0.1"), "--train_config.backbone_rate was 1.0, now 0.1"),
     (("--train_config.freeze_stages", "1"), "--train_config.freeze_stages was 0, now 1"),
-    (("--train_config.SGD.momentum", "0.5"), "--train_config.SGD.momentum was 0.9, now 0.5"),
+    (("--train_config.optimizer", "SGD", "--train_config.SGD.momentum", "0.5"),
+     "--train_config.SGD.momentum was 0.9, now 0.5"),
     (("--train_config.warmup_scale", "true"), "the warm-up (--train_config.warmup_scale) was 1.0, now 128"),
     (("--net_config.head_conv", "16"), "net_config.head_conv 8 (configured: 16)"),
     (("--train_steps", "2"), "was saved after 2 steps, but this training ends after 2"),
@@ -240,7 +242,7 @@ def test_an_interrupted_run_ends_in_order(shards, tmp_path, number):
     # MindSpore's own handler of SIGINT sends SIGTERM, until interrupt.py has put ours back.
     name = next((one.name for one in (number, signal.SIGTERM) if process.returncode == 128 + one), "another end")
     assert "Traceback" not in printed
-    assert (f"interrupted by {name}. To go on, start the same command with --resume true "
+    assert (f"interrupted by {name}. To go on:\n  {shlex.join(['python', *map(str, command[1:])])} --resume true "
             f"--load_checkpoint_path {folder / 'last.ckpt'}\n") in printed
     assert len([line for line in lines if "step: 1, " in line]) == 1 and "step: 1, " not in printed
     assert (folder / "loss.png").exists()

@@ -85,11 +85,16 @@ class _LogFile(logging.FileHandler):
 
 
 def set_up_log(log_file: str) -> None:
-    """Write log lines to standard output, and to log_file unless it is empty."""
+    """Write log lines to standard output, and to log_file unless it is empty.
+
+    The attribute "only" of a record ("files", "console") says that it is for one of them, see training/train_log.py.
+    """
     handlers: list[logging.Handler] = [_Console()]
+    handlers[0].addFilter(lambda record: getattr(record, "only", "") != "files")
     if log_file:
         with user_errors(f"--log_file {log_file}"):
             Path(log_file).parent.mkdir(parents=True, exist_ok=True)
             handlers.append(_LogFile(log_file, encoding="utf-8", errors="backslashreplace"))
+            handlers[1].addFilter(lambda record: getattr(record, "only", "") != "console")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=True)
     logging.getLogger("centernet").setLevel(logging.INFO)

@@ -4,10 +4,15 @@
 """
 from __future__ import annotations
 
+import logging
+
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
+from centernet.config.recipe import with_recipe
 from centernet.device import set_up_group
 from centernet.errors import UserError
+
+LOG = logging.getLogger("centernet")
 
 
 def run(config: Config) -> None:
@@ -29,6 +34,9 @@ def run(config: Config) -> None:
                               num_workers=input_threads(config), shuffle=config.do_shuffle,
                               hm_gaussian=config.net_config.hm_gaussian, margin=config.net_config.margin,
                               strict=config.strict)
+    config, decided = with_recipe(config, data.num_images, config.train_config.step_images * group.size)
+    if decided and group.rank == 0:
+        LOG.info("%s", decided)
     validation = validation_data(config, data.categories)
     plan = make_plan(config, data.steps_per_epoch(), data.num_images, group.size, data.shards.fingerprint,
                      data.masks_regions)

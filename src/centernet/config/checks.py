@@ -156,6 +156,9 @@ def _entries(config: Config) -> list[str]:
         problems.append("resume_changed needs resume: it names what a resumed run may have changed")
     if (config.resume or config.fine_tune) and not config.load_checkpoint_path:
         problems.append("resume and fine_tune need --load_checkpoint_path")
+    if config.recipe == "finetune" and not (config.load_checkpoint_path or config.backbone_checkpoint):
+        problems.append("recipe finetune begins with trained weights: set --load_checkpoint_path (with --fine_tune "
+                        "true for other categories) or --backbone_checkpoint, or use --recipe scratch")
     if config.train_config.early_stop and not config.eval_interval:
         problems.append(f"train_config.early_stop {config.train_config.early_stop} needs evaluations: set "
                         "--eval_interval 1 and --data_dir, or train_config.early_stop 0")

@@ -30,7 +30,7 @@ def _walk(kind: type, prefix: str = "", uses: Mapping[str, Use] | None = None) -
     for field in dataclasses.fields(kind):
         said, hint, name = field.metadata.get("setting"), hints[field.name], prefix + field.name
         if said is None:
-            continue  # Config.preset and Config.given are no settings: load_config derives them
+            continue  # Config.preset, Config.given and Config.named are no settings: load_config derives them
         if dataclasses.is_dataclass(hint):
             yield from _walk(typing.cast(type, hint), f"{name}.", uses or said.uses)
         else:

@@ -10,12 +10,25 @@ from typing import Any
 
 from centernet.config.declared import SETTINGS, Declared, aliases, flags_of
 from centernet.config.setting import ENTRIES
+from centernet.config.shorthands import inactive, shorthands_of
 from centernet.config.values import is_list, plain
 from centernet.errors import UserError, shown
 
 WITHOUT_FILE = ("import_dataset", "check_data")  # commands without a file such as train.py at the top of a checkout
-# Second names of settings in one entry: entry -> name of the setting -> flag.
-SHORT = {"infer": {"eval_config.score_thresh": "score_thresh", "eval_config.K": "max_det"}}
+HELP_ALL = "--help-all"
+EXAMPLES = {
+    "import_dataset": "--data photographs --val_share 0.2",
+    "check_data": "--data coco --out checked",
+    "dataset": "--coco_data_dir coco --mindrecord_dir shards",
+    "train": "--device_target CPU --config_path plus_res18 --mindrecord_dir shards --recipe scratch --out run",
+    "eval": "--device_target CPU --config_path plus_res18 --model run/last.ckpt --data coco --visual_image",
+    "export": "--device_target CPU --config_path plus_res18 --model run/last.ckpt --export_format ONNX --out detector",
+    "convert_weights": "--source torchvision --config_path official_res18 --model resnet18.pth --out resnet18.ckpt",
+    "preprocess": "--config_path plus_res18 --model_path detector.mindir --val_data_dir coco --predict_dir prepared",
+    "infer": "--device_target CPU --model run/last.ckpt --image photographs --out found",
+    "postprocess": "--config_path plus_res18 --model_path detector.mindir --result_path result_Files "
+                   "--meta_path prepared/meta --label_path labels.json --save_path ap",
+}
 
 
 def program(entry: str) -> str:
@@ -67,25 +80,30 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
     Raises:
         UserError: a flag is unknown, or has no value.
     """
-    parser = _parser(entry, description, defaults)
+    parser = _parser(entry, description, defaults, complete=HELP_ALL in argv)
     try:
         given, unknown = parser.parse_known_args(without_aliases(entry, argv))
     except argparse.ArgumentError as error:
         raise UserError(f"{error}. `{program(entry)} --help` lists the flags.") from error
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), unknown[0])
-        hint = _nearest_flag(flag.lstrip("-").split("=")[0][:80], entry)
-        raise UserError(f"{program(entry)}: unknown argument {shown(flag)}{hint} `{program(entry)} --help` lists all "
-                        "flags.")
+        hint = _nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, {**defaults, **vars(given)})
+        raise UserError(f"{program(entry)}: unknown argument {shown(flag)}{hint} `{program(entry)} {HELP_ALL}` lists "
+                        "all flags.")
     return vars(given)
 
 
-def _parser(entry: str, description: str, defaults: Mapping[str, Any]) -> argparse.ArgumentParser:
+def _parser(entry: str, description: str, defaults: Mapping[str, Any], complete: bool) -> argparse.ArgumentParser:
+    """Return the parser; its --help leaves out most settings unless `complete`. It takes all of them in any case."""
     parser = argparse.ArgumentParser(prog=program(entry), usage="%(prog)s [flags]", description=description,
-                                     allow_abbrev=False, exit_on_error=False,
+                                     allow_abbrev=False, exit_on_error=False, epilog=_epilog(entry, complete),
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config_path", metavar="FILE",
+    parser.add_argument(HELP_ALL, action="help", help="the same with all flags")
+    parser.add_argument("--config_path", metavar="FILE", default=argparse.SUPPRESS,
                         help="a preset's name (configs/), or a YAML file with the keys that differ")
+    for item in shorthands_of(entry):
+        parser.add_argument(f"--{item.name}", metavar=item.metavar, nargs=item.words, default=argparse.SUPPRESS,
+                            help=item.help)
     groups = {}
     for declared in flags_of(entry):
         common = len(declared.uses) == len(ENTRIES)
@@ -93,17 +111,44 @@ def _parser(entry: str, description: str, defaults: Mapping[str, Any]) -> argpar
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         alias = declared.uses[entry].alias
-        names = [f"--{name}" for name in (declared.name, alias, SHORT.get(entry, {}).get(declared.name)) if name]
-        groups[title].add_argument(*names, default=argparse.SUPPRESS,
-                                   metavar="PATH" if alias else declared.name.split(".")[-1].upper(),
-                                   nargs="+" if is_list(declared) else "?" if declared.kind is bool else None,
-                                   const="true" if declared.kind is bool else None,
-                                   help=_help(declared, defaults[declared.name]).replace("%", "%%"))
+        groups[title].add_argument(f"--{declared.name}", *[f"--{alias}"] * bool(alias), default=argparse.SUPPRESS,
+                                   metavar=_metavar(declared, alias), **_words(declared),
+                                   help=_help(declared, defaults[declared.name]).replace("%", "%%")
+                                   if complete or _is_common(declared) else argparse.SUPPRESS)
     return parser
 
 
+def _is_common(declared: Declared) -> bool:
+    """Return whether the short --help has a setting: not those of sections and of ModelArts jobs."""
+    return not declared.section and not declared.help.startswith(("ModelArts", "run as a ModelArts job"))
+
+
+def _epilog(entry: str, complete: bool) -> str:
+    sections: dict[str, int] = {}
+    for declared in flags_of(entry):
+        if declared.section:
+            sections[declared.section] = sections.get(declared.section, 0) + 1
+    counts = ", ".join(f"--{name}.* ({count})" for name, count in sections.items())
+    hidden = f"further flags: {counts}{', ' * bool(counts)}ModelArts: {program(entry)} {HELP_ALL}"
+    example = f"example:\n  {'python ' * program(entry).endswith('.py')}{program(entry)} {EXAMPLES[entry]}"
+    return "" if complete else f"{hidden}\n\n{example}"
+
+
+def _metavar(declared: Declared, alias: str) -> str:
+    if declared.kind is bool:
+        return "true|false"
+    return "PATH" if alias else declared.name.split(".")[-1].upper()
+
+
+def _words(declared: Declared) -> dict[str, Any]:
+    """Return how many words a flag takes, as arguments of add_argument. A bare boolean flag means true."""
+    if declared.kind is bool:
+        return {"nargs": "?", "const": "true"}
+    return {"nargs": "+"} if is_list(declared) else {}
+
+
 def _help(declared: Declared, default: Any) -> str:
-    allowed = declared.choices or (("true", "false") if declared.kind is bool else ())
+    allowed = declared.choices
     listed = f"; choices: {', '.join(allowed)}" if allowed else ""
     return f"{declared.help} (default: {_shown(plain(default))}{listed})"
 
@@ -115,8 +160,10 @@ def _shown(default: Any) -> str:
     return (text if len(text) <= 60 else text[:57] + "...") or "none"
 
 
-def _nearest_flag(name: str, entry: str) -> str:
-    known, own = [declared.name for declared in flags_of(entry)], aliases(entry)
+def _nearest_flag(name: str, entry: str, values: Mapping[str, Any]) -> str:
+    unused, own = tuple(inactive(values)), aliases(entry)
+    known = [declared.name for declared in flags_of(entry) if not declared.name.startswith(unused)]
+    known += [item.name for item in shorthands_of(entry)]
     uses = [(declared.name, use.alias) for declared in SETTINGS.values() for use in declared.uses.values()]
     if name in {alias for _, alias in uses}:
         return f": there is no {name} for {program(entry)}."

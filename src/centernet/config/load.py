@@ -8,6 +8,7 @@ together. Nothing here imports MindSpore, so that `--help` is fast.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from centernet.config.declared import SETTINGS
 from centernet.config.documented import along_with, find_misuse
 from centernet.config.flags import nearest, parse_flags, split_config_path
 from centernet.config.schema import Config
-from centernet.config.values import build, plain, typed_values
+from centernet.config.shorthands import expanded
+from centernet.config.values import build, canonical, plain, typed_values
 from centernet.errors import UserError, printable, shown
 from centernet.files import exists, read_yaml, write_text
 
@@ -52,9 +54,10 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
         preset = path.stem if path.resolve() != DEFAULT_CONFIG else ""
         chosen = _read_values(path)
         _add(values, chosen)
-    flags = parse_flags(entry, rest, description, values)
-    _add(values, flags)
-    return dataclasses.replace(build_config(values, preset), given=(*chosen, *flags))
+    given = expanded(parse_flags(entry, rest, description, values), values)
+    _add(values, given)
+    config = build_config(values, preset, tuple(sorted(given)))
+    return dataclasses.replace(config, named=(*chosen, *given))
 
 
 def find_config(word: str, flag: str = "") -> Path:
@@ -63,7 +66,7 @@ def find_config(word: str, flag: str = "") -> Path:
     Raises:
         UserError: the word is neither; the message begins with `flag`.
     """
-    path = Path(word)
+    path = Path(os.path.expanduser(word) if word.startswith("~/") else word)
     if exists(path) and not path.is_dir():
         return path
     presets = sorted(found.stem for found in PRESETS.glob("*.yaml"))
@@ -79,10 +82,10 @@ def preset_files(words: list[str]) -> list[Path]:
     return [find_config(word) for word in words] or sorted(PRESETS.glob("*.yaml"))
 
 
-def build_config(values: Mapping[str, Any], preset: str = "") -> Config:
+def build_config(values: Mapping[str, Any], preset: str = "", given: tuple[str, ...] = ()) -> Config:
     """Convert and validate the values of all settings, by dotted name. Raise UserError with all problems found."""
     problems: list[str] = []
-    config: Config = build(Config, {**typed_values(values, problems), "preset": preset})
+    config: Config = build(Config, {**typed_values(values, problems), "preset": preset, "given": given})
     _refuse(problems)
     require_valid(config)
     return config
@@ -106,15 +109,18 @@ def replace_texts(config: Config, texts: Mapping[str, str | tuple[str, ...]]) ->
 
 
 def write_config(config: Config, path: Path) -> None:
-    """Write the effective values as a YAML file that --config_path can read."""
+    """Write the effective values as a YAML file that --config_path can read. They contain what a recipe decided."""
     values = plain(dataclasses.asdict(config))
-    del values["preset"], values["given"]
-    write_text(path, f"# Effective configuration; preset: {config.preset or 'none'}\n"
+    del values["preset"], values["given"], values["named"]
+    values["recipe"] = "none"
+    recipe = f"; recipe: {config.recipe}" if config.recipe != "none" else ""
+    write_text(path, f"# Effective configuration; preset: {config.preset or 'none'}{recipe}\n"
                + yaml.safe_dump(values, sort_keys=False))
 
 
 def _add(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     """Update values with those of one file or command line, and with the values that follow from them."""
+    given = {name: canonical(name, value) for name, value in given.items()}
     values.update({**along_with(values, given), **given})
 
 

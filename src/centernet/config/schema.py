@@ -107,6 +107,9 @@ class Config:
     train_steps: int = setting(-1, "stop after this number of steps; -1: stop after epoch_size epochs", ["train"],
                                limits=Limits("be -1 (train for epoch_size epochs) or greater than 0",
                                              lambda value: value == -1 or value > 0))
+    recipe: str = setting("none", "let the number of images decide epochs, warm-up, drops and scaling of the learning "
+                          "rate: finetune (from weights), scratch, or none: as configured. Flags win over the recipe",
+                          ["train"], choices=("none", "finetune", "scratch"))
     do_shuffle: bool = setting(True, "shuffle the images in each epoch", ["train"])
     enable_lossscale: bool = setting(True, "scale the loss, and skip steps whose gradients overflow", ["train"])
     enable_data_sink: bool = setting(False, "send the batches through MindSpore's queue on the device; only on Ascend, "
@@ -141,6 +144,12 @@ class Config:
                                "most 8, on CPU 2", ["train", "eval", "export"], limits=NOT_NEGATIVE)
     eval_interval: int = setting(0, "evaluate on data_dir every N epochs and keep the best checkpoint; 0: never",
                                  ["train"], limits=NOT_NEGATIVE)
+
+    log_format: str = setting("auto", "lines on the console: one for each step in the model zoo's form (modelzoo), one "
+                              "for each epoch (epochs), or auto: epochs on a terminal, else modelzoo. log_file always "
+                              "has those of modelzoo", ["train"], choices=("auto", "modelzoo", "epochs"))
+    tracker: str = setting("none", "also send the log to TensorBoard (event files in the result folder) or MLflow; "
+                           "needs the package", ["train"], choices=("none", "tensorboard", "mlflow"))
 
     # Evaluation.
     data_dir: str = setting("", "COCO data set to evaluate: annotations/ and val2017/ (or test2017/)",
@@ -249,10 +258,12 @@ class Config:
     train_config: TrainConfig = section(TrainConfig, ["train"])
     eval_config: EvalConfig = section(EvalConfig, ["train", "eval", "export", "infer", "postprocess"])
 
-    # Not settings: load_config derives them. Name of the file of --config_path without suffix, "" for the defaults; and
-    # the settings that this file or a flag names. A checkpoint's record decides the others (weights/load.py).
+    # Not settings: load_config derives them. Name of the file of --config_path without suffix, "" for the defaults; the
+    # flags of this call; and all settings that this file or a flag names. A checkpoint's record decides the others
+    # (weights/load.py).
     preset: str = ""
     given: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    named: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def sinks_data(self) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 import typing
 from collections.abc import Mapping
@@ -50,6 +51,13 @@ def typed_values(raw: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     return values
 
 
+def canonical(name: str, raw: Any) -> Any:
+    """Return a raw value; for a setting with choices, the choice that differs from it only in upper and lower case."""
+    choices = SETTINGS[name].choices
+    return next((choice for choice in choices if choice.lower() == raw.strip().lower()), raw) if isinstance(
+        raw, str) and choices else raw
+
+
 def convert(kind: Any, raw: Any) -> Any:
     """Convert a raw value to a type. Raise one of CANNOT if that is not possible."""
     if kind is bool:
@@ -64,7 +72,7 @@ def convert(kind: Any, raw: Any) -> Any:
     if kind is str:
         if isinstance(raw, (dict, list)):
             raise ValueError(raw)
-        return "" if raw is None else _usable_text(str(raw))
+        return "" if raw is None else _usable_text(_at_home(str(raw)))
     if isinstance(raw, (bool, list, dict)) or raw is None or (kind is int and isinstance(raw, float)):
         raise ValueError(raw)
     value = kind(raw)
@@ -73,6 +81,11 @@ def convert(kind: Any, raw: Any) -> Any:
     if kind is float and not math.isfinite(value):
         raise Refused("it is not finite")
     return value
+
+
+def _at_home(text: str) -> str:
+    """Return a path with ~ replaced by the home folder: shells leave it alone in --flag=~/x, in quotes and in files."""
+    return os.path.expanduser(text) if text == "~" or text.startswith("~/") else text
 
 
 def _usable_text(text: str) -> str:

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from mindspore import nn
 
 from centernet.errors import UserError
 from centernet.files import user_errors
+from centernet.training.command import how_to_go_on
 from centernet.weights.checkpoint import ModelRecord, read_checkpoint, remove_unfinished, save_checkpoint
 
 LOG = logging.getLogger("centernet")
@@ -111,8 +113,7 @@ class CheckpointKeeper:
             return "The first rank writes the checkpoints."
         if self.folder is None or not self.written:
             return "This run has not written a checkpoint."
-        return (f"To go on, start the same command with --resume true --load_checkpoint_path "
-                f"{self.folder / 'last.ckpt'}")
+        return how_to_go_on(sys.argv, os.environ, self.folder / "last.ckpt")
 
     def after_evaluation(self, average_precision: float, progress: dict[str, Any]) -> bool:
         """Save best.ckpt if the AP (0..1) is higher than all before. Return whether it is.

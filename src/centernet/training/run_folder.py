@@ -1,6 +1,7 @@
 """Output of a training: folders, checkpoints, log, profile, loss plot, and the summary at the start."""
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,19 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from centernet.categories import Categories
+from centernet.config.declared import SETTINGS, read
 from centernet.config.load import Config, write_config
-from centernet.errors import UserError
+from centernet.config.values import MOST_NAME_BYTES
+from centernet.documents import is_text
 from centernet.files import user_errors
 from centernet.group import Group
 from centernet.owner import owned
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
+from centernet.training.loss_plot import LossPlot
 from centernet.training.optimizer import describe_optimizer
 from centernet.training.run_record import RECORD, write_record
 from centernet.training.schedule import describe_schedule
 from centernet.training.step import TrainStep
-from centernet.training.train_log import METRICS, TrainLog, plot_losses
+from centernet.training.trackers import Guarded, open_tracker
+from centernet.training.train_log import Follower, TrainLog, has_epoch_lines
 from centernet.weights.checkpoint import model_record
 
 LOG = logging.getLogger("centernet")
@@ -69,28 +74,39 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
                               model_record(config, categories), every=config.save_checkpoint_steps,
                               keep=config.save_checkpoint_num, start_step=plan.start_step,
                               steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps, leads=first)
+    net = config.net_config
+    weights = (net.hm_weight, net.wh_weight, net.off_weight)
     log = TrainLog(results if first else None, plan.steps_per_epoch, plan.total_steps, train.step_images * group.size,
-                   plan.start_step, plan.begins_with_evaluation)
+                   plan.start_step, plan.begins_with_evaluation, epoch_lines=has_epoch_lines(config.log_format),
+                   weights=weights, followers=_followers(config, results) if first else ())
     if first:
         LOG.info("%s", summary(config, step_cell, categories, plan, group.size, (checkpoints, results)))
-        write_config(config, results / "config.yaml")
-        write_record(results / RECORD, config, plan, group.size)
+        told = with_names(config, categories)
+        write_config(told, results / "config.yaml")
+        write_record(results / RECORD, told, plan, group.size)
     profile = config.profiler_path or str(results / "profile") if config.need_profiler and first else ""
     try:
         with profiler(profile) as after_step:
             yield Output(log, keeper, after_step)
     finally:
         log.close()
-        if first:
-            _plot(results)
 
 
-def _plot(results: Path) -> None:
-    """Write the loss plot. A full disk or a lost folder must not change how a training ends."""
-    try:
-        plot_losses(results / METRICS, results / "loss.png")
-    except (OSError, UserError) as error:
-        LOG.warning("warning: cannot write %s: %s", results / "loss.png", getattr(error, "strerror", None) or error)
+def with_names(config: Config, categories: Categories) -> Config:
+    """Return the configuration with the names of the training data, not COCO's, which are the default."""
+    names = categories.names
+    if any(not is_text(name) or "\0" in name or len(name.encode()) > MOST_NAME_BYTES for name in names):
+        return config  # no value of a setting; each checkpoint has the names
+    return dataclasses.replace(config, dataset_config=dataclasses.replace(
+        config.dataset_config, coco_classes=names, num_classes=len(names)))
+
+
+def _followers(config: Config, results: Path) -> list[Follower]:
+    """Return the loss plot, and the tracker of --tracker. Raise UserError if that cannot start."""
+    net, name = config.net_config, config.tracker
+    plot = LossPlot(results, {"hm": net.hm_weight, "wh": net.wh_weight, "off": net.off_weight})
+    tracker = open_tracker(name, results, {key: read(config, key) for key in SETTINGS})
+    return [plot, Guarded(tracker, name)] if tracker else [plot]
 
 
 def prepare_folders(config: Config) -> tuple[Path, Path]:
@@ -119,7 +135,7 @@ def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: 
              f"precision: {plan.conditions['precision']}{IN_FLOAT32 * (plan.conditions['precision'] != 'float32')}",
              f"global batch size: {train.batch_size} on each device x {devices}{batches} = {images}",
              f"optimizer: {describe_optimizer(train)}",
-             describe_schedule(train, images, plan.total_steps),
+             describe_schedule(train, images, plan.total_steps, plan.steps_per_epoch),
              f"steps: {plan.start_step} done, {plan.total_steps} in total, {plan.steps_per_epoch} in an epoch",
              f"checkpoints: {folders[0] if config.enable_save_ckpt else 'none'}; log, metrics and plot: {folders[1]}"]
     if config.enable_data_sink:

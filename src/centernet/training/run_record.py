@@ -20,6 +20,7 @@ from centernet.config.load import Config
 from centernet.device import installed_versions
 from centernet.errors import UserError
 from centernet.files import read_json, write_text
+from centernet.training.command import PASSWORD
 from centernet.training.loop import Plan
 
 RECORD = "run.json"
@@ -27,7 +28,6 @@ PACKAGES = ("centernet", "mindspore", "numpy", "opencv-python-headless", "opencv
 # Variables that change the arithmetic, its order, or the devices that the process sees.
 VARIABLES = re.compile(r"OMP_NUM_THREADS|ONEDNN_.*|HCCL_DETERMINISTIC|MS_DEV_.*|MS_COMPILER_.*|RANK_SIZE|"
                        r"ASCEND_RT_VISIBLE_DEVICES|ASCEND_HOME_PATH")
-PASSWORD = re.compile(r"//[^/@\s]+@")  # of an address; the file may be shown to others
 
 
 def write_record(path: Path, config: Config, plan: Plan, devices: int) -> None:

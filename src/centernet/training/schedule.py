@@ -11,6 +11,7 @@ import numpy as np
 from mindspore import Tensor, ops
 from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 
+from centernet.config.recipe import drops
 from centernet.config.schema import TrainConfig
 
 
@@ -124,13 +125,14 @@ def scale_schedule(train: TrainConfig, images: int) -> TrainConfig:
     return dataclasses.replace(train, **{train.lr_schedule: dataclasses.replace(section, **changes)})
 
 
-def describe_schedule(train: TrainConfig, images: int, total_steps: int = 0) -> str:
+def describe_schedule(train: TrainConfig, images: int, total_steps: int = 0, steps_per_epoch: int = 0) -> str:
     """Return log lines with the configured and the used learning rate and warm-up.
 
     Args:
         train: the configuration.
         images: the global batch size.
         total_steps: number of steps of the training; 0: unknown.
+        steps_per_epoch: steps of an epoch; 0: unknown.
     """
     given = getattr(train, train.lr_schedule)
     used = getattr(scale_schedule(train, images), train.lr_schedule)
@@ -145,12 +147,26 @@ def describe_schedule(train: TrainConfig, images: int, total_steps: int = 0) -> 
         lines.append(f"note: the warm-up of {used.warmup_steps} steps is longer than this training of {total_steps} "
                      f"steps, which ends at {100 * total_steps / used.warmup_steps:.2g} % of the learning rate: set "
                      f"--train_config.{train.lr_schedule}.warmup_steps to about {max(1, total_steps // 20)}")
+    if steps_per_epoch and (note := _without_drop(train, total_steps, steps_per_epoch)):
+        lines.append(note)
     if train.lr_scale == "none" and train.reference_batch not in (0, images):
         linear, root = (given.learning_rate * rate_factor(dataclasses.replace(train, lr_scale=rule), images)
                         for rule in ("linear", "sqrt"))
         lines.append(f"note: this learning rate was chosen for a global batch size of {train.reference_batch}, but it "
                      f"is {images}: --train_config.lr_scale linear would change it to {linear:.4g}, sqrt to {root:.4g}")
     return "\n".join(lines)
+
+
+def _without_drop(train: TrainConfig, total_steps: int, steps_per_epoch: int) -> str:
+    """Return a note if MultiDecay is to drop the learning rate, but the training ends before; else ""."""
+    epochs, planned = -(-total_steps // steps_per_epoch), train.MultiDecay.multi_epochs
+    if train.lr_schedule != "MultiDecay" or not planned or planned[0] * steps_per_epoch < total_steps:
+        return ""
+    better = drops(epochs)
+    shown = f"to {' '.join(map(str, better))} or " if better else "to [] (no drop), or "
+    return (f"note: the learning rate never drops: train_config.MultiDecay.multi_epochs begins with {planned[0]}, but "
+            f"this training has {epochs} epoch{'s' * (epochs > 1)}. Set it {shown}let --recipe scratch (or finetune) "
+            "decide epochs, warm-up and drops")
 
 
 def build_schedule(train: TrainConfig, steps_per_epoch: int, total_steps: int) -> LearningRateSchedule:

@@ -48,6 +48,9 @@ def validation_data(config: Config, categories: Categories) -> CocoDataset | Non
     """
     if config.eval_interval == 0:
         return None
+    if not (config.data_dir or config.annotation_file):
+        raise UserError(f"--eval_interval {config.eval_interval} needs annotated images: set --data_dir to a data set "
+                        "in COCO's layout, or --annotation_file and --image_dir, or set --eval_interval 0")
     dataset = read_evaluated(config.data_dir, "val", config.annotation_file, config.image_dir, config.strict,
                              config.allow_outside)
     return dataset.of_model(categories, "the training data",

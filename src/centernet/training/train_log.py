@@ -1,4 +1,8 @@
-"""Training log: console lines, metrics.jsonl, progress bar, loss plot."""
+"""Training log: console lines, metrics.jsonl, progress bar, and what follows them (loss plot, trackers).
+
+There are two forms of lines. That of the model zoo has a line for each step, and people grep it. That of a terminal is
+a progress bar and one line for each epoch. With the second, the lines of the first still go to --log_file.
+"""
 from __future__ import annotations
 
 import json
@@ -11,7 +15,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -20,6 +24,7 @@ from centernet.training.early_stop import EarlyStop
 
 LOG = logging.getLogger("centernet")
 METRICS = "metrics.jsonl"
+ONLY_IN_FILES, ONLY_ON_CONSOLE = {"only": "files"}, {"only": "console"}  # marks of log records, see cli/entry.py
 MOST_WAITING = 1 << 24  # bytes of lines that could not be written; then they are dropped
 
 
@@ -98,6 +103,30 @@ def _line(row: dict[str, Any]) -> str:
     return json.dumps(plain) + "\n"
 
 
+class Follower(Protocol):
+    """Something that gets each row of metrics.jsonl, such as the loss plot or a tracker. It raises no error."""
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take a row."""
+        ...
+
+    def close(self) -> None:
+        """Write what is waiting."""
+        ...
+
+
+def has_epoch_lines(log_format: str) -> bool:
+    """Return whether the console gets one line for each epoch, see --log_format."""
+    return log_format == "epochs" or (log_format == "auto" and sys.stdout.isatty())
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people write it: 0:07, 12:05, 3:00:09."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 class TrainLog:
     """Log of one training. With folder None (all ranks but the first) it prints and writes nothing.
 
@@ -108,19 +137,28 @@ class TrainLog:
         images_per_step: global batch size.
         start_step: number of steps done before. Later steps in metrics.jsonl are removed, because they are repeated.
         repeats_evaluation: the evaluation after start_step will be repeated, too.
+        epoch_lines: the console gets one line for each epoch instead of one for each step.
+        weights: weights of the losses hm, wh and off in the total, for the lines of epochs.
+        followers: they get each row of metrics.jsonl.
     """
 
     def __init__(self, folder: Path | None, steps_per_epoch: int, total_steps: int, images_per_step: int,
-                 start_step: int = 0, repeats_evaluation: bool = False):
+                 start_step: int = 0, repeats_evaluation: bool = False, *, epoch_lines: bool = False,
+                 weights: tuple[float, float, float] = (1.0, 1.0, 1.0), followers: Sequence[Follower] = ()):
         self.active = folder is not None
         self.steps_per_epoch = steps_per_epoch
+        self.total_steps = total_steps
         self.images_per_step = images_per_step
+        self.epoch_lines, self.weights, self.followers = epoch_lines, weights, followers
+        self.line = ""  # of the last epoch: it waits for the AP
+        self.results: list[StepResult] = []  # of this epoch
+        self.began, self.timed_steps = 0.0, 0  # end of the first step in this process (seconds), steps after it
         self.first_step: float | None = None  # seconds
         self.seconds: list[float] = []
         self.losses: list[float] = []
         self.clock = time.perf_counter()
         self.bar = tqdm(total=total_steps, initial=start_step, unit="step", file=sys.stderr,
-                        disable=None if self.active else True)
+                        disable=None if self.active else True, dynamic_ncols=True)
         if folder is not None:
             path = folder / METRICS
             kept = start_step + (not repeats_evaluation)  # evaluations before this step
@@ -134,39 +172,75 @@ class TrainLog:
 
     def step(self, epoch: int, step: int, result: StepResult) -> None:
         """Log a step. epoch counts from 0; step counts from 1 over the whole training."""
+        self._say_epoch()
         now = time.perf_counter()
         seconds, self.clock = now - self.clock, now
         speed = None
         if self.first_step is None:
-            self.first_step = seconds
+            self.first_step, self.began = seconds, now
             self._info(f"first step (with compilation) took {seconds:.1f} s")
         else:
             self.seconds.append(seconds)
+            self.timed_steps += 1
             speed = self.images_per_step / seconds
-        self.losses.append(result.total)
+        self.results.append(result)
         percent = (step - 1) % self.steps_per_epoch + 1
-        self._info(f"epoch: {epoch}, current epoch percent: {percent / self.steps_per_epoch:.3f}, step: {step}, "
-                   f"outputs are {result.text()}")
+        self._documented(f"epoch: {epoch}, current epoch percent: {percent / self.steps_per_epoch:.3f}, step: {step}, "
+                         f"outputs are {result.text()}")
         self._write({"kind": "step", "epoch": epoch, "step": step, "loss": result.total, "hm_loss": result.hm,
                      "wh_loss": result.wh, "off_loss": result.off, "lr": result.rate, "scale": result.scale,
                      "overflow": result.overflow, "images_per_second": speed})
+        self.bar.set_description_str(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
         self.bar.set_postfix_str(f"loss {result.total:.4g}", refresh=False)
         self.bar.update()
 
     def epoch(self, epoch: int, step: int) -> None:
         """Log the end of an epoch. Its times do not include the first step of the run."""
         total, each = sum(self.seconds), sum(self.seconds) / max(len(self.seconds), 1)
-        self._info(f"epoch time: {total * 1000:.3f} ms, per step time: {each * 1000:.3f} ms")
-        finite = [loss for loss in self.losses if math.isfinite(loss)]
+        self._documented(f"epoch time: {total * 1000:.3f} ms, per step time: {each * 1000:.3f} ms")
+        finite = [result.total for result in self.results if math.isfinite(result.total)]
         self._write({"kind": "epoch", "epoch": epoch, "step": step, "seconds": total, "seconds_per_step": each,
                      "images_per_second": self.images_per_step / each if each else None,
                      "loss": sum(finite) / len(finite) if finite else None})
-        self.seconds, self.losses = [], []
+        self.line = self._epoch_line(epoch, step, self.images_per_step / each if each else None)
+        self.seconds, self.results = [], []
         self.start_clock()
+
+    @property
+    def _epochs(self) -> int:
+        return -(-self.total_steps // self.steps_per_epoch)
+
+    def _epoch_line(self, epoch: int, step: int, speed: float | None) -> str:
+        """Return the line of an epoch: means of the weighted losses, learning rate, images/s, time left."""
+        good = [result for result in self.results if math.isfinite(result.total)]
+        mean = {name: sum(getattr(result, name) for result in good) / max(len(good), 1)
+                for name in ("total", "hm", "wh", "off")}
+        terms = ", ".join(f"{name} {weight * mean[name]:.4g}"
+                          for name, weight in zip(("hm", "wh", "off"), self.weights) if mean[name])
+        parts = [f"epoch {epoch + 1:>{len(str(self._epochs))}}/{self._epochs}",
+                 f"loss {mean['total']:.4g} ({terms})" if good else "loss not finite"]
+        if self.results:
+            parts.append(f"lr {self.results[-1].rate:.3g}")
+        if skipped := sum(result.overflow for result in self.results):
+            parts.append(f"{skipped} of {len(self.results)} steps skipped")
+        if speed:
+            parts.append(f"{speed:.3g} images/s")
+        if self.timed_steps and step < self.total_steps:
+            each = (time.perf_counter() - self.began) / self.timed_steps  # with evaluations and checkpoints
+            parts.append(f"{duration(each * (self.total_steps - step))} left")
+        return "  ".join(parts)
+
+    def _say_epoch(self, end: str = "") -> None:
+        """Print the line of the last epoch, if it waits."""
+        if self.active and self.epoch_lines and self.line:
+            LOG.info("%s", self.line + end, extra=ONLY_ON_CONSOLE)
+        self.line = ""
 
     def evaluation(self, epoch: int, step: int, average_precision: float, best: bool) -> None:
         """Log the AP (0..1) after an epoch."""
-        self._info(f"epoch: {epoch}, AP: {average_precision:.4f}{' (best so far)' if best else ''}")
+        self.line = self.line or f"epoch {epoch + 1}/{self._epochs}"  # a resumed run begins with an evaluation
+        self._say_epoch(f"  AP {average_precision:.4f}{' (best so far)' if best else ''}")
+        self._documented(f"epoch: {epoch}, AP: {average_precision:.4f}{' (best so far)' if best else ''}")
         self._write({"kind": "evaluation", "epoch": epoch, "step": step, "AP": average_precision, "best": best})
         self.start_clock()
 
@@ -182,18 +256,28 @@ class TrainLog:
                    f"{len(evaluation)} input sizes of evaluations {sizes:.1f} s")
 
     def close(self) -> None:
-        """Close the progress bar and the file. All rows are already on disk."""
+        """Close the progress bar, the file and the followers. All rows are already on disk."""
+        self._say_epoch()
         self.bar.close()
         if self.active:
             self.file.close()
+            for follower in self.followers:
+                follower.close()
 
     def _info(self, line: str) -> None:
         if self.active:
             LOG.info("%s", line)
 
+    def _documented(self, line: str) -> None:
+        """Log a line of the form that people grep."""
+        if self.active:
+            LOG.info("%s", line, extra=ONLY_IN_FILES if self.epoch_lines else None)
+
     def _write(self, row: dict[str, Any]) -> None:
         if self.active:
             self.file.write(row)
+            for follower in self.followers:
+                follower.add(row)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -202,29 +286,3 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if skipped:
         LOG.warning("%s: skipped %d incomplete line%s", path, skipped, "s" * (skipped > 1))
     return rows
-
-
-def plot_losses(metrics: Path, picture: Path) -> None:
-    """Plot the losses of a metrics.jsonl over the steps, and the learning rate below. Without steps, do nothing."""
-    # The import of matplotlib takes a second, and only the end of a training needs it.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = [row for row in read_metrics(metrics) if row["kind"] == "step"]
-    if not rows:
-        return
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    steps = [row["step"] for row in rows]
-    for key, label in (("loss", "total"), ("hm_loss", "hm"), ("wh_loss", "wh"), ("off_loss", "off")):
-        if key != "off_loss" or any(row[key] != 0 for row in rows):  # there is none without a reg map
-            upper.plot(steps, [math.nan if row[key] is None else row[key] for row in rows], label=label, linewidth=1)
-    if all(row["loss"] is None or row["loss"] > 0 for row in rows):
-        upper.set_yscale("log")
-    upper.set_ylabel("loss")
-    upper.legend()
-    upper.grid(alpha=0.3)
-    lower.plot(steps, [row["lr"] for row in rows], color="black", linewidth=1)
-    lower.set(xlabel="step", ylabel="learning rate")
-    figure.savefig(picture, dpi=100)

@@ -86,7 +86,7 @@ def recorded_config(config: Config, record: ModelRecord, path: str | Path) -> Co
         UserError: config names a setting of the network (by --config_path or a flag), and it describes another one; or
             the settings contradict each other.
     """
-    given = set(config.given)
+    given = set(config.named)
     net = config.net_config
     if given & {f"net_config.{key}" for key in ARCHITECTURE}:
         try:

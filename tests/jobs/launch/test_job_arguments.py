@@ -70,7 +70,7 @@ def test_exactly_what_is_missing_is_listed_with_the_ways_to_give_it(name, words,
     ("eval", ["0", "val", "d", "c", "e"], "too many arguments: 'e'"),
     ("eval", ["val", "d", "c", "e"], "too many arguments: 'e'"),
     ("distribute", ["a", "b", "c", "d"], "too many arguments: 'd'"),
-    ("train", ["0", "shards", "--epochs", "3"], "unknown argument '--epochs'"),
+    ("train", ["0", "shards", "--epoch", "3"], "unknown argument '--epoch'"),
     ("train", ["0", "shards", "--mindrecord_dir", "x"], "MINDRECORD_DIR is given twice"),
     ("distribute", ["shards", "--device_num", "two"], "--device_num .*must be a number, found 'two'"),
     ("distribute", ["shards", "--server_id"], "argument --server_id: expected one argument"),
@@ -96,7 +96,7 @@ def test_hyper_parameters_become_flags_before_those_of_the_command_line(tmp_path
 @pytest.mark.parametrize("text, message", [
     ("epoch_size=3\n", "not an .ini file with a section \\[config\\]"),
     ("[other]\na=1\n", "not an .ini file with a section"),
-    ("[config]\nepochs=3\n", "h.ini: .*unknown argument '--epochs'"),
+    ("[config]\nepoch=3\n", "h.ini: .*unknown argument '--epoch'"),
     ("[config]\nepoch_size=x\n", "h.ini: [^$]*epoch_size must be an integer"),
     ("[config]\ndistribute=false\n", "distribute is set by the launcher"),
     ("[config]\ndevice_num=8\n", "device_num is set by the launcher")])

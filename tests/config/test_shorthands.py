@@ -1,0 +1,120 @@
+"""Flags as people type them: bare booleans, choices in any case, --lr, --epochs, --input_size, --resume PATH, ~."""
+import pytest
+
+from centernet.config.load import load_config
+from centernet.config.values import canonical
+from centernet.errors import UserError
+from centernet.training.command import how_to_go_on
+
+
+def train(*words):
+    return load_config("train", list(words), "")
+
+
+def mistake(*words, entry="train"):
+    with pytest.raises(UserError) as caught:
+        load_config(entry, list(words), "")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("words, expected", [(["--visual_image"], True), (["--visual_image", "--seed", "1"], True),
+                                             (["--visual_image=false"], False), (["--visual_image", "TRUE"], True)])
+def test_a_bare_boolean_flag_means_true(words, expected):
+    assert load_config("eval", words, "").visual_image is expected
+
+
+@pytest.mark.parametrize("words, read, expected", [
+    (["--device_target", "cpu"], lambda config: config.device_target, "CPU"),
+    (["--jit_level=o2"], lambda config: config.jit_level, "O2"),
+    (["--train_config.optimizer", "sgd"], lambda config: config.train_config.optimizer, "SGD"),
+    (["--net_config.backbone", "DLA34", "--net_config.neck", "Conv", "--net_config.neck_filters", "256", "128", "64",
+      "--dataset_config.input_res_test", "512", "512"], lambda config: config.net_config.backbone, "dla34"),
+    (["--net_config.box_head", "LTRB"], lambda config: (config.net_config.box_head, config.net_config.reg_offset),
+     ("ltrb", False))])
+def test_choices_in_any_case(words, read, expected, tmp_path):
+    assert read(train(*words)) == expected
+    assert canonical("device_target", "gpu") == "gpu" and canonical("seed", 3) == 3
+
+
+def test_choices_of_a_file_in_any_case(tmp_path):
+    (tmp_path / "mine.yaml").write_text("device_target: cpu\n")
+    assert train("--config_path", str(tmp_path / "mine.yaml")).device_target == "CPU"
+
+
+@pytest.mark.parametrize("flag", ["--lr", "--learning_rate"])
+def test_the_rate_is_that_of_the_active_schedule(flag):
+    assert train(flag, "0.01").train_config.MultiDecay.learning_rate == 0.01
+    assert train(flag, "0.01", "--train_config.lr_schedule", "polydecay").train_config.PolyDecay.learning_rate == 0.01
+    demo = train("--config_path", "demo_cpu", flag, "0.01")
+    assert demo.train_config.CosineDecay.learning_rate == 0.01 and demo.train_config.MultiDecay.learning_rate == 0.00048
+    assert "train_config.CosineDecay.learning_rate" in demo.given
+
+
+def test_epochs_and_input_size():
+    assert train("--epochs", "7").epoch_size == 7
+    for words, size in ((["256"], (256, 256)), (["256", "320"], (256, 320)), (["[256, 320]"], (256, 320))):
+        data = train("--input_size", *words).dataset_config
+        assert (data.input_res_train, data.input_res_test, data.output_res) == (
+            size, size, (size[0] // 4, size[1] // 4))
+    assert load_config("export", ["--input_size", "128"], "").dataset_config.input_res_test == (128, 128)
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--train_config.PolyDecay.learning_rate", "0.1"],
+     "--train_config.PolyDecay.learning_rate has no effect, because train_config.lr_schedule is MultiDecay. Set "
+     "--train_config.MultiDecay.learning_rate, or choose --train_config.lr_schedule PolyDecay"),
+    (["--train_config.PolyDecay.power", "2", "--config_path", "demo_cpu"],
+     "train_config.lr_schedule is CosineDecay. CosineDecay has no such setting: leave it out, or choose"),
+    (["--train_config.SGD.momentum", "0.8"], "has no effect, because train_config.optimizer is Adam. Adam has no such"),
+    (["--train_config.Adam.weight_decay", "0.1", "--train_config.optimizer", "adamw"],
+     "Set --train_config.AdamW.weight_decay, or"),
+    (["--epochs", "3", "--epoch_size", "4"], "--epochs and --epoch_size are both given"),
+    (["--lr", "1", "--learning_rate", "2"],
+     "--learning_rate and --train_config.MultiDecay.learning_rate are both given"),
+    (["--input_size", "100"], "dataset_config.input_res_train [100, 100] must be positive multiples of 32"),
+    (["--input_size", "a"], "dataset_config.input_res_train must be a list of 2 integers"),
+    (["--input_sise", "256"], "did you mean --input_size?"),
+    (["--warmup_steps", "9", "--config_path", "demo_cpu"], "did you mean --train_config.CosineDecay.warmup_steps?"),
+    (["--resume", "nowhere.ckpt"], "--resume must be true, false, a checkpoint, or the folder of a run; found "
+                                   "'nowhere.ckpt': there is no such file or folder"),
+    (["--resume"], "resume and fine_tune need --load_checkpoint_path")])
+def test_mistakes(words, message):
+    assert message in mistake(*words)
+
+
+def test_a_run_or_its_checkpoint_is_resumed(tmp_path):
+    message = mistake("--resume", str(tmp_path))
+    assert "this folder has no last.ckpt. Name the folder of --save_checkpoint_path" in message
+    checkpoint = tmp_path / "ckpt_0" / "last.ckpt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    for word in (checkpoint, checkpoint.parent, tmp_path):
+        config = train("--resume", str(word))
+        assert (config.resume, config.load_checkpoint_path) == (True, str(checkpoint))
+    assert "leave one of them out" in mistake("--resume", str(tmp_path), "--model", "x.ckpt")
+    config = train("--resume", "--load_checkpoint_path", "x.ckpt")
+    assert config.resume and config.load_checkpoint_path == "x.ckpt"
+
+
+def test_home_is_meant_by_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("log_file: ~/x.log\n")
+    config = train("--config_path", "~/mine.yaml", "--mindrecord_dir=~/shards", "--data_dir", "a/~/b")
+    assert (config.log_file, config.mindrecord_dir, config.data_dir) == (
+        str(tmp_path / "x.log"), str(tmp_path / "shards"), "a/~/b")
+
+
+@pytest.mark.parametrize("command, environment, expected", [
+    (["/here/train.py", "--config_path", "demo_cpu", "--model", "old.ckpt", "--fine_tune", "--seed", "1"], {},
+     "To go on:\n  python /here/train.py --config_path demo_cpu --seed 1 --resume true --load_checkpoint_path "
+     "'my run/last.ckpt'"),
+    (["/bin/centernet", "train", "--resume", "true", "--load_checkpoint_path=a.ckpt", "--out", "my run"], {},
+     "To go on:\n  centernet train --out 'my run' --resume true --load_checkpoint_path 'my run/last.ckpt'"),
+    (["/here/train.py"], {"RANK_SIZE": "2"},
+     "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'"),
+    (["/here/train.py", "--data_url", "https://me:secret@host/coco"], {},
+     "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'"),
+    (["/lib/pytest/__main__.py"], {},
+     "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'")])
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, command, environment, expected):
+    assert how_to_go_on(command, environment, "my run/last.ckpt") == expected
