@@ -12,6 +12,7 @@ from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up
 from centernet.errors import UserError
+from centernet.owner import OWNER, owned
 
 
 def run(config: Config) -> None:
@@ -33,8 +34,9 @@ def run(config: Config) -> None:
     images = find_images(config.image) if config.image else []
     set_up(config, config.device_id)
     if config.image:
-        detector = open_model(config.model_path, config, len(images))
-        infer_images(detector, images, Path(config.save_result_dir or "results"))
+        folder = Path(config.save_result_dir or "results")
+        with owned(folder, "--save_result_dir", f".infer{OWNER}"):
+            infer_images(open_model(config.model_path, config, len(images)), images, folder)
     else:
         run_prepared(open_exported(config.model_path, config.eval_config), Path(config.predict_dir),
                      Path(config.result_path))
