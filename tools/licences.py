@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "licences.md"
 BEGIN = begin_of("licences")
 HEADER = "| package | licence | needed for | Python |\n|---|---|---|---|"
+PURPOSES = {"requirements.txt": "every command", "requirements-onnx.txt": "ONNX"}  # the first one that needs a package
 LONGEST = 90  # letters; a longer field is the text of the licence, not its name
 
 
@@ -72,7 +73,7 @@ def rows(folder: Path, old: list[str]) -> list[str]:
     found = []
     for name in sorted({name for lock in locks.values() for name in lock}):
         pythons = [version for version, lock in locks.items() if name in lock]
-        purpose = next((text for file, text in (("requirements.txt", "every command"), ("requirements-onnx.txt", "ONNX"))
+        purpose = next((text for file, text in PURPOSES.items()
                         if any(name in closure(locks[version], file) for version in pythons)), "tests")
         if not (named := licence(name) or known.get(name, "")):
             raise UserError(f"{name} is not installed, and {DOCUMENT.name} does not have it yet: run this with Python "

@@ -26,8 +26,8 @@ def run(tmp_path):
             (environment / "bin").mkdir(parents=True)
             (environment / "bin/python").symlink_to(tmp_path / "python")
             (environment / "result").write_text(result)
-            locked = [line.removesuffix(" \\") for line in (ROOT / "requirements/lock-3.12.txt").read_text().splitlines()
-                      if not line.strip().startswith("--hash")]
+            locked = (ROOT / "requirements/lock-3.12.txt").read_text().splitlines()
+            locked = [line.removesuffix(" \\") for line in locked if not line.strip().startswith("--hash")]
             (environment / "installed.lock").write_text("".join(
                 f"mindspore=={version}\n" if line.startswith("mindspore==") else f"{line}\n" for line in locked))
             (environment / "installed.package").write_text(str(ROOT))
