@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Functions of the scripts that create this project's environments; they source it after common.sh.
+# Functions of the scripts that create this project's environments; they source it.
 
 # find_python: print the path of a Python 3.10, 3.11 or 3.12: $PYTHON, or the first one found; without one, fail.
 find_python() {
@@ -19,5 +19,5 @@ find_python() {
 lock_of() {
     local version
     version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || return 1
-    echo "$repository/requirements/lock-$version.txt"
+    echo "$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/requirements/lock-$version.txt"
 }

@@ -40,6 +40,15 @@ def test_each_file_alone_keeps_numpy_below_2():
         assert "numpy>=1.25,<2" in lines(path), path.name
 
 
+def test_the_scripts_keep_numpy_below_2_and_lock_what_they_download():
+    """With Python 3.9, pip takes NumPy 2 for MindSpore 2.0."""
+    assert "mindspore==2.0.0 'numpy<2'" in (ROOT / "scripts/set_up_mindspore20.sh").read_text()
+    lite = "requirements/mindspore-lite-2.0.txt"
+    assert lite in (ROOT / "scripts/get_mindspore_lite.sh").read_text()
+    form = r"^mindspore-lite==2\.0\.0 \\\n +--hash=sha256:[0-9a-f]{64}"
+    assert re.search(form, (ROOT / lite).read_text(), re.MULTILINE)
+
+
 def test_the_package_needs_what_the_files_list():
     assert sorted(PROJECT["dependencies"]) == sorted(lines(ROOT / "requirements.txt"))
     extras = PROJECT["optional-dependencies"]
