@@ -32,7 +32,8 @@ mkdir -p "$folder"
 partial=$(mktemp -d "$folder/.fetch.XXXXXX")
 trap 'rm -rf "$partial"' EXIT
 "$python" -m pip download -qq --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.7 \
-    --implementation cp --abi cp37m --platform manylinux1_x86_64 --dest "$partial" mindspore-lite==2.0.0 \
+    --implementation cp --abi cp37m --platform manylinux1_x86_64 --dest "$partial" \
+    --requirement "$repository/requirements/mindspore-lite-2.0.txt" \
     || { echo "error: the download of mindspore-lite==2.0.0 failed: see the message above" >&2; exit 1; }
 "$python" -m zipfile -e "$partial"/mindspore_lite-2.0.0-*.whl "$partial/unpacked"
 rm -rf "$folder/mindspore_lite"

@@ -4,29 +4,42 @@
 # Packages are installed only if their list has changed since the last time. The package centernet itself is
 # installed from this checkout (pip install -e), with its command `centernet`.
 #   CENTERNET_VENV  folder of the environment (default: .venv in the repository)
-#   CENTERNET_LOCK  list of the packages with their versions (default: requirements.lock)
+#   CENTERNET_LOCK  list of the packages with their versions (default: requirements/lock-3.11.txt for Python 3.11, ...)
 #   PYTHON          a Python 3.10, 3.11 or 3.12 to create it with (default: the first one found)
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${CENTERNET_VENV:-$repository/.venv}
-lock=${CENTERNET_LOCK:-$repository/requirements.lock}
 # shellcheck source=scripts/find_python.sh
 . "$repository/scripts/find_python.sh"
 
+# is_current: the environment is there, and its list of packages has not changed since.
+is_current() {
+    local lock locks=("$repository"/requirements/lock-*.txt)
+    [ -z "${CENTERNET_LOCK:-}" ] || locks=("$CENTERNET_LOCK")
+    for lock in "${locks[@]}"; do
+        if [ -x "$venv/bin/python" ] && cmp -s "$lock" "$venv/installed.lock"; then
+            return
+        fi
+    done
+    return 1
+}
+
 make_environment() {
-    local stamp=$venv/installed.lock python
-    if [ -x "$venv/bin/python" ] && cmp -s "$lock" "$stamp"; then
+    local python lock
+    if is_current; then
         return
     fi
     python=$(find_python) || return 1
+    lock=${CENTERNET_LOCK:-$(lock_of "$python")} || return 1
     echo "Setting up $venv with $("$python" --version) (about 2 minutes, 1 GB to download)"
     if ! "$python" -m venv --clear "$venv"; then
         echo "error: $python cannot create virtual environments (Debian, Ubuntu: apt-get install python3-venv)" >&2
         return 1
     fi
+    # The lock file has hashes, so pip refuses any other file, and any package that is not in it.
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$lock" \
         || { echo "error: the installation of $lock failed: see the message above" >&2; return 1; }
-    cp "$lock" "$stamp"
+    cp "$lock" "$venv/installed.lock"
 }
 
 install_package() {

@@ -34,7 +34,7 @@ if ! "$python" -c 'import mindspore; assert mindspore.__version__ == "2.0.0"' >/
     base=$(find_python)
     echo "Setting up $environment with $("$base" --version) and MindSpore 2.0.0 (1 minute, 1 GB to download)" >&2
     "$base" -m venv --clear "$environment" >&2
-    "$python" -m pip install -qq --disable-pip-version-check mindspore==2.0.0 >&2 \
+    "$python" -m pip install -qq --disable-pip-version-check mindspore==2.0.0 'numpy<2' >&2 \
         || { echo "error: the installation of mindspore==2.0.0 failed: see the message above" >&2; exit 1; }
 fi
 cd "$environment/bin" && echo "$PWD/python"

@@ -58,7 +58,8 @@ def test_other_categories_are_an_error_with_the_remedy():
         require_same(model, Categories(("b", "a"), (1, 2)), "m.ckpt", "shards", "")
 
 
-@pytest.mark.fault("a validation file with fewer or other ordered categories", "such lists", "evaluated by name")
+@pytest.mark.fault("a validation file with fewer or other ordered categories", "such lists",
+                   "its classes are found by name")
 @pytest.mark.parametrize("names, ids, found", [
     (("a", "b", "c"), (5, 6, 7), (5, 6, 7)), (("c", "a"), (1, 9), (9, 10, 1)), (("c", "b", "a"), (1, 2, 3), (3, 2, 1))])
 def test_an_evaluation_compares_by_name(names, ids, found):

@@ -65,7 +65,8 @@ def test_a_training_goes_on_and_ends_with_what_it_has(work, disk, tmp_path):
     assert again.returncode == 0, again.stderr
 
 
-@pytest.mark.fault("a full disk, each command", "a tmpfs without space", "status 2 and a short message")
+@pytest.mark.fault("a full disk: conversion, export, preprocess, eval", "a tmpfs without space",
+                   "status 2 and a short message")
 @pytest.mark.parametrize("name, size", [("convert", 1 << 14), ("convert", 1 << 17), ("export", 1 << 16),
                                         ("preprocess", 1 << 16), ("eval", 1 << 12)])
 def test_a_command_says_that_the_disk_is_full(work, disk, tmp_path, name, size):

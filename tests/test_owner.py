@@ -12,12 +12,14 @@ import time
 import pytest
 
 from centernet import owner
-from centernet.cli import export
+from centernet.cli import evaluate, export, infer, postprocess, preprocess
 from centernet.errors import UserError
-from centernet.files import folder_beside
+from centernet.files import folder_beside, sha256
 from centernet.owner import OWNER, owned
+from centernet.runtimes.manifest import manifest_path, write_manifest
+from tests.tiny_coco import make_coco
 from tests.tiny_group import ROOT
-from tests.tiny_model import read_config, tiny_checkpoint, tiny_config
+from tests.tiny_model import read_config, tiny_checkpoint, tiny_config, tiny_manifest
 
 HOLD = """
 import sys, time
@@ -141,7 +143,7 @@ def test_an_owner_on_another_host_is_alive_if_it_renews_the_file(tmp_path, monke
                 assert time.monotonic() < deadline
 
 
-@pytest.mark.fault("a folder without permission to write", "a read-only folder", "an error that names the folder")
+@pytest.mark.fault("a folder that cannot be made", "a file of that name in its path", "an error that names the folder")
 def test_a_folder_that_is_not_writable_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--out .*file/x: cannot write to this folder: Not a directory"), \
@@ -168,3 +170,36 @@ def test_folders_that_a_killed_export_left_are_removed(tmp_path, lines):
     with folder_beside(tmp_path / "model.mindir", "--export_name") as folder:
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted([folder.name, ".export-other.mindir-abc"])
     assert lines() == [f"removed {tmp_path / '.export-model.mindir-abc'}, which an interrupted run left"]
+
+
+COMMANDS = {  # module, its flags, the flag of the folder, the folder of the results in it
+    "eval": (evaluate, ("--device_target", "CPU", "--load_checkpoint_path", "a.ckpt", "--data_dir", "."),
+             "--save_result_dir", "val"),
+    "infer": (infer, ("--device_target", "CPU", "--model_path", "a.ckpt", "--image", "val2017"), "--save_result_dir",
+              ""),
+    "preprocess": (preprocess, ("--model_path", "m.mindir", "--val_data_dir", "."), "--predict_dir", ""),
+    "postprocess": (postprocess, ("--model_path", "m.mindir", "--result_path", "raw", "--meta_path", "prepared"),
+                    "--save_path", "")}
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """The current folder: a data set, the manifest of a model, and the set prepared for it."""
+    monkeypatch.chdir(tmp_path)
+    make_coco(tmp_path, num_images=1, split="val")
+    (tmp_path / "m.mindir").write_bytes(b"")
+    write_manifest(tiny_manifest((64, 64), sha256=sha256(tmp_path / "m.mindir")), manifest_path(tmp_path / "m.mindir"))
+    assert preprocess.main(["--model_path", "m.mindir", "--val_data_dir", ".", "--predict_dir", "prepared"]) == 0
+    return tmp_path
+
+
+@pytest.mark.fault("two evaluations, detections or preparations into one folder", "a second eval, infer, preprocess or "
+                   "postprocess starts", "it ends at its start and writes nothing")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_results_of_two_runs_do_not_mix(data, capsys, command):
+    module, flags, flag, inner = COMMANDS[command]
+    folder = data / "out" / inner
+    with owned(folder, flag, f".{command}{OWNER}"):
+        assert module.main([*flags, flag, str(data / "out")]) == 2
+        assert [path.name for path in folder.iterdir()] == [f".{command}{OWNER}"]
+    assert f"error: {flag} {folder}: process {os.getpid()} on" in capsys.readouterr().err

@@ -1,11 +1,17 @@
-"""What is installed fits MindSpore: every way to install keeps NumPy below 2."""
+"""What is installed fits MindSpore and is locked: every way to install keeps NumPy below 2."""
+import hashlib
 import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools.licences import locked
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -14,6 +20,7 @@ else:
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(ROOT.glob("requirements*.txt"))
+LOCKS = sorted((ROOT / "requirements").glob("lock-*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -33,6 +40,15 @@ def test_each_file_alone_keeps_numpy_below_2():
         assert "numpy>=1.25,<2" in lines(path), path.name
 
 
+def test_the_scripts_keep_numpy_below_2_and_lock_what_they_download():
+    """With Python 3.9, pip takes NumPy 2 for MindSpore 2.0."""
+    assert "mindspore==2.0.0 'numpy<2'" in (ROOT / "scripts/set_up_mindspore20.sh").read_text()
+    lite = "requirements/mindspore-lite-2.0.txt"
+    assert lite in (ROOT / "scripts/get_mindspore_lite.sh").read_text()
+    form = r"^mindspore-lite==2\.0\.0 \\\n +--hash=sha256:[0-9a-f]{64}"
+    assert re.search(form, (ROOT / lite).read_text(), re.MULTILINE)
+
+
 def test_the_package_needs_what_the_files_list():
     assert sorted(PROJECT["dependencies"]) == sorted(lines(ROOT / "requirements.txt"))
     extras = PROJECT["optional-dependencies"]
@@ -41,6 +57,46 @@ def test_the_package_needs_what_the_files_list():
     assert {*PROJECT["dependencies"], *extras["onnx"], *extras["test"]} - {own} == {
         *lines(ROOT / "requirements-test.txt")}
     assert [name.split("+")[0] for name in lines(ROOT / "requirements-convert.txt")][-1:] == extras["torch"]
+
+
+def test_each_supported_python_has_a_lock_file():
+    low, high = re.findall(r"3\.(\d+)", PROJECT["requires-python"])
+    assert [path.name for path in LOCKS] == [f"lock-3.{minor}.txt" for minor in range(int(low), int(high))]
+
+
+@pytest.mark.fault("a requirements file is changed without the lock files", "the ranges and the locked versions are "
+                   "compared", "a package that is not locked, or another version than the ranges allow, is named")
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_the_lock_file_has_what_is_required(path):
+    """After a change of requirements-test.txt: bash scripts/lock_requirements.sh."""
+    versions = {name: version for name, (version, _) in locked(path).items()}
+    needed = [Requirement(line) for line in lines(ROOT / "requirements-test.txt")]
+    assert needed and not [str(one) for one in needed
+                           if not one.specifier.contains(versions.get(canonicalize_name(one.name), "0"))]
+    direct = {name for name, (_, users) in locked(path).items() if any(user.startswith("-r ") for user in users)}
+    assert direct == {canonicalize_name(one.name) for one in needed}
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_each_locked_package_has_hashes(path):
+    blocks = re.split(r"^(?=[a-z])", path.read_text(), flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(locked(path)) > 40
+    form = r"\S+==\S+ \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+"
+    assert not [block for block in blocks if not re.match(form, block)]
+
+
+@pytest.mark.fault("the registry gives another file than the locked one",
+                   "a wheel whose SHA-256 is not in the lock file", "pip refuses it")
+def test_a_file_that_is_not_the_locked_one_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "one-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("one-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: one\nVersion: 1.0\n")
+        wheel.writestr("one-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("one-1.0.dist-info/RECORD", "")
+    (tmp_path / "lock.txt").write_text(f"one==1.0 --hash=sha256:{'0' * 64}\n")
+    done = subprocess.run([sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--find-links", tmp_path,
+                           "-r", tmp_path / "lock.txt"], capture_output=True, text=True)
+    digest = hashlib.sha256((tmp_path / "one-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    assert done.returncode == 1 and "DO NOT MATCH THE HASHES" in done.stderr and digest in done.stderr
 
 
 def resolve(*words):

@@ -13,10 +13,11 @@ from pathlib import Path
 from centernet.config.load import find_config, load_config, preset_files
 from centernet.errors import UserError, reports_errors
 from centernet.files import write_text
+from tools.document_table import begin_of, rows_between, with_rows
 from tools.dry_run import command_words, dry_environment, dry_run
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "ascend.md"
-BEGIN, END = "<!-- python -m tools.ascend_memory writes this table -->", "<!-- end of the table -->"
+BEGIN = begin_of("ascend_memory")
 HEADER = """\
 | preset | network | optimizer | image | batch size | simulated peak memory | kernels |
 |---|---|---|---|---|---|---|"""
@@ -50,12 +51,8 @@ def merged(text: str, rows: Sequence[str]) -> str:
     Raises:
         UserError: the document does not have the markers of the table.
     """
-    head, begin, rest = text.partition(BEGIN)
-    table, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{DOCUMENT}: the lines '{BEGIN}' and '{END}' must be there, in this order")
-    found = {line.split("|")[1].strip(): line for line in [*table.strip().splitlines()[2:], *rows]}
-    return "\n".join([head + BEGIN, HEADER, *(found[name] for name in sorted(found)), END + tail])
+    found = {line.split("|")[1].strip(): line for line in [*rows_between(text, BEGIN, DOCUMENT), *rows]}
+    return with_rows(text, BEGIN, DOCUMENT, HEADER, (found[name] for name in sorted(found)))
 
 
 @reports_errors

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from centernet.errors import UserError, reports_errors
 from centernet.files import write_text
+from tools.document_table import begin_of, with_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- python -m tools.fault_table writes this table -->", "<!-- end of the table -->"
+BEGIN = begin_of("fault_table")
 HEADER = "| fault | how it is injected | what happens | test |\n|---|---|---|---|"
 CELLS = 3
 
@@ -55,11 +56,7 @@ def _row(path: Path, name: str, call: ast.Call) -> str:
 
 def merged(text: str, table: list[str]) -> str:
     """Return the document's text with this table. Raise UserError if the text has no place for it."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{DOCUMENT}: the lines '{BEGIN}' and '{END}' must be there, in this order")
-    return "\n".join([head + BEGIN, HEADER, *table, END + tail])
+    return with_rows(text, BEGIN, DOCUMENT, HEADER, table)
 
 
 @reports_errors

@@ -151,7 +151,7 @@ def test_unfinished_files_of_a_killed_run_are_removed(program, fake_model, tmp_p
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.*")) == ["1.bin", "1.json", "index.json"]
 
 
-@pytest.mark.fault("an image file of 512 MB", "a sparse file", "refused, in both languages")
+@pytest.mark.fault("an image file above 512 MiB", "a sparse file", "refused, in both languages")
 def test_a_file_that_is_too_large_for_an_image_is_not_read(program, fake_model, tmp_path):
     (tmp_path / "in").mkdir()
     with (tmp_path / "in/1.jpg").open("wb") as file:

@@ -98,7 +98,7 @@ def test_in_a_group_the_launcher_chooses_the_device(monkeypatch, size, distribut
 
 
 @pytest.mark.fault("a console of another encoding", "latin-1 and a category in Chinese",
-                   "the text is escaped, the command goes on")
+                   "the letters are escaped, the line is written")
 def test_text_that_the_console_cannot_encode_is_escaped(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))

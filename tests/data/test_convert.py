@@ -283,7 +283,7 @@ def test_arguments(coco, tmp_path, options, words):
 
 
 @pytest.mark.fault("two conversions into one folder", "a second conversion starts",
-                   "it ends at its start, the first one goes on")
+                   "it ends at its start, with the process that owns the folder")
 def test_two_conversions_do_not_write_the_same_shards(coco, tmp_path):
     with owned(tmp_path / "out", "--mindrecord_dir", f".tiny{OWNER}"), \
             pytest.raises(UserError, match="--mindrecord_dir .*: process .* writes to this folder"):
@@ -294,7 +294,7 @@ def test_two_conversions_do_not_write_the_same_shards(coco, tmp_path):
         assert len(run(coco, tmp_path / "other").image_ids) == 5
 
 
-@pytest.mark.fault("a disk that is too small for the shards", "a disk with little space",
+@pytest.mark.fault("a disk that is too small for the shards", "the system reports 1 kB of free space",
                    "refused before the first image, with both sizes")
 def test_a_disk_that_is_too_small_is_told_before(coco, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 1000))

@@ -25,7 +25,7 @@ def refuses_or_reads(reader, document, path):
         message_of(reader, path)
 
 
-@pytest.mark.fault("a hostile info file of shards", "each value replaced", "read, or an error with file and place")
+@pytest.mark.fault("a hostile info file of shards", "each value replaced", "read, or a short error, never a traceback")
 def test_info_files(tmp_path):
     refuses_or_reads(read_info, INFO, tmp_path / "p.info.json")
 
@@ -65,7 +65,7 @@ def test_each_number_in_a_list_of_ids(tmp_path, text):
 
 
 @pytest.mark.fault("a hostile annotation file", "each value replaced by deep, huge, infinite or unprintable ones",
-                   "read, or an error with file and place")
+                   "read, or a short error, never a traceback")
 def test_annotation_files(tmp_path):
     refuses_or_reads(read_annotations, COCO, tmp_path / "val.json")
 

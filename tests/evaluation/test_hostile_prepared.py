@@ -19,7 +19,8 @@ META = Meta((72.0, 68.5), 144.0, 32, 32)
 message_of = partial(hostile.message_of, most=3000)
 
 
-@pytest.mark.fault("a hostile index of prepared images", "each value replaced", "read, or an error with file and place")
+@pytest.mark.fault("a hostile index of prepared images", "each value replaced",
+                   "read, or a short error, never a traceback")
 def test_indexes(tmp_path):
     manifest = tiny_manifest((8, 8))
     write_prepared(tmp_path, [(7, "a.jpg", np.zeros((3, 8, 8), np.float32), META)], manifest, tmp_path / "val.json")
@@ -34,7 +35,7 @@ def test_indexes(tmp_path):
         assert "index.json" in message_of(read_index, tmp_path, manifest)
 
 
-@pytest.mark.fault("a hostile file of a transform", "each value replaced", "read, or an error with file and place")
+@pytest.mark.fault("a hostile file of a transform", "each value replaced", "read, or a short error, never a traceback")
 def test_transforms(tmp_path):
     path, document = tmp_path / "7.json", json.loads(META.to_json())
     for text in variants({**document, "s": [144.0, 72.0]}):

@@ -9,6 +9,7 @@ from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
 from centernet.errors import UserError
 from centernet.evaluation.prepared_set import read_detections, read_index, read_input, run_prepared, write_prepared
+from centernet.owner import OWNER, owned
 from centernet.runtimes.manifest import Manifest
 from centernet.spec import ModelSpec
 
@@ -137,3 +138,14 @@ def test_an_output_that_is_not_finite_is_not_written(tmp_path, manifest):
     with pytest.raises(UserError, match="the model's output for image 7: 120 of 120 values are NaN"):
         run_prepared(Diverged(manifest), tmp_path / "pre", tmp_path / "results")
     assert not list((tmp_path / "results").iterdir())
+
+
+def test_one_run_at_a_time_writes_a_model_s_output(tmp_path, manifest):
+    prepare(tmp_path / "pre", manifest, np.zeros((64, 96, 3), np.uint8))
+    run_prepared(Fake(manifest), tmp_path / "pre", tmp_path / "results")
+    before = (tmp_path / "results/7_0.bin").read_bytes()
+    with owned(tmp_path / "results", "--result_path", f".infer{OWNER}"), \
+            pytest.raises(UserError, match="--result_path .*results: process .* writes to this folder since"):
+        run_prepared(Fake(manifest), tmp_path / "pre", tmp_path / "results")
+    assert (tmp_path / "results/7_0.bin").read_bytes() == before
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["7_0.bin"]

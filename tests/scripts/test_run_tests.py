@@ -21,7 +21,7 @@ def run(tmp_path):
         path.parent.mkdir(parents=True)
         path.write_text(STUB)
         path.chmod(0o755)
-    shutil.copy(ROOT / "requirements.lock", tmp_path / "venv/installed.lock")
+    shutil.copy(ROOT / "requirements/lock-3.11.txt", tmp_path / "venv/installed.lock")
     (tmp_path / "venv/installed.package").write_text(str(ROOT))
     (tmp_path / "lite/mindspore_lite/include/api").mkdir(parents=True)
     (tmp_path / "lite/mindspore_lite/include/api/model.h").touch()

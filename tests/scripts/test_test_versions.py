@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STUB = """#!/usr/bin/env bash
 case "$*" in
+    *'"%d.%d"'*) echo 3.12 ;;
     *"index versions"*) echo "mindspore (2.11.0)"; echo "Available versions: $REGISTRY" ;;
     *"-m pytest"*) echo "$0 $*" >>"$CALLS"; echo "== $(cat "$(dirname "$0")/../result") ==" ;;
 esac
@@ -25,9 +26,10 @@ def run(tmp_path):
             (environment / "bin").mkdir(parents=True)
             (environment / "bin/python").symlink_to(tmp_path / "python")
             (environment / "result").write_text(result)
-            locked = (ROOT / "requirements.lock").read_text().splitlines(keepends=True)
+            locked = (ROOT / "requirements/lock-3.12.txt").read_text().splitlines()
+            locked = [line.removesuffix(" \\") for line in locked if not line.strip().startswith("--hash")]
             (environment / "installed.lock").write_text("".join(
-                f"mindspore=={version}\n" if line.startswith("mindspore==") else line for line in locked))
+                f"mindspore=={version}\n" if line.startswith("mindspore==") else f"{line}\n" for line in locked))
             (environment / "installed.package").write_text(str(ROOT))
         (tmp_path / "python").write_text(STUB)
         (tmp_path / "python").chmod(0o755)

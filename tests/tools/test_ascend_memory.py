@@ -3,7 +3,8 @@ import pytest
 
 from centernet.config.load import PRESETS
 from centernet.errors import UserError
-from tools.ascend_memory import BEGIN, DEFAULT, DOCUMENT, END, HEADER, main, merged
+from tools.ascend_memory import BEGIN, DEFAULT, DOCUMENT, HEADER, main, merged
+from tools.document_table import END
 
 
 def test_rows_are_replaced_and_added():

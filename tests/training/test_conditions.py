@@ -44,7 +44,7 @@ def compared(*flags, then=None, changed=(), data="content 1"):
     ("net_config.reg_loss", ["sl1"], "l1", "sl1"),
     ("enable_lossscale", ["false"], "True", "False"),
 ])
-@pytest.mark.fault("--resume with another setting", "each setting that decides the arithmetic is changed",
+@pytest.mark.fault("--resume with another setting", "14 settings that decide the arithmetic, one at a time",
                    "refused; the message has the flag, both values, and how to change it on purpose")
 def test_a_changed_setting_is_refused_unless_it_is_named(flag, words, was, now):
     flags = (f"--{flag}", *words)

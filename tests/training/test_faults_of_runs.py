@@ -100,8 +100,8 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.fault("SIGKILL during the evaluation of an epoch",
-                   "the process ends in the evaluation, or before the checkpoint with its result",
-                   "the resumed run evaluates that epoch; metrics and best.ckpt equal those of a whole run")
+                   "an exception that nothing catches ends it in the evaluation, or before the checkpoint with its "
+                   "result", "the resumed run evaluates that epoch; metrics and best.ckpt equal those of a whole run")
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_the_evaluation_of_a_killed_run_is_made_by_the_next_one(whole, tmp_path, monkeypatch, epoch, moment):
@@ -130,8 +130,8 @@ def test_the_evaluation_of_a_killed_run_is_made_by_the_next_one(whole, tmp_path,
     assert result(tmp_path) == result(whole)
 
 
-@pytest.mark.fault("SIGKILL during the last evaluation", "the process ends there",
-                   "--resume makes this evaluation and ends")
+@pytest.mark.fault("SIGKILL during the last evaluation", "a checkpoint of the last step without its evaluation",
+                   "--resume starts with this evaluation, and takes no step")
 def test_a_finished_training_is_resumed_for_its_last_evaluation_only(tmp_path):
     flags = ("--eval_interval", "1", "--epoch_size", "3", "--resume", "true", "--load_checkpoint_path",
              str(tmp_path / "a.ckpt"))
@@ -170,7 +170,7 @@ def test_a_signal_during_an_evaluation_saves_what_is_pending(whole, tmp_path, nu
 
 
 @pytest.mark.fault("SIGTERM during a step", "the signal arrives in the step",
-                   "the step is finished and saved, then status 143")
+                   "the step is finished and saved; the end says how to resume")
 def test_a_signal_during_a_step_saves_after_it(tmp_path):
     calls = iter(range(99))
     with signals_set_a_flag(), pytest.raises(Interrupted, match="--resume true"):
@@ -179,7 +179,7 @@ def test_a_signal_during_a_step_saves_after_it(tmp_path):
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl") if row["kind"] == "step"] == [1, 2, 3]
 
 
-@pytest.mark.fault("SIGTERM before the first step", "the signal arrives while the data is opened",
+@pytest.mark.fault("SIGTERM before the first step", "the signal is there when the loop begins",
                    "the run ends without a compilation")
 def test_a_signal_before_the_first_step_starts_no_compilation(tmp_path):
     with signals_set_a_flag():
@@ -192,7 +192,7 @@ def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.fault("the disk is full when a checkpoint is written", "writing fails with ENOSPC",
+@pytest.mark.fault("the disk is full when a checkpoint is written", "saving fails at chosen tries",
                    "tried twice, then the run goes on; a second failure in a row ends it")
 def test_a_checkpoint_is_tried_twice_and_may_be_missing_once(tmp_path, monkeypatch, caplog):
     step, tries = Step(), []
@@ -249,7 +249,7 @@ def test_metrics_wait_until_the_disk_has_space(tmp_path, monkeypatch, caplog):
         "wait in memory, and each new line is a new try"]
 
 
-@pytest.mark.fault("the result folder becomes read-only", "log and plot cannot be written",
+@pytest.mark.fault("the result folder becomes full or read-only", "the metrics and the plot cannot be written",
                    "one warning each, the training goes on")
 def test_a_training_goes_on_without_its_log_and_plot(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(Metrics, "_flush", full)
@@ -261,7 +261,8 @@ def test_a_training_goes_on_without_its_log_and_plot(tmp_path, monkeypatch, capl
     assert read_checkpoint(tmp_path / "last.ckpt").progress["step"] == TOTAL
 
 
-@pytest.mark.fault("a log file on a full disk", "each line fails", "told once, not for each line")
+@pytest.mark.fault("a log file on a full disk", "each line fails",
+                   "file and console are told once each, not for each line")
 def test_a_log_file_and_a_console_without_space_are_told_once(tmp_path, monkeypatch, capfd):
     root = logging.getLogger()
     before = list(root.handlers)
@@ -296,7 +297,7 @@ def test_a_damaged_best_checkpoint_does_not_stop_a_good_one(whole, tmp_path, cap
     assert result(tmp_path) == result(whole)
 
 
-@pytest.mark.fault("unfinished files of a killed run", "files of 138 MB that were never renamed",
+@pytest.mark.fault("unfinished files of a killed run", "files that were never renamed",
                    "the next run removes them")
 def test_what_a_killed_run_left_is_removed(tmp_path):
     for name in (".unfinished.tmp", ".unfinished.centernet-1_1.ckpt", ".unfinished.last.ckpt.tmp"):
@@ -306,7 +307,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
 
 
 @pytest.mark.fault("two trainings with one checkpoint folder", "a second training starts",
-                   "it ends at its start, the first one goes on")
+                   "it ends at its start, with the process that owns the folder")
 def test_two_trainings_do_not_write_into_one_folder(tmp_path):
     def folders(checkpoints, results, first=True):
         return run_folder.owned_folders(settings("--save_checkpoint_path", str(tmp_path / checkpoints),

@@ -158,7 +158,7 @@ def test_missing_tensors_of_a_backbone_are_listed():
 
 
 @pytest.mark.fault("a backbone of which a part is missing", "renamed parameters",
-                   "refused, unless --partial_backbone true")
+                   "refused, nothing is loaded; the message names --partial_backbone true")
 def test_an_incomplete_backbone_is_refused_and_nothing_is_loaded():
     network = network_of(3)
     source = {name: value + 1 for name, value in values(network).items() if name.startswith("backbone.")}

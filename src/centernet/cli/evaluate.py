@@ -7,19 +7,25 @@ It gives COCO's 12 numbers, the AP of each category, result files and, with --vi
 """
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up_group
 from centernet.errors import UserError
+from centernet.owner import OWNER, owned
+
+if TYPE_CHECKING:
+    from centernet.data.coco import CocoDataset
+    from centernet.group import Group
 
 
 def run(config: Config) -> None:
     """Detect objects in all images; the ranks of a group divide them. Write the results; in val mode evaluate them."""
-    from centernet.config.threads import input_threads
     from centernet.data.coco import read_evaluated
-    from centernet.evaluation.dataset import detect_dataset
-    from centernet.evaluation.report import report, result_folder
-    from centernet.open_model import open_model
+    from centernet.evaluation.report import result_folder
 
     if not config.load_checkpoint_path:
         raise UserError("--load_checkpoint_path is not set: name the checkpoint (or exported model) to evaluate")
@@ -27,6 +33,16 @@ def run(config: Config) -> None:
                              config.allow_outside)
     folder = result_folder(config)  # before detection, so that a wrong path fails now and not after hours
     group = set_up_group(config)
+    with owned(folder, "--save_result_dir", f".eval{OWNER}") if group.rank == 0 else nullcontext():
+        _evaluate(config, folder, dataset, group)
+
+
+def _evaluate(config: Config, folder: Path, dataset: CocoDataset, group: Group) -> None:
+    from centernet.config.threads import input_threads
+    from centernet.evaluation.dataset import detect_dataset
+    from centernet.evaluation.report import report
+    from centernet.open_model import open_model
+
     detector = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)
     dataset = dataset.of_model(detector.spec.categories, config.load_checkpoint_path,
                                "Evaluate on a data set of the same categories.")

@@ -14,6 +14,7 @@ from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up
 from centernet.errors import UserError
+from centernet.owner import OWNER, owned
 
 if typing.TYPE_CHECKING:
     from centernet.detection.detector import Detector
@@ -62,10 +63,11 @@ def _detect(config: Config) -> None:
     detector = open_model(config.model_path, config, runs)
     finder = make_finder(detector, config)
     folder = Path(config.save_result_dir or "results")
-    if inputs.images:
-        infer_images(finder, list(inputs.images), folder, config.result_formats)
-    for video in inputs.videos:
-        infer_video(finder, video, folder, config.result_formats, config.max_frames)
+    with owned(folder, "--save_result_dir", f".infer{OWNER}"):
+        if inputs.images:
+            infer_images(finder, list(inputs.images), folder, config.result_formats)
+        for video in inputs.videos:
+            infer_video(finder, video, folder, config.result_formats, config.max_frames)
 
 
 def _require_distinct(inputs: Inputs) -> None:

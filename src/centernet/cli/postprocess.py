@@ -16,6 +16,7 @@ from centernet.errors import UserError
 from centernet.evaluation.metrics import evaluate_results
 from centernet.files import write_json
 from centernet.interrupt import stop_if_interrupted
+from centernet.owner import OWNER, owned
 from centernet.runtimes.manifest import read_manifest
 
 LOG = logging.getLogger("centernet")
@@ -38,17 +39,17 @@ def run(config: Config) -> None:
     if evaluation.multi_scales != (1.0,) or evaluation.flip_test != manifest.flip_test:
         LOG.warning("warning: eval_config.multi_scales and flip_test have no effect here: an exported model has one "
                     "scale, and the flip test that it was exported with (%s)", str(manifest.flip_test).lower())
-    detections = {}
-    for image_id in prepared.names:
-        stop_if_interrupted()
-        rows = read_detections(Path(config.result_path), image_id, manifest)
-        boxes = to_image_boxes(rows, read_meta(prepared, image_id))
-        detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
     folder = Path(config.save_path or "results_310")
-    results = write_results(folder, "val", detections, prepared.names, labels.categories,
-                            labels.file_ids)
-    metrics = evaluate_results(labels, results, labels.categories, detections, evaluation.max_dets)
-    write_json(folder / "metrics.json", metrics.to_json())
+    with owned(folder, "--save_path", f".postprocess{OWNER}"):
+        detections = {}
+        for image_id in prepared.names:
+            stop_if_interrupted()
+            rows = read_detections(Path(config.result_path), image_id, manifest)
+            boxes = to_image_boxes(rows, read_meta(prepared, image_id))
+            detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
+        results = write_results(folder, "val", detections, prepared.names, labels.categories, labels.file_ids)
+        metrics = evaluate_results(labels, results, labels.categories, detections, evaluation.max_dets)
+        write_json(folder / "metrics.json", metrics.to_json())
     LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
     LOG.info("results of %d images are in %s", len(detections), folder)
 

@@ -24,6 +24,11 @@ _NO_FRAME = (0xC4, 0xC8, 0xCC)  # the markers between C0 and CF that do not begi
 FAULTS = (OSError, ValueError, SyntaxError, RuntimeError, TypeError, AttributeError, LookupError, ArithmeticError,
           EOFError, struct.error)
 
+# The one setting that is not passed on as a value. It protects the process, as a limit of its memory would: every
+# decoder of this process must obey it, also in a module that somebody adds later. As an argument it would go through
+# about forty calls (readers, finder of sizes, conversion, input pipeline, detector, evaluation, quantization), and each
+# of them could leave it out. All workers that decode are threads, so they see the value. run_entry sets it once, before
+# the work.
 _limit = Config().max_image_pixels
 
 

@@ -32,6 +32,7 @@ from centernet.errors import UserError, printable
 from centernet.files import read_bytes, read_json, require_space, user_errors, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.json_value import JsonValue
+from centernet.owner import OWNER, owned
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.sizes import speed
@@ -63,11 +64,11 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
         expected: number of images, to check the free disk space first; 0: no check.
 
     Raises:
-        UserError: the folder is not writable, or there is not enough free disk space.
+        UserError: the folder is not writable, another process owns it, or there is not enough free disk space.
     """
     index = folder / METAS / INDEX
     names = {}
-    with user_errors(f"--predict_dir {folder}: cannot write"):
+    with owned(folder, "--predict_dir", f".preprocess{OWNER}"), user_errors(f"--predict_dir {folder}: cannot write"):
         for part in (INPUTS, METAS):
             (folder / part).mkdir(parents=True, exist_ok=True)
         require_space(folder, expected * _bytes_of(manifest.input_shape[1:], manifest.input_dtype),
@@ -80,8 +81,9 @@ def write_prepared(folder: Path, images: Iterable[tuple[int, str, np.ndarray, Me
             transform = {"image_id": image_id, "file_name": file_name, **asdict(meta)}
             (folder / METAS / f"{image_id}.json").write_text(json.dumps(transform), encoding="utf-8")
             names[image_id] = file_name
-    write_json(index, {"count": len(names), "annotation_file": str(annotation_file.resolve()), **_preparation(manifest),
-                       "images": [{"image_id": key, "file_name": name} for key, name in names.items()]})
+        write_json(index, {"count": len(names), "annotation_file": str(annotation_file.resolve()),
+                           **_preparation(manifest),
+                           "images": [{"image_id": key, "file_name": name} for key, name in names.items()]})
     return len(names)
 
 
@@ -230,13 +232,12 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
 
     Raises:
         UserError: an input is missing, has a wrong size or values that are not finite; the model's output is not
-            finite; or result_dir is not writable.
+            finite; result_dir is not writable, or another process owns it.
     """
     manifest = model.manifest
     names = read_index(predict_dir / METAS, manifest).names
     ids, batch, seconds = list(names), manifest.input_shape[0] or 1, []
-    with user_errors(f"--result_path {result_dir}: cannot write"):
-        result_dir.mkdir(parents=True, exist_ok=True)
+    with owned(result_dir, "--result_path", f".infer{OWNER}"), user_errors(f"--result_path {result_dir}: cannot write"):
         for image_id in ids:  # otherwise an interrupted run would leave files of an earlier run, or maps beside ours
             for number in range(3):
                 _output(result_file(result_dir, image_id), number).unlink(missing_ok=True)

@@ -20,7 +20,7 @@ TABLE = {"version": "1.0", "server_count": "2", "status": "completed", "server_l
 message_of = partial(hostile.message_of, most=12_000)  # a list of problems
 
 
-@pytest.mark.fault("a hostile rank table", "each value replaced", "read, or an error with file and place")
+@pytest.mark.fault("a hostile rank table", "each value replaced", "read, or a short error, never a traceback")
 def test_rank_tables(tmp_path):
     path = tmp_path / "hccl.json"
     for text in variants(TABLE):
