@@ -57,7 +57,7 @@ def test_every_setting_is_documented_and_taken_by_an_entry():
     assert all(declared.help and declared.uses and set(declared.uses) <= set(ENTRIES)
                for declared in SETTINGS.values())
     assert {field.name for field in dataclasses.fields(Config)} == {name.split(".")[0] for name in SETTINGS} | {
-        "preset", "given"}
+        "preset", "given", "named"}
     assert all(not declared.choices or declared.default in declared.choices for declared in SETTINGS.values())
 
 
