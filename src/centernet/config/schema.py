@@ -66,8 +66,9 @@ class Config:
                               "the folder of the data set", {"import_dataset": writes("", alias="out")})
     data_format: str = setting("auto", "layout of the data set; auto: the one that fits", ["import_dataset"],
                                choices=("auto", "voc", "yolo", "coco", "labelme", "csv"))
-    classes: tuple[str, ...] = setting((), "take these classes only, in this order; images without them stay as "
-                                       "background", ["import_dataset"])
+    classes: tuple[str, ...] = setting((), "only these classes. import-dataset: names in the new order; images without "
+                                       "them stay as background. infer: names or COCO ids. []: all",
+                                       ["import_dataset", "infer"])
     splits: tuple[str, ...] = setting((), "which split becomes which, such as train=trainval val=test; empty: by the "
                                       "usual names", ["import_dataset"])
     val_share: float = setting(0.0, "divide the images anew: this share is for evaluation; 0: as the data set says",
@@ -228,7 +229,6 @@ class Config:
     image: tuple[str, ...] = setting((), "images or videos: files, folders, glob patterns, lists of paths (.txt), the "
                                      "number of a camera, or the URL of a stream", {"infer": reads(alias="data")})
     recursive: bool = setting(False, "also take the images in subfolders", ["infer"])
-    classes: tuple[str, ...] = setting((), "categories to detect, as names or COCO ids; []: all", ["infer"])
     nms: str = setting("auto", "treatment of boxes that overlap: none, or soft-NMS with this weighting; hard removes "
                        "them; auto: gaussian if eval_config.SOFT_NMS, otherwise none", ["infer"],
                        choices=("auto", "none", "hard", "linear", "gaussian"))

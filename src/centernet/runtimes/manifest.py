@@ -128,8 +128,9 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
         "categories": spec.categories.to_json(), "preset": manifest.preset, "sha256": manifest.sha256,
         "versions": manifest.versions, "deform": manifest.deform, "precision": manifest.precision,
         "calibration_method": manifest.calibration_method, "calibration_images": manifest.calibration_images,
-        "box_head": manifest.box_head, "steps": steps_of(
-            spec, manifest.input_shape[0], "" if manifest.decode else manifest.box_head, manifest.K, manifest.cat_spec_wh),
+        "box_head": manifest.box_head,
+        "steps": steps_of(spec, manifest.input_shape[0], "" if manifest.decode else manifest.box_head, manifest.K,
+                          manifest.cat_spec_wh),
     }
 
 
