@@ -247,7 +247,7 @@ def test_infer_lists_and_draws_what_it_finds_in_a_folder(work, tmp_path, capsys,
     assert rows and all(box["score"] >= 0.3 and len(box["box"]) == 4 for box in rows)
     assert {(box["category_id"], box["category"]) for box in rows} <= set(CATEGORIES)
     drawn = cv2.imread(str(tmp_path / "found/pictures/000000.jpg"))
-    assert drawn.shape == (90, 130, 3)
+    assert drawn.shape == (360, 520, 3)  # 90 x 130, enlarged four times
     assert sorted(path.name for path in pictures.iterdir())[-1] == "notes.txt", "the input folder is left as it was"
 
 

@@ -102,9 +102,10 @@ def test_an_early_end_is_counted_and_said(tmp_path, caplog):
     assert "its header promises 30 frames" in caplog.text
 
 
-@pytest.mark.fault("a frame that cannot be decoded", "retrieve() fails for one frame",
+@pytest.mark.fault("a frame that cannot be decoded", "retrieve(), or grab(), fails for one frame",
                    "the frame is counted, marked in the lines and said; the others are detected")
-def test_an_unreadable_frame_is_counted(tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("function", ["retrieve", "grab"])
+def test_an_unreadable_frame_is_counted(tmp_path, monkeypatch, caplog, function):
     path = make_video(tmp_path / "clip.avi", frames=5)
     real = cv2.VideoCapture
 
@@ -113,11 +114,12 @@ def test_an_unreadable_frame_is_counted(tmp_path, monkeypatch, caplog):
             self.capture, self.left = real(source), 3
 
         def __getattr__(self, name):
-            return getattr(self.capture, name)
+            return self.fail if name == function else getattr(self.capture, name)
 
-        def retrieve(self):
+        def fail(self):
             self.left -= 1
-            return (False, None) if self.left == 0 else self.capture.retrieve()
+            result = getattr(self.capture, function)()
+            return result if self.left else {"retrieve": (False, None), "grab": False}[function]
 
     monkeypatch.setattr(cv2, "VideoCapture", Damaged)
     run(path, tmp_path / "found")

@@ -27,6 +27,7 @@ LOG = logging.getLogger("centernet")
 
 USUAL_RATE = 25.0   # frames/s of a video whose header does not say it
 FASTEST_RATE = 1000.0
+MOST_DAMAGED = 1000  # damaged frames one after the other; then the video has ended
 REPORTED = 10.0     # seconds between two lines of progress in a log that is no terminal
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))  # of the annotated video; the first that this OpenCV can write
 COUNTED = (".mp4", ".mov", ".m4v", ".avi", ".3gp")  # their headers have the number of frames; others, the duration
@@ -187,13 +188,16 @@ def _detect(finder: Finder, video: Video, capture: cv2.VideoCapture, output: _Ou
     with tqdm(total=total or None, unit="frame", disable=None, desc=printable(video.name, 30)) as bar:
         while not max_frames or run.frames < max_frames:
             stop_if_interrupted()
-            if not capture.grab():
+            failed = _next_frame(capture, count - run.frames)
+            if failed < 0:
                 run.ended = "end of the stream"
                 return
             position = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            moment = time.monotonic() - start if video.live or not math.isfinite(position) else position
-            _frame(finder, capture.retrieve(), round(moment, 3), output, run)
-            bar.update()
+            moment = round(time.monotonic() - start if video.live or not math.isfinite(position) else position, 3)
+            for _ in range(failed):
+                _frame(finder, (False, None), moment, output, run)
+            _frame(finder, capture.retrieve(), moment, output, run)
+            bar.update(failed + 1)
             if bar.disable and time.monotonic() - said >= REPORTED:
                 said = time.monotonic()
                 LOG.info("frame %d%s, %.1f frames/s", run.frames, f" of {total}" if total else "",
@@ -201,7 +205,20 @@ def _detect(finder: Finder, video: Video, capture: cv2.VideoCapture, output: _Ou
     run.ended = "max_frames"
 
 
-def _frame(finder: Finder, retrieved: tuple[bool, np.ndarray], moment: float, output: _Output, run: _Run) -> None:
+def _next_frame(capture: cv2.VideoCapture, left: int) -> int:
+    """Go to the next frame that can be read. Return the number of damaged frames before it; -1: there is no more.
+
+    OpenCV answers alike at the end and at a damaged frame. With the number of frames that are left (0 or less: not
+    known), the ones after a damaged frame are looked for.
+    """
+    for failed in range(max(1, min(left, MOST_DAMAGED))):
+        if capture.grab():
+            return failed
+    return -1
+
+
+def _frame(finder: Finder, retrieved: tuple[bool, np.ndarray | None], moment: float, output: _Output,
+           run: _Run) -> None:
     """Detect in one frame and write it."""
     readable, image = retrieved
     number, run.frames = run.frames, run.frames + 1
