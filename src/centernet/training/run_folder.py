@@ -13,14 +13,15 @@ from centernet.errors import UserError
 from centernet.files import user_errors
 from centernet.group import Group
 from centernet.owner import owned
+from centernet.run_files import METRICS, RECORD
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
 from centernet.training.optimizer import describe_optimizer
-from centernet.training.run_record import RECORD, write_record
+from centernet.training.run_record import write_record
 from centernet.training.schedule import describe_schedule
 from centernet.training.step import TrainStep
-from centernet.training.train_log import METRICS, TrainLog, plot_losses
+from centernet.training.train_log import TrainLog, plot_losses
 from centernet.weights.checkpoint import model_record
 
 LOG = logging.getLogger("centernet")

@@ -16,10 +16,11 @@ from typing import Any
 from tqdm import tqdm
 
 from centernet.files import read_json_lines, write_text
+from centernet.plots import new_figure
+from centernet.run_files import METRICS
 from centernet.training.early_stop import EarlyStop
 
 LOG = logging.getLogger("centernet")
-METRICS = "metrics.jsonl"
 MOST_WAITING = 1 << 24  # bytes of lines that could not be written; then they are dropped
 
 
@@ -206,15 +207,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def plot_losses(metrics: Path, picture: Path) -> None:
     """Plot the losses of a metrics.jsonl over the steps, and the learning rate below. Without steps, do nothing."""
-    # The import of matplotlib takes a second, and only the end of a training needs it.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = [row for row in read_metrics(metrics) if row["kind"] == "step"]
     if not rows:
         return
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     steps = [row["step"] for row in rows]
     for key, label in (("loss", "total"), ("hm_loss", "hm"), ("wh_loss", "wh"), ("off_loss", "off")):

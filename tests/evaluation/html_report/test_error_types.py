@@ -72,8 +72,8 @@ def test_a_category_of_missed_objects_alone_leaves_the_mean():
 
 
 def test_detections_in_regions_are_no_errors():
-    errors = error_types(match_images([box(A), box([40, 40, 40, 40], crowd=1)], [hit(A, 0.9), hit([50, 50, 9, 9], 0.95)],
-                                      [1]))
+    found = [hit(A, 0.9), hit([50, 50, 9, 9], 0.95)]
+    errors = error_types(match_images([box(A), box([40, 40, 40, 40], crowd=1)], found, [1]))
     assert errors.ap50 == 1 and set(errors.counts.values()) == {0}
 
 

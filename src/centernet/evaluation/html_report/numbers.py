@@ -79,7 +79,8 @@ def _curves(coco: COCOeval, images: Sequence[ImageMatches]) -> dict[str, Any]:
     """Return COCO's precision over recall at some IoUs, the mean of all categories; and both over the score."""
     means = {}
     for iou in IOUS:
-        rows = coco.eval["precision"][int(np.abs(coco.params.iouThrs - iou).argmin()), :, :, 0, -1]  # (recall, category)
+        place = int(np.abs(coco.params.iouThrs - iou).argmin())
+        rows = coco.eval["precision"][place, :, :, 0, -1]  # (recall, category)
         known = rows[:, (rows > -1).all(0)]
         if known.size:
             means[f"{iou:.2f}"] = _short(known.mean(1))
