@@ -41,7 +41,7 @@ code { font-weight: 600; white-space: nowrap; }
 .key { display: inline-block; width: 14px; height: 4px; margin: 0 7px 0 0; vertical-align: middle; }
 .note .key { margin-left: 18px; } .note .key:first-child { margin-left: 0; }
 .columns { display: flex; gap: 28px; flex-wrap: wrap; align-items: flex-start; }
-img.plot { width: 100%; max-width: 1100px; height: auto; }
+img.plot { max-width: 100%; height: auto; }
 figure { margin: 0 0 18px; } figcaption { font-size: 14px; margin-bottom: 6px; overflow-wrap: anywhere; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 10px; }
 .pair svg { width: 100%; height: auto; max-height: 620px; background: #eee; }
