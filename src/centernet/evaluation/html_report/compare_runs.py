@@ -83,7 +83,7 @@ def _read_record(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     runs = _open(path)["runs"].items()
-    return _flat(dict((key, value.value) for key, value in runs[-1]["settings"].pairs())) if runs else {}
+    return _flat({key: value.value for key, value in runs[-1]["settings"].pairs()}) if runs else {}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
