@@ -34,7 +34,10 @@ table { border-collapse: collapse; font-size: 14px; }
 th, td { padding: 4px 10px; text-align: right; border-bottom: 1px solid #e8ebf0; font-variant-numeric: tabular-nums; }
 th { color: #5b6675; font-weight: 600; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; overflow-wrap: anywhere; max-width: 560px; }
-.matrix td { min-width: 44px; border: 1px solid #fff; }
+.matrix td { min-width: 44px; border: 1px solid #fff; height: 21px; }
+.matrix td:first-child { min-width: 130px; }
+.many th:not(:first-child) { writing-mode: vertical-rl; text-align: right; }
+.many td:not(:first-child) { min-width: 30px; padding: 4px 6px; text-align: center; }
 code { font-weight: 600; white-space: nowrap; }
 .better { color: #0a7d3c; } .worse { color: #b3261e; }
 .bar { display: inline-block; height: 10px; background: #3b6fd4; border-radius: 2px; vertical-align: middle; }

@@ -19,7 +19,7 @@ ERRORS = {
     "localisation": "right category, IoU with an object between 0.1 and 0.5", "class": "right place, wrong category",
     "both": "category and place wrong", "duplicate": "the object is already found by a better detection",
     "background": "no object there (IoU at most 0.1)", "missed": "object that no detection explains"}
-MOST_CONFUSED = 25  # categories in a confusion matrix
+MOST_CONFUSED = 15  # categories in a confusion matrix
 
 
 def overview(numbers: Mapping[str, Any]) -> Html:
@@ -95,17 +95,17 @@ def confusion(numbers: Mapping[str, Any]) -> Html:
             for row, (place, counts, (total,)) in enumerate(zip(part, shown, totals))]
     left_out = len(names) - len(chosen)
     more = [f" The {left_out} categories with the fewest errors are left out."] if left_out else []
-    return section("Confusion matrix", table(["annotated ↓  detected →", *(names[place] for place in chosen),
-                                              "nothing (missed)"], rows, "matrix"),
-                   note(f"Detections with a score of at least {numbers['threshold']:.2f}, IoU at least 0.50. Colours: "
-                        "share of the row.", *more))
+    head = ["annotated ↓  detected →", *(names[place] for place in chosen), "nothing (missed)"]
+    return section("Confusion matrix", table(head, rows, "matrix many" if len(chosen) > 8 else "matrix"), note(
+        f"Detections with a score of at least {numbers['threshold']:.2f}, IoU at least 0.50. Colours: share of the "
+        "row.", *more))
 
 
 def _shaded(count: int, share: float, right: bool, empty: bool) -> Html:
     if empty:
         return element("td", "")
     color = "18,161,80" if right else "229,53,43"
-    return element("td", count, style=f"background:rgba({color},{0.04 + 0.6 * share if count else 0:.2f})")
+    return element("td", count or "", style=f"background:rgba({color},{0.04 + 0.6 * share if count else 0:.2f})")
 
 
 def error_section(numbers: Mapping[str, Any]) -> Html:
