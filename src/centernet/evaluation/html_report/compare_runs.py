@@ -101,7 +101,7 @@ def _read_training(path: Path | None) -> tuple[Points, Points]:
 def _points(rows: Sequence[Mapping[str, Any]], kind: str, key: str) -> Points:
     pairs = [(row.get("epoch"), row.get(key)) for row in rows if row.get("kind") == kind]
     return [(epoch + 1.0, float(value)) for epoch, value in pairs
-            if type(epoch) is int and type(value) in (int, float) and math.isfinite(value)]
+            if isinstance(epoch, int) and isinstance(value, (int, float)) and math.isfinite(value)]
 
 
 def comparison_page(first: Run, second: Run) -> str:

@@ -21,7 +21,7 @@ PAGE = Template("""<!DOCTYPE html>
 body { font: 15px/1.45 system-ui, sans-serif; color: #1c2330; background: #f4f6f9; margin: 0; }
 main { max-width: 1200px; margin: 0 auto; padding: 20px 24px 60px; }
 h1 { font-size: 26px; margin: 8px 0 2px; overflow-wrap: anywhere; }
-h2 { font-size: 19px; margin: 0 0 10px; }
+h2 { font-size: 19px; margin: 0 0 10px; } h3 { font-size: 15px; margin: 16px 0 4px; }
 section { background: #fff; border: 1px solid #dde2ea; border-radius: 8px; padding: 16px 20px; margin: 16px 0;
           overflow-x: auto; }
 p { margin: 6px 0; max-width: 95ch; }
@@ -106,8 +106,8 @@ def note(*text: object) -> Html:
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], class_: str = "") -> Html:
     """Return a table; the cells are text, or td elements."""
     lines = [element("tr", *(cell if is_cell(cell) else element("td", cell) for cell in row)) for row in rows]
-    top = element("tr", *(cell if is_cell(cell) else element("th", cell) for cell in head))
-    return element("table", top, *lines, class_=class_)
+    top = [element("tr", *(cell if is_cell(cell) else element("th", cell) for cell in head))] if any(head) else []
+    return element("table", *top, *lines, class_=class_)
 
 
 def is_cell(value: object) -> bool:

@@ -29,6 +29,8 @@ LOG = logging.getLogger("centernet")
 PAGE = "report.html"
 STAGES = {"read": "read and decode", "prepare": "resize and normalise", "model": "network (with decoding)",
           "merge": "soft-NMS and ranking"}
+RUNTIMES = {"CheckpointBackend": "MindSpore", "MapsBackend": "onnxruntime, converted from the checkpoint",
+            "ExportedBackend": "the exported model's own"}
 VERSIONS = ("centernet-mindspore", "mindspore", "onnxruntime", "numpy", "pycocotools")
 
 
@@ -104,7 +106,7 @@ def model_facts(config: Config, detector: Detector) -> dict[str, Any]:
     sizes = f"own resolution, padded to multiples of {detector.settings.pad + 1}" if detector.keeps_resolution \
         else "{} x {} (height x width)".format(*spec.input_size)
     return {"file": printable(path), "megabytes": round(size / 1e6, 2), "sha256": checksum,
-            "runtime": type(detector.backend).__name__.removesuffix("Backend"), "input": sizes,
+            "runtime": RUNTIMES.get(type(detector.backend).__name__, "unknown"), "input": sizes,
             "colours": spec.color_order, "mean": list(spec.mean), "std": list(spec.std)}
 
 
@@ -134,8 +136,8 @@ def speed_of(clock: StageClock, images: int) -> dict[str, Any]:
 def _settings_section(numbers: Mapping[str, Any]) -> Html:
     changed = [(name, row["value"]) for name, row in numbers["settings"].items() if not row["default"]]
     rest = [(name, row["value"]) for name, row in numbers["settings"].items() if row["default"]]
-    return section("Model, data and settings", sections.facts("Model", list(numbers["model"].items())),
-                   sections.facts("Data", list(numbers["data"].items())),
+    return section("Model, data and settings", sections.facts("Model", list(numbers["model"].items()), True),
+                   sections.facts("Data", list(numbers["data"].items()), True),
                    sections.facts("Settings that differ from the defaults", changed),
                    element("details", element("summary", f"{len(rest)} settings with their defaults"),
                            sections.facts("", rest)),

@@ -145,9 +145,10 @@ def speed_section(speed: Mapping[str, Any]) -> Html:
         "runs, so the stages together can take longer than the whole."))
 
 
-def facts(title: str, pairs: Sequence[tuple[str, object]]) -> Html:
-    """Return a table of names and values."""
-    return join([element("h2", title), table(("", ""), [[name, _text(value)] for name, value in pairs])])
+def facts(title: str, pairs: Sequence[tuple[str, object]], words: bool = False) -> Html:
+    """Return a table of names and values; words: the names are no settings, so they are written as words."""
+    return join([element("h3", title), table(("", ""), [[name.replace("_", " ") if words else name, _text(value)]
+                                                        for name, value in pairs])])
 
 
 def _text(value: object) -> Html:
