@@ -20,7 +20,8 @@ from pathlib import Path
 from centernet.data.coco import locate
 from centernet.errors import UserError
 from centernet.files import read_json
-from centernet.training.train_log import METRICS, read_metrics
+from centernet.run_files import METRICS
+from centernet.training.train_log import read_metrics
 
 CONFIG = ("--config_path", "configs/demo_cpu.yaml")
 MIN_AP50 = 0.50           # on generated validation images

@@ -46,7 +46,8 @@ def run(checkpoint, tmp_path, capsys):
 
 
 def test_val_prints_coco_lines_and_writes_files(run, data_dir, tmp_path):
-    status, out, _ = run("--data_dir", data_dir, "--visual_image", "true", "--eval_config.batch_size", "2")
+    status, out, _ = run("--data_dir", data_dir, "--visual_image", "true", "--eval_config.batch_size", "2", "--report",
+                         "true")
     assert status == 0
     lines = out.splitlines()
     first = lines.index("overall performance on coco2017 validation dataset")
@@ -62,6 +63,10 @@ def test_val_prints_coco_lines_and_writes_files(run, data_dir, tmp_path):
     assert metrics["images"] == 5 and metrics["detected"] == len(results)
     for kind in ("pred_image", "gt_image"):
         assert len(list((folder / kind).iterdir())) == 5
+    numbers = json.loads((folder / "report.json").read_text())
+    assert (folder / "report.html").stat().st_size > 10_000 and f"report: {folder / 'report.html'}" in out
+    assert [row["calls"] for row in numbers["speed"]["stages"]] == [5, 5, 3, 3] and numbers["speed"]["seconds"] > 0
+    assert numbers["settings"]["eval_config.batch_size"] == {"value": 2, "default": False}
 
 
 def test_test_mode_writes_the_upload_and_no_ap(run, data_dir, tmp_path):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from centernet.training.train_log import METRICS, read_metrics
+from centernet.run_files import METRICS
+from centernet.training.train_log import read_metrics
 
 STEPS = 30
 LEFT_OUT = 3     # first steps that do not count for the speed

@@ -22,6 +22,7 @@ COMMANDS = {
     "convert-weights": ("convert_weights", "convert weights of other programs into a checkpoint, or back"),
     "preprocess": ("preprocess", "prepare a COCO validation set as raw input files for an exported model"),
     "postprocess": ("postprocess", "evaluate the raw output of an exported model"),
+    "compare": ("compare", "compare two runs on one page"),
 }
 
 

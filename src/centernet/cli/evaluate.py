@@ -1,6 +1,7 @@
 """Evaluate a checkpoint or an exported model on a COCO data set.
 
 It gives COCO's 12 numbers, the AP of each category, result files and, with --visual_image true, images with boxes.
+--report true writes a page with curves, errors by type, and the best and worst images.
 
     python eval.py --device_target CPU --load_checkpoint_path centernet.ckpt --data_dir /path/to/coco --run_mode val
     python eval.py --device_target CPU --load_checkpoint_path centernet.onnx --data_dir /path/to/coco
@@ -46,9 +47,10 @@ def _evaluate(config: Config, folder: Path, dataset: CocoDataset, group: Group) 
     detector = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)
     dataset = dataset.of_model(detector.spec.categories, config.load_checkpoint_path,
                                "Evaluate on a data set of the same categories.")
-    detections = detect_dataset(detector, dataset, input_threads(config), group)
+    with detector.clock("whole"):
+        detections = detect_dataset(detector, dataset, input_threads(config), group)
     if group.rank == 0:
-        report(config, folder, dataset, detections)
+        report(config, folder, dataset, detections, detector)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -159,6 +159,8 @@ class Config:
                             "image_info_test-dev2017.json for upload", ["eval"], choices=("val", "test"))
     visual_image: bool = setting(False, "draw predictions and ground truth on the images", ["eval"])
     enable_eval: bool = setting(True, "compute AP after detection", ["eval"])
+    report: bool = setting(False, "write report.html: curves, confusion matrix, errors by type, best and worst images",
+                           ["eval"])
 
     # Export.
     export_load_ckpt: str = setting("", "checkpoint to export", {"export": loads(".ckpt", alias="model")})

@@ -12,6 +12,7 @@ from centernet.data.image_file import read_image
 from centernet.detection.postprocess import merge, to_image_boxes
 from centernet.detection.result import result_of
 from centernet.detection.soft_nms import GAUSSIAN
+from centernet.detection.stage_clock import StageClock
 from centernet.detection.transform import Meta, input_size, prepare_image
 from centernet.errors import UserError
 from centernet.spec import ModelSpec
@@ -63,12 +64,16 @@ class Detector:
         backend: the model. A model with a fixed input size runs at that size.
         settings: resolution, scales, soft-NMS, K and score_thresh. A call omits detections below score_thresh.
         method: of soft-NMS, see soft_nms.
+
+    Attributes:
+        clock: the time that the stages have taken so far.
     """
 
     def __init__(self, backend: Backend, settings: EvalConfig, method: int = GAUSSIAN):
         self.backend = backend
         self.settings = settings
         self.method = method
+        self.clock = StageClock()
 
     @property
     def spec(self) -> ModelSpec:
@@ -116,8 +121,9 @@ class Detector:
 
     def prepare(self, image: np.ndarray) -> Prepared:
         """Return the network's inputs for one image, (h, w, 3) uint8 BGR: one for each scale."""
-        return [prepare_image(image, self.spec, scale=scale, keep_res=self.keeps_resolution, pad=self.settings.pad)
-                for scale in self.settings.multi_scales]
+        with self.clock("prepare"):
+            return [prepare_image(image, self.spec, scale=scale, keep_res=self.keeps_resolution, pad=self.settings.pad)
+                    for scale in self.settings.multi_scales]
 
     def finish(self, batch: Sequence[Prepared], size: int) -> list[np.ndarray]:
         """Run the model on prepared images.
@@ -136,14 +142,16 @@ class Detector:
         filled = [*batch, *[batch[-1]] * (size - len(batch))]
         per_image: list[list[np.ndarray]] = [[] for _ in batch]
         for scale in range(len(self.settings.multi_scales)):
-            detections = self.backend(np.stack([prepared[scale][0] for prepared in filled]))
+            with self.clock("model"):
+                detections = self.backend(np.stack([prepared[scale][0] for prepared in filled]))
             if not np.isfinite(detections).all():
                 raise UserError("the model's output contains NaN or infinite values: its weights diverged in training, "
                                 "or mean and std differ from those of the training. Use an earlier checkpoint, or "
                                 "correct mean and std")
             for boxes, prepared, rows in zip(per_image, batch, detections):
                 boxes.append(to_image_boxes(rows, prepared[scale][1]))
-        return [merge(boxes, self.settings.K, self.settings.SOFT_NMS, self.method) for boxes in per_image]
+        with self.clock("merge"):
+            return [merge(boxes, self.settings.K, self.settings.SOFT_NMS, self.method) for boxes in per_image]
 
 
 def to_pixels(image: Any, color_order: str = "BGR") -> np.ndarray:

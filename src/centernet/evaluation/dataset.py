@@ -152,7 +152,9 @@ def detect_images(detector: Detector, images: Sequence[CocoImage],
     unusual: list[tuple[str, str]] = []
 
     def work(image: CocoImage) -> Prepared:
-        return detector.prepare(read_annotated(image.path, image.width, image.height, unusual))
+        with detector.clock("read"):
+            pixels = read_annotated(image.path, image.width, image.height, unusual)
+        return detector.prepare(pixels)
 
     for batch in _batches(_ahead(images, work, num_workers, num_workers + size), size):
         stop_if_interrupted()

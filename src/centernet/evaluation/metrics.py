@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -100,6 +100,15 @@ def _number(value: float) -> str:
     return f"{value:6.3f}" if value >= 0 else "     -"
 
 
+class Evaluated(NamedTuple):
+    """The metrics of results, and what they were computed from."""
+
+    metrics: Metrics
+    coco: COCOeval
+    boxes: list[dict[str, Any]]  # annotated boxes of the evaluated images, in COCO's form
+    found: list[dict[str, Any]]  # their results
+
+
 def evaluate_results(annotations: Annotations, results: Sequence[dict[str, Any]], categories: Categories,
                      image_ids: Iterable[int] | None = None, max_dets: int = 100) -> Metrics:
     """Compute COCO's box metrics.
@@ -114,17 +123,24 @@ def evaluate_results(annotations: Annotations, results: Sequence[dict[str, Any]]
     Raises:
         UserError: the results contain images or categories that the annotation file does not have.
     """
+    return run_evaluation(annotations, results, categories, image_ids, max_dets).metrics
+
+
+def run_evaluation(annotations: Annotations, results: Sequence[dict[str, Any]], categories: Categories,
+                   image_ids: Iterable[int] | None = None, max_dets: int = 100) -> Evaluated:
+    """Compute COCO's box metrics as evaluate_results does; return also the evaluation that they come from."""
     wanted = list(dict.fromkeys(annotations.image_ids if image_ids is None else image_ids))
     _require_known(wanted, results, annotations, categories)
     chosen = set(wanted)
     boxes = _ground_truth(annotations, wanted, categories)
     found = [row for row in results if row["image_id"] in chosen]
     evaluation, summary = _run(boxes, _detections(found), wanted, categories, max_dets)
-    return Metrics(**{name: float(value) for name, value in zip(STATS, evaluation.stats)}, images=len(wanted),
-                   annotated=sum(not row["iscrowd"] for row in boxes), detected=len(found),
-                   highest_score=max((float(row["score"]) for row in found), default=0.0),
-                   classes=_class_metrics(evaluation, boxes, found, categories), summary=summary,
-                   crowded=_crowded(boxes, max_dets), max_dets=max_dets)
+    metrics = Metrics(**{name: float(value) for name, value in zip(STATS, evaluation.stats)}, images=len(wanted),
+                      annotated=sum(not row["iscrowd"] for row in boxes), detected=len(found),
+                      highest_score=max((float(row["score"]) for row in found), default=0.0),
+                      classes=_class_metrics(evaluation, boxes, found, categories), summary=summary,
+                      crowded=_crowded(boxes, max_dets), max_dets=max_dets)
+    return Evaluated(metrics, evaluation, boxes, found)
 
 
 def _crowded(boxes: list[dict[str, Any]], max_dets: int) -> int:

@@ -11,11 +11,14 @@ from tqdm import tqdm
 from centernet.config.schema import Config
 from centernet.data.coco import CocoDataset
 from centernet.data.orientation import read_annotated
+from centernet.detection.detector import Detector
 from centernet.detection.postprocess import distinct_names, write_results
 from centernet.detection.visualize import draw_boxes, enlargement, save_picture
-from centernet.evaluation.metrics import HEADING, evaluate_results
+from centernet.evaluation.html_report.page import write_report
+from centernet.evaluation.metrics import HEADING, run_evaluation
 from centernet.files import user_errors, write_json
 from centernet.interrupt import stop_if_interrupted
+from centernet.run_files import EVALUATION
 
 LOG = logging.getLogger("centernet")
 
@@ -28,14 +31,16 @@ def result_folder(config: Config) -> Path:
     return folder
 
 
-def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mapping[int, np.ndarray]) -> None:
-    """Write the results and, in val mode, evaluate them and print the metrics.
+def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mapping[int, np.ndarray],
+           detector: Detector) -> None:
+    """Write the results and, in val mode, evaluate them, print the metrics and, with config.report, write a page.
 
     Args:
-        config: run_mode, visual_image, enable_eval and eval_config.score_thresh.
+        config: run_mode, visual_image, enable_eval, report and eval_config.score_thresh.
         folder: output folder.
         dataset: the evaluated data set.
         detections: image id -> boxes, as detect_dataset returns them.
+        detector: the model that gave them.
     """
     results = write_results(folder, config.run_mode, detections,
                             {image.id: image.file_name for image in dataset.images}, dataset.categories,
@@ -47,10 +52,13 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
         LOG.info("a test set has no annotations, so there is no AP here: upload %s to COCO's evaluation server",
                  folder / "test_pred_eval.json")
     elif config.enable_eval:
-        metrics = evaluate_results(dataset.annotations, results, dataset.categories, detections,
+        evaluated = run_evaluation(dataset.annotations, results, dataset.categories, detections,
                                    config.eval_config.max_dets)
-        write_json(folder / "metrics.json", metrics.to_json())
+        metrics = evaluated.metrics
+        write_json(folder / EVALUATION, metrics.to_json())
         LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
+        if config.report:
+            write_report(folder, config, dataset, evaluated, detector)
 
 
 def draw_detections(folder: Path, dataset: CocoDataset, detections: Mapping[int, np.ndarray],

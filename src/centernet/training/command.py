@@ -1,14 +1,14 @@
 """The command that started a training: the one that goes on after an interruption, and passwords in it."""
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from centernet.run_files import without_passwords
+
 PROGRAMS = ("train.py", "centernet")
 STARTS = ("resume", "load_checkpoint_path", "model", "backbone_checkpoint", "partial_backbone", "fine_tune")
-PASSWORD = re.compile(r"//[^/@\s]+@")  # of an address; logs and records may be shown to others
 
 
 def how_to_go_on(command: Sequence[str], environment: Mapping[str, str], checkpoint: Path) -> str:
@@ -24,7 +24,7 @@ def how_to_go_on(command: Sequence[str], environment: Mapping[str, str], checkpo
     flags = f"--resume true --load_checkpoint_path {shlex.quote(str(checkpoint))}"
     started = Path(command[0])
     by_module = started.name == "__main__.py" and started.parent.name == "centernet"
-    secret = any(PASSWORD.search(word) for word in command)
+    secret = any(without_passwords(word) != word for word in command)
     if not (by_module or started.name in PROGRAMS) or {"RANK_SIZE", "MS_WORKER_NUM"} & set(environment) or secret:
         return f"To go on, start the same command with {flags}"
     start = ["centernet", "train"] if started.name != "train.py" else ["python", command[0]]

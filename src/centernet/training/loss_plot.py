@@ -11,7 +11,9 @@ import numpy as np
 
 from centernet.errors import UserError
 from centernet.files import replacing
-from centernet.training.train_log import METRICS, read_metrics
+from centernet.plots import new_figure
+from centernet.run_files import METRICS
+from centernet.training.train_log import read_metrics
 
 LOG = logging.getLogger("centernet")
 NAME = "loss.png"
@@ -62,17 +64,12 @@ def plot_losses(metrics: Path, picture: Path, weights: Mapping[str, float]) -> N
         OSError: the file cannot be written.
         UserError: metrics.jsonl cannot be read.
     """
-    # The import of matplotlib takes a second, and only a plot needs it.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = read_metrics(metrics)
     steps = [row for row in rows if row["kind"] == "step"]
     tested = [row for row in rows if row["kind"] == "evaluation"]
     if not steps:
         return
-    figure = Figure(figsize=(9, 7.5 if tested else 6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 7.5 if tested else 6)
     axes = figure.subplots(3 if tested else 2, 1, sharex=True, height_ratios=(3, 1.2, 1) if tested else (3, 1))
     _draw_losses(axes[0], steps, weights)
     if tested:

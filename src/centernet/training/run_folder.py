@@ -16,12 +16,13 @@ from centernet.documents import is_text
 from centernet.files import user_errors
 from centernet.group import Group
 from centernet.owner import owned
+from centernet.run_files import RECORD
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
 from centernet.training.loss_plot import LossPlot
 from centernet.training.optimizer import describe_optimizer
-from centernet.training.run_record import RECORD, write_record
+from centernet.training.run_record import write_record
 from centernet.training.schedule import describe_schedule
 from centernet.training.step import TrainStep
 from centernet.training.trackers import Guarded, open_tracker

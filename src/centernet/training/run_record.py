@@ -20,10 +20,9 @@ from centernet.config.load import Config
 from centernet.device import installed_versions
 from centernet.errors import UserError
 from centernet.files import read_json, write_text
-from centernet.training.command import PASSWORD
+from centernet.run_files import without_passwords
 from centernet.training.loop import Plan
 
-RECORD = "run.json"
 PACKAGES = ("centernet", "mindspore", "numpy", "opencv-python-headless", "opencv-python", "pycocotools")
 # Variables that change the arithmetic, its order, or the devices that the process sees.
 VARIABLES = re.compile(r"OMP_NUM_THREADS|ONEDNN_.*|HCCL_DETERMINISTIC|MS_DEV_.*|MS_COMPILER_.*|RANK_SIZE|"
@@ -38,16 +37,16 @@ def write_record(path: Path, config: Config, plan: Plan, devices: int) -> None:
     """
     runs = _earlier(path) if plan.start_step else []
     settings = dataclasses.asdict(config)
-    del settings["given"]
+    del settings["given"], settings["named"]
     runs.append({
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"), "host": socket.gethostname(),
-        "command": [PASSWORD.sub("//***@", word) for word in sys.argv],
+        "command": [without_passwords(word) for word in sys.argv],
         "folder": os.getcwd(), "revision": _revision(), "devices": devices, "start_step": plan.start_step,
         "total_steps": plan.total_steps, "data": plan.conditions.get("data", ""),
         "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
         "system": platform.platform(),
         "environment": {name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)},
-        "settings": json.loads(PASSWORD.sub("//***@", json.dumps(settings)))})
+        "settings": json.loads(without_passwords(json.dumps(settings)))})
     rows = ",\n ".join(json.dumps(run) for run in runs)
     write_text(path, f'{{"runs": [\n {rows}\n]}}\n')
 

@@ -20,10 +20,10 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from centernet.files import read_json_lines, write_text
+from centernet.run_files import METRICS
 from centernet.training.early_stop import EarlyStop
 
 LOG = logging.getLogger("centernet")
-METRICS = "metrics.jsonl"
 ONLY_IN_FILES, ONLY_ON_CONSOLE = {"only": "files"}, {"only": "console"}  # marks of log records, see cli/entry.py
 MOST_WAITING = 1 << 24  # bytes of lines that could not be written; then they are dropped
 

@@ -1,0 +1,51 @@
+"""Compare two runs on one HTML page.
+
+    centernet compare results_a results_b
+    centernet compare runs/first runs/second --out comparison.html
+
+A run is the result folder of eval (with --report true, its page compares errors and settings, too), or the folder of a
+training: then the page has the curves of loss and AP.
+"""
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from centernet.cli.entry import set_up_log
+from centernet.cli.process import print_every_text
+from centernet.errors import UserError, printable, reports_errors
+from centernet.files import write_text
+
+LOG = logging.getLogger("centernet")
+
+
+@reports_errors
+def main(argv: list[str] | None = None) -> int:
+    """Parse argv, write the page, return the exit status."""
+    from centernet.evaluation.html_report.compare_runs import comparison_page, read_run
+
+    print_every_text()
+    parser = argparse.ArgumentParser(prog="centernet compare", description="Compare two runs on one HTML page.",
+                                     allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("runs", nargs="*", metavar="RUN",
+                        help="two folders: results of eval, or of trainings")
+    parser.add_argument("--out", default="comparison.html", metavar="FILE",
+                        help="page to write (default: %(default)s)")
+    try:
+        given, unknown = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}. `centernet compare --help` lists the flags.") from error
+    if unknown:
+        raise UserError(f"centernet compare: unknown argument {printable(unknown[0])}. `centernet compare --help` "
+                        "lists the flags.")
+    if len(given.runs) != 2:
+        raise UserError(f"centernet compare needs two folders, found {len(given.runs)}: centernet compare RUN_A RUN_B")
+    set_up_log("")
+    first, second = (read_run(Path(run)) for run in given.runs)
+    write_text(Path(given.out), comparison_page(first, second))
+    for letter, run in zip("AB", (first, second)):
+        known = f"AP {run.numbers['AP']:.3f}" if run.numbers else "no AP"
+        LOG.info("%s: %s (%s)", letter, printable(run.folder), known)
+    LOG.info("comparison: %s", printable(given.out))
+    return 0
