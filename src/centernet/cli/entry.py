@@ -1,10 +1,12 @@
 """The frame of every command: read the configuration, set up the log, prepare, report user errors."""
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,6 +21,8 @@ from centernet.interrupt import say, signals_set_a_flag
 from centernet.jobs.modelarts import plan, run_job, split_platform_flags
 
 LOG = logging.getLogger("centernet")
+M_ARENA_MAX = -8  # of mallopt, see malloc.h
+ARENAS = 4
 
 
 @reports_errors
@@ -30,6 +34,7 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
     set_up_log(job.config.log_file if job else config.log_file)
     if ignored:
         LOG.info("ignored flags of the platform: %s", ignored)
+    limit_arenas()
     prepare_environment(config.device_target)
     set_pixel_limit(config.max_image_pixels)
     with signals_set_a_flag():
@@ -38,6 +43,18 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
         else:
             run(config)
     return 0
+
+
+def limit_arenas() -> None:
+    """Let glibc's malloc use at most ARENAS pools of memory (arenas), unless the environment sets their number.
+
+    The readers of each epoch and evaluation are new threads. By default they spread over up to eight arenas for each
+    CPU core, and an arena keeps what was freed in it. So the memory of a training grew with each epoch.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
+        return
+    with suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def _read_config(entry: str, description: str, argv: list[str]) -> tuple[Config, str]:
