@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import subprocess
 import sys
@@ -31,10 +32,12 @@ from tools.soak_report import Limits, Window, draw, judge, report
 from tools.synthetic import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
+LEAST = 3  # windows that can be judged
 BATCH = 2
-VAL_IMAGES = 20
+VAL_IMAGES = 16
 INTERVAL = 0.2  # seconds between two looks at the process
 TRAIN = ("--config_path", "configs/demo_cpu.yaml", "--net_config.block_class", "1", "1", "1", "1",
+         "--net_config.neck", "none", "--net_config.neck_filters", "8", "8", "8", "--net_config.head_conv", "8",
          "--dataset_config.input_res_train", "64", "64", "--dataset_config.output_res", "16", "16",
          "--dataset_config.input_res_test", "64", "64", "--train_config.batch_size", str(BATCH),
          "--train_config.lr_schedule", "MultiDecay", "--num_workers", "1", "--eval_interval", "1")
@@ -149,6 +152,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("work", type=Path, help="a new or empty folder")
     parser.add_argument("--windows", type=int, default=10, help="number of evaluations (%(default)s), at least 3")
     parser.add_argument("--steps", type=int, default=100, help="steps before each evaluation (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=0.0,
+                        help="judge what is there after this time, if it is at least 3 windows; 0: no limit")
     parser.add_argument("--one_process", action="store_true", help="do not resume: one process makes all windows")
     for field in fields(Limits):
         parser.add_argument(f"--{field.name}", type=type(field.default), default=field.default,
@@ -156,9 +161,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[],
                         help="all words after this one are further flags of train.py")
     options = parser.parse_args(argv)
-    if options.windows < 3 or options.steps < 1:
-        raise UserError("--windows must be at least 3 and --steps at least 1, because the first third of the windows "
-                        f"is compared with the last third; found {options.windows} and {options.steps}")
+    if options.windows < LEAST or options.steps < 1 or options.minutes < 0:
+        raise UserError(f"--windows must be at least {LEAST}, because the first third of the windows is compared with "
+                        f"the last third, --steps at least 1 and --minutes at least 0; found {options.windows}, "
+                        f"{options.steps} and {options.minutes:g}")
     return options
 
 
@@ -172,10 +178,13 @@ def main(argv: list[str] | None = None) -> int:
         if any(work.iterdir()):
             raise UserError(f"{work} is not empty: name a new or empty folder")
     windows: list[Window] = []
+    end = time.monotonic() + 60 * (options.minutes or math.inf)
     for window in soak(work, options.windows, options.steps, options.one_process, options.flags):
         windows.append(window)
         print(window.line(), flush=True)
         write_text(work / "soak.jsonl", "".join(f"{json.dumps(vars(row))}\n" for row in windows))
+        if time.monotonic() > end and len(windows) >= LEAST:
+            break
     checks = judge(windows, Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)}))
     verdict = report(windows, checks)
     write_text(work / "soak.txt", verdict)

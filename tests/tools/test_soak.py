@@ -77,7 +77,8 @@ def test_the_evaluations_of_a_resumed_run_are_read_once(tmp_path):
     assert list(tail.evaluations()) == [(30, 0.3)]
 
 
-@pytest.mark.parametrize("words, message", [(["--windows", "2"], "at least 3"), (["--steps", "0"], "at least 1")])
+@pytest.mark.parametrize("words, message", [(["--windows", "2"], "at least 3"), (["--steps", "0"], "at least 1"),
+                                            (["--minutes", "-1"], "at least 0")])
 def test_flags_that_cannot_be_judged(tmp_path, capsys, words, message):
     assert soak.main([str(tmp_path / "work"), *words]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "work").exists()
