@@ -18,7 +18,7 @@ libc = ctypes.CDLL(None)
 libc.fopen.restype = libc.malloc.restype = ctypes.c_void_p
 if sys.argv[1] == "limited":
     from centernet.cli.entry import limit_arenas
-    limit_arenas()
+    limit_arenas(2)
 barrier = threading.Barrier(24)
 def take():
     barrier.wait()
@@ -59,10 +59,12 @@ def test_the_choice_of_the_environment_is_kept(monkeypatch, variables, calls):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    limit_arenas()
+    limit_arenas(2)
     assert found == calls
+    limit_arenas(8)
+    assert found[1:] == [(-8, 8)] * len(calls)
 
 
 def test_another_c_library_is_no_error(monkeypatch):
     monkeypatch.setattr(entry.ctypes, "CDLL", lambda _: SimpleNamespace())
-    limit_arenas()
+    limit_arenas(2)

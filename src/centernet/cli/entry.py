@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from centernet.cli.process import print_every_text
 from centernet.config.load import Config, load_config
+from centernet.config.threads import input_threads
 from centernet.data.image_size import set_pixel_limit
 from centernet.device import prepare_environment
 from centernet.errors import reports_errors
@@ -34,7 +35,7 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
     set_up_log(job.config.log_file if job else config.log_file)
     if ignored:
         LOG.info("ignored flags of the platform: %s", ignored)
-    limit_arenas()
+    limit_arenas(input_threads(config))
     prepare_environment(config.device_target)
     set_pixel_limit(config.max_image_pixels)
     with signals_set_a_flag():
@@ -45,16 +46,19 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
     return 0
 
 
-def limit_arenas() -> None:
-    """Let glibc's malloc use at most ARENAS pools of memory (arenas), unless the environment sets their number.
+def limit_arenas(threads: int) -> None:
+    """Let glibc's malloc use few pools of memory (arenas), unless the environment sets their number.
 
     The readers of each epoch and evaluation are new threads. By default they spread over up to eight arenas for each
     CPU core, and an arena keeps what was freed in it. So the memory of a training grew with each epoch.
+
+    Args:
+        threads: number of threads that prepare images. There are as many arenas, and at least ARENAS.
     """
     if "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
         return
     with suppress(AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, max(ARENAS, threads))
 
 
 def _read_config(entry: str, description: str, argv: list[str]) -> tuple[Config, str]:
