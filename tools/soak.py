@@ -6,7 +6,7 @@
 
 A window is the time up to the end of an evaluation. WORK gets soak.jsonl (a line for each window), soak.txt (the
 verdict), soak.png (the plot), and the files of the run. The verdict compares the first third of the windows with the
-last third. The exit status is 1 if a limit is exceeded.
+last third, without the very first window, which compiles. The exit status is 1 if a limit is exceeded.
 
 The training is small (ResNet with one block a stage, 64x64, generated images), but it is train.py with all its parts:
 shards, augmentation, average of the weights, checkpoints, evaluation.
@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -28,11 +29,10 @@ import psutil
 
 from centernet.errors import UserError, reports_errors
 from centernet.files import user_errors, write_text
-from tools.soak_report import Limits, Window, draw, judge, report
+from tools.soak_report import LEAST, Limits, Window, draw, judge, report
 from tools.synthetic import make_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAST = 3  # windows that can be judged
 BATCH = 2
 VAL_IMAGES = 16
 INTERVAL = 0.2  # seconds between two looks at the process
@@ -150,10 +150,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="a new or empty folder")
-    parser.add_argument("--windows", type=int, default=10, help="number of evaluations (%(default)s), at least 3")
+    parser.add_argument("--windows", type=int, default=10, help="number of evaluations (%(default)s), at least 4")
     parser.add_argument("--steps", type=int, default=100, help="steps before each evaluation (%(default)s)")
     parser.add_argument("--minutes", type=float, default=0.0,
-                        help="judge what is there after this time, if it is at least 3 windows; 0: no limit")
+                        help="judge what is there after this time, if it is at least 4 windows; 0: no limit")
     parser.add_argument("--one_process", action="store_true", help="do not resume: one process makes all windows")
     for field in fields(Limits):
         parser.add_argument(f"--{field.name}", type=type(field.default), default=field.default,
@@ -194,4 +194,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # train.py then ends, too
     sys.exit(main())

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+WARM_UP = 1  # windows that are not compared
+LEAST = WARM_UP + 3
+
 
 @dataclass(frozen=True)
 class Window:
@@ -43,7 +46,7 @@ class Window:
 class Limits:
     """What the last third of the windows may differ from the first third, by their medians."""
 
-    max_memory: float = field(default=16.0, metadata={"help": "largest growth of the resident memory, MiB"})
+    max_memory: float = field(default=16.0, metadata={"help": "largest growth of the largest resident memory, MiB"})
     max_threads: int = field(default=0, metadata={"help": "largest growth of the number of threads"})
     max_handles: int = field(default=0, metadata={"help": "largest growth of the number of open file handles"})
     max_cpu: float = field(default=0.2, metadata={"help": "largest growth of the CPU seconds of a step, as a share"})
@@ -68,13 +71,16 @@ class Check:
         return self.change <= self.limit
 
 
-def judge(windows: Sequence[Window], limits: Limits) -> list[Check]:
-    """Compare the first third of at least three windows with the last third."""
-    third = len(windows) // 3
+def thirds(windows: Sequence[Window]) -> tuple[Sequence[Window], Sequence[Window]]:
+    """Return the first and the last third of at least LEAST windows, without the first window: it compiles."""
+    rows = windows[WARM_UP:]
+    return rows[:len(rows) // 3], rows[-(len(rows) // 3):]
 
-    def medians(name: str) -> tuple[float, float]:
-        values = [float(getattr(window, name)) for window in windows]
-        return statistics.median(values[:third]), statistics.median(values[-third:])
+
+def judge(windows: Sequence[Window], limits: Limits) -> list[Check]:
+    """Compare the thirds of at least LEAST windows."""
+    def medians(name: str) -> list[float]:
+        return [statistics.median(float(getattr(window, name)) for window in third) for third in thirds(windows)]
 
     def growth(title: str, name: str, limit: float, unit: str) -> Check:
         first, last = medians(name)
@@ -84,7 +90,7 @@ def judge(windows: Sequence[Window], limits: Limits) -> list[Check]:
         first, last = medians(name)
         return Check(title, first, last, 100 * sign * (last - first) / first if first else 0.0, 100 * limit, "%")
 
-    return [growth("resident memory, MiB", "rss_mib", limits.max_memory, "MiB"),
+    return [growth("largest memory, MiB", "peak_mib", limits.max_memory, "MiB"),
             growth("threads", "threads", limits.max_threads, ""),
             growth("open file handles", "handles", limits.max_handles, ""),
             share("CPU seconds per step", "cpu_seconds_per_step", limits.max_cpu, 1),
@@ -93,11 +99,11 @@ def judge(windows: Sequence[Window], limits: Limits) -> list[Check]:
 
 def report(windows: Sequence[Window], checks: Sequence[Check]) -> str:
     """Return the verdict as text."""
-    third, processes = len(windows) // 3, windows[-1].process
-    distance = len(windows) - third  # windows between the middle of the first and that of the last third
+    third, processes = len(thirds(windows)[0]), windows[-1].process
+    distance = len(windows) - WARM_UP - third  # windows between the middles of the two thirds
     lines = [f"{windows[-1].step} steps, {len(windows)} evaluations, {processes} process{'es' * (processes > 1)}, "
-             f"{sum(window.seconds for window in windows):.0f} s; medians of the first {third} and the last {third} "
-             "windows:",
+             f"{sum(window.seconds for window in windows):.0f} s; medians of {third} windows after the first one, "
+             f"and of the last {third}:",
              f"{'':<22}{'first':>10}{'last':>10}{'worse by':>14}{'limit':>14}"]
     lines += [f"{check.name:<22}{check.first:>10.4g}{check.last:>10.4g}{_with(check.change, check.unit):>14}"
               f"{_with(check.limit, check.unit):>14}{'' if check.met else '  EXCEEDED'}" for check in checks]

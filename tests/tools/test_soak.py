@@ -10,11 +10,11 @@ from tools import soak
 from tools.soak_report import Limits, Window, draw, judge, report
 
 
-def windows(count=9, **last_third):
+def windows(count=10, **last_third):
     """Equal windows; `last_third` replaces values of the last third."""
-    usual = {"process": 1, "seconds": 5.0, "rss_mib": 800.0, "peak_mib": 850.0, "threads": 12, "handles": 11,
+    usual = {"process": 1, "seconds": 5.0, "rss_mib": 850.0, "peak_mib": 800.0, "threads": 12, "handles": 11,
              "cpu_seconds_per_step": 0.05, "steps_per_second": 20.0}
-    return [Window(step=100 * number, **{**usual, **(last_third if number > count - count // 3 else {})})
+    return [Window(step=100 * number, **{**usual, **(last_third if number > count - (count - 1) // 3 else {})})
             for number in range(1, count + 1)]
 
 
@@ -24,10 +24,10 @@ def exceeded(rows, **limits):
 
 
 @pytest.mark.parametrize("name, value, limits, found", [
-    ("rss_mib", 816.0, {}, []),
-    ("rss_mib", 816.1, {}, ["resident memory"]),
-    ("rss_mib", 700.0, {}, []),
-    ("rss_mib", 816.1, {"max_memory": 20.0}, []),
+    ("peak_mib", 816.0, {}, []),
+    ("peak_mib", 816.1, {}, ["largest memory"]),
+    ("peak_mib", 700.0, {}, []),
+    ("peak_mib", 816.1, {"max_memory": 20.0}, []),
     ("threads", 13, {}, ["threads"]),
     ("threads", 13, {"max_threads": 1}, []),
     ("handles", 12, {}, ["open file handles"]),
@@ -42,17 +42,17 @@ def test_each_limit_is_judged(name, value, limits, found):
 
 def test_one_window_with_a_disturbance_does_not_decide():
     rows = windows()
-    rows[-1] = windows(rss_mib=1500.0, threads=40, steps_per_second=1.0)[-1]
+    rows[0] = windows(10, peak_mib=100.0, threads=2)[-1]  # the first one compiles
+    rows[-1] = windows(peak_mib=1500.0, threads=40, steps_per_second=1.0)[-1]
     assert exceeded(rows) == []
 
 
 def test_the_verdict_names_what_grew_and_how_much_an_evaluation_takes():
-    rows = [*windows(30)]
-    rows = [Window(**{**vars(row), "rss_mib": 800.0 + index}) for index, row in enumerate(rows)]
+    rows = [Window(**{**vars(row), "peak_mib": 800.0 + index}) for index, row in enumerate(windows(31))]
     checks = judge(rows, Limits())
     text = report(rows, checks)
     assert "memory per evaluation: +1.000 MiB" in text and text.endswith("verdict: NOT flat\n")
-    assert re.search(r"^resident memory, MiB .* 20 MiB +16 MiB  EXCEEDED$", text, re.MULTILINE)
+    assert re.search(r"^largest memory, MiB .* 20 MiB +16 MiB  EXCEEDED$", text, re.MULTILINE)
     assert report(windows(), judge(windows(), Limits())).endswith("verdict: flat\n")
 
 
@@ -77,7 +77,7 @@ def test_the_evaluations_of_a_resumed_run_are_read_once(tmp_path):
     assert list(tail.evaluations()) == [(30, 0.3)]
 
 
-@pytest.mark.parametrize("words, message", [(["--windows", "2"], "at least 3"), (["--steps", "0"], "at least 1"),
+@pytest.mark.parametrize("words, message", [(["--windows", "3"], "at least 4"), (["--steps", "0"], "at least 1"),
                                             (["--minutes", "-1"], "at least 0")])
 def test_flags_that_cannot_be_judged(tmp_path, capsys, words, message):
     assert soak.main([str(tmp_path / "work"), *words]) == 2
@@ -93,13 +93,16 @@ def test_a_folder_with_files_is_refused(tmp_path, capsys):
 LONG = ["--max_memory", "500", "--max_threads", "9", "--max_handles", "9", "--max_cpu", "9", "--max_slowdown", "1"]
 
 
+@pytest.mark.fault("memory, threads or file handles that grow in a long run",
+                   "a training with an evaluation, and a resume or not, after every few steps",
+                   "the soak compares the beginning with the end; status 1 if they differ")
 @pytest.mark.slow
-@pytest.mark.parametrize("mode, processes", [([], [1, 2, 3]), (["--one_process"], [1, 1, 1])])
+@pytest.mark.parametrize("mode, processes", [([], [1, 2, 3, 4]), (["--one_process"], [1] * 4)])
 def test_a_short_soak(tmp_path, capsys, mode, processes):
-    status = soak.main([str(tmp_path), "--windows", "3", "--steps", "4", *mode, *LONG])
+    status = soak.main([str(tmp_path), "--windows", "4", "--steps", "4", *mode, *LONG])
     assert status == 0, capsys.readouterr()
     rows = read_json_lines(tmp_path / "soak.jsonl")[0]
-    assert [(row["step"], row["process"]) for row in rows] == list(zip((4, 8, 12), processes))
+    assert [(row["step"], row["process"]) for row in rows] == list(zip((4, 8, 12, 16), processes))
     assert all(row["rss_mib"] > 100 and row["threads"] > 1 and row["handles"] > 3 for row in rows)
     assert "verdict: flat" in (tmp_path / "soak.txt").read_text() and (tmp_path / "soak.png").exists()
 
