@@ -8,6 +8,7 @@ from pathlib import Path
 
 WARM_UP = 1  # windows that are not compared
 LEAST = WARM_UP + 3
+ROOM = 32.0  # MiB above and below the curves of memory, so that noise looks small and a leak does not
 
 
 @dataclass(frozen=True)
@@ -122,19 +123,21 @@ def draw(windows: Sequence[Window], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 6), layout="constrained")
+    figure = Figure(figsize=(7, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     memory, counts, speed = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2))
     steps = [window.step for window in windows]
 
-    def lines(axes, *series: tuple[str, str]) -> None:
+    def lines(axes, *series: tuple[str, str], room: float = 0.0) -> None:
         for label, name in series:
             axes.plot(steps, [getattr(window, name) for window in windows], label=label, marker=".", linewidth=1)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(*((axes.dataLim.y0 - room, axes.dataLim.y1 + room) if room
+                        else (0, 1.15 * axes.dataLim.y1 or 1)))
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right", fontsize=8)
 
-    lines(memory, ("largest in the window", "peak_mib"), ("at the end of the evaluation", "rss_mib"))
+    lines(memory, ("largest in the window", "peak_mib"), ("at the end of the evaluation", "rss_mib"),
+          room=ROOM)
     memory.set_ylabel("resident memory, MiB")
     lines(counts, ("threads", "threads"), ("open file handles", "handles"))
     counts.set_ylabel("largest number")

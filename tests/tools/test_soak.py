@@ -59,7 +59,7 @@ def test_the_verdict_names_what_grew_and_how_much_an_evaluation_takes():
 def test_the_plot_is_a_small_picture(tmp_path):
     draw(windows(50), tmp_path / "soak.png")
     assert (tmp_path / "soak.png").stat().st_size < 60_000
-    assert cv2.imread(str(tmp_path / "soak.png")).shape == (480, 560, 3)
+    assert cv2.imread(str(tmp_path / "soak.png")).shape == (440, 560, 3)
 
 
 def test_the_evaluations_of_a_resumed_run_are_read_once(tmp_path):
