@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from centernet.cli import entry
-from centernet.cli.entry import ARENAS, limit_arenas
+from centernet.cli import process
+from centernet.cli.process import ARENAS, limit_arenas
 from tests.tiny_group import ROOT
 
 VARIABLES = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
@@ -17,7 +17,7 @@ import ctypes, sys, threading
 libc = ctypes.CDLL(None)
 libc.fopen.restype = libc.malloc.restype = ctypes.c_void_p
 if sys.argv[1] == "limited":
-    from centernet.cli.entry import limit_arenas
+    from centernet.cli.process import limit_arenas
     limit_arenas(2)
 barrier = threading.Barrier(24)
 def take():
@@ -54,7 +54,7 @@ def test_threads_share_a_few_arenas(tmp_path):
     ({"GLIBC_TUNABLES": "glibc.malloc.check=1"}, [(-8, ARENAS)])])
 def test_the_choice_of_the_environment_is_kept(monkeypatch, variables, calls):
     found = []
-    monkeypatch.setattr(entry.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *words: found.append(words)))
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *words: found.append(words)))
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -66,5 +66,5 @@ def test_the_choice_of_the_environment_is_kept(monkeypatch, variables, calls):
 
 
 def test_another_c_library_is_no_error(monkeypatch):
-    monkeypatch.setattr(entry.ctypes, "CDLL", lambda _: SimpleNamespace())
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda _: SimpleNamespace())
     limit_arenas(2)

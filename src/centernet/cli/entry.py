@@ -1,17 +1,15 @@
 """The frame of every command: read the configuration, set up the log, prepare, report user errors."""
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
-from centernet.cli.process import print_every_text
+from centernet.cli.process import limit_arenas, print_every_text
 from centernet.config.load import Config, load_config
 from centernet.config.threads import input_threads
 from centernet.data.image_size import set_pixel_limit
@@ -22,8 +20,6 @@ from centernet.interrupt import say, signals_set_a_flag
 from centernet.jobs.modelarts import plan, run_job, split_platform_flags
 
 LOG = logging.getLogger("centernet")
-M_ARENA_MAX = -8  # of mallopt, see malloc.h
-ARENAS = 4
 
 
 @reports_errors
@@ -44,21 +40,6 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
         else:
             run(config)
     return 0
-
-
-def limit_arenas(threads: int) -> None:
-    """Let glibc's malloc use few pools of memory (arenas), unless the environment sets their number.
-
-    The readers of each epoch and evaluation are new threads. By default they spread over up to eight arenas for each
-    CPU core, and an arena keeps what was freed in it. So the memory of a training grew with each epoch.
-
-    Args:
-        threads: number of threads that prepare images. There are as many arenas, and at least ARENAS.
-    """
-    if "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
-        return
-    with suppress(AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, max(ARENAS, threads))
 
 
 def _read_config(entry: str, description: str, argv: list[str]) -> tuple[Config, str]:
