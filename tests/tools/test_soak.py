@@ -1,10 +1,14 @@
 """The soak: its verdict, its plot, and short ones of a real training."""
 import json
 import re
+import sys
+from types import SimpleNamespace
 
 import cv2
 import pytest
 
+from centernet.config.load import load_config
+from centernet.errors import UserError
 from centernet.files import read_json_lines
 from tools import soak
 from tools.soak_report import Limits, Window, draw, judge, report
@@ -88,6 +92,41 @@ def test_a_folder_with_files_is_refused(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert soak.main([str(tmp_path)]) == 2
     assert "is not empty" in capsys.readouterr().err and [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def program(path, status):
+    """A command that writes the metrics of two epochs, as train.py does, and ends."""
+    lines = [{"kind": kind, "step": step, "seconds_per_step": 0.5, "AP": 0.1}
+             for step in (10, 20) for kind in ("epoch", "evaluation")]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    return [sys.executable, "-c", f"import time; time.sleep(0.5); open({str(path)!r}, 'w').write({text!r}); "
+                                  f"time.sleep(0.5); raise SystemExit({status})"]
+
+
+def test_a_process_is_watched_from_outside(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    rows = list(soak.watch(program(path, 0), soak.Tail(path), tmp_path / "log", 3))
+    assert [(row.step, row.process, row.steps_per_second) for row in rows] == [(10, 3, 2.0), (20, 3, 2.0)]
+    assert rows[0].peak_mib >= rows[0].rss_mib > 1 and rows[0].threads == 1 and rows[0].handles >= 3
+
+
+def test_a_process_that_fails_is_an_error(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with pytest.raises(UserError, match=r"train\.py ended with status 3 .* see the end of .*log"):
+        list(soak.watch(program(path, 3), soak.Tail(path), tmp_path / "log", 1))
+
+
+@pytest.mark.parametrize("one_process, steps", [(False, ["4", "8", "12"]), (True, ["12"])])
+def test_each_process_but_the_first_resumes(tmp_path, monkeypatch, one_process, steps):
+    commands = []
+    monkeypatch.setattr(soak, "make_dataset", lambda *_: None)
+    monkeypatch.setattr(soak.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0))
+    monkeypatch.setattr(soak, "watch", lambda command, *_: commands.append(command) or iter(()))
+    assert list(soak.soak(tmp_path, 3, 4, one_process, ["--seed", "5"])) == []
+    assert [command[command.index("--train_steps") + 1] for command in commands] == steps
+    assert ["--resume" in command for command in commands] == [False, True, True][:len(steps)]
+    configs = [load_config("train", command[2:], "") for command in commands]  # train.py takes all these flags
+    assert all(config.seed == 5 and config.save_checkpoint_steps == 4 for config in configs)
 
 
 LONG = ["--max_memory", "500", "--max_threads", "9", "--max_handles", "9", "--max_cpu", "9", "--max_slowdown", "1"]
