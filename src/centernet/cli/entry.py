@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from centernet.cli.process import print_every_text
+from centernet.cli.process import limit_arenas, print_every_text
 from centernet.config.load import Config, load_config
+from centernet.config.threads import input_threads
 from centernet.data.image_size import set_pixel_limit
 from centernet.device import prepare_environment
 from centernet.errors import reports_errors
@@ -30,6 +31,7 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
     set_up_log(job.config.log_file if job else config.log_file)
     if ignored:
         LOG.info("ignored flags of the platform: %s", ignored)
+    limit_arenas(input_threads(config))
     prepare_environment(config.device_target)
     set_pixel_limit(config.max_image_pixels)
     with signals_set_a_flag():

@@ -1,4 +1,4 @@
-"""Run one command in this process and end the process with a reliable exit status.
+"""Run one command in this process, limit its memory pools, and end it with a reliable exit status.
 
 Only the standard library is imported here, as in the package's __init__.
 """
@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import io
 import logging
 import os
@@ -13,6 +14,9 @@ import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
+
+M_ARENA_MAX = -8  # of mallopt, see malloc.h
+ARENAS = 4
 
 
 def run_process(run: Callable[..., int], *args: Any) -> NoReturn:
@@ -64,3 +68,18 @@ def leave(status: int) -> NoReturn:
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
         os._exit(status)
+
+
+def limit_arenas(threads: int) -> None:
+    """Let glibc's malloc use few pools of memory (arenas), unless the environment sets their number.
+
+    The readers of each epoch and evaluation are new threads. By default they spread over up to eight arenas for each
+    CPU core, and an arena keeps what was freed in it. So the memory of a training grew with each epoch.
+
+    Args:
+        threads: number of threads that prepare images. There are as many arenas, and at least ARENAS.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
+        return
+    with contextlib.suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, max(ARENAS, threads))
