@@ -4,6 +4,7 @@
 # the SHA-256 of every file that the package registry has for them. Versions that still fit stay; --upgrade takes the
 # newest ones. It needs a network and any Python 3; the resolver (uv) is installed into a folder that is deleted again.
 #   PYTHON   a Python 3.10, 3.11 or 3.12 (default: the first one found)
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # for: sh SCRIPT
 set -euo pipefail
 
 # shellcheck source=scripts/common.sh

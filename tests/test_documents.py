@@ -181,7 +181,7 @@ def test_all_readers_use_this_layer():
     """The parsers are called in documents.py alone, and elsewhere only for texts of this program's own processes."""
     own = {"src/centernet/documents.py",
            "src/centernet/group.py", "src/centernet/data/verify.py",  # messages between the ranks of a group
-           "src/centernet/training/conditions.py", "src/centernet/training/run_record.py",  # copies of values
+           "src/centernet/training/conditions.py",  # a copy of values
            "tools/export_in_mindspore20.py",                          # its request, in another Python
            "benchmarks/start_up.py", "benchmarks/real_data_rows.py"}  # output of a child process; a copy of values
     call = re.compile(r"json\.loads?\(|yaml\.(safe_|full_)?load(_all)?\(")

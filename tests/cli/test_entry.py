@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from centernet.cli.entry import run_entry, set_up_log
+from centernet.cli.console import set_up_log
+from centernet.cli.entry import run_entry
 from centernet.cli.process import print_every_text
 from centernet.config.load import load_config
 from centernet.device import join_group, set_up_group

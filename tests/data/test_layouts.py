@@ -371,7 +371,7 @@ def test_numbers_that_no_box_has(corners):
 
 @pytest.fixture
 def bccd():
-    from conftest import SHARED
+    from tests.conftest import SHARED
     if not (SHARED / "data/bccd").is_dir():
         pytest.skip("needs data/bccd below CENTERNET_SHARED")
     return SHARED / "data/bccd"

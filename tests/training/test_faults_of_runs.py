@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
-from centernet.cli.entry import set_up_log
+from centernet.cli.console import set_up_log
 from centernet.errors import Interrupted, UserError
 from centernet.interrupt import interrupted, signals_set_a_flag, stop_if_interrupted
 from centernet.training import checkpoints, loss_plot, run_folder, train_log

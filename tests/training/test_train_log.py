@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from centernet.cli.entry import set_up_log
+from centernet.cli.console import set_up_log
 from centernet.training import loss_plot
 from centernet.training.loss_plot import LossPlot, plot_losses, smoothed, smoothing
 from centernet.training.train_log import StepResult, TrainLog, duration, has_epoch_lines

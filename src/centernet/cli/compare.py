@@ -12,7 +12,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from centernet.cli.entry import set_up_log
+from centernet.cli.console import set_up_log
 from centernet.cli.process import print_every_text
 from centernet.errors import UserError, printable, reports_errors
 from centernet.files import write_text

@@ -59,11 +59,10 @@ def _detect(config: Config) -> None:
     set_up(config, config.device_id)
     from centernet.open_model import open_model
 
-    runs = (len(inputs.images) + min(frames, config.max_frames or frames)) * (TILES if config.tile else 1)
-    detector = open_model(config.model_path, config, runs)
-    finder = make_finder(detector, config)
     folder = Path(config.save_result_dir or "results")
     with owned(folder, "--save_result_dir", f".infer{OWNER}"):
+        runs = (len(inputs.images) + min(frames, config.max_frames or frames)) * (TILES if config.tile else 1)
+        finder = make_finder(open_model(config.model_path, config, runs), config)
         if inputs.images:
             infer_images(finder, list(inputs.images), folder, config.result_formats)
         for video in inputs.videos:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
-from mindspore.ops.auto_generate import SigmoidGrad
+from mindspore.ops.operations._grad_ops import SigmoidGrad  # also in MindSpore 2.0, for MINDIR files of Lite 2.0
 
 from centernet.models.deform_gather import BY_KERNELS, TAPS, WEIGHTED_SUM
 

@@ -20,7 +20,7 @@ from centernet.config.load import Config
 from centernet.device import installed_versions
 from centernet.errors import UserError
 from centernet.files import read_json, write_text
-from centernet.run_files import without_passwords
+from centernet.run_files import public
 from centernet.training.loop import Plan
 
 PACKAGES = ("centernet", "mindspore", "numpy", "opencv-python-headless", "opencv-python", "pycocotools")
@@ -40,13 +40,13 @@ def write_record(path: Path, config: Config, plan: Plan, devices: int) -> None:
     del settings["given"], settings["named"]
     runs.append({
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"), "host": socket.gethostname(),
-        "command": [without_passwords(word) for word in sys.argv],
+        "command": public(sys.argv),
         "folder": os.getcwd(), "revision": _revision(), "devices": devices, "start_step": plan.start_step,
         "total_steps": plan.total_steps, "data": plan.conditions.get("data", ""),
         "versions": {"python": platform.python_version(), **installed_versions(PACKAGES)},
         "system": platform.platform(),
         "environment": {name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)},
-        "settings": json.loads(without_passwords(json.dumps(settings)))})
+        "settings": public(settings)})
     rows = ",\n ".join(json.dumps(run) for run in runs)
     write_text(path, f'{{"runs": [\n {rows}\n]}}\n')
 

@@ -24,7 +24,7 @@ from centernet.run_files import METRICS
 from centernet.training.early_stop import EarlyStop
 
 LOG = logging.getLogger("centernet")
-ONLY_IN_FILES, ONLY_ON_CONSOLE = {"only": "files"}, {"only": "console"}  # marks of log records, see cli/entry.py
+ONLY_IN_FILES, ONLY_ON_CONSOLE = {"only": "files"}, {"only": "console"}  # marks of log records, see cli/console.py
 MOST_WAITING = 1 << 24  # bytes of lines that could not be written; then they are dropped
 
 

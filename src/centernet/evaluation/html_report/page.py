@@ -1,7 +1,6 @@
 """The report of an evaluation: report.html, one page without other files, and report.json with its numbers."""
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from centernet.evaluation.html_report.numbers import report_numbers
 from centernet.evaluation.html_report.pictures import best_and_worst, key_of_colors, picture_pair
 from centernet.evaluation.metrics import Evaluated
 from centernet.files import sha256, user_errors, write_json, write_text
-from centernet.run_files import REPORT, without_passwords
+from centernet.run_files import REPORT, public
 
 LOG = logging.getLogger("centernet")
 PAGE = "report.html"
@@ -114,8 +113,7 @@ def settings_of(config: Config) -> dict[str, dict[str, Any]]:
     """Return the settings of eval by name: the value, and whether it is the default."""
     found = {declared.name: plain(read(config, declared.name)) for declared in flags_of("eval")}
     defaults = {declared.name: plain(declared.default) for declared in flags_of("eval")}
-    values = json.loads(without_passwords(json.dumps(found)))
-    return {name: {"value": value, "default": found[name] == defaults[name]} for name, value in sorted(values.items())}
+    return {name: {"value": public(value), "default": value == defaults[name]} for name, value in sorted(found.items())}
 
 
 def speed_of(clock: StageClock, images: int) -> dict[str, Any]:
