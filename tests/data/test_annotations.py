@@ -42,7 +42,8 @@ def test_an_image_entry_may_have_a_key_image_id(tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [("{", "is not valid JSON"), ("[]", "not in COCO's format"),
-                                           ("[" * 100_000, "is not valid JSON"), (None, "No such file")])
+                                           ("[" * 100_000, "is not valid JSON"), (None, "No such file"),
+                                           ("\n<annotation>", "is XML, not COCO's JSON. For Pascal VOC")])
 def test_messages_name_the_flag_and_the_file(tmp_path, text, message):
     path = tmp_path / "val.json"
     if text is not None:

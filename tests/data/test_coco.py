@@ -191,6 +191,7 @@ def test_files_named_by_flags(tmp_path):
     assert locate("", "val", str(path), str(tmp_path / "train2017")) == (path, tmp_path / "train2017")
     absent = tmp_path / "no"
     for file, folder, words in [(path, absent, "--image_dir"), (absent, tmp_path, "--annotation_file"),
+                                (tmp_path, tmp_path, "this is a folder"), (path, path, "this is a file"),
                                 (path, "", "go together"), ("", tmp_path, "go together")]:
         with pytest.raises(UserError, match=words):
             locate("", "val", str(file), str(folder))

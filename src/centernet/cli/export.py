@@ -39,8 +39,9 @@ def run(config: Config) -> None:
         else:
             from centernet.export.quantization.low_precision import export_low_precision
             error = export_low_precision(config, model.network, manifest, target)
-    log.info("exported %s and %s in %.1f s: input %s, %d categories, %s", target, manifest_path(target).name,
-             time.perf_counter() - start, list(manifest.input_shape), len(manifest.spec.categories),
+    sizes = ", ".join(map(str, (manifest.input_shape[0] or "any batch", *manifest.input_shape[1:])))
+    log.info("exported %s and %s in %.1f s: input [%s], %d categories, %s", target, manifest_path(target).name,
+             time.perf_counter() - start, sizes, len(manifest.spec.categories),
              f"output (B, {manifest.K}, 6)" if manifest.decode else f"outputs {', '.join(MAPS[manifest.box_head])}")
     if replaced:
         log.info("these files replaced an older model of the same name")

@@ -108,7 +108,11 @@ def parse_annotation_file(path: Path, name: str = "annotation file") -> Document
     """
     LOG.info("reading %s", path)
     subject = f"{name} {path}"
-    document = parse_json(read_bytes(path, subject=subject), subject, "Is it truncated? Copy it again, or compare "
+    data = read_bytes(path, subject=subject)
+    if data.lstrip()[:1] == b"<":
+        raise UserError(f"{subject} is XML, not COCO's JSON. For Pascal VOC, name the data set's folder: centernet "
+                        "import-dataset --data FOLDER")
+    document = parse_json(data, subject, "Is it truncated? Copy it again, or compare "
                           "its size with the size of the original", object_hook=_compact)
     for key in ("images", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):

@@ -156,9 +156,11 @@ def _existing_pair(annotation_file: str, image_dir: str) -> tuple[Path, Path]:
     if not annotation_file or not image_dir:
         raise UserError("--annotation_file and --image_dir go together: set both")
     if not Path(annotation_file).is_file():
-        raise UserError(f"--annotation_file {annotation_file}: there is no such file")
+        found = "this is a folder. Name its JSON file" if Path(annotation_file).is_dir() else "there is no such file"
+        raise UserError(f"--annotation_file {annotation_file}: {found}")
     if not Path(image_dir).is_dir():
-        raise UserError(f"--image_dir {image_dir}: there is no such folder")
+        found = "this is a file. Name the folder of images" if Path(image_dir).is_file() else "there is no such folder"
+        raise UserError(f"--image_dir {image_dir}: {found}")
     return Path(annotation_file), Path(image_dir)
 
 
