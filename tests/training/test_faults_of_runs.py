@@ -270,7 +270,7 @@ def test_a_log_file_and_a_console_without_space_are_told_once(tmp_path, monkeypa
     console, file = root.handlers
     try:
         monkeypatch.setattr(file.stream, "write", full, raising=False)
-        monkeypatch.setattr("centernet.cli.entry.tqdm.write", full)
+        monkeypatch.setattr("centernet.cli.console.tqdm.write", full)
         for number in range(3):
             logging.getLogger("centernet").warning("line %d", number)
         errors = capfd.readouterr().err
