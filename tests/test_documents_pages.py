@@ -35,3 +35,9 @@ def test_the_flags_of_the_migration_page_exist():
     found = [name for cell in our_cells(read("docs/migration.md")) for name in names(cell)]
     assert len(found) > 80
     assert [name for name in found if name not in known] == []
+
+
+def test_the_model_zoo_has_a_row_for_each_preset():
+    rows = [line.split("|")[1] for line in read("docs/model_zoo.md").splitlines() if line.startswith("| `")]
+    presets = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == presets
