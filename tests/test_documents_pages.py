@@ -82,3 +82,7 @@ def test_both_readmes_have_equal_blocks():
 def test_the_comparison_names_the_block(other, message):
     found = first_difference("```shell\na\n```\n```text\nb\n```\n", other)
     assert found.startswith(message) and bool(found) == bool(message)
+
+
+def test_pictures_are_small():
+    assert [path.name for path in (ROOT / "docs/images").iterdir() if path.stat().st_size > 80_000] == []
