@@ -30,7 +30,7 @@ SHORTHANDS = (
     Shorthand("lr", "RATE", None, "learning rate of the active schedule (train_config.lr_schedule)", ("train",)),
     Shorthand("learning_rate", "RATE", None, "the same as --lr", ("train",)),
     Shorthand("input_size", "SIZE", "+", "height and width, or one number for both, of the network's input: "
-              "dataset_config.input_res_train, input_res_test and output_res", ("train", "eval", "export")),
+              "dataset_config.input_res_train, input_res_test and output_res", ("check_data", "train", "eval", "export")),
     Shorthand("score_thresh", "SCORE", None, "the same as --eval_config.score_thresh", ("infer",)),
     Shorthand("max_det", "N", None, "most boxes of an image: the same as --eval_config.K", ("infer",)),
 )
