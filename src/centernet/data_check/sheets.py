@@ -72,7 +72,8 @@ def sheet_of_samples(dataset: CocoDataset, config: Config) -> np.ndarray | None:
     named = dict(zip(COLUMNS, batch))
     tiles = [_sample({key: value[index] for key, value in named.items()}, batch[len(COLUMNS)][index])
              for index in range(len(named["image"]))]
-    return _grid([_padded(_fitted(tile), (TILE[1], TILE[1])) for tile in tiles])
+    fitted = [_fitted(tile) for tile in tiles]
+    return _grid([_padded(tile, tile.shape[:2]) for tile in fitted])
 
 
 def _sample(target: dict[str, np.ndarray], heatmap: np.ndarray) -> np.ndarray:
@@ -94,9 +95,10 @@ def _sample(target: dict[str, np.ndarray], heatmap: np.ndarray) -> np.ndarray:
 
 
 def _fitted(picture: np.ndarray) -> np.ndarray:
-    scale = min(1.0, TILE[1] / max(picture.shape[:2]))
+    """Return a sample at the size of a tile. All samples have one size. Enlarged ones keep sharp pixels."""
+    scale = TILE[1] / max(picture.shape[:2])
     size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
 
 
 def _padded(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
