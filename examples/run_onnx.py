@@ -3,7 +3,7 @@
     python run_onnx.py model.onnx image.jpg [0.3]
 
 It prints a line for each box with at least this score: name, score, x1, y1, x2, y2 in pixels. The functions do the
-"steps" of model.onnx.json. Copy this file and change it as you like.
+"steps" of model.onnx.json, whose values are also in the model. Copy this file and change it as you like.
 """
 import json
 import sys
@@ -63,17 +63,17 @@ def detect(session, manifest, image):
     batch = np.stack([prepare(image, manifest)] * (manifest["input"]["shape"][0] or 1))
     outputs = [output[0] for output in session.run(names, {manifest["input"]["name"]: batch})]
     boxes = np.float32(outputs[0] if manifest["decode"] else decode(dict(zip(names, outputs)), manifest))
-    sides = batch.shape[1:3] if batch.dtype == np.uint8 else batch.shape[2:]
-    rows, columns = (side // manifest["down_ratio"] for side in sides)
+    rows, columns = np.array(batch.shape[1:3] if batch.dtype == np.uint8 else batch.shape[2:]) // manifest["down_ratio"]
     center = np.float32([[columns, rows, columns, rows]]) / 2
     boxes[:, :4] = (boxes[:, :4] - center) * max(h, w) / columns + np.float32([w, h, w, h]) / 2
     return soft_nms(boxes)
 
 
 if __name__ == "__main__":
-    model, path, *score = sys.argv[1:]
-    with open(f"{model}.json", encoding="utf-8") as file:
-        described = json.load(file)
-    for *box, value, number in detect(onnxruntime.InferenceSession(model), described, cv2.imread(path)):
-        if value >= float(*score or [0.3]):
-            print(f"{described['categories'][int(number)]['name']} {value:.3f}", *(f"{side:.1f}" for side in box))
+    if len(sys.argv) < 3 or (picture := cv2.imread(sys.argv[2])) is None:
+        sys.exit(f"{__doc__}\nerror: name a model, and an image that OpenCV can read")
+    model = onnxruntime.InferenceSession(sys.argv[1])
+    values = {key: json.loads(text) for key, text in model.get_modelmeta().custom_metadata_map.items()}
+    for *box, value, number in detect(model, values, picture):
+        if value >= float([*sys.argv, 0.3][3]):
+            print(f"{values['categories'][int(number)]['name']} {value:.3f}", *(f"{side:.1f}" for side in box))

@@ -42,6 +42,8 @@ def owned(folder: Path, flag: str, name: str = OWNER) -> Iterator[None]:
         UserError: another process owns it, or the folder is not writable.
     """
     path = folder / name
+    if folder.is_file():
+        raise UserError(f"{flag} {folder} is a file: name a folder")
     with user_errors(f"{flag} {folder}: cannot write to this folder"):
         folder.mkdir(parents=True, exist_ok=True)
         file, locked = _open(path)

@@ -71,6 +71,7 @@ def test_epochs_and_input_size():
     (["--epochs", "3", "--epoch_size", "4"], "--epochs and --epoch_size are both given"),
     (["--lr", "1", "--learning_rate", "2"],
      "--learning_rate and --train_config.MultiDecay.learning_rate are both given"),
+    (["--lr", "1", "--train_config.lr_schedule", "Cosine"], "lr_schedule must be one of MultiDecay, PolyDecay"),
     (["--input_size", "100"], "dataset_config.input_res_train [100, 100] must be positive multiples of 32"),
     (["--input_size", "a"], "dataset_config.input_res_train must be a list of 2 integers"),
     (["--input_sise", "256"], "did you mean --input_size?"),

@@ -182,9 +182,13 @@ def test_an_import_beside_the_images_and_into_another_folder(tmp_path, capsys):
     (["--classes", "cat"], "has no class cat; its classes are dot, ring"),
     (["--splits", "train=x"], "--splits train=x: expected train=NAME"),
     (["--val_share", "0.5", "--group_by", "("], "neither 'folder' nor a regular"),
+    (["--val_share", "0.5", "--group_by", "^zzz"], "fits no part of 2 of 2 names"),
+    (["--group_by", "folder"], "has no effect without --val_share"),
     (["--val_share", "0.5", "--group_by", "folder"], "all 2 images are in one group"),
     (["--val_share", "1"], "val_share must be 0 or between 0 and 1"), (["--data_format", "yolo"], "is not in YOLO"),
-    (["--strict", "true"], r"1 defect\(s\), nothing was written"), (["--data", "/nowhere"], "does not exist")])
+    (["--strict", "true"], r"1 defect\(s\), nothing was written"), (["--data", "/nowhere"], "does not exist"),
+    (["--data", "https://a.b/c.zip"], "is a URL: download and unpack it first"),
+    (["--data", __file__], "is a file: name the folder of the data set")])
 def test_wrong_flags(tmp_path, capsys, flags, words):
     make_voc(tmp_path, random_boxes())
     write(tmp_path, "Annotations/t1.xml", voc_text([("dot", (5, 5, 4, 9)), ("ring", (1, 1, 9, 9))]))

@@ -4,6 +4,7 @@ Only the standard library is imported here, so that a Python without the require
 """
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from typing import NoReturn
@@ -43,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"centernet {__version__}")
         return 0
     if name not in COMMANDS:
-        found = f"there is no command '{name}'" if name else "a command is missing"
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        found = f"there is no command '{name}'{f'; did you mean {near[0]}?' if near else ''}" if name else \
+            "a command is missing"
         print(f"{usage()}\n\nerror: {found}", file=sys.stderr)
         return 2
     return run_command(name, words[1:])

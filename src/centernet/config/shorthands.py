@@ -30,7 +30,8 @@ SHORTHANDS = (
     Shorthand("lr", "RATE", None, "learning rate of the active schedule (train_config.lr_schedule)", ("train",)),
     Shorthand("learning_rate", "RATE", None, "the same as --lr", ("train",)),
     Shorthand("input_size", "SIZE", "+", "height and width, or one number for both, of the network's input: "
-              "dataset_config.input_res_train, input_res_test and output_res", ("check_data", "train", "eval", "export")),
+              "dataset_config.input_res_train, input_res_test and output_res",
+              ("check_data", "train", "eval", "export")),
     Shorthand("score_thresh", "SCORE", None, "the same as --eval_config.score_thresh", ("infer",)),
     Shorthand("max_det", "N", None, "most boxes of an image: the same as --eval_config.K", ("infer",)),
 )
@@ -75,7 +76,8 @@ def _meaning(short: str, given: Mapping[str, Any], values: Mapping[str, Any]) ->
         yield "dataset_config.input_res_test", size
     else:
         schedule = canonical("train_config.lr_schedule", {**values, **given}["train_config.lr_schedule"])
-        yield f"train_config.{schedule}.learning_rate", value
+        if schedule in SETTINGS["train_config.lr_schedule"].choices:  # otherwise the check of the choices says so
+            yield f"train_config.{schedule}.learning_rate", value
 
 
 def inactive(values: Mapping[str, Any]) -> dict[str, str]:

@@ -126,7 +126,8 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
         return imported, root
     if others := _imports(root):
         raise UserError(f"{root} was imported without images for {split}: it has {', '.join(others)}. Import it again "
-                        f"with them: {command(root)} --val_share 0.2")
+                        f"with them: {command(root)} --splits {split}=NAME, or --val_share 0.2 --out OTHER_FOLDER, "
+                        "which divides all images anew")
     (found_file, files), (found_dir, folders) = _search(root, split)
     if found_file is None or found_dir is None:
         what, tried = ("annotation file", files) if found_file is None else ("folder of images", folders)

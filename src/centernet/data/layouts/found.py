@@ -57,8 +57,11 @@ def read_layout(root: Path, layout: str = "auto") -> Imported:
         UserError: the folder has none of these layouts, or several; or the reader refuses its files.
     """
     if not root.exists():
-        raise UserError(f"the data set {printable(root)} does not exist")
+        what = "is a URL: download and unpack it first" if ":/" in str(root) else "does not exist"
+        raise UserError(f"the data set {printable(root)} {what}")
     found = find_layouts(root)
+    if root.is_file() and not found:
+        raise UserError(f"the data set {printable(root)} is a file: name the folder of the data set, or a CSV file")
     if layout == "auto" and len(found) != 1:
         raise UserError(f"{printable(root)} {describe(found)}. {_choose(found)}")
     name = layout if layout != "auto" else next(iter(found))
@@ -71,7 +74,9 @@ def read_layout(root: Path, layout: str = "auto") -> Imported:
         raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable image:\n"
                         f"{listed}")
     if not imported.names:
-        raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no box")
+        listed = "\n".join(imported.report.lines()) or "       0  defects"
+        raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable box:\n"
+                        f"{listed}")
     return imported
 
 

@@ -5,9 +5,10 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from centernet.data.layouts.form import Imported, Picture, file_name
-from centernet.errors import UserError
+from centernet.errors import UserError, printable
 
 OURS = ("train", "val", "test")
 # Names of splits in other data sets -> ours. VOC's published results are of a training on trainval.
@@ -88,6 +89,9 @@ def assign(imported: Imported, names: dict[str, str], val_share: float, group_by
                         f"{', '.join(filter(None, imported.splits())) or 'none'}). Divide them: --val_share 0.2, or "
                         "name the splits: --splits train=NAME val=NAME")
     if not val_share:
+        if group_by:
+            raise UserError(f"--group_by {group_by} has no effect without --val_share: give the share, such as "
+                            "--val_share 0.2, or leave it out")
         return parts
     pool = [*parts["train"], *parts.pop("val", [])]
     val = _drawn(pool, imported, val_share, group_by, seed)
@@ -98,9 +102,12 @@ def assign(imported: Imported, names: dict[str, str], val_share: float, group_by
 
 def _drawn(pool: list[Picture], imported: Imported, share: float, group_by: str, seed: int) -> set[int]:
     """Return the ids of the objects for val: whole groups in the order of a hash, until the share is reached."""
-    groups: dict[str, list[Picture]] = {}
+    groups: dict[Any, list[Picture]] = {}
     for picture in pool:
         groups.setdefault(_group(file_name(picture.path, imported, True), group_by), []).append(picture)
+    if single := groups.pop(None, []):
+        raise UserError(f"--group_by {group_by} fits no part of {len(single)} of {len(pool)} names, such as "
+                        f"{printable(single[0].path)}: give a pattern that fits all, so that no group is divided")
     if len(groups) < 2:
         raise UserError(f"--group_by {group_by}: all {len(pool)} images are in one group, so they cannot be divided"
                         if group_by else "--val_share needs at least two images")
@@ -114,7 +121,8 @@ def _drawn(pool: list[Picture], imported: Imported, share: float, group_by: str,
     return val
 
 
-def _group(name: str, group_by: str) -> str:
+def _group(name: str, group_by: str) -> str | None:
+    """Return the group of a name; None if the pattern does not fit it."""
     if not group_by:
         return name
     if group_by == "folder":
@@ -124,5 +132,5 @@ def _group(name: str, group_by: str) -> str:
     except re.error as error:
         raise UserError(f"--group_by {group_by} is neither 'folder' nor a regular expression: {error}") from error
     if found is None:
-        return name
+        return None
     return (found[1] if found.re.groups else found[0]) or ""
