@@ -9,7 +9,7 @@ METRICS = "metrics.jsonl"     # of a training: see training/train_log.py
 EVALUATION = "metrics.json"   # of an evaluation
 REPORT = "report.json"        # of an evaluation with --report true
 
-_PASSWORD = re.compile(r"//[^/@\s]+@")  # of an address; the files may be shown to others
+_PASSWORD = re.compile(r"//[^/\s]+@")  # of an address; the files may be shown to others
 
 
 def without_passwords(text: str) -> str:

@@ -55,6 +55,10 @@ def test_what_the_rule_keeps_and_joins():
     parts = [np.array([[60, 30, 100, 60, 0.3, 0]]), np.array([[80, 32, 140, 60, 0.9, 0]])]
     found = merge_tiles(windows, parts, 100, 180)
     np.testing.assert_allclose(found, [[60, 30, 140, 60, 0.9, 0]], atol=1e-6)
+    # A small whole object in front of a large cut one does not end it.
+    small, left, right = [85, 40, 93, 48, 0.7, 0], [20, 20, 100, 80, 0.9, 0], [80, 20, 160, 80, 0.8, 0]
+    found = merge_tiles(windows, [np.array([left, small]), np.array([right, small])], 100, 180)
+    np.testing.assert_allclose(found, [[20, 20, 160, 80, 0.9, 0], small], atol=1e-6)
     assert merge_tiles(windows, [np.zeros((0, 6))] * 2, 100, 180).shape == (0, 6)
 
 

@@ -19,7 +19,6 @@ from centernet.owner import OWNER, owned
 if typing.TYPE_CHECKING:
     from centernet.detection.detector import Detector
     from centernet.detection.finder import Finder
-    from centernet.evaluation.inputs import Inputs
 
 TILES = 12   # of an image that is detected in tiles; their number decides what runs the model (open_model.py)
 LONG = 1000  # frames that are expected of a camera, a stream, or a video that does not say its number
@@ -51,15 +50,16 @@ def _detect(config: Config) -> None:
     """Detect in all images, then in all videos. What can be wrong with --image is found before MindSpore starts."""
     from centernet.evaluation.image_files import infer_images
     from centernet.evaluation.inputs import find_inputs
+    from centernet.evaluation.result_places import require_free_places
     from centernet.evaluation.videos import infer_video, require_readable
 
     inputs = find_inputs(config.image, config.recursive)
+    folder = Path(config.save_result_dir or "results")
+    require_free_places(inputs, folder)
     frames = sum(require_readable(video) or LONG for video in inputs.videos)
-    _require_distinct(inputs)
     set_up(config, config.device_id)
     from centernet.open_model import open_model
 
-    folder = Path(config.save_result_dir or "results")
     with owned(folder, "--save_result_dir", f".infer{OWNER}"):
         runs = (len(inputs.images) + min(frames, config.max_frames or frames)) * (TILES if config.tile else 1)
         finder = make_finder(open_model(config.model_path, config, runs), config)
@@ -67,16 +67,6 @@ def _detect(config: Config) -> None:
             infer_images(finder, list(inputs.images), folder, config.result_formats)
         for video in inputs.videos:
             infer_video(finder, video, folder, config.result_formats, config.max_frames)
-
-
-def _require_distinct(inputs: Inputs) -> None:
-    """Raise UserError if two videos would write the same files."""
-    names: dict[str, str] = {}
-    for video in inputs.videos:
-        if video.name in names:
-            raise UserError(f"--image: the videos {names[video.name]} and {video.title} have the same name, so their "
-                            "results would be the same files: detect them one by one, with different --save_result_dir")
-        names[video.name] = video.title
 
 
 def make_finder(detector: Detector, config: Config) -> Finder:

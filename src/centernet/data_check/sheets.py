@@ -73,7 +73,7 @@ def sheet_of_samples(dataset: CocoDataset, config: Config) -> np.ndarray | None:
     tiles = [_sample({key: value[index] for key, value in named.items()}, batch[len(COLUMNS)][index])
              for index in range(len(named["image"]))]
     fitted = [_fitted(tile) for tile in tiles]
-    return _grid([_padded(tile, tile.shape[:2]) for tile in fitted])
+    return _grid([_padded(tile, (tile.shape[0], tile.shape[1])) for tile in fitted])
 
 
 def _sample(target: dict[str, np.ndarray], heatmap: np.ndarray) -> np.ndarray:

@@ -113,7 +113,9 @@ def _same_object(boxes: np.ndarray, tiles: np.ndarray, cut: np.ndarray, index: i
     common = _area(_clipped(one, two))
     first, second = _area(one), _area(two)
     tiny = np.finfo(np.float32).tiny
-    union, smaller = np.maximum(first + second - common, tiny), np.maximum(np.minimum(first, second), tiny)
+    # An object that is not cut is no part of a larger one: it must cover the part of the cut one.
+    smaller = np.maximum(np.where(cut[others], np.minimum(first, second), first), tiny)
+    union = np.maximum(first + second - common, tiny)
     partly = cut[index] | cut[others]
     enough = np.where(partly, common >= SAME_PART * smaller, common >= SAME * union) & (common > 0)
     elsewhere = (tiles[others] != tiles[index]).any(axis=1)

@@ -44,7 +44,8 @@ def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iter
     dark: list[tuple[str, str]] = []
     seconds: list[float] = []
     best = 0.0
-    root = Path(os.path.commonpath([image.parent.absolute() for image in images]))
+    # abspath, because a ".." must not lead out of the folder of pictures: it could overwrite the original images.
+    root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(image)) for image in images]))
     for path in tqdm(images, unit="image", disable=None):
         stop_if_interrupted()
         try:
@@ -59,7 +60,7 @@ def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iter
         result, highest = finder.find(image)
         seconds.append(time.perf_counter() - start)
         best = max(best, highest)
-        picture = Path(PICTURES) / _picture_name(path.absolute().relative_to(root))
+        picture = Path(PICTURES) / _picture_name(Path(os.path.abspath(path)).relative_to(root))
         rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0], "picture": str(picture),
                      "detections": listed(result)})
         save_picture(folder / picture, result.draw(enlargement(image)))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from centernet.data.defects import EXAMPLES
 from centernet.data.image_file import foreign_format
 from centernet.errors import UserError, printable
 from centernet.files import exists, read_bytes, require_utf8
+from centernet.run_files import without_passwords
 
 LOG = logging.getLogger("centernet")
 
@@ -74,12 +76,17 @@ def find_inputs(words: Sequence[str], recursive: bool = False) -> Inputs:
     files: list[Path] = []
     videos: list[Video] = []
     for word in words:
+        if not word.strip():
+            raise UserError("--image '': the word is empty. Is a variable of your shell not set?")
         stream = _live(word)
         if stream:
             videos.append(stream)
         else:
             files += _files(word, recursive)
-    files = list(dict.fromkeys(files))
+    once: dict[str, Path] = {}
+    for item in files:
+        once.setdefault(os.path.abspath(item), item)
+    files = list(once.values())
     for item in files:
         require_utf8(str(item), "image")
     videos += [Video(str(item), str(item), False) for item in files if _is_video(item)]
@@ -105,7 +112,7 @@ def _live(word: str) -> Video | None:
     if scheme.lower() not in STREAMS:
         raise UserError(f"--image {printable(word)}: {printable(scheme)}:// is not a stream that can be opened "
                         f"({', '.join(STREAMS)}): copy the files to this machine, and name their folder")
-    return Video(word, re.sub(r"//[^/@]*@", "//***@", word), True)
+    return Video(word, without_passwords(word), True)
 
 
 def _files(word: str, recursive: bool) -> list[Path]:

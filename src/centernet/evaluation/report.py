@@ -14,11 +14,11 @@ from centernet.data.orientation import read_annotated
 from centernet.detection.detector import Detector
 from centernet.detection.postprocess import distinct_names, write_results
 from centernet.detection.visualize import draw_boxes, enlargement, save_picture
-from centernet.evaluation.html_report.page import write_report
+from centernet.evaluation.html_report.page import PAGE, write_report
 from centernet.evaluation.metrics import HEADING, run_evaluation
 from centernet.files import user_errors, write_json
 from centernet.interrupt import stop_if_interrupted
-from centernet.run_files import EVALUATION
+from centernet.run_files import EVALUATION, REPORT
 
 LOG = logging.getLogger("centernet")
 
@@ -55,6 +55,8 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
         evaluated = run_evaluation(dataset.annotations, results, dataset.categories, detections,
                                    config.eval_config.max_dets)
         metrics = evaluated.metrics
+        for name in (REPORT, PAGE):  # of an earlier evaluation: they would contradict the new metrics
+            (folder / name).unlink(missing_ok=True)
         write_json(folder / EVALUATION, metrics.to_json())
         LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
         if config.report:

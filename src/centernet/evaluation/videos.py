@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from centernet.errors import UserError, printable
 from centernet.evaluation.found_files import BOX_FORMAT, csv_line, json_line, listed
 from centernet.evaluation.image_files import no_boxes
 from centernet.evaluation.inputs import Video
+from centernet.evaluation.result_places import OF_A_VIDEO
 from centernet.files import user_errors, write_json
 from centernet.interrupt import stop_if_interrupted
 
@@ -37,7 +39,8 @@ COLUMNS = ("frame", "time", "category", "category_id", "score", "x1", "y1", "x2"
 @contextmanager
 def opened(video: Video) -> Iterator[cv2.VideoCapture]:
     """Open a video, camera or stream. Raise UserError if OpenCV cannot, or if it gives no picture."""
-    capture = cv2.VideoCapture(video.source)
+    # A whole path: OpenCV takes what is before a colon in a short name for a protocol.
+    capture = cv2.VideoCapture(video.source if video.live else os.path.abspath(str(video.source)))
     try:
         if not capture.isOpened():
             raise UserError(f"--image {printable(video.title)}: OpenCV cannot open this {_kind(video)}. "
@@ -102,7 +105,7 @@ class _Output:
         self.video: Path | None = None
         with user_errors(f"--save_result_dir {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
-            for suffix in (".json", ".jsonl", ".csv", ".mp4", ".avi"):  # of an earlier run
+            for suffix in OF_A_VIDEO:  # of an earlier run, see require_free_places
                 (folder / f"{name}{suffix}").unlink(missing_ok=True)
             self.lines: TextIO = (folder / f"{name}.jsonl").open("w", encoding="utf-8")
             self.table: TextIO | None = None

@@ -16,7 +16,7 @@ from centernet.documents import is_text
 from centernet.files import user_errors
 from centernet.group import Group
 from centernet.owner import owned
-from centernet.run_files import RECORD
+from centernet.run_files import RECORD, public
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
@@ -106,7 +106,7 @@ def _followers(config: Config, results: Path) -> list[Follower]:
     """Return the loss plot, and the tracker of --tracker. Raise UserError if that cannot start."""
     net, name = config.net_config, config.tracker
     plot = LossPlot(results, {"hm": net.hm_weight, "wh": net.wh_weight, "off": net.off_weight})
-    tracker = open_tracker(name, results, {key: read(config, key) for key in SETTINGS})
+    tracker = open_tracker(name, results, {key: public(read(config, key)) for key in SETTINGS})
     return [plot, Guarded(tracker, name)] if tracker else [plot]
 
 
