@@ -386,3 +386,13 @@ def test_both_ways_to_start_the_entry(command, tmp_path):
     done = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, cwd=cwd, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "--coco_data_dir" in done.stdout
+
+
+def test_a_wrong_folder_of_images_is_asked_for(tmp_path, capsys):
+    """With most images missing, a table line is not enough."""
+    annotations = make_coco(tmp_path, num_images=5)
+    for path in sorted((tmp_path / "train2017").iterdir())[:3]:
+        path.unlink()
+    flags = ["--device_target", "CPU", "--shard_num", "1", "--mindrecord_dir", str(tmp_path / "shards")]
+    assert main(["--annotation_file", str(annotations), "--image_dir", str(tmp_path / "train2017"), *flags]) == 0
+    assert "3 images are missing and 2 were found. Is the folder of images right?" in capsys.readouterr().out

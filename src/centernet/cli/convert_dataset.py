@@ -22,8 +22,13 @@ def run(config: Config) -> None:
     dataset = read_data(config.coco_data_dir, "train", config.annotation_file, config.image_dir, config.allow_outside)
     summary = convert(dataset, Path(config.mindrecord_dir), config.mindrecord_prefix,
                       config.shard_num, keep_empty=config.keep_empty, strict=config.strict)
-    logging.getLogger("centernet").info("%s\nshards: %s*, %d of them", "\n".join(summary.lines()),
-                                        Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)
+    log = logging.getLogger("centernet")
+    log.info("%s\nshards: %s*, %d of them", "\n".join(summary.lines()),
+             Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)
+    missing = dataset.report.defects.counts.get("image file missing", 0)
+    if missing > len(dataset.images):
+        log.warning("warning: %d images are missing and %d were found. Is the folder of images right?", missing,
+                    len(dataset.images))
 
 
 def main(argv: list[str] | None = None) -> int:
