@@ -347,6 +347,26 @@ def test_images_outside_of_the_data_set_are_refused(tmp_path):
     assert imports("--data", tmp_path / "set", "--allow_outside", "true") == 0
 
 
+@pytest.mark.parametrize("layout", ["voc", "labelme", "csv"])
+def test_equal_names_in_several_folders(tmp_path, layout):
+    make_images(tmp_path / "JPEGImages", ["a/0001.jpg", "b/0001.jpg", "c/0001.jpg"])
+    rows = []
+    for x, folder in enumerate("abc"):
+        shape = {"label": "dot", "points": [[x, 1], [x + 9, 20], [x + 3, 30]]}
+        if layout == "voc":
+            write(tmp_path, f"Annotations/{folder}/0001.xml", voc_text([("dot", (x, 1, x + 9, 20))]))
+        elif layout == "labelme":
+            write(tmp_path, f"labels/{folder}/0001.json", {
+                "shapes": [shape], "imagePath": f"../../JPEGImages/{folder}/0001.jpg", "imageWidth": WIDTH,
+                "imageHeight": HEIGHT})
+        rows.append(f"{folder}/0001.jpg,{x},1,{x + 9},20,dot")
+    if layout == "csv":
+        write(tmp_path, "boxes.csv", "\n".join(rows))
+    imported = read_layout(tmp_path)
+    found = {picture.path.parent.name: picture.boxes[0].corners[0] for picture in imported.pictures}
+    assert found == {"a": 0, "b": 1, "c": 2} and not imported.report.notes.counts
+
+
 BOMB = "<!DOCTYPE a [<!ENTITY x 'xx'><!ENTITY y '&x;&x;'>]><annotation>&y;</annotation>"
 
 
