@@ -367,6 +367,23 @@ def test_equal_names_in_several_folders(tmp_path, layout):
     assert found == {"a": 0, "b": 1, "c": 2} and not imported.report.notes.counts
 
 
+@pytest.mark.parametrize("own", ["link", "folder", "broken link"])
+def test_an_import_replaces_nothing_of_the_user(tmp_path, capsys, own):
+    make_csv(tmp_path / "set", random_boxes())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "out").mkdir()
+    link = tmp_path / "out/images"
+    if own == "folder":
+        link.mkdir()
+    else:
+        link.symlink_to(tmp_path / ("mine" if own == "link" else "gone"))
+    before = link.is_symlink() and link.readlink()
+    assert imports("--data", tmp_path / "set", "--out", tmp_path / "out") == 2
+    assert f"it has a {own.split()[-1]} images" in capsys.readouterr().err
+    assert (link.is_symlink() and link.readlink()) == before and not (tmp_path / "out/annotations").exists()
+    assert [imports("--data", tmp_path / "set", "--out", tmp_path / "new") for _ in range(2)] == [0, 0]
+
+
 BOMB = "<!DOCTYPE a [<!ENTITY x 'xx'><!ENTITY y '&x;&x;'>]><annotation>&y;</annotation>"
 
 
