@@ -384,6 +384,26 @@ def test_an_import_replaces_nothing_of_the_user(tmp_path, capsys, own):
     assert [imports("--data", tmp_path / "set", "--out", tmp_path / "new") for _ in range(2)] == [0, 0]
 
 
+def test_an_image_in_two_splits_or_twice_in_one(tmp_path, capsys):
+    make_images(tmp_path, [f"{name}.png" for name in "abcdefgh"])
+    write(tmp_path, "boxes.csv", "file,x1,y1,x2,y2,label,split\n" + "".join(
+        f"{name}.png,1,1,9,9,dot,{split}\n" for split in ("train", "val", "test") for name in "abcdefgh"[
+            {"train": 0, "val": 3, "test": 7}[split]:]) + "./a.png,1,1,9,9,dot,train\na.png,2,1,9,9,ring,val\n")
+    assert imports("--data", tmp_path) == 0
+    text = capsys.readouterr().out
+    assert "       6  the same image in train and in val (" in text and "1  the same image twice in train (" in text
+    assert imports("--data", tmp_path, "--out", tmp_path / "out", "--strict", "true") == 2
+    assert "defect(s), nothing was written" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert len(read_data(str(tmp_path), "val").images) == 6  # no image is lost
+    train, val = divided(tmp_path, "--val_share", "0.25", "--splits", "train=train", "val=val")
+    assert (len(train), len(val)) == (6, 2) and not train & val
+    text = capsys.readouterr().out
+    assert "note: image with several entries: taken once" in text and "note: split test" not in text
+    rows = [box for split in ("train", "val") for box in json.loads(
+        (tmp_path / f"out/annotations/imported_{split}.json").read_text())["annotations"]]
+    assert len(rows) == 9  # the boxes of the second entries are equal, but for one of a.png
+
+
 BOMB = "<!DOCTYPE a [<!ENTITY x 'xx'><!ENTITY y '&x;&x;'>]><annotation>&y;</annotation>"
 
 

@@ -26,6 +26,7 @@ def run(config: Config) -> None:
     imported = select_classes(imported, config.classes)
     names = named_splits(imported, config.splits, config.val_share)
     parts = assign(imported, names, config.val_share, config.group_by, config.seed)
+    imported.report.require_none(config.source_dir, config.strict, ", nothing was written")
     out = Path(config.import_dir) if config.import_dir else None
     lines = write_import(imported, parts, out, config.allow_outside)
     log = logging.getLogger("centernet")

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from centernet.data.defects import EXAMPLES
 from centernet.data.layouts.form import Imported, Picture, file_name
 from centernet.errors import UserError, printable
 
@@ -69,9 +71,9 @@ def assign(imported: Imported, names: dict[str, str], val_share: float, group_by
     """Return the images of train, val and test.
 
     Args:
-        names: see named_splits.
+        names: see named_splits. Images of other splits are counted in the report.
         val_share: share of the images for val, 0: as the data set says. With a share, the images of train and val, and
-            those without a split, are divided anew.
+            those without a split, are divided anew; if names is empty, those of all splits.
         group_by: "folder", or a regular expression: images of one folder, or with one text of its first group (or of
             its match) in their names, go together.
         seed: another seed gives another division. An image that is added does not move the others.
@@ -79,11 +81,13 @@ def assign(imported: Imported, names: dict[str, str], val_share: float, group_by
     Raises:
         UserError: the data set has no split for train, or group_by is no regular expression, or puts all in one group.
     """
+    names = names or (dict.fromkeys(imported.splits(), "train") if val_share else {})
     parts: dict[str, list[Picture]] = {}
     for picture in imported.pictures:
         ours = names.get(picture.split, "" if picture.split else "train" if val_share else "")
         if ours:
             parts.setdefault(ours, []).append(picture)
+    _note_unused(imported, parts)
     if not parts.get("train"):
         raise UserError(f"{imported.root}: no image is for training (splits: "
                         f"{', '.join(filter(None, imported.splits())) or 'none'}). Divide them: --val_share 0.2, or "
@@ -92,12 +96,56 @@ def assign(imported: Imported, names: dict[str, str], val_share: float, group_by
         if group_by:
             raise UserError(f"--group_by {group_by} has no effect without --val_share: give the share, such as "
                             "--val_share 0.2, or leave it out")
+        _count_repeated(imported, parts)
         return parts
-    pool = [*parts["train"], *parts.pop("val", [])]
+    pool = _merged([*parts["train"], *parts.pop("val", [])], imported)
     val = _drawn(pool, imported, val_share, group_by, seed)
     parts["train"], parts["val"] = [item for item in pool if id(item) not in val], \
         [item for item in pool if id(item) in val]
+    _count_repeated(imported, parts)
     return parts
+
+
+def _note_unused(imported: Imported, parts: dict[str, list[Picture]]) -> None:
+    """Note the images of each split that become part of none of ours. An image of VOC's train is in trainval too."""
+    used = {_place(picture) for pictures in parts.values() for picture in pictures}
+    for split in imported.splits():
+        left_out = [picture.path.name for picture in imported.of_split(split) if _place(picture) not in used]
+        if left_out:
+            kind = f"split {printable(split)}: not used" if split else "image without a split: not used"
+            imported.report.notes.add_many(kind, len(left_out), left_out[:EXAMPLES])
+
+
+def _count_repeated(imported: Imported, parts: dict[str, list[Picture]]) -> None:
+    """Count images that are in two splits, or twice in one: a score on images of the training means nothing."""
+    first: dict[str, str] = {}
+    for split, picture in ((split, picture) for split in OURS for picture in parts.get(split, [])):
+        if (before := first.setdefault(_place(picture), split)) != split:
+            imported.report.defects.add(f"the same image in {before} and in {split}", str(picture.path))
+    for split, pictures in parts.items():
+        seen: set[str] = set()
+        for picture in pictures:
+            if _place(picture) in seen:
+                imported.report.defects.add(f"the same image twice in {split}", str(picture.path))
+            seen.add(_place(picture))
+
+
+def _merged(pool: list[Picture], imported: Imported) -> list[Picture]:
+    """Return each image of a pool once, with the boxes of all its entries: two entries could be drawn apart."""
+    found: dict[str, Picture] = {}
+    for picture in pool:
+        first = found.setdefault(_place(picture), picture)
+        if first is not picture:
+            more = tuple(box for box in picture.boxes if box not in first.boxes)
+            found[_place(picture)] = replace(first, boxes=first.boxes + more)
+            imported.report.notes.add("image with several entries: taken once, with the boxes of all",
+                                      str(picture.path))
+    return list(found.values())
+
+
+def _place(picture: Picture) -> str:
+    """Return the path of an image in one spelling: a list can name it through ../ too."""
+    return os.path.normpath(picture.path)
 
 
 def _drawn(pool: list[Picture], imported: Imported, share: float, group_by: str, seed: int) -> set[int]:
