@@ -182,6 +182,9 @@ def test_an_import_beside_the_images_and_into_another_folder(tmp_path, capsys):
     (["--classes", "cat"], "has no class cat; its classes are dot, ring"),
     (["--splits", "train=x"], "--splits train=x: expected train=NAME"),
     (["--val_share", "0.5", "--group_by", "("], "neither 'folder' nor a regular"),
+    (["--val_share", "0.5", "--group_by", "a{99999999999999}"], "neither 'folder' nor a regular expression: the rep"),
+    (["--val_share", "0.5", "--group_by", ("(" * 200 + "/") * 8 + (")" * 200 + "/") * 8], "nor a regular expression: maximum rec"),
+    (["--group_by", "(", "--data", "/nowhere"], "neither 'folder' nor a regular"),
     (["--val_share", "0.5", "--group_by", "^zzz"], "fits no part of 2 of 2 names"),
     (["--group_by", "folder"], "has no effect without --val_share"),
     (["--val_share", "0.5", "--group_by", "folder"], "all 2 images are in one group"),
@@ -402,6 +405,19 @@ def test_an_image_in_two_splits_or_twice_in_one(tmp_path, capsys):
     rows = [box for split in ("train", "val") for box in json.loads(
         (tmp_path / f"out/annotations/imported_{split}.json").read_text())["annotations"]]
     assert len(rows) == 9  # the boxes of the second entries are equal, but for one of a.png
+
+
+def test_images_of_a_split_without_a_usual_name(tmp_path, capsys):
+    make_images(tmp_path, ["a.png", "b.png", "c.png", "d.png"])
+    write(tmp_path, "boxes.csv", "file,x1,y1,x2,y2,label,split\na.png,1,1,9,9,dot,train\nb.png,1,1,9,9,dot,holdout\n"
+                                 "c.png,1,1,9,9,dot,holdout\nd.png,1,1,9,9,dot,\n")
+    assert imports("--data", tmp_path) == 0
+    text = capsys.readouterr().out
+    assert "       2  note: split holdout: not used (b.png; c.png)" in text
+    assert "       1  note: image without a split: not used (d.png)" in text
+    write(tmp_path, "boxes.csv", Path(tmp_path, "boxes.csv").read_text().replace("train", "other"))
+    train, val = divided(tmp_path, "--val_share", "0.25")
+    assert (len(train), len(val)) == (3, 1) and "not used" not in capsys.readouterr().out
 
 
 BOMB = "<!DOCTYPE a [<!ENTITY x 'xx'><!ENTITY y '&x;&x;'>]><annotation>&y;</annotation>"

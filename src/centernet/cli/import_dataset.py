@@ -16,11 +16,12 @@ from centernet.errors import UserError
 def run(config: Config) -> None:
     """Read the data set, select classes, divide it, and write the files. Print what was found and left out."""
     from centernet.data.layouts.found import read_layout
-    from centernet.data.layouts.splits import assign, named_splits, select_classes
+    from centernet.data.layouts.splits import assign, group_pattern, named_splits, select_classes
     from centernet.data.layouts.write import write_import
 
     if not config.source_dir:
         raise UserError("--data is not set: name the folder of the data set, or a CSV file")
+    group_pattern(config.group_by)  # before minutes of reading
     imported = read_layout(Path(config.source_dir), config.data_format)
     imported.report.require_none(config.source_dir, config.strict, ", nothing was written")
     imported = select_classes(imported, config.classes)

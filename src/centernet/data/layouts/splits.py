@@ -150,9 +150,10 @@ def _place(picture: Picture) -> str:
 
 def _drawn(pool: list[Picture], imported: Imported, share: float, group_by: str, seed: int) -> set[int]:
     """Return the ids of the objects for val: whole groups in the order of a hash, until the share is reached."""
+    pattern = group_pattern(group_by)
     groups: dict[Any, list[Picture]] = {}
     for picture in pool:
-        groups.setdefault(_group(file_name(picture.path, imported, True), group_by), []).append(picture)
+        groups.setdefault(_group(file_name(picture.path, imported, True), group_by, pattern), []).append(picture)
     if single := groups.pop(None, []):
         raise UserError(f"--group_by {group_by} fits no part of {len(single)} of {len(pool)} names, such as "
                         f"{printable(single[0].path)}: give a pattern that fits all, so that no group is divided")
@@ -169,16 +170,25 @@ def _drawn(pool: list[Picture], imported: Imported, share: float, group_by: str,
     return val
 
 
-def _group(name: str, group_by: str) -> str | None:
-    """Return the group of a name; None if the pattern does not fit it."""
-    if not group_by:
-        return name
-    if group_by == "folder":
-        return name.rpartition("/")[0]
+def group_pattern(group_by: str) -> re.Pattern[str] | None:
+    """Return the regular expression of --group_by; None for "" and "folder".
+
+    Raises:
+        UserError: it is none.
+    """
+    if group_by in ("", "folder"):
+        return None
     try:
-        found = re.search(group_by, name)
-    except re.error as error:
-        raise UserError(f"--group_by {group_by} is neither 'folder' nor a regular expression: {error}") from error
+        return re.compile(group_by)
+    except (re.error, OverflowError, RecursionError) as error:  # the last two: a huge number, or thousands of "("
+        raise UserError(f"--group_by {printable(group_by)} is neither 'folder' nor a regular expression: {error}") from error
+
+
+def _group(name: str, group_by: str, pattern: re.Pattern[str] | None) -> str | None:
+    """Return the group of a name; None if the pattern does not fit it."""
+    if pattern is None:
+        return name.rpartition("/")[0] if group_by else name
+    found = pattern.search(name)
     if found is None:
         return None
-    return (found[1] if found.re.groups else found[0]) or ""
+    return (found[1] if pattern.groups else found[0]) or ""
