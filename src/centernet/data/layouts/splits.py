@@ -119,15 +119,14 @@ def _note_unused(imported: Imported, parts: dict[str, list[Picture]]) -> None:
 def _count_repeated(imported: Imported, parts: dict[str, list[Picture]]) -> None:
     """Count images that are in two splits, or twice in one: a score on images of the training means nothing."""
     first: dict[str, str] = {}
-    for split, picture in ((split, picture) for split in OURS for picture in parts.get(split, [])):
-        if (before := first.setdefault(_place(picture), split)) != split:
-            imported.report.defects.add(f"the same image in {before} and in {split}", str(picture.path))
-    for split, pictures in parts.items():
-        seen: set[str] = set()
-        for picture in pictures:
-            if _place(picture) in seen:
-                imported.report.defects.add(f"the same image twice in {split}", str(picture.path))
-            seen.add(_place(picture))
+    for split in OURS:
+        once = {_place(picture): picture for picture in parts.get(split, [])}
+        twice = [picture for picture in parts.get(split, []) if once[_place(picture)] is not picture]
+        for picture in twice:
+            imported.report.defects.add(f"the same image twice in {split}", str(picture.path))
+        for place, picture in once.items():
+            if (before := first.setdefault(place, split)) != split:
+                imported.report.defects.add(f"the same image in {before} and in {split}", str(picture.path))
 
 
 def _merged(pool: list[Picture], imported: Imported) -> list[Picture]:
@@ -181,7 +180,8 @@ def group_pattern(group_by: str) -> re.Pattern[str] | None:
     try:
         return re.compile(group_by)
     except (re.error, OverflowError, RecursionError) as error:  # the last two: a huge number, or thousands of "("
-        raise UserError(f"--group_by {printable(group_by)} is neither 'folder' nor a regular expression: {error}") from error
+        raise UserError(f"--group_by {printable(group_by)} is neither 'folder' nor a regular expression: "
+                        f"{error}") from error
 
 
 def _group(name: str, group_by: str, pattern: re.Pattern[str] | None) -> str | None:
