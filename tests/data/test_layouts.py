@@ -1,6 +1,7 @@
 """Data sets of other layouts: each format gives the same boxes, and what is left out is said."""
 import json
 import re
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ from centernet.data.coco import locate, read_data
 from centernet.data.defects import Report
 from centernet.data.layouts.form import Box, cut, to_coco
 from centernet.data.layouts.found import find_layouts, read_layout
-from centernet.data.layouts.splits import select_classes
+from centernet.data.layouts.splits import group_pattern, select_classes
 from centernet.documents import parse_xml
 from centernet.errors import UserError
 
@@ -183,7 +184,6 @@ def test_an_import_beside_the_images_and_into_another_folder(tmp_path, capsys):
     (["--splits", "train=x"], "--splits train=x: expected train=NAME"),
     (["--val_share", "0.5", "--group_by", "("], "neither 'folder' nor a regular"),
     (["--val_share", "0.5", "--group_by", "a{99999999999999}"], "neither 'folder' nor a regular expression: the rep"),
-    (["--val_share", "0.5", "--group_by", ("(" * 200 + "/") * 8 + (")" * 200 + "/") * 8], "nor a regular expression: maximum rec"),
     (["--group_by", "(", "--data", "/nowhere"], "neither 'folder' nor a regular"),
     (["--val_share", "0.5", "--group_by", "^zzz"], "fits no part of 2 of 2 names"),
     (["--group_by", "folder"], "has no effect without --val_share"),
@@ -418,6 +418,24 @@ def test_images_of_a_split_without_a_usual_name(tmp_path, capsys):
     write(tmp_path, "boxes.csv", Path(tmp_path, "boxes.csv").read_text().replace("train", "other"))
     train, val = divided(tmp_path, "--val_share", "0.25")
     assert (len(train), len(val)) == (3, 1) and "not used" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["path", "train", "list", "zero"])
+def test_names_in_files_of_yolo_that_no_file_can_have(tmp_path, key):
+    make_yolo(tmp_path, random_boxes())
+    long = "x" * 300
+    text = {"path": f"path: {long}\ntrain: train/images", "train": f"train: [train/images, {long}]",
+            "list": "train: train.txt", "zero": 'train: [train/images, "a\\0b"]'}[key]
+    write(tmp_path, "data.yaml", f"names: [dot, ring]\n{text}\nval: val/images\n")
+    write(tmp_path, "train.txt", f"train/images/t1.png\n{long}.png\ntrain/images/t2.png\na\0b.png\n")
+    imported = read_layout(tmp_path)
+    assert len(imported.pictures) == 3
+    assert imported.report.defects.counts == ({"image file missing": 2} if key == "list" else {})
+
+
+def test_a_pattern_that_is_too_deep_for_python():
+    with pytest.raises(UserError, match="nor a regular expression: maximum recursion depth"):
+        group_pattern("(" * sys.getrecursionlimit() + ")" * sys.getrecursionlimit())
 
 
 BOMB = "<!DOCTYPE a [<!ENTITY x 'xx'><!ENTITY y '&x;&x;'>]><annotation>&y;</annotation>"
