@@ -438,6 +438,22 @@ def test_a_pattern_that_is_too_deep_for_python():
         group_pattern("(" * sys.getrecursionlimit() + ")" * sys.getrecursionlimit())
 
 
+def test_an_import_hides_no_split_of_coco(tmp_path, caplog):
+    for split, letter in (("train", "t"), ("val", "v")):
+        boxes = {name: rows for name, rows in random_boxes().items() if name[0] == letter}
+        make_images(tmp_path / f"{split}2017", [f"{name}.png" for name in boxes])
+        write(tmp_path, f"annotations/instances_{split}2017.json", coco_document(boxes))
+    write(tmp_path, "annotations/imported_train.json", coco_document({"train2017/t1": random_boxes()["t1"]}))
+    with caplog.at_level("INFO", "centernet"):
+        assert [len(read_data(str(tmp_path), split).images) for split in ("train", "val")] == [1, 1]
+    assert "imported without images for val: using its own" in caplog.text and "instances_val2017.json" in caplog.text
+    with pytest.raises(UserError, match="imported without images for test: it has imported_train.json"):
+        locate(str(tmp_path), "test")
+    (tmp_path / "val2017").rename(tmp_path / "other")
+    with pytest.raises(UserError, match="imported without images for val"):
+        read_data(str(tmp_path), "val")
+
+
 BOMB = "<!DOCTYPE a [<!ENTITY x 'xx'><!ENTITY y '&x;&x;'>]><annotation>&y;</annotation>"
 
 
