@@ -1,6 +1,7 @@
 """Data sets of other layouts: each format gives the same boxes, and what is left out is said."""
 import json
 import re
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ from centernet.data.coco import locate, read_data
 from centernet.data.defects import Report
 from centernet.data.layouts.form import Box, cut, to_coco
 from centernet.data.layouts.found import find_layouts, read_layout
-from centernet.data.layouts.splits import select_classes
+from centernet.data.layouts.splits import group_pattern, select_classes
 from centernet.documents import parse_xml
 from centernet.errors import UserError
 
@@ -182,6 +183,8 @@ def test_an_import_beside_the_images_and_into_another_folder(tmp_path, capsys):
     (["--classes", "cat"], "has no class cat; its classes are dot, ring"),
     (["--splits", "train=x"], "--splits train=x: expected train=NAME"),
     (["--val_share", "0.5", "--group_by", "("], "neither 'folder' nor a regular"),
+    (["--val_share", "0.5", "--group_by", "a{99999999999999}"], "neither 'folder' nor a regular expression: the rep"),
+    (["--group_by", "(", "--data", "/nowhere"], "neither 'folder' nor a regular"),
     (["--val_share", "0.5", "--group_by", "^zzz"], "fits no part of 2 of 2 names"),
     (["--group_by", "folder"], "has no effect without --val_share"),
     (["--val_share", "0.5", "--group_by", "folder"], "all 2 images are in one group"),
@@ -345,6 +348,110 @@ def test_images_outside_of_the_data_set_are_refused(tmp_path):
     write(tmp_path, "set/train.csv", "../secret.png,1,2,5,6,dot\n")
     assert imports("--data", tmp_path / "set") == 2
     assert imports("--data", tmp_path / "set", "--allow_outside", "true") == 0
+
+
+@pytest.mark.parametrize("layout", ["voc", "labelme", "csv"])
+def test_equal_names_in_several_folders(tmp_path, layout):
+    make_images(tmp_path / "JPEGImages", ["a/0001.jpg", "b/0001.jpg", "c/0001.jpg"])
+    rows = []
+    for x, folder in enumerate("abc"):
+        shape = {"label": "dot", "points": [[x, 1], [x + 9, 20], [x + 3, 30]]}
+        if layout == "voc":
+            write(tmp_path, f"Annotations/{folder}/0001.xml", voc_text([("dot", (x, 1, x + 9, 20))]))
+        elif layout == "labelme":
+            write(tmp_path, f"labels/{folder}/0001.json", {
+                "shapes": [shape], "imagePath": f"../../JPEGImages/{folder}/0001.jpg", "imageWidth": WIDTH,
+                "imageHeight": HEIGHT})
+        rows.append(f"{folder}/0001.jpg,{x},1,{x + 9},20,dot")
+    if layout == "csv":
+        write(tmp_path, "boxes.csv", "\n".join(rows))
+    imported = read_layout(tmp_path)
+    found = {picture.path.parent.name: picture.boxes[0].corners[0] for picture in imported.pictures}
+    assert found == {"a": 0, "b": 1, "c": 2} and not imported.report.notes.counts
+
+
+@pytest.mark.parametrize("own", ["link", "folder", "broken link"])
+def test_an_import_replaces_nothing_of_the_user(tmp_path, capsys, own):
+    make_csv(tmp_path / "set", random_boxes())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "out").mkdir()
+    link = tmp_path / "out/images"
+    if own == "folder":
+        link.mkdir()
+    else:
+        link.symlink_to(tmp_path / ("mine" if own == "link" else "gone"))
+    before = link.is_symlink() and link.readlink()
+    assert imports("--data", tmp_path / "set", "--out", tmp_path / "out") == 2
+    assert f"it has a {own.split()[-1]} images" in capsys.readouterr().err
+    assert (link.is_symlink() and link.readlink()) == before and not (tmp_path / "out/annotations").exists()
+    assert [imports("--data", tmp_path / "set", "--out", tmp_path / "new") for _ in range(2)] == [0, 0]
+
+
+def test_an_image_in_two_splits_or_twice_in_one(tmp_path, capsys):
+    make_images(tmp_path, [f"{name}.png" for name in "abcdefgh"])
+    write(tmp_path, "boxes.csv", "file,x1,y1,x2,y2,label,split\n" + "".join(
+        f"{name}.png,1,1,9,9,dot,{split}\n" for split in ("train", "val", "test") for name in "abcdefgh"[
+            {"train": 0, "val": 3, "test": 7}[split]:]) + "./a.png,1,1,9,9,dot,train\na.png,2,1,9,9,ring,val\n")
+    assert imports("--data", tmp_path) == 0
+    text = capsys.readouterr().out
+    assert "       6  the same image in train and in val (" in text and "1  the same image twice in train (" in text
+    assert imports("--data", tmp_path, "--out", tmp_path / "out", "--strict", "true") == 2
+    assert "defect(s), nothing was written" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert len(read_data(str(tmp_path), "val").images) == 6  # no image is lost
+    train, val = divided(tmp_path, "--val_share", "0.25", "--splits", "train=train", "val=val")
+    assert (len(train), len(val)) == (6, 2) and not train & val
+    text = capsys.readouterr().out
+    assert "note: image with several entries: taken once" in text and "note: split test" not in text
+    rows = [box for split in ("train", "val") for box in json.loads(
+        (tmp_path / f"out/annotations/imported_{split}.json").read_text())["annotations"]]
+    assert len(rows) == 9  # the boxes of the second entries are equal, but for one of a.png
+
+
+def test_images_of_a_split_without_a_usual_name(tmp_path, capsys):
+    make_images(tmp_path, ["a.png", "b.png", "c.png", "d.png"])
+    write(tmp_path, "boxes.csv", "file,x1,y1,x2,y2,label,split\na.png,1,1,9,9,dot,train\nb.png,1,1,9,9,dot,holdout\n"
+                                 "c.png,1,1,9,9,dot,holdout\nd.png,1,1,9,9,dot,\n")
+    assert imports("--data", tmp_path) == 0
+    text = capsys.readouterr().out
+    assert "       2  note: split holdout: not used (b.png; c.png)" in text
+    assert "       1  note: image without a split: not used (d.png)" in text
+    write(tmp_path, "boxes.csv", Path(tmp_path, "boxes.csv").read_text().replace("train", "other"))
+    train, val = divided(tmp_path, "--val_share", "0.25")
+    assert (len(train), len(val)) == (3, 1) and "not used" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["path", "train", "list", "zero"])
+def test_names_in_files_of_yolo_that_no_file_can_have(tmp_path, key):
+    make_yolo(tmp_path, random_boxes())
+    long = "x" * 300
+    text = {"path": f"path: {long}\ntrain: train/images", "train": f"train: [train/images, {long}]",
+            "list": "train: train.txt", "zero": 'train: [train/images, "a\\0b"]'}[key]
+    write(tmp_path, "data.yaml", f"names: [dot, ring]\n{text}\nval: val/images\n")
+    write(tmp_path, "train.txt", f"train/images/t1.png\n{long}.png\ntrain/images/t2.png\na\0b.png\n")
+    imported = read_layout(tmp_path)
+    assert len(imported.pictures) == 3
+    assert imported.report.defects.counts == ({"image file missing": 2} if key == "list" else {})
+
+
+def test_a_pattern_that_is_too_deep_for_python():
+    with pytest.raises(UserError, match="nor a regular expression: maximum recursion depth"):
+        group_pattern("(" * sys.getrecursionlimit() + ")" * sys.getrecursionlimit())
+
+
+def test_an_import_hides_no_split_of_coco(tmp_path, caplog):
+    for split, letter in (("train", "t"), ("val", "v")):
+        boxes = {name: rows for name, rows in random_boxes().items() if name[0] == letter}
+        make_images(tmp_path / f"{split}2017", [f"{name}.png" for name in boxes])
+        write(tmp_path, f"annotations/instances_{split}2017.json", coco_document(boxes))
+    write(tmp_path, "annotations/imported_train.json", coco_document({"train2017/t1": random_boxes()["t1"]}))
+    with caplog.at_level("INFO", "centernet"):
+        assert [len(read_data(str(tmp_path), split).images) for split in ("train", "val")] == [1, 1]
+    assert "imported without images for val: using its own" in caplog.text and "instances_val2017.json" in caplog.text
+    with pytest.raises(UserError, match="imported without images for test: it has imported_train.json"):
+        locate(str(tmp_path), "test")
+    (tmp_path / "val2017").rename(tmp_path / "other")
+    with pytest.raises(UserError, match="imported without images for val"):
+        read_data(str(tmp_path), "val")
 
 
 BOMB = "<!DOCTYPE a [<!ENTITY x 'xx'><!ENTITY y '&x;&x;'>]><annotation>&y;</annotation>"

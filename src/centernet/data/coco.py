@@ -107,7 +107,7 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
     Args:
         data_dir: folder in COCO's layout: annotations/instances_train2017.json with train2017/ or images/train2017/,
             or annotations/train.json with images/train/; or a folder that was imported: annotations/imported_train.json
-            with names relative to the folder.
+            with names relative to the folder. For a split that was not imported, COCO's own files are used.
         split: "train", "val" or "test"; for test it uses image_info_test-dev2017.json or image_info_test2017.json.
         annotation_file, image_dir: paths to use instead of a search in data_dir.
 
@@ -124,11 +124,13 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
         raise UserError(f"the data set's folder {root} does not exist or is not a folder")
     if is_file(imported := root / "annotations" / IMPORTED.format(split)):
         return imported, root
-    if others := _imports(root):
-        raise UserError(f"{root} was imported without images for {split}: it has {', '.join(others)}. Import it again "
-                        f"with them: {command(root)} --splits {split}=NAME, or --val_share 0.2 --out OTHER_FOLDER, "
-                        "which divides all images anew")
     (found_file, files), (found_dir, folders) = _search(root, split)
+    if others := _imports(root):
+        if found_file is None or found_dir is None:
+            raise UserError(f"{root} was imported without images for {split}: it has {', '.join(others)}. Import it "
+                            f"again with them: {command(root)} --splits {split}=NAME, or --val_share 0.2 --out "
+                            "OTHER_FOLDER, which divides all images anew")
+        LOG.info("%s was imported without images for %s: using its own %s", root, split, found_file)
     if found_file is None or found_dir is None:
         what, tried = ("annotation file", files) if found_file is None else ("folder of images", folders)
         listed = ", ".join(str(path.relative_to(root)) for path in tried)

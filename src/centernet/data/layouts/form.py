@@ -162,12 +162,20 @@ class ImageIndex:
         base = name.replace("\\", "/").rsplit("/", 1)[-1]
         alike = [path for path in self.by_stem.get(Path(base).stem, []) if path.name == base] if base else []
         alike = alike or self.by_stem.get(stem or Path(base).stem, [])
-        return min(alike, key=lambda path: (path.parent != near, not path.is_relative_to(near.parent),
-                                            len(path.parts), path), default=None)
+        said = Path(name.replace("\\", "/")).parent.parts
+        return min(alike, key=lambda path: (path.parent != near, -_common_end(path.parent.parts, said),
+                                            -_common_end(path.parent.parts, near.parts),
+                                            not path.is_relative_to(near.parent), len(path.parts), path), default=None)
 
     def all(self) -> list[Path]:
         """Return all images, in the order of their paths."""
         return sorted(path for paths in self.by_stem.values() for path in paths)
+
+
+def _common_end(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """Return how many folders at the ends of two paths are equal."""
+    return next((count for count, (first, second) in enumerate(zip(reversed(one), reversed(other)))
+                 if first != second), min(len(one), len(other)))
 
 
 def note_unlabelled(index: ImageIndex, pictures: Iterable[Picture | None], report: Report) -> None:

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from centernet.data.defects import EXAMPLES
 from centernet.data.layouts.form import Imported, Picture, file_name
 from centernet.errors import UserError, printable
 
@@ -69,9 +71,9 @@ def assign(imported: Imported, names: dict[str, str], val_share: float, group_by
     """Return the images of train, val and test.
 
     Args:
-        names: see named_splits.
+        names: see named_splits. Images of other splits are counted in the report.
         val_share: share of the images for val, 0: as the data set says. With a share, the images of train and val, and
-            those without a split, are divided anew.
+            those without a split, are divided anew; if names is empty, those of all splits.
         group_by: "folder", or a regular expression: images of one folder, or with one text of its first group (or of
             its match) in their names, go together.
         seed: another seed gives another division. An image that is added does not move the others.
@@ -79,11 +81,13 @@ def assign(imported: Imported, names: dict[str, str], val_share: float, group_by
     Raises:
         UserError: the data set has no split for train, or group_by is no regular expression, or puts all in one group.
     """
+    names = names or (dict.fromkeys(imported.splits(), "train") if val_share else {})
     parts: dict[str, list[Picture]] = {}
     for picture in imported.pictures:
         ours = names.get(picture.split, "" if picture.split else "train" if val_share else "")
         if ours:
             parts.setdefault(ours, []).append(picture)
+    _note_unused(imported, parts)
     if not parts.get("train"):
         raise UserError(f"{imported.root}: no image is for training (splits: "
                         f"{', '.join(filter(None, imported.splits())) or 'none'}). Divide them: --val_share 0.2, or "
@@ -92,19 +96,63 @@ def assign(imported: Imported, names: dict[str, str], val_share: float, group_by
         if group_by:
             raise UserError(f"--group_by {group_by} has no effect without --val_share: give the share, such as "
                             "--val_share 0.2, or leave it out")
+        _count_repeated(imported, parts)
         return parts
-    pool = [*parts["train"], *parts.pop("val", [])]
+    pool = _merged([*parts["train"], *parts.pop("val", [])], imported)
     val = _drawn(pool, imported, val_share, group_by, seed)
     parts["train"], parts["val"] = [item for item in pool if id(item) not in val], \
         [item for item in pool if id(item) in val]
+    _count_repeated(imported, parts)
     return parts
+
+
+def _note_unused(imported: Imported, parts: dict[str, list[Picture]]) -> None:
+    """Note the images of each split that become part of none of ours. An image of VOC's train is in trainval too."""
+    used = {_place(picture) for pictures in parts.values() for picture in pictures}
+    for split in imported.splits():
+        left_out = [picture.path.name for picture in imported.of_split(split) if _place(picture) not in used]
+        if left_out:
+            kind = f"split {printable(split)}: not used" if split else "image without a split: not used"
+            imported.report.notes.add_many(kind, len(left_out), left_out[:EXAMPLES])
+
+
+def _count_repeated(imported: Imported, parts: dict[str, list[Picture]]) -> None:
+    """Count images that are in two splits, or twice in one: a score on images of the training means nothing."""
+    first: dict[str, str] = {}
+    for split in OURS:
+        once = {_place(picture): picture for picture in parts.get(split, [])}
+        twice = [picture for picture in parts.get(split, []) if once[_place(picture)] is not picture]
+        for picture in twice:
+            imported.report.defects.add(f"the same image twice in {split}", str(picture.path))
+        for place, picture in once.items():
+            if (before := first.setdefault(place, split)) != split:
+                imported.report.defects.add(f"the same image in {before} and in {split}", str(picture.path))
+
+
+def _merged(pool: list[Picture], imported: Imported) -> list[Picture]:
+    """Return each image of a pool once, with the boxes of all its entries: two entries could be drawn apart."""
+    found: dict[str, Picture] = {}
+    for picture in pool:
+        first = found.setdefault(_place(picture), picture)
+        if first is not picture:
+            more = tuple(box for box in picture.boxes if box not in first.boxes)
+            found[_place(picture)] = replace(first, boxes=first.boxes + more)
+            imported.report.notes.add("image with several entries: taken once, with the boxes of all",
+                                      str(picture.path))
+    return list(found.values())
+
+
+def _place(picture: Picture) -> str:
+    """Return the path of an image in one spelling: a list can name it through ../ too."""
+    return os.path.normpath(picture.path)
 
 
 def _drawn(pool: list[Picture], imported: Imported, share: float, group_by: str, seed: int) -> set[int]:
     """Return the ids of the objects for val: whole groups in the order of a hash, until the share is reached."""
+    pattern = group_pattern(group_by)
     groups: dict[Any, list[Picture]] = {}
     for picture in pool:
-        groups.setdefault(_group(file_name(picture.path, imported, True), group_by), []).append(picture)
+        groups.setdefault(_group(file_name(picture.path, imported, True), group_by, pattern), []).append(picture)
     if single := groups.pop(None, []):
         raise UserError(f"--group_by {group_by} fits no part of {len(single)} of {len(pool)} names, such as "
                         f"{printable(single[0].path)}: give a pattern that fits all, so that no group is divided")
@@ -121,16 +169,26 @@ def _drawn(pool: list[Picture], imported: Imported, share: float, group_by: str,
     return val
 
 
-def _group(name: str, group_by: str) -> str | None:
-    """Return the group of a name; None if the pattern does not fit it."""
-    if not group_by:
-        return name
-    if group_by == "folder":
-        return name.rpartition("/")[0]
+def group_pattern(group_by: str) -> re.Pattern[str] | None:
+    """Return the regular expression of --group_by; None for "" and "folder".
+
+    Raises:
+        UserError: it is none.
+    """
+    if group_by in ("", "folder"):
+        return None
     try:
-        found = re.search(group_by, name)
-    except re.error as error:
-        raise UserError(f"--group_by {group_by} is neither 'folder' nor a regular expression: {error}") from error
+        return re.compile(group_by)
+    except (re.error, OverflowError, RecursionError) as error:  # the last two: a huge number, or thousands of "("
+        raise UserError(f"--group_by {printable(group_by)} is neither 'folder' nor a regular expression: "
+                        f"{error}") from error
+
+
+def _group(name: str, group_by: str, pattern: re.Pattern[str] | None) -> str | None:
+    """Return the group of a name; None if the pattern does not fit it."""
+    if pattern is None:
+        return name.rpartition("/")[0] if group_by else name
+    found = pattern.search(name)
     if found is None:
         return None
-    return (found[1] if found.re.groups else found[0]) or ""
+    return (found[1] if pattern.groups else found[0]) or ""

@@ -48,10 +48,11 @@ def _link(root: Path, link: Path) -> None:
     with user_errors(f"cannot make the link {link} to the images",
                      "Import without --out, so that the files are written into the folder of the data set"):
         link.parent.mkdir(parents=True, exist_ok=True)
-        if link.is_symlink():
-            link.unlink()
-        elif link.exists():
-            raise UserError(f"--out {link.parent}: it has a folder {link.name}, where the link to the images must be: "
+        if os.path.lexists(link):
+            if link.is_symlink() and os.path.realpath(link) == os.path.realpath(root):
+                return  # of an earlier import
+            found = f"a link {link.name} to {os.readlink(link)}" if link.is_symlink() else f"a folder {link.name}"
+            raise UserError(f"--out {link.parent}: it has {found}, where the link to the images must be: "
                             "choose another folder")
         os.symlink(root.resolve(), link, target_is_directory=True)
 

@@ -13,7 +13,7 @@ from centernet.data.defects import Report
 from centernet.data.layouts.form import Box, Imported, Picture, images_below, make_picture, size_of
 from centernet.data.repair import number, whole
 from centernet.errors import UserError, printable, shown
-from centernet.files import read_bytes, read_yaml
+from centernet.files import exists, is_file, read_bytes, read_yaml
 
 NAMES = ("classes.txt", "obj.names", "labels/classes.txt", "classes.names", "_darknet.labels")
 SPLITS = ("train", "val", "valid", "test")
@@ -91,7 +91,7 @@ def _splits(root: Path, document: dict[str, Any], report: Report) -> list[tuple[
     found = []
     for split in SPLITS:
         values = document.get(split)
-        places = [_place(base if base.is_dir() else root, root, str(value))
+        places = [_place(base if exists(base) and base.is_dir() else root, root, str(value))
                   for value in (values if isinstance(values, list) else [values] if values else [])]
         if values and not any(places):
             report.notes.add("split that data.yaml names, and that is not there", f"{split}: {shown(values)}")
@@ -114,14 +114,14 @@ def _place(base: Path, root: Path, value: str) -> Path | None:
     inner = value
     while inner.startswith(("../", "./")):
         inner = inner.partition("/")[2]
-    return next((path for path in (base / value, root / value, root / inner) if path.exists()), None)
+    return next((path for path in (base / value, root / value, root / inner) if exists(path)), None)
 
 
 def _images(place: Path, root: Path) -> list[Path]:
     """Return the images of a folder and its subfolders, or of a list of paths."""
     if place.is_dir():
         return images_below(place)
-    return [next((path for path in (root / line, place.parent / line) if path.exists()), root / line)
+    return [next((path for path in (root / line, place.parent / line) if exists(path)), root / line)
             for line in _lines(place)]
 
 
@@ -137,17 +137,17 @@ def _label_file(image: Path) -> Path:
 
 
 def _picture(image: Path, split: str, names: list[str], report: Report) -> Picture | None:
-    if not image.is_file():
-        report.defects.add("image file missing", str(image))
+    if not is_file(image):
+        report.defects.add("image file missing", printable(image))
         return None
     size = size_of(image, None, report)
     if size is None:
         return None
     file = _label_file(image)
-    if not file.is_file():
+    if not is_file(file):
         report.notes.add("image without label file: taken as an image without objects", str(image.name))
     boxes = []
-    for position, line in enumerate(_lines(file) if file.is_file() else [], 1):
+    for position, line in enumerate(_lines(file) if is_file(file) else [], 1):
         box = _box(line.split(), names, size, f"{file.name} line {position}", report)
         boxes += [box] if box else []
     return make_picture(image, split, boxes, report, size=size)
