@@ -510,3 +510,15 @@ def test_bccd_from_voc_to_shards(bccd, tmp_path, capsys):
     part = dataclasses.replace(val, images=val.images[:20])
     summary = convert(part, tmp_path / "shards", "few", 1)
     assert len(summary.image_ids) == 20 and sum(summary.boxes) == sum(len(image.boxes) for image in part.images)
+
+
+@pytest.mark.parametrize("files, words", [
+    (["data/labels/train/a.txt"], "labels/ looks like YOLO: add data.yaml, or classes.txt"),
+    (["data/boxes.csv"], "boxes.csv is not such a table: its first line must be file,x1,y1,x2,y2,label"),
+    (["Annotations/a.xml", "data/a.jpg"], "Name its parent folder, which has Annotations"),
+    (["data/a.jpg"], "Name the folder that holds the images and their annotations")])
+def test_what_is_missing_for_a_layout_is_said(tmp_path, capsys, files, words):
+    for name in files:
+        write(tmp_path, name, "x,y")
+    assert imports("--data", tmp_path / "data") == 2
+    assert words in capsys.readouterr().err

@@ -63,7 +63,7 @@ def read_layout(root: Path, layout: str = "auto") -> Imported:
     if root.is_file() and not found:
         raise UserError(f"the data set {printable(root)} is a file: name the folder of the data set, or a CSV file")
     if layout == "auto" and len(found) != 1:
-        raise UserError(f"{printable(root)} {describe(found)}. {_choose(found)}")
+        raise UserError(f"{printable(root)} {describe(found)}. {_choose(found, root)}")
     name = layout if layout != "auto" else next(iter(found))
     if name not in found:
         raise UserError(f"{printable(root)} is not in {READERS[name].title}: {describe(found)}. "
@@ -88,9 +88,15 @@ def describe(found: dict[str, str]) -> str:
     return f"is in {listed}" if len(found) == 1 else f"has files of several layouts: {listed}"
 
 
-def _choose(found: dict[str, str]) -> str:
+def _choose(found: dict[str, str], root: Path) -> str:
     if found:
         return f"Choose one: --data_format {' or '.join(found)} (of centernet import-dataset)"
+    if next(root.glob("labels/**/*.txt"), None):
+        return "labels/ looks like YOLO: add data.yaml, or classes.txt with the name of each class on a line"
+    if table := next(root.glob("*.csv"), None):
+        return f"{table.name} is not such a table: its first line must be file,x1,y1,x2,y2,label"
+    if (root.parent / "Annotations").is_dir():
+        return f"Name its parent folder, which has Annotations: {printable(root.parent)}"
     return "Name the folder that holds the images and their annotations"
 
 
