@@ -60,6 +60,14 @@ def test_a_terminal_gets_a_line_for_each_epoch_and_the_file_the_documented_ones(
     assert "epoch: 0, AP: 0.2500 (best so far)" in file and not any("images/s" in line for line in file)
 
 
+def test_the_last_part_of_an_epoch_has_a_line(root, tmp_path, capsys):
+    set_up_log("")
+    log = TrainLog(tmp_path, 4, 5, 8, weights=(1.0, 0.1, 1.0), epoch_lines=True)
+    log.step(0, 1, result(4.0))
+    log.close()
+    assert capsys.readouterr().out.splitlines()[-1].startswith("epoch 1/2  loss 4 (hm ")
+
+
 @pytest.mark.parametrize("word, terminal, expected", [
     ("auto", True, True), ("auto", False, False), ("modelzoo", True, False), ("epochs", False, True)])
 def test_the_form_of_the_lines(monkeypatch, word, terminal, expected):

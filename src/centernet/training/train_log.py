@@ -151,6 +151,7 @@ class TrainLog:
         self.images_per_step = images_per_step
         self.epoch_lines, self.weights, self.followers = epoch_lines, weights, followers
         self.line = ""  # of the last epoch: it waits for the AP
+        self.place = (0, 0)  # epoch and step of the last step
         self.results: list[StepResult] = []  # of this epoch
         self.began, self.timed_steps = 0.0, 0  # end of the first step in this process (seconds), steps after it
         self.first_step: float | None = None  # seconds
@@ -184,6 +185,7 @@ class TrainLog:
             self.timed_steps += 1
             speed = self.images_per_step / seconds
         self.results.append(result)
+        self.place = epoch, step
         percent = (step - 1) % self.steps_per_epoch + 1
         self._documented(f"epoch: {epoch}, current epoch percent: {percent / self.steps_per_epoch:.3f}, step: {step}, "
                          f"outputs are {result.text()}")
@@ -258,6 +260,9 @@ class TrainLog:
     def close(self) -> None:
         """Close the progress bar, the file and the followers. All rows are already on disk."""
         self._say_epoch()
+        if self.results:  # the training ends within an epoch
+            self.line = f"{self._epoch_line(*self.place, None)}  (a part of the epoch)"
+            self._say_epoch()
         self.bar.close()
         if self.active:
             self.file.close()
