@@ -47,7 +47,7 @@ def test_classes_tiles_and_the_largest_number():
 
 @pytest.mark.parametrize(("words", "text"), [
     (["a.xml"], "neither an image nor a video"), (["empty.mp4"], "OpenCV cannot open this video"),
-    (["a/clip.avi", "b/clip.avi"], "the videos .* have the same name")])
+    (["a/clip.avi", "b/clip.avi"], "clip.avi and .*clip.avi have the same name")])
 def test_wrong_inputs_are_refused_before_the_device_is_set_up(tmp_path, monkeypatch, words, text):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(infer, "set_up", lambda *_: pytest.fail("the device was set up"))

@@ -305,7 +305,7 @@ def test_a_disk_that_is_too_small_is_told_before(coco, tmp_path, monkeypatch):
 
 def test_folder_that_is_a_file(coco, tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(UserError, match="--mindrecord_dir .*cannot write"):
+    with pytest.raises(UserError, match="--mindrecord_dir .*is a file: name a folder"):
         run(coco, tmp_path / "out")
 
 
