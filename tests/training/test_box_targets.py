@@ -13,6 +13,7 @@ from centernet.device import eager
 from centernet.training.box_targets import draw_boxes, find_owners, later_of
 from centernet.training.heatmap import ellipse_radii, profiles
 from centernet.training.losses import DetectionLoss, giou_loss
+from tests.giou_reference import giou_error
 
 SIZE = (14, 18)
 SLOTS = 12
@@ -75,13 +76,7 @@ def reference(ind, wh, reg, mask):
 def cell_loss(y, x, sides, box):
     """1 - GIoU of a predicted box at a cell and a true one."""
     px, py = (4 * x + 1.5) / 4, (4 * y + 1.5) / 4  # the mean of the cell's four pixels
-    ours = px - sides[0], py - sides[1], px + sides[2], py + sides[3]
-    area = [(b[2] - b[0]) * (b[3] - b[1]) for b in (ours, box)]
-    inner = [max(0.0, min(ours[k + 2], box[k + 2]) - max(ours[k], box[k])) for k in (0, 1)]
-    outer = [max(ours[k + 2], box[k + 2]) - min(ours[k], box[k]) for k in (0, 1)]
-    overlap, enclosing = inner[0] * inner[1], outer[0] * outer[1]
-    union = sum(area) - overlap
-    return 1 - (overlap / union - (enclosing - union) / enclosing)
+    return giou_error((px - sides[0], py - sides[1], px + sides[2], py + sides[3]), box)
 
 
 def predictions(count):

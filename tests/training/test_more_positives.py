@@ -14,6 +14,7 @@ from centernet.device import eager
 from centernet.geometry import IGNORED
 from centernet.training.losses import DetectionLoss
 from centernet.training.positives import fitting_cells
+from tests.giou_reference import giou_error
 
 SIZE = (14, 18)
 SLOTS = 10
@@ -58,16 +59,6 @@ def near_the_boxes(boxes, random):
             noise = 0.25 if x < 9 else 0.06
             found[:, y, x] = np.maximum(0, sides) * random.uniform(1 - noise, 1 + noise, 4)
     return found
-
-
-def giou_error(ours, box):
-    """1 - GIoU of two boxes x1, y1, x2, y2."""
-    area = [(b[2] - b[0]) * (b[3] - b[1]) for b in (ours, box)]
-    inner = [max(0.0, min(ours[k + 2], box[k + 2]) - max(ours[k], box[k])) for k in (0, 1)]
-    outer = [max(ours[k + 2], box[k + 2]) - min(ours[k], box[k]) for k in (0, 1)]
-    overlap, enclosing = inner[0] * inner[1], outer[0] * outer[1]
-    union = sum(area) - overlap
-    return 1 - (overlap / union - (enclosing - union) / enclosing)
 
 
 def errors_of(columns, image, slot, ltrb):
