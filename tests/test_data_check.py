@@ -99,12 +99,13 @@ def test_no_advice_for_good_data():
 
 
 def test_names_of_strangers_are_only_text():
-    evil = "<script>alert(1)</script>"
+    evil = "<script>alert(1)</script>\ud800"
     found = Findings(evil, {"train": dataclasses.replace(numbers(), class_boxes={evil: 3})},
                      [Pair(f"train/{evil}", f"val/{evil}", True)], [evil], {"train": [evil]}, [evil], (512, 512), 128)
     text = page(found, [("Images", "", np.zeros((4, 4, 3), np.uint8)), ("none", "", None)])
     assert "<script" not in text and "&lt;script" in text
-    assert text.count("<img") == 1 and not re.search(r"(src|href)='(?!data:)", text)
+    assert text.count("<img") == 1 and not re.search(r"(src|href)=[\"'](?!data:)", text)
+    assert text.encode()  # although a name has half of a surrogate pair
 
 
 FLAGS = ("--device_target", "CPU", "--dataset_config.input_res_train", "64", "64", "--dataset_config.output_res", "16",

@@ -1,25 +1,20 @@
 """The report on a data set: a short text, and one HTML file that needs nothing else."""
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import cv2
 import numpy as np
 
+from centernet import markup
 from centernet.data_check.advice import Pair
 from centernet.data_check.statistics import Statistics, cells, quantiles, ratios
+from centernet.markup import Html, bar, data_address, element, note, section
 
-STYLE = """body{font-family:sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:.5em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}img{max-width:100%}li{margin:.3em 0}
-.bar{background:#4a7fb5;height:.8em}
-.grid{display:grid;grid-template-columns:9em 1fr 6em;gap:.15em .8em;align-items:center}
-.grid span{text-align:right;font-size:.85em}.charts{display:grid;grid-template-columns:1fr 1fr;gap:0 2em}"""
 SPREAD = "smallest / 10 % / median / 90 % / largest"
 MOST_ROWS = 200  # of a list or table on the page
+WIDEST = 240     # pixels of the longest bar of a chart
 
 
 @dataclass(frozen=True)
@@ -86,62 +81,57 @@ def page(found: Findings, sheets: Sequence[tuple[str, str, np.ndarray | None]]) 
         found: what the report says.
         sheets: title, explanation and uint8 BGR picture each; None: there is no picture.
     """
-    title = f"Data check: {escape(found.title)}"
-    advice = "".join(f"<li>{escape(line)}</li>" for line in found.advice or ["Nothing looks wrong."])
-    parts = [f"<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
-             f"<style>{STYLE}</style></head><body><h1>{title}</h1><h2>Advice</h2><ul>{advice}</ul>",
-             "<h2>Numbers</h2>", _html_table([*table(found), *_class_rows(found)[:MOST_ROWS]], list(found.splits)),
-             f"<p>Of several numbers: {SPREAD}. Sizes at an input of {found.input_size[0]} x {found.input_size[1]} "
-             "(the whole image fitted into it).</p>"]
-    for split, numbers in found.splits.items():
-        parts += [f"<h2>{escape(split)}</h2><div class='charts'>", *_charts(numbers), "</div>"]
-    for heading, words, picture in sheets:
-        if picture is not None:
-            parts.append(f"<h2>{escape(heading)}</h2><p>{escape(words)}</p>{_image(picture, heading)}")
-    parts += [_list("Same or nearly same images", [f"{pair.one} = {pair.two}{'' if pair.exact else ' (nearly)'}"
-                                                   for pair in sorted(found.pairs, key=lambda pair: not pair.across)]),
-              _list("Image files that contradict the annotations", found.contradictions)]
-    parts += [_list(f"What the reader left out or repaired: {split}", lines) for split, lines in found.defects.items()]
-    return "\n".join([*parts, "</body></html>"])
+    title = f"Data check: {found.title}"
+    rows = [*table(found), *_class_rows(found)[:MOST_ROWS]]
+    pairs = [f"{pair.one} = {pair.two}{'' if pair.exact else ' (nearly)'}"
+             for pair in sorted(found.pairs, key=lambda pair: not pair.across)]
+    return markup.page(title, [
+        element("h1", title),
+        section("Advice", _items(found.advice or ["Nothing looks wrong."])),
+        section("Numbers", markup.table(["", *found.splits], [[name, *values] for name, values in rows]),
+                note(f"Of several numbers: {SPREAD}. Sizes at an input of {found.input_size[0]} x "
+                     f"{found.input_size[1]} (the whole image fitted into it).")),
+        *(section(split, *_charts(numbers)) for split, numbers in found.splits.items()),
+        *(section(heading, note(words), _image(picture, heading))
+          for heading, words, picture in sheets if picture is not None),
+        *_list("Same or nearly same images", pairs),
+        *_list("Image files that contradict the annotations", found.contradictions),
+        *(part for split, lines in found.defects.items()
+          for part in _list(f"What the reader left out or repaired: {split}", lines))])
 
 
-def _html_table(rows: list[tuple[str, list[str]]], head: list[str]) -> str:
-    first = "".join(f"<th>{escape(word)}</th>" for word in ["", *head])
-    body = "".join(f"<tr><td>{escape(name)}</td>" + "".join(f"<td>{escape(value)}</td>" for value in values) + "</tr>"
-                   for name, values in rows)
-    return f"<table><tr>{first}</tr>{body}</table>"
+def _items(lines: list[str]) -> Html:
+    return element("ul", *(element("li", line) for line in lines))
 
 
-def _list(title: str, lines: list[str]) -> str:
-    if not lines:
-        return ""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines[:MOST_ROWS])
-    more = f"<li>... and {len(lines) - MOST_ROWS} more</li>" if len(lines) > MOST_ROWS else ""
-    return f"<h2>{escape(title)} ({len(lines)})</h2><ul>{items}{more}</ul>"
+def _list(title: str, lines: list[str]) -> list[Html]:
+    """Return a section with the first lines of a list; nothing for an empty one."""
+    more = [f"... and {len(lines) - MOST_ROWS} more"] if len(lines) > MOST_ROWS else []
+    return [section(f"{title} ({len(lines)})", _items([*lines[:MOST_ROWS], *more]))] if lines else []
 
 
-def _charts(numbers: Statistics) -> list[str]:
+def _charts(numbers: Statistics) -> list[Html]:
     classes = sorted(numbers.class_boxes.items(), key=lambda item: -item[1])[:40]
-    return [_histogram("Shorter side of the boxes, in cells of stride 4", cells(numbers),
-                       [0, 1, 2, 4, 8, 16, 32, 64, 128, np.inf]),
-            _histogram("Width / height", ratios(numbers), [0, 0.125, 0.25, 0.5, 0.8, 1.25, 2, 4, 8, np.inf]),
-            _histogram("Boxes of an image", numbers.counts, [0, 1, 2, 5, 10, 20, 50, 100, 128, np.inf]),
-            _bars("Boxes of each class", classes)]
+    charts = [_histogram("Shorter side of the boxes, in cells of stride 4", cells(numbers),
+                         [0, 1, 2, 4, 8, 16, 32, 64, 128, np.inf]),
+              _histogram("Width / height", ratios(numbers), [0, 0.125, 0.25, 0.5, 0.8, 1.25, 2, 4, 8, np.inf]),
+              _histogram("Boxes of an image", numbers.counts, [0, 1, 2, 5, 10, 20, 50, 100, 128, np.inf]),
+              _bars("Boxes of each class", classes)]
+    return [element("div", *charts, class_="columns")]
 
 
-def _histogram(title: str, values: np.ndarray, edges: list[float]) -> str:
+def _histogram(title: str, values: np.ndarray, edges: list[float]) -> Html:
     counts = [int(((values >= low) & (values < high)).sum()) for low, high in zip(edges, edges[1:])]
     names = [f"{low:g} to {high:g}" if high < np.inf else f"{low:g} and more" for low, high in zip(edges, edges[1:])]
     return _bars(title, list(zip(names, counts)))
 
 
-def _bars(title: str, rows: list[tuple[str, int]]) -> str:
+def _bars(title: str, rows: list[tuple[str, int]]) -> Html:
     most = max((count for _, count in rows), default=0) or 1
-    cells_ = "".join(f"<span>{escape(name)}</span><div class='bar' style='width:{100 * count / most:.1f}%'></div>"
-                     f"<span>{count}</span>" for name, count in rows)
-    return f"<div><h3>{escape(title)}</h3><div class='grid'>{cells_}</div></div>"
+    lines = [[name, count, bar(count / most, WIDEST)] for name, count in rows]
+    return element("div", element("h3", title), markup.table((), lines))
 
 
-def _image(picture: np.ndarray, title: str) -> str:
+def _image(picture: np.ndarray, title: str) -> Html:
     data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-    return f"<img alt='{escape(title)}' src='data:image/jpeg;base64,{base64.b64encode(data).decode()}'>"
+    return element("img", src=data_address(data, "image/jpeg"), alt=title, class_="plot")

@@ -9,11 +9,11 @@ from typing import Any
 
 from centernet.errors import UserError, printable, shown
 from centernet.evaluation.html_report.error_types import TYPES
-from centernet.evaluation.html_report.markup import Html, decimal, element, note, page, plot, section, table
 from centernet.evaluation.html_report.report_plots import RUN_COLORS, training_curves
 from centernet.evaluation.html_report.sections import MEANINGS
 from centernet.files import is_file, read_json, read_json_lines
 from centernet.json_value import JsonValue
+from centernet.markup import Html, decimal, element, note, page, plot, section, table
 from centernet.run_files import EVALUATION, METRICS, RECORD, REPORT
 
 # Where the files of an evaluation are, from the folder that a user names: its own, or that of a training.

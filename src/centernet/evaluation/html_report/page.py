@@ -16,12 +16,12 @@ from centernet.detection.stage_clock import StageClock
 from centernet.device import installed_versions
 from centernet.errors import printable
 from centernet.evaluation.html_report import sections
-from centernet.evaluation.html_report.markup import Html, element, note, page, section
 from centernet.evaluation.html_report.matching import ImageMatches
 from centernet.evaluation.html_report.numbers import report_numbers
 from centernet.evaluation.html_report.pictures import best_and_worst, key_of_colors, picture_pair
 from centernet.evaluation.metrics import Evaluated
 from centernet.files import sha256, user_errors, write_json, write_text
+from centernet.markup import Html, element, note, page, section
 from centernet.run_files import REPORT, public
 
 LOG = logging.getLogger("centernet")

@@ -12,8 +12,8 @@ import numpy as np
 
 from centernet.data.coco import CocoImage
 from centernet.data.orientation import read_annotated
-from centernet.evaluation.html_report.markup import Html, data_address, element, join
 from centernet.evaluation.html_report.matching import ImageMatches, Row
+from centernet.markup import Html, data_address, element, join
 
 MOST_PIXELS = 720    # longer side of a picture in the page
 MOST_LABELS = 40     # boxes with a label; the others tell it when the pointer is over them

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from centernet.evaluation.html_report.error_types import TYPES
-from centernet.evaluation.html_report.markup import Html, decimal, element, join, note, plot, section, table
 from centernet.evaluation.html_report.report_plots import GREY, class_colors, over_threshold, precision_recall
+from centernet.markup import Html, bar, decimal, element, join, note, plot, section, table
 
 MEANINGS = {
     "AP": "mean of the IoUs 0.50 to 0.95", "AP50": "IoU 0.50", "AP75": "IoU 0.75",
@@ -115,9 +115,7 @@ def error_section(numbers: Mapping[str, Any]) -> Html:
         return section("Errors by type", element("p", "No object is annotated, so there are no errors to sort."))
     most = max([*errors["gains"].values(), 0.001])
     rows = [[kind, errors["counts"][kind], f"{100 * errors['gains'][kind]:.2f}",
-             element("td", element("span", class_="bar",
-                                   style=f"width:{max(0, errors['gains'][kind]) / most * 260:.0f}px"), class_="text"),
-             _text(ERRORS[kind])] for kind in TYPES]
+             bar(errors["gains"][kind] / most, 260), _text(ERRORS[kind])] for kind in TYPES]
     head = ("type", "number", "dAP", "", element("th", "meaning", class_="text"))
     return section("Errors by type", table(head, rows), note(
         f"dAP: points of AP50 (now {100 * errors['ap50']:.1f}) that a detector without these errors would gain. They "

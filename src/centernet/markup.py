@@ -115,6 +115,11 @@ def is_cell(value: object) -> bool:
     return isinstance(value, Html) and value.startswith(("<td", "<th"))
 
 
+def bar(share: float, widest: int) -> Html:
+    """Return a table's cell with a bar: share (0..1, less counts as 0) of the widest one, which is in pixels."""
+    return element("td", element("span", class_="bar", style=f"width:{max(0, share) * widest:.0f}px"), class_="text")
+
+
 def data_address(data: bytes, kind: str) -> str:
     """Return the content of a file as an address, so that the page needs no other file."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
