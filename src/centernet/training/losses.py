@@ -22,7 +22,7 @@ EPS = 1e-4
 SATURATION = math.log((1 - EPS) / EPS)  # logit of the largest score, 1 - EPS
 
 
-def _total(values: Tensor) -> Tensor:
+def sum_all(values: Tensor) -> Tensor:
     """Sum all values over one axis: CPU kernels take four times as long for a sum over several axes."""
     return ops.reduce_sum(ops.reshape(values, (-1,)))
 
@@ -46,7 +46,7 @@ def focal_loss(logits: Tensor, hm: Tensor, more: Tensor | None = None) -> tuple[
     further = more * ops.cast(ops.not_equal(hm, 1.0), ms.float32)
     opposite = ops.clip_by_value(-logits, -SATURATION, SATURATION)
     loss = ops.log1p(ops.exp(opposite)) * ops.square(ops.sigmoid(opposite)) * further
-    return total + _total(loss), centres + _total(further)
+    return total + sum_all(loss), centres + sum_all(further)
 
 
 class FocalSum(nn.Cell):
@@ -71,7 +71,7 @@ class FocalSum(nn.Cell):
         weight = (positive + ops.square(ops.square(1.0 - hm))) * ops.square(score)
         inside = ops.cast(ops.equal(clipped, logits), ms.float32)
         gradient = weight * ((2.0 - 2.0 * score) * logarithm + score) * (sign * inside)
-        return _total(weight * logarithm), _total(positive), gradient
+        return sum_all(weight * logarithm), sum_all(positive), gradient
 
     def bprop(self, logits: Tensor, hm: Tensor, out: tuple[Tensor, ...],
               dout: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -88,13 +88,13 @@ def mean_squared_error(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
     The paper's code compares the raw output with the target, but its decoder takes the sigmoid: scores are between 0.5
     and 0.73. With the sigmoid in this loss, scores have the same meaning as with the focal loss.
     """
-    return _total(ops.square(ops.sigmoid(logits) - hm)), Tensor(hm.size, ms.float32)
+    return sum_all(ops.square(ops.sigmoid(logits) - hm)), Tensor(hm.size, ms.float32)
 
 
 def masked_squared_error(logits: Tensor, hm: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean_squared_error of the positions outside of ignored regions: sum and number."""
     counted = _outside_regions(hm)
-    return _total(ops.square(ops.sigmoid(logits) - hm) * counted), _total(counted)
+    return sum_all(ops.square(ops.sigmoid(logits) - hm) * counted), sum_all(counted)
 
 
 def _outside_regions(hm: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Te
         predicted, target: (B,M,2) float32.
         mask: (B,M,1) float32 of 0 and 1.
     """
-    return _total(ops.abs(predicted - target) * mask), 2 * _total(mask)
+    return sum_all(ops.abs(predicted - target) * mask), 2 * sum_all(mask)
 
 
 def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ def smooth_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Ten
     error = ops.abs(predicted - target) * mask
     quadratic = ops.minimum(error, 1.0)
     # error^2 / 2 below 1, error - 1/2 above
-    return _total(quadratic * (error - 0.5 * quadratic)), _total(mask)
+    return sum_all(quadratic * (error - 0.5 * quadratic)), sum_all(mask)
 
 
 def relative_l1_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,7 +132,7 @@ def dense_l1_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Te
         predicted, target: (B,2,H,W) float32.
         weight: (B,1,H,W) float32.
     """
-    return _total(ops.abs(predicted - target) * weight), 2 * _total(weight)
+    return sum_all(ops.abs(predicted - target) * weight), 2 * sum_all(weight)
 
 
 def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +142,7 @@ def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor
         predicted, target: (B,4,H,W) float32, see giou.giou_errors.
         weight: (B,1,H,W) float32.
     """
-    return _total(weight * giou_errors(predicted, target)), _total(weight)
+    return sum_all(weight * giou_errors(predicted, target)), sum_all(weight)
 
 
 class DetectionLoss(nn.Cell):
