@@ -1,13 +1,12 @@
 """The rows file of benchmarks/real_data.py: which trainings, with which settings, budgets and seeds."""
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from centernet.config.load import Config, find_config, load_config
+from centernet.config.load import Config, find_config, load_config, settings_of
 from centernet.errors import UserError
 from centernet.files import read_yaml
 
@@ -49,9 +48,8 @@ class Run:
 
     def as_json(self) -> dict[str, Any]:
         """Return what identifies the run, for results.jsonl, with all values that are not the defaults."""
-        default = _leaves(dataclasses.asdict(Config()))
-        other = {name: value for name, value in _leaves(dataclasses.asdict(self.config)).items()
-                 if name != "preset" and value != default[name]}
+        default = _leaves(settings_of(Config()))
+        other = {name: value for name, value in _leaves(settings_of(self.config)).items() if value != default[name]}
         return {"row": self.row, "engine": self.engine, "epochs": self.epochs, "seed": self.seed, "settings": other}
 
 
@@ -71,7 +69,7 @@ def read_rows(path: Path) -> list[Run]:
 
     The file is YAML: `seeds`, a list; `budgets`, a mapping from a number of epochs to flags; `rows`, a list of name,
     config (a preset, or a file beside the rows file), engine (ours or torch) and flags; and `flags` for all rows. If a
-    flag is given several times, the one of the row counts, then that of the budget.
+    flag is given several times, the one of the row counts, then that of the budget. The value null takes a flag away.
 
     Raises:
         UserError: the file cannot be read, or it has unknown keys or values.
@@ -113,7 +111,8 @@ def _run(path: Path, row: Any, epochs: int, seed: int, flags: list[Any]) -> Run:
         merged.update(given or {})
     settings = ["--config_path", str(config.resolve()), "--seed", str(seed), "--epoch_size", str(epochs)]
     for setting, value in merged.items():
-        settings += [f"--{setting}", *_words(value)]
+        if value is not None:
+            settings += [f"--{setting}", *_words(value)]
     try:
         loaded = load_config("train", settings, "")
     except UserError as error:

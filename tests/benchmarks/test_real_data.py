@@ -7,6 +7,7 @@ from tiny_coco import make_coco
 from benchmarks import real_data
 from benchmarks.real_data_report import table
 from benchmarks.real_data_rows import read_rows
+from centernet.config.load import HOME
 from centernet.errors import UserError
 
 ROWS = """
@@ -35,6 +36,19 @@ def test_runs_by_seed_and_flags_of_the_row_count_last(tmp_path):
     assert runs[0].config.train_config.MultiDecay.multi_epochs == (1,)
     assert runs[2].config.train_config.MultiDecay.multi_epochs == (90, 120)
     assert (runs[0].config.seed, runs[0].config.epoch_size) == (1, 2)
+
+
+def test_null_takes_a_flag_of_the_budget_away_and_a_result_names_only_settings(tmp_path):
+    schedule = "train_config.lr_schedule: CosineDecay, train_config.MultiDecay.multi_epochs: null"
+    runs = read_rows(write(tmp_path, ROWS.replace("{train_config.batch_size: 8}", f"{{{schedule}}}")))
+    assert runs[1].as_json()["settings"]["train_config.lr_schedule"] == "CosineDecay"
+    assert runs[1].config.train_config.MultiDecay.multi_epochs == (90, 120)
+    assert not {"preset", "given", "named"} & set(runs[1].as_json()["settings"])
+
+
+@pytest.mark.parametrize("name", ["paper", "plus"])
+def test_our_rows_files(name):
+    assert read_rows(HOME / f"benchmarks/rows/{name}.yaml")
 
 
 @pytest.mark.parametrize("old, new, words", [

@@ -108,11 +108,16 @@ def replace_texts(config: Config, texts: Mapping[str, str | tuple[str, ...]]) ->
     return dataclasses.replace(config, **changes)
 
 
+def settings_of(config: Config) -> dict[str, Any]:
+    """Return all settings as nested mappings, without what load_config derives about the call."""
+    values = dataclasses.asdict(config)
+    del values["preset"], values["given"], values["named"]
+    return values
+
+
 def write_config(config: Config, path: Path) -> None:
     """Write the effective values as a YAML file that --config_path can read. They contain what a recipe decided."""
-    values = plain(dataclasses.asdict(config))
-    del values["preset"], values["given"], values["named"]
-    values["recipe"] = "none"
+    values = {**plain(settings_of(config)), "recipe": "none"}
     recipe = f"; recipe: {config.recipe}" if config.recipe != "none" else ""
     write_text(path, f"# Effective configuration; preset: {config.preset or 'none'}{recipe}\n"
                + yaml.safe_dump(values, sort_keys=False))

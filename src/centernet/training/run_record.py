@@ -4,7 +4,6 @@ A resumed run adds its own entry, so the file tells how the weights came about.
 """
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import platform
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from centernet.config.load import Config
+from centernet.config.load import Config, settings_of
 from centernet.device import installed_versions
 from centernet.errors import UserError
 from centernet.files import read_json, write_text
@@ -36,8 +35,7 @@ def write_record(path: Path, config: Config, plan: Plan, devices: int) -> None:
         UserError: the file cannot be written.
     """
     runs = _earlier(path) if plan.start_step else []
-    settings = dataclasses.asdict(config)
-    del settings["given"], settings["named"]
+    settings = {**settings_of(config), "preset": config.preset}
     runs.append({
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"), "host": socket.gethostname(),
         "command": public(sys.argv),
