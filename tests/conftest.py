@@ -113,6 +113,14 @@ def coco_mini():
 
 
 @pytest.fixture(scope="session")
+def bccd():
+    path = SHARED / "data" / "bccd"
+    if not path.is_dir():
+        pytest.skip(f"the photographs of blood cells are not at {path}; set CENTERNET_SHARED")
+    return path
+
+
+@pytest.fixture(scope="session")
 def lite_set_up():
     """The last lines of scripts/set_up_lite.sh, which run_tests.sh starts beside the tests: this waits for its end."""
     if "LITE_SET_UP_LOG" not in os.environ:

@@ -480,14 +480,6 @@ def test_numbers_that_no_box_has(corners):
     assert cut(Box("dot", corners), 9, 9, "here", report) is None and report.defects.counts
 
 
-@pytest.fixture
-def bccd():
-    from tests.conftest import SHARED
-    if not (SHARED / "data/bccd").is_dir():
-        pytest.skip("needs data/bccd below CENTERNET_SHARED")
-    return SHARED / "data/bccd"
-
-
 def test_bccd_from_voc_to_shards(bccd, tmp_path, capsys):
     """Boxes are compared with another parser of the XML files; 20 of the images go on to shards."""
     from centernet.data.convert import convert
