@@ -31,7 +31,7 @@ from centernet.errors import UserError, reports_errors
 if TYPE_CHECKING:  # only the processes that measure MindSpore import it
     from mindspore import nn
 
-    from centernet.training.step import TrainStep
+    from centernet.training.optimization.step import TrainStep
 
 PLAIN = PRESETS / "resnet50_plain.yaml"
 CLASSES = 80
@@ -116,10 +116,10 @@ def serve_ours(pipe: Connection, case: Case, weights: Path | None) -> None:
 def build_step(config: Config) -> TrainStep:
     """Build TrainStep as train.py does for one device."""
     from centernet.models.centernet import build_centernet
-    from centernet.training.loss_network import LossNetwork
-    from centernet.training.optimizer import build_optimizer
-    from centernet.training.schedule import build_schedule, scale_schedule
-    from centernet.training.step import TrainStep
+    from centernet.training.losses.network import LossNetwork
+    from centernet.training.optimization.optimizer import build_optimizer
+    from centernet.training.optimization.schedule import build_schedule, scale_schedule
+    from centernet.training.optimization.step import TrainStep
 
     train = config.train_config
     network = build_centernet(config.net_config, CLASSES)

@@ -26,8 +26,9 @@ LEVELS = {
     "centernet.data": 2, "centernet.models": 2, "centernet.jobs": 2, "centernet.device": 3,
     "centernet.data_check": 3,
     "centernet.weights": 3, "centernet.runtimes": 3,
-    "centernet.evaluation": 4, "centernet.training": 4, "centernet.export": 4,
-    "centernet.export.quantization": 5, "centernet.open_model": 5,
+    "centernet.training.losses": 3, "centernet.training.optimization": 4,
+    "centernet.evaluation": 4, "centernet.export": 4,
+    "centernet.training": 5, "centernet.export.quantization": 5, "centernet.open_model": 5,
     "centernet": 6, "centernet.cli": 6, "centernet.__main__": 7,
 }
 WITHOUT_MINDSPORE = [name for name, level in LEVELS.items() if level <= 1] + ["centernet.detection"]

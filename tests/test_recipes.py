@@ -5,8 +5,8 @@ import pytest
 
 from centernet.cli import convert_weights, train
 from centernet.config.load import PRESETS, load_config
-from centernet.training.optimizer import describe_optimizer
-from centernet.training.schedule import build_schedule, describe_schedule, scale_schedule
+from centernet.training.optimization.optimizer import describe_optimizer
+from centernet.training.optimization.schedule import build_schedule, describe_schedule, scale_schedule
 from centernet.weights.foreign_files import write_weights
 from tests.tiny_coco import make_coco, make_shards
 from tests.training.test_schedule import rates

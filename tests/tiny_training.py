@@ -6,10 +6,10 @@ from centernet.categories import Categories
 from centernet.config.load import load_config
 from centernet.models.centernet import build_centernet
 from centernet.models.precision import lower
-from centernet.training.loss_network import LossNetwork
-from centernet.training.optimizer import build_optimizer
-from centernet.training.schedule import MultiDecay
-from centernet.training.step import TrainStep
+from centernet.training.losses.network import LossNetwork
+from centernet.training.optimization.optimizer import build_optimizer
+from centernet.training.optimization.schedule import MultiDecay
+from centernet.training.optimization.step import TrainStep
 
 CATEGORIES = Categories(("disc", "frame", "cross"), (1, 7, 90))
 TINY = ("--device_target", "CPU", "--net_config.backbone", "resnet18", "--net_config.block_class", "1", "1", "1", "1",

@@ -15,9 +15,9 @@ from centernet.runtimes.maps import MapsBackend
 from centernet.spec import configured_spec
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.loop import Plan, train
-from centernet.training.optimizer import build_optimizer
-from centernet.training.schedule import MultiDecay
-from centernet.training.step import TrainStep
+from centernet.training.optimization.optimizer import build_optimizer
+from centernet.training.optimization.schedule import MultiDecay
+from centernet.training.optimization.step import TrainStep
 from centernet.training.train_log import TrainLog
 from centernet.weights.checkpoint import model_record
 from tests.tiny_coco import make_mixed_coco

@@ -27,8 +27,8 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
-from centernet.training.optimizer import build_optimizer, describe_optimizer
-from centernet.training.schedule import MultiDecay
+from centernet.training.optimization.optimizer import build_optimizer, describe_optimizer
+from centernet.training.optimization.schedule import MultiDecay
 from tests.tiny_training import TinyLoss, changed_after_a_skipped_step, settings, tiny_step, values
 
 ADAMW = ("--train_config.optimizer", "AdamW", "--train_config.AdamW.weight_decay", "0.05",

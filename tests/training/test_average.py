@@ -7,7 +7,7 @@ from mindspore import Parameter, Tensor
 
 from centernet.errors import UserError
 from centernet.models.centernet import build_centernet
-from centernet.training.optimizer import describe_optimizer
+from centernet.training.optimization.optimizer import describe_optimizer
 from centernet.training.setup import load_weights
 from centernet.weights.average import averaged, choose_weights, flat_values
 from centernet.weights.checkpoint import Checkpoint, model_record, read_checkpoint, save_checkpoint

@@ -10,9 +10,9 @@ from mindspore import Tensor
 from centernet.config.schema import NetConfig
 from centernet.data.targets import encode
 from centernet.device import eager
-from centernet.training.box_targets import draw_boxes, find_owners, later_of
-from centernet.training.heatmap import ellipse_radii, profiles
-from centernet.training.losses import DetectionLoss, giou_loss
+from centernet.training.losses.box_targets import draw_boxes, find_owners, later_of
+from centernet.training.losses.heatmap import ellipse_radii, profiles
+from centernet.training.losses.terms import DetectionLoss, giou_loss
 from tests.giou_reference import giou_error
 
 SIZE = (14, 18)

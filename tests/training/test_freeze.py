@@ -9,10 +9,10 @@ from centernet.config.load import load_config
 from centernet.errors import UserError
 from centernet.models.dla import DLA34
 from centernet.models.resnet import ResNet
-from centernet.training.freeze import freeze, frozen_size, moving_statistics, require_weights
-from centernet.training.optimizer import build_optimizer
-from centernet.training.schedule import MultiDecay
-from centernet.training.step import TrainStep
+from centernet.training.optimization.freeze import freeze, frozen_size, moving_statistics, require_weights
+from centernet.training.optimization.optimizer import build_optimizer
+from centernet.training.optimization.schedule import MultiDecay
+from centernet.training.optimization.step import TrainStep
 from tests.tiny_training import TinyLoss, changed, run, settings, tiny_batch, values
 
 FREEZE = ("--train_config.freeze_stages", "1")

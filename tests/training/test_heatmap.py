@@ -8,7 +8,7 @@ from mindspore import Tensor
 from centernet.data.targets import draw_heatmap
 from centernet.device import eager
 from centernet.geometry import gaussian_radius
-from centernet.training.heatmap import DrawHeatmap, draw_dense_wh, ellipse_radii
+from centernet.training.losses.heatmap import DrawHeatmap, draw_dense_wh, ellipse_radii
 
 
 def radii(wh, mask):

@@ -16,8 +16,8 @@ from centernet.data.targets import draw_heatmap, encode
 from centernet.device import eager
 from centernet.errors import UserError
 from centernet.geometry import IGNORED
-from centernet.training.heatmap import DrawHeatmap
-from centernet.training.losses import DetectionLoss
+from centernet.training.losses.heatmap import DrawHeatmap
+from centernet.training.losses.terms import DetectionLoss
 from tests.golden_weights import PLAIN
 
 SIZE = (24, 32)

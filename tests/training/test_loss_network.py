@@ -11,9 +11,9 @@ from centernet.data.augment import jitter_matrix, unchanged_colors
 from centernet.device import eager
 from centernet.models.centernet import CenterNet, StackedCenterNet
 from centernet.models.heads import Heads
-from centernet.training.heatmap import DrawHeatmap, ellipse_radii
-from centernet.training.loss_network import LossNetwork, Normalize
-from centernet.training.losses import DetectionLoss
+from centernet.training.losses.heatmap import DrawHeatmap, ellipse_radii
+from centernet.training.losses.network import LossNetwork, Normalize
+from centernet.training.losses.terms import DetectionLoss
 from tests.golden_weights import PLAIN
 from tests.tiny_training import apply_colors
 

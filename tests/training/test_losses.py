@@ -7,7 +7,7 @@ from mindspore import Tensor
 
 from centernet.device import eager
 from centernet.models.heads import gather_pairs
-from centernet.training.losses import EPS, DetectionLoss, focal_loss, l1_loss, relative_l1_loss, smooth_l1_loss
+from centernet.training.losses.terms import EPS, DetectionLoss, focal_loss, l1_loss, relative_l1_loss, smooth_l1_loss
 from tests.golden_weights import PLAIN
 
 

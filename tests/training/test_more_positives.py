@@ -12,8 +12,8 @@ from centernet.config.schema import NetConfig
 from centernet.data.targets import draw_heatmap, encode
 from centernet.device import eager
 from centernet.geometry import IGNORED
-from centernet.training.losses import DetectionLoss
-from centernet.training.positives import fitting_cells
+from centernet.training.losses.positives import fitting_cells
+from centernet.training.losses.terms import DetectionLoss
 from tests.giou_reference import giou_error
 
 SIZE = (14, 18)

@@ -5,7 +5,13 @@ import pytest
 from mindspore import nn
 
 from centernet.config.load import load_config
-from centernet.training.schedule import MultiDecay, PolyDecay, build_schedule, describe_schedule, scale_schedule
+from centernet.training.optimization.schedule import (
+    MultiDecay,
+    PolyDecay,
+    build_schedule,
+    describe_schedule,
+    scale_schedule,
+)
 
 
 def rates(schedule, steps):

@@ -6,10 +6,10 @@ from mindspore import Tensor, nn
 from centernet.data.augment import unchanged_colors
 from centernet.data.pipeline import COLUMNS
 from centernet.errors import UserError
-from centernet.training.losses import DetectionLoss
-from centernet.training.optimizer import build_optimizer
-from centernet.training.schedule import MultiDecay
-from centernet.training.step import LARGEST_SCALE, Split, TrainStep
+from centernet.training.losses.terms import DetectionLoss
+from centernet.training.optimization.optimizer import build_optimizer
+from centernet.training.optimization.schedule import MultiDecay
+from centernet.training.optimization.step import LARGEST_SCALE, Split, TrainStep
 from tests.golden_weights import golden_network, net_config
 from tests.tiny_training import TinyLoss, changed, detector_step, run, settings, tiny_batch, tiny_step, values
 
@@ -92,7 +92,7 @@ def test_in_float32_the_loss_scale_changes_no_bit(flags):
 def test_a_chip_that_may_compute_in_float16_scales_the_loss_in_float32_too(monkeypatch):
     step = tiny_step(in_float32=True)
     assert not step._scales()
-    monkeypatch.setattr("centernet.training.step._float16_convolutions", lambda: True)
+    monkeypatch.setattr("centernet.training.optimization.step._float16_convolutions", lambda: True)
     assert step._scales() and step._in_one()
 
 

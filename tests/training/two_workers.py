@@ -64,7 +64,7 @@ def loss_and_gradients(variant, rows, devices=1):
     """Losses of some of four images, and their gradients to the outputs; all objects are in the first two images."""
     import mindspore as ms
 
-    from centernet.training.losses import DetectionLoss
+    from centernet.training.losses.terms import DetectionLoss
     from tests.golden_weights import PLAIN
 
     random = np.random.RandomState(5)

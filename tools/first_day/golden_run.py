@@ -12,10 +12,10 @@ from centernet.models.centernet import build_centernet
 from centernet.models.decode import Decode
 from centernet.models.precision import lower, precision_of
 from centernet.training.loop import run_step
-from centernet.training.loss_network import LossNetwork
-from centernet.training.optimizer import build_optimizer
-from centernet.training.schedule import MultiDecay
-from centernet.training.step import TrainStep
+from centernet.training.losses.network import LossNetwork
+from centernet.training.optimization.optimizer import build_optimizer
+from centernet.training.optimization.schedule import MultiDecay
+from centernet.training.optimization.step import TrainStep
 from tools.first_day.golden_network import K, batch, made_up_maps, random_of, weights
 
 RATE = 0.001       # learning rate

@@ -106,7 +106,7 @@ def draw_heatmap(cls: np.ndarray, radius: np.ndarray, ind: np.ndarray, reg_mask:
     Ignored regions get the value IGNORED, also in place of smaller values of peaks.
 
     sigma is (2 * radius + 1) / 6, and a peak ends at its radius. The values equal those of the device's version
-    (training/heatmap.py) to 1e-5.
+    (training/losses/heatmap.py) to 1e-5.
 
     Args:
         cls, radius, ind, reg_mask: (M,) int32 as in Targets, or (B, M) for a batch.

@@ -11,7 +11,7 @@ from mindspore import Tensor, nn, ops
 class ImageInput(nn.Cell):
     """A model of normalised images as a model of uint8 BGR images (B,H,W,3), with static shapes.
 
-    The result has the same bits as ModelSpec.normalize. (The training normalises in training/loss_network.py.) The
+    The result has the same bits as ModelSpec.normalize. (The training normalises in training/losses/network.py.) The
     operators are those that MindSpore Lite 2.0 and the chips for inference have: Lite builds no graph whose 4D input
     goes into a Transpose, so three axes are transposed; and a Gather swaps the channels, because some chips have no
     ReverseV2.

@@ -14,7 +14,7 @@ from centernet.interrupt import before_forced_end, interrupted, say
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.data_sink import DataSink, Numbers
 from centernet.training.early_stop import EarlyStop
-from centernet.training.step import TrainStep
+from centernet.training.optimization.step import TrainStep
 from centernet.training.train_log import StepResult, TrainLog
 
 # (epoch, skipped steps) -> numbers of each further step of the epoch, which runs when they are asked for.

@@ -18,13 +18,13 @@ from centernet.group import Group
 from centernet.owner import owned
 from centernet.run_files import RECORD, public
 from centernet.training.checkpoints import CheckpointKeeper
-from centernet.training.freeze import frozen_size
 from centernet.training.loop import Plan, profiler
 from centernet.training.loss_plot import LossPlot
-from centernet.training.optimizer import describe_optimizer
+from centernet.training.optimization.freeze import frozen_size
+from centernet.training.optimization.optimizer import describe_optimizer
+from centernet.training.optimization.schedule import describe_schedule
+from centernet.training.optimization.step import TrainStep
 from centernet.training.run_record import write_record
-from centernet.training.schedule import describe_schedule
-from centernet.training.step import TrainStep
 from centernet.training.trackers import Guarded, open_tracker
 from centernet.training.train_log import Follower, TrainLog, has_epoch_lines
 from centernet.weights.checkpoint import model_record

@@ -19,12 +19,12 @@ from centernet.models.precision import lower, precision_of
 from centernet.training.conditions import CONDITIONS, EARLIER, SETTINGS_KEY, compare, deciding_settings
 from centernet.training.early_stop import KEY as EARLY_STOP
 from centernet.training.early_stop import EarlyStop
-from centernet.training.freeze import freeze, require_weights
 from centernet.training.loop import Plan
-from centernet.training.loss_network import LossNetwork
-from centernet.training.optimizer import build_optimizer
-from centernet.training.schedule import build_schedule, rate_factor, scale_schedule, warmup_factor
-from centernet.training.step import TrainStep
+from centernet.training.losses.network import LossNetwork
+from centernet.training.optimization.freeze import freeze, require_weights
+from centernet.training.optimization.optimizer import build_optimizer
+from centernet.training.optimization.schedule import build_schedule, rate_factor, scale_schedule, warmup_factor
+from centernet.training.optimization.step import TrainStep
 from centernet.weights.average import choose_weights
 from centernet.weights.checkpoint import (
     Checkpoint,

@@ -11,7 +11,7 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 from centernet.config.sections import CELL_POINT, DOWN_RATIO
-from centernet.training.heatmap import cell_of, ellipse_radii, gaussian, profiles
+from centernet.training.losses.heatmap import cell_of, ellipse_radii, gaussian, profiles
 
 
 def draw_boxes(ind: Tensor, wh: Tensor, reg: Tensor, valid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

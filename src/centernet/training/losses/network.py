@@ -7,8 +7,8 @@ from mindspore import Tensor, nn, ops
 
 from centernet.config.schema import DatasetConfig, NetConfig
 from centernet.config.sections import DOWN_RATIO
-from centernet.training.heatmap import DrawHeatmap, ellipse_radii
-from centernet.training.losses import DetectionLoss
+from centernet.training.losses.heatmap import DrawHeatmap, ellipse_radii
+from centernet.training.losses.terms import DetectionLoss
 
 
 class Normalize(nn.Cell):

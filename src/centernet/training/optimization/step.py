@@ -9,8 +9,8 @@ from mindspore import Parameter, ParameterTuple, Tensor, amp, mint, nn, ops
 from mindspore._c_expression import MSContext
 
 from centernet.config.schema import TrainConfig
-from centernet.training.freeze import moving_statistics
-from centernet.training.losses import sum_all
+from centernet.training.losses.terms import sum_all
+from centernet.training.optimization.freeze import moving_statistics
 from centernet.weights.average import NAME, flat_values
 
 # A scale above this saves no further float16 gradient from underflow, it only makes steps overflow. MindSpore's own

@@ -10,8 +10,8 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 from centernet.config.sections import CELL_POINT
-from centernet.training.giou import giou_errors
-from centernet.training.heatmap import cell_of
+from centernet.training.losses.giou import giou_errors
+from centernet.training.losses.heatmap import cell_of
 
 MOST_ERROR = 0.2
 CELLS = 9

@@ -13,10 +13,10 @@ from mindspore import Tensor, nn, ops
 from centernet.config.schema import NetConfig
 from centernet.geometry import IGNORED
 from centernet.models.heads import gather_pairs
-from centernet.training.box_targets import draw_boxes
-from centernet.training.giou import giou_errors
-from centernet.training.heatmap import draw_dense_wh
-from centernet.training.positives import fitting_cells
+from centernet.training.losses.box_targets import draw_boxes
+from centernet.training.losses.giou import giou_errors
+from centernet.training.losses.heatmap import draw_dense_wh
+from centernet.training.losses.positives import fitting_cells
 
 EPS = 1e-4
 SATURATION = math.log((1 - EPS) / EPS)  # logit of the largest score, 1 - EPS
