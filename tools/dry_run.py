@@ -126,14 +126,6 @@ def read_report(status: int, log: str, errors: str) -> Report:
     return Report(status, kernels, peak, tuple(missing), LOG_LINES.sub("", errors), log)
 
 
-def operator_table(report: Report) -> list[str]:
-    """Return one line for each operator: its name and the kinds of its kernels."""
-    kinds: dict[str, list[str]] = {}
-    for name, kind in sorted(report.kernels):
-        kinds.setdefault(name, []).append(kind)
-    return [f"{name} {' '.join(found)}" for name, found in kinds.items()]
-
-
 def show(report: Report) -> int:
     """Print the report and return the exit status for the user: 0, or 1 if the graph cannot run on Ascend."""
     print(f"\n{'operator':<23} {'kernel':<9}{'number':>6}")

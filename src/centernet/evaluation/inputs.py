@@ -93,11 +93,6 @@ def find_inputs(words: Sequence[str], recursive: bool = False) -> Inputs:
     return Inputs(tuple(item for item in files if not _is_video(item)), tuple(videos))
 
 
-def find_images(word: str, recursive: bool = False) -> list[Path]:
-    """Return the image files of one word, as find_inputs does."""
-    return list(find_inputs([word], recursive).images)
-
-
 def _live(word: str) -> Video | None:
     """Return the camera or stream that a word names; None for paths."""
     if exists(Path(word)):
