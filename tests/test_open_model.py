@@ -115,7 +115,7 @@ def test_what_cannot_be_converted_is_run_by_mindspore_unless_it_must_not(tmp_pat
     tiny_checkpoint(tmp_path / "net.ckpt", config, mean=(0.1, 0.2, 0.3))
 
     def opened(backend):
-        return open_model(str(tmp_path / "net.ckpt"), replace(config, backend=backend), 100).backend
+        return open_model(str(tmp_path / "net.ckpt"), replace(config, backend=backend), 100)[0].backend
 
     with caplog.at_level("INFO", "centernet"):
         backend = opened("auto")

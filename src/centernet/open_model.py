@@ -24,6 +24,7 @@ from centernet.export.compare import TOLERANCE, largest_difference
 from centernet.export.onnx import exportable, to_onnx
 from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.exported import is_exported, open_exported
+from centernet.runtimes.manifest import exported_settings
 from centernet.runtimes.maps import MapsBackend
 from centernet.runtimes.onnx_session import PACKAGES, has_deform_conv, load_onnx, require_package
 from centernet.weights.load import LoadedModel, load_model
@@ -35,11 +36,13 @@ WORTH_CONVERTING = 12  # runs of the network (images x scales); for fewer runs, 
 Run = Callable[[np.ndarray], list[np.ndarray]]
 
 
-def open_model(path: str, config: Config, images: int, dataset: CocoDataset | None = None) -> Detector:
-    """Open a checkpoint or an exported model for detection.
+def open_model(path: str, config: Config, images: int,
+               dataset: CocoDataset | None = None) -> tuple[Detector, Config]:
+    """Open a checkpoint or an exported model for detection. Also return the configuration that it runs with.
 
     The record of a checkpoint has its network and its test settings. Those that --config_path or flags name must be
-    equal (the network), or win with a note in the log (test settings); see weights.load.recorded_config.
+    equal (the network), or win with a note in the log (test settings); see weights.load.recorded_config. The manifest
+    of an exported model has its test settings; see runtimes.manifest.exported_settings.
 
     Args:
         path: a .ckpt, or a .mindir or .onnx with its manifest beside it.
@@ -51,22 +54,23 @@ def open_model(path: str, config: Config, images: int, dataset: CocoDataset | No
         UserError: the file is missing, damaged or of an unknown format, --backend cannot run it, or its network or
             categories differ. Or an exported model is asked for its raw weights.
     """
-    settings = config.eval_config
     if is_exported(path, config.backend):
         if config.weights == "raw":
             raise UserError(f"--weights raw: {path} has only the weights that were chosen at its export. Leave out "
                             "--weights, or export the checkpoint with --weights raw")
-        backend: Backend = open_exported(path, settings)
+        backend = open_exported(path, config.eval_config)
         if dataset:
             by_name(backend.spec.categories, dataset.categories, path, str(dataset.annotation_file),
                     "Evaluate on a data set of the same categories, or export a model trained on this one")
-        return Detector(backend, settings)
+        settings = exported_settings(backend.manifest, config)
+        data = dataclasses.replace(config.dataset_config, input_res_test=backend.spec.input_size)
+        return Detector(backend, settings), dataclasses.replace(config, eval_config=settings, dataset_config=data)
     model = load_model(path, config, categories=dataset.categories if dataset else None)
     if dataset:
         by_name(model.spec.categories, dataset.categories, path, str(dataset.annotation_file),
                 "Evaluate on a data set of the same categories, or train on this one: train.py --fine_tune true")
     model = model.at_size(model.config.dataset_config.input_res_test)
-    return Detector(run_checkpoint(path, model, model.config, images), model.config.eval_config)
+    return Detector(run_checkpoint(path, model, model.config, images), model.config.eval_config), model.config
 
 
 def open_recorded(path: str, config: Config) -> Detector:
@@ -74,7 +78,8 @@ def open_recorded(path: str, config: Config) -> Detector:
     settings = dataclasses.replace(config.eval_config, multi_scales=(1.0,), flip_test=False, batch_size=1)
     if is_exported(path, config.backend):
         exported = open_exported(path, settings)
-        return Detector(exported, dataclasses.replace(settings, K=exported.K))
+        settings = exported_settings(exported.manifest, dataclasses.replace(config, eval_config=settings))
+        return Detector(exported, settings)
     model = load_model(path, dataclasses.replace(config, eval_config=settings))
     settings = dataclasses.replace(model.config.eval_config, batch_size=1)
     config = dataclasses.replace(config, eval_config=settings)

@@ -1,4 +1,5 @@
 """eval.py --report true: the page and its numbers, for every kind of result, with hostile names, in a browser."""
+import dataclasses
 import json
 import os
 import re
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 from tiny_coco import edit, make_coco
 
+from centernet.cli import evaluate as entry
 from centernet.config.load import load_config
 from centernet.data.coco import read_coco
 from centernet.detection.detector import Detector
 from centernet.errors import UserError
+from centernet.evaluation.html_report.page import settings_of
 from centernet.evaluation.html_report.pictures import HIT, MISSED, REGION, WRONG
 from centernet.evaluation.report import report
+from centernet.group import ALONE
 from centernet.run_files import REPORT
 from centernet.spec import ModelSpec
 
@@ -161,10 +165,44 @@ def test_pictures_follow_exif_as_the_evaluation_and_show_regions(evaluate, tmp_p
     assert "(ignored region)" in "".join(tags.texts)
 
 
-@pytest.mark.parametrize("flags", [("--run_mode", "test"), ("--enable_eval", "false")])
-def test_a_report_needs_annotations(flags):
-    with pytest.raises(UserError, match="report compares detections with annotated boxes: set --run_mode val"):
-        load_config("eval", ["--report", "true", *flags], "")
+def test_a_report_needs_annotations(tmp_path, capsys):
+    with pytest.raises(UserError, match="report compares detections with annotated boxes: set --enable_eval true"):
+        load_config("eval", ["--report", "true", "--enable_eval", "false"], "")
+    path = make_coco(tmp_path / "coco", num_images=2, split="val")
+    edit(path, lambda document: document.pop("annotations"))
+    assert entry.main(["--report", "--data_dir", str(path.parents[1]), "--load_checkpoint_path", "x.ckpt"]) == 2
+    assert "instances_val2017.json has none: leave out --report" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["val", "test"])
+@pytest.mark.fault("eval --run_mode test with an annotated test split", "a COCO file with boxes", "its AP is computed")
+def test_boxes_decide_whether_there_is_an_ap(evaluate, tmp_path, mode):
+    path = make_coco(tmp_path / "cells", num_images=3, split="val")
+    _, tags, numbers = evaluate(path, near, "--run_mode", mode)
+    assert f"Evaluation of cells, {mode}" in " ".join(tags.texts) and numbers["metrics"]["AP"] > 0.1
+
+
+def test_the_report_has_the_settings_that_ran(monkeypatch, tmp_path):
+    """Those of the model's record, not those of the call, which names none."""
+    from centernet import open_model
+    from centernet.evaluation import dataset as detection
+    from centernet.evaluation import report as reporting
+
+    path = make_coco(tmp_path / "cells", num_images=2, split="val")
+    config = load_config("eval", ["--data_dir", str(path.parents[1]), "--load_checkpoint_path", "x.ckpt"], "")
+    ran = dataclasses.replace(config, eval_config=dataclasses.replace(config.eval_config, max_dets=300, keep_res=False))
+    data = read_coco(path, path.parents[1] / "val2017")
+    spec = ModelSpec(data.categories, (0.4, 0.4, 0.4), (0.3, 0.3, 0.3), "BGR", 4, (96, 128))
+    monkeypatch.setattr(open_model, "open_model", lambda *_: (Detector(NoModel(spec), ran.eval_config), ran))
+    monkeypatch.setattr(detection, "detect_dataset", lambda *_: {})
+    told = []
+    monkeypatch.setattr(reporting, "report", lambda config, *_: told.append(config))
+    entry._evaluate(config, tmp_path, data, ALONE)
+    shown = settings_of(told[0])
+    assert shown["eval_config.max_dets"] == {"value": 300, "default": False}
+    assert shown["eval_config.keep_res"]["value"] is False and "net_config.backbone" in shown
+    exported = settings_of(dataclasses.replace(ran, load_checkpoint_path="x.onnx"))
+    assert not [name for name in exported if name.startswith("net_config.")]
 
 
 @pytest.mark.slow

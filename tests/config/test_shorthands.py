@@ -56,7 +56,9 @@ def test_epochs_and_input_size():
         data = train("--input_size", *words).dataset_config
         assert (data.input_res_train, data.input_res_test, data.output_res) == (
             size, size, (size[0] // 4, size[1] // 4))
-    assert load_config("export", ["--input_size", "128"], "").dataset_config.input_res_test == (128, 128)
+    for entry in ("eval", "export"):  # they have no input of a training, whose sides are multiples of 32
+        data = load_config(entry, ["--input_size", "680"], "").dataset_config
+        assert (data.input_res_test, data.input_res_train) == ((680, 680), (512, 512))
 
 
 @pytest.mark.parametrize("words, message", [

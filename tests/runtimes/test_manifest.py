@@ -5,9 +5,10 @@ import pytest
 from manifest_cases import CASES, manifest_text
 
 from centernet.categories import Categories
+from centernet.config.load import load_config
 from centernet.errors import UserError
 from centernet.files import sha256
-from centernet.runtimes.manifest import Manifest, manifest_path, read_manifest, write_manifest
+from centernet.runtimes.manifest import Manifest, exported_settings, manifest_path, read_manifest, write_manifest
 from centernet.spec import ModelSpec
 
 
@@ -37,6 +38,27 @@ def test_what_is_written_is_read_back(model):
     assert manifest_path(model).name == "detector_v1.2.json"
     assert read_manifest(model) == make_manifest(model)
     assert [path.name for path in model.parent.iterdir() if "unfinished" in path.name] == []
+
+
+@pytest.mark.parametrize("flags, wanted, warned", [
+    ([], (50, False, 300, 0.1), False),
+    (["--eval_config.K", "20", "--eval_config.SOFT_NMS", "true"], (20, True, 300, 0.1), False),
+    (["--eval_config.K", "200", "--eval_config.score_thresh", "0.3"], (200, False, 300, 0.3), True)])
+@pytest.mark.fault("an exported model with other test settings than the defaults",
+                   "K, SOFT_NMS, max_dets in its export",
+                   "they are used; a flag or --config_path wins, and a K that has no effect is said")
+def test_an_exported_model_brings_its_test_settings(model, caplog, flags, wanted, warned):
+    own = {"SOFT_NMS": False, "max_dets": 300, "score_thresh": 0.1}
+    write_manifest(dataclasses.replace(make_manifest(model), evaluation=own), manifest_path(model))
+    used = exported_settings(read_manifest(model), load_config("eval", flags, ""))
+    assert (used.K, used.SOFT_NMS, used.max_dets, used.score_thresh) == wanted
+    assert ("gives at most 50 boxes" in caplog.text) == warned and not used.keep_res
+
+
+def test_an_older_manifest_leaves_the_configured_settings(model):
+    change(model, lambda values: values.pop("evaluation"))
+    used = exported_settings(read_manifest(model), load_config("eval", [], ""))
+    assert (used.K, used.SOFT_NMS, used.max_dets, used.score_thresh) == (50, True, 100, 0.3)
 
 
 def test_maps_of_many_categories_are_read(model):

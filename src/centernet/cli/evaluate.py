@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def run(config: Config) -> None:
-    """Detect objects in all images; the ranks of a group divide them. Write the results; in val mode evaluate them."""
+    """Detect objects in all images; the ranks of a group divide them. Write the results and evaluate them."""
     from centernet.data.coco import read_evaluated
     from centernet.evaluation.report import result_folder
 
@@ -32,6 +32,9 @@ def run(config: Config) -> None:
         raise UserError("--load_checkpoint_path is not set: name the checkpoint (or exported model) to evaluate")
     dataset = read_evaluated(config.data_dir, config.run_mode, config.annotation_file, config.image_dir, config.strict,
                              config.allow_outside)
+    if config.report and not dataset.annotations.annotated:
+        raise UserError(f"--report true compares detections with annotated boxes, but {dataset.annotation_file} has "
+                        "none: leave out --report, or evaluate on annotated images")
     folder = result_folder(config)  # before detection, so that a wrong path fails now and not after hours
     group = set_up_group(config)
     with owned(folder, "--save_result_dir", f".eval{OWNER}") if group.rank == 0 else nullcontext():
@@ -44,7 +47,7 @@ def _evaluate(config: Config, folder: Path, dataset: CocoDataset, group: Group) 
     from centernet.evaluation.report import report
     from centernet.open_model import open_model
 
-    detector = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)
+    detector, config = open_model(config.load_checkpoint_path, config, len(dataset.images) // group.size, dataset)
     dataset = dataset.of_model(detector.spec.categories, config.load_checkpoint_path,
                                "Evaluate on a data set of the same categories.")
     with detector.clock("whole"):

@@ -62,7 +62,7 @@ def _detect(config: Config) -> None:
 
     with owned(folder, "--save_result_dir", f".infer{OWNER}"):
         runs = (len(inputs.images) + min(frames, config.max_frames or frames)) * (TILES if config.tile else 1)
-        finder = make_finder(open_model(config.model_path, config, runs), config)
+        finder = make_finder(*open_model(config.model_path, config, runs))
         if inputs.images:
             infer_images(finder, list(inputs.images), folder, config.result_formats)
         for video in inputs.videos:

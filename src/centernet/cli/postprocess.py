@@ -17,7 +17,7 @@ from centernet.evaluation.metrics import evaluate_results
 from centernet.files import write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.owner import OWNER, owned
-from centernet.runtimes.manifest import read_manifest
+from centernet.runtimes.manifest import exported_settings, read_manifest
 
 LOG = logging.getLogger("centernet")
 
@@ -31,12 +31,13 @@ def run(config: Config) -> None:
     for flag in ("model_path", "result_path", "meta_path"):
         if not getattr(config, flag):
             raise UserError(f"--{flag} is not set; `postprocess.py --help` explains it")
-    evaluation, manifest = config.eval_config, read_manifest(config.model_path)
+    manifest = read_manifest(config.model_path)
+    evaluation = exported_settings(manifest, config)
     prepared = read_index(Path(config.meta_path), manifest, aipp=True)
     labels = read_annotations(Path(config.label_path or prepared.annotation_file), "--label_path")
     labels.report.announce(str(labels.path), config.strict)
     labels = labels_of_model(labels, manifest, config.model_path)
-    if evaluation.multi_scales != (1.0,) or evaluation.flip_test != manifest.flip_test:
+    if evaluation.multi_scales != (1.0,) or config.eval_config.flip_test != manifest.flip_test:
         LOG.warning("warning: eval_config.multi_scales and flip_test have no effect here: an exported model has one "
                     "scale, and the flip test that it was exported with (%s)", str(manifest.flip_test).lower())
     folder = Path(config.save_path or "results_310")

@@ -54,7 +54,7 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
         preset = path.stem if path.resolve() != DEFAULT_CONFIG else ""
         chosen = _read_values(path)
         _add(values, chosen)
-    given = expanded(parse_flags(entry, rest, description, values), values)
+    given = expanded(entry, parse_flags(entry, rest, description, values), values)
     _add(values, given)
     config = build_config(values, preset, tuple(sorted(given)))
     return dataclasses.replace(config, named=(*chosen, *given))

@@ -155,8 +155,9 @@ class Config:
     # Evaluation.
     data_dir: str = setting("", "COCO data set to evaluate: annotations/ and val2017/ (or test2017/)",
                             {"train": reads(), **each(reads("", alias="data"), "eval", "check_data"), "export": Use()})
-    run_mode: str = setting("val", "val: AP of instances_val2017.json; test: results file of "
-                            "image_info_test-dev2017.json for upload", ["eval"], choices=("val", "test"))
+    run_mode: str = setting("val", "val: the validation images; test: the test images. Without boxes, a test set "
+                            "gives a file for upload to COCO's server instead of an AP", ["eval"],
+                            choices=("val", "test"))
     visual_image: bool = setting(False, "draw predictions and ground truth on the images", ["eval"])
     enable_eval: bool = setting(True, "compute AP after detection", ["eval"])
     report: bool = setting(False, "write report.html: curves, confusion matrix, errors by type, best and worst images",

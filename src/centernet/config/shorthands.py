@@ -30,7 +30,7 @@ SHORTHANDS = (
     Shorthand("lr", "RATE", None, "learning rate of the active schedule (train_config.lr_schedule)", ("train",)),
     Shorthand("learning_rate", "RATE", None, "the same as --lr", ("train",)),
     Shorthand("input_size", "SIZE", "+", "height and width, or one number for both, of the network's input: "
-              "dataset_config.input_res_train, input_res_test and output_res",
+              "dataset_config.input_res_test; train and check-data: input_res_train and output_res, too",
               ("check_data", "train", "eval", "export")),
     Shorthand("score_thresh", "SCORE", None, "the same as --eval_config.score_thresh", ("infer",)),
     Shorthand("max_det", "N", None, "most boxes of an image: the same as --eval_config.K", ("infer",)),
@@ -43,10 +43,11 @@ def shorthands_of(entry: str) -> list[Shorthand]:
     return [item for item in SHORTHANDS if entry in item.entries]
 
 
-def expanded(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def expanded(entry: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the flags of a command line with shorthands replaced by the settings that they stand for.
 
     Args:
+        entry: one of setting.ENTRIES.
         given: name of the flag -> what the user wrote.
         values: values of all settings without flags, by dotted name.
 
@@ -58,7 +59,7 @@ def expanded(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
     found = {name: value for name, value in given.items() if name not in names}
     for short in names:
         if short in given:
-            for name, value in _meaning(short, given, values):
+            for name, value in _meaning(entry, short, given, values):
                 if name in found:
                     raise UserError(f"--{short} and --{name} are both given: they set the same value, give one of them")
                 found[name] = value
@@ -66,13 +67,14 @@ def expanded(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
     return {**found, **_resumed(found)}
 
 
-def _meaning(short: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _meaning(entry: str, short: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     value = given[short]
     if short in RENAMED:
         yield RENAMED[short], value
     elif short == "input_size":
         size = value * 2 if len(value) == 1 and not value[0].lstrip().startswith("[") else value
-        yield "dataset_config.input_res_train", size
+        if entry in ("train", "check_data"):  # others use no image of a training, whose rules are stricter
+            yield "dataset_config.input_res_train", size
         yield "dataset_config.input_res_test", size
     else:
         schedule = canonical("train_config.lr_schedule", {**values, **given}["train_config.lr_schedule"])

@@ -79,6 +79,11 @@ class Annotations:
     file_ids: Mapping[int, Any] = field(default_factory=dict)  # image ids as the file has them, if they differ
     report: Report = field(default_factory=Report)
 
+    @property
+    def annotated(self) -> bool:
+        """Return whether there are boxes. The file of a test set can have none."""
+        return len(self.boxes) > 0
+
     def with_categories(self, categories: Categories) -> Annotations:
         """Return the same boxes with the classes of other categories, which hold all names of these, see by_name."""
         if categories == self.categories:

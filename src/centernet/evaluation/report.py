@@ -33,7 +33,7 @@ def result_folder(config: Config) -> Path:
 
 def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mapping[int, np.ndarray],
            detector: Detector) -> None:
-    """Write the results and, in val mode, evaluate them, print the metrics and, with config.report, write a page.
+    """Write the results and, if there are annotated boxes, evaluate them and, with config.report, write a page.
 
     Args:
         config: run_mode, visual_image, enable_eval, report and eval_config.score_thresh.
@@ -48,9 +48,9 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
     LOG.info("results of %d images are in %s", len(detections), folder)
     if config.visual_image:
         draw_detections(folder, dataset, detections, config.eval_config.score_thresh)
-    if config.run_mode == "test":
-        LOG.info("a test set has no annotations, so there is no AP here: upload %s to COCO's evaluation server",
-                 folder / "test_pred_eval.json")
+    if not dataset.annotations.annotated:
+        LOG.info("%s has no boxes, so there is no AP here: upload %s to the server that has them, for example COCO's",
+                 dataset.annotation_file, folder / f"{config.run_mode}_pred_eval.json")
     elif config.enable_eval:
         evaluated = run_evaluation(dataset.annotations, results, dataset.categories, detections,
                                    config.eval_config.max_dets)

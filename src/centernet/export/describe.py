@@ -11,7 +11,7 @@ import mindspore as ms
 from centernet.categories import categories_from_names
 from centernet.config.schema import Config
 from centernet.errors import UserError
-from centernet.runtimes.manifest import Manifest
+from centernet.runtimes.manifest import AFTER_THE_GRAPH, Manifest
 from centernet.runtimes.onnx_session import package_versions
 from centernet.runtimes.sizes import map_size, require_cells
 from centernet.spec import configured_spec
@@ -70,7 +70,7 @@ def describe(config: Config, record: ModelRecord | None) -> Manifest:
         decode=config.export_decode, cat_spec_wh=net.cat_spec_wh, flip_test=evaluation.flip_test, outputs=(),
         preset=record.preset if record else config.preset, sha256="",
         versions={"mindspore": ms.__version__, **(package_versions() if onnx else {})}, deform=deform,
-        box_head=net.box_head)
+        box_head=net.box_head, evaluation={name: getattr(evaluation, name) for name in AFTER_THE_GRAPH})
     return manifest.with_uint8_input() if config.export_input == "uint8" else manifest
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from centernet.categories import Categories, categories_from_json
+from centernet.config.schema import Config, EvalConfig
 from centernet.config.sections import MAPS
 from centernet.documents import parse_object
 from centernet.errors import UserError
@@ -30,6 +31,7 @@ MAX_SIDE = 16384     # pixels of a side
 MAX_BATCH = 4096
 MAX_BYTES = 1 << 22  # of the file: enough for a manifest with 40,000 categories
 REMEDY = "export again"
+AFTER_THE_GRAPH = ("SOFT_NMS", "max_dets", "score_thresh")  # of eval_config: what programs do with its detections
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Manifest:
         calibration_method, calibration_images: for int8, the method that measured the ranges of activations, and its
             number of images; "" and 0 otherwise.
         box_head: net_config.box_head, "wh_reg" or "ltrb"; "wh_reg" in old manifests without this key.
+        evaluation: the test settings that follow the graph (those of AFTER_THE_GRAPH); {} in old manifests.
     """
 
     input_name: str
@@ -75,6 +78,7 @@ class Manifest:
     calibration_method: str = ""
     calibration_images: int = 0
     box_head: str = "wh_reg"
+    evaluation: dict[str, Any] = field(default_factory=dict)
 
     @property
     def input_dtype(self) -> str:
@@ -128,7 +132,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
         "categories": spec.categories.to_json(), "preset": manifest.preset, "sha256": manifest.sha256,
         "versions": manifest.versions, "deform": manifest.deform, "precision": manifest.precision,
         "calibration_method": manifest.calibration_method, "calibration_images": manifest.calibration_images,
-        "box_head": manifest.box_head,
+        "box_head": manifest.box_head, "evaluation": manifest.evaluation,
         "steps": steps_of(spec, manifest.input_shape[0], "" if manifest.decode else manifest.box_head, manifest.K,
                           manifest.cat_spec_wh),
     }
@@ -185,6 +189,18 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
     return manifest
 
 
+def exported_settings(manifest: Manifest, config: Config) -> EvalConfig:
+    """Return the test settings of an exported model: those that config names itself, otherwise those of its export."""
+    wanted = config.eval_config
+    own: dict[str, Any] = {"K": manifest.K, **manifest.evaluation}
+    settings = replace(wanted, keep_res=False, flip_test=manifest.flip_test,
+                       **{name: value for name, value in own.items() if f"eval_config.{name}" not in config.named})
+    if settings.K > manifest.K:
+        LOG.warning("note: the model gives at most %d boxes for an image, eval_config.K of its export: --eval_config.K "
+                    "%d has no further effect. Export it again with this K", manifest.K, settings.K)
+    return settings
+
+
 def _this_version(values: dict[str, Any], path: Path) -> dict[str, Any]:
     version = values.get("format_version")
     if isinstance(version, bool) or version != FORMAT_VERSION:
@@ -220,7 +236,14 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
         deform=_text(root, "deform", ""), precision=_text(root, "precision", "fp32"),
         calibration_method=_text(root, "calibration_method", ""),
         calibration_images=images.whole(0) if (images := root.get("calibration_images")) else 0,
-        box_head=_text(root, "box_head", "wh_reg", tuple(MAPS)))
+        box_head=_text(root, "box_head", "wh_reg", tuple(MAPS)), evaluation=_evaluation(root.get("evaluation")))
+
+
+def _evaluation(settings: JsonValue | None) -> dict[str, Any]:
+    if settings is None or not list(settings.pairs()):
+        return {}
+    return {"SOFT_NMS": settings["SOFT_NMS"].boolean(), "max_dets": settings["max_dets"].whole(1, MAX_SIDE**2),
+            "score_thresh": settings["score_thresh"].number()}
 
 
 def _categories(rows: JsonValue) -> Categories:

@@ -110,9 +110,16 @@ def model_facts(config: Config, detector: Detector) -> dict[str, Any]:
 
 
 def settings_of(config: Config) -> dict[str, dict[str, Any]]:
-    """Return the settings of eval by name: the value, and whether it is the default."""
-    found = {declared.name: plain(read(config, declared.name)) for declared in flags_of("eval")}
-    defaults = {declared.name: plain(declared.default) for declared in flags_of("eval")}
+    """Return the settings of eval by name: the value, and whether it is the default. config: as open_model returns it.
+
+    Colours and categories of the data are among the facts about the model. An exported model is no network any more.
+    """
+    has_network = config.load_checkpoint_path.endswith(".ckpt")
+    others = ("dataset_config.",) if has_network else ("dataset_config.", "net_config.")
+    shown = [declared for declared in flags_of("eval")
+             if declared.name == "dataset_config.input_res_test" or not declared.name.startswith(others)]
+    found = {declared.name: plain(read(config, declared.name)) for declared in shown}
+    defaults = {declared.name: plain(declared.default) for declared in shown}
     return {name: {"value": public(value), "default": value == defaults[name]} for name, value in sorted(found.items())}
 
 
