@@ -350,6 +350,31 @@ def test_images_outside_of_the_data_set_are_refused(tmp_path):
     assert imports("--data", tmp_path / "set", "--allow_outside", "true") == 0
 
 
+@pytest.mark.fault("--allow_outside true for COCO files of Roboflow and CVAT", "an image beside its folder",
+                   "refused without the flag, read with it: by an import, and by commands that need no import")
+@pytest.mark.parametrize("maker", [make_roboflow, make_cvat])
+def test_allow_outside_holds_for_coco_files_of_other_tools(tmp_path, maker):
+    boxes = {"t1": [("dot", (1, 1, 9, 9))]} | ({"v1": [("ring", (2, 2, 9, 9))]} if maker is make_roboflow else {})
+    maker(tmp_path / "set", boxes)
+    image = next((tmp_path / "set").rglob("t1.png"))
+    image.rename(tmp_path / "t1.png")
+    file = min((tmp_path / "set").rglob("*.json"))  # of train
+    file.write_text(file.read_text().replace('"t1.png"', json.dumps(str(tmp_path / "t1.png"))))
+    with pytest.raises(UserError, match="set --allow_outside true"):
+        read_layout(tmp_path / "set")
+    imported = read_layout(tmp_path / "set", allow_outside=True)
+    assert len(imported.pictures) == len(boxes) and not imported.report.defects.counts
+    if maker is make_roboflow:
+        with pytest.raises(UserError, match="set --allow_outside true"):
+            read_data(str(tmp_path / "set"), "train")
+        assert len(read_data(str(tmp_path / "set"), "train", allow_outside=True).images) == 1
+    else:
+        flags = ["--data", tmp_path / "set", "--splits", "train=", "--out", tmp_path / "out"]
+        assert [imports(*flags), imports(*flags, "--allow_outside", "true")] == [2, 0]
+        dataset = read_data(str(tmp_path / "out"), "train", allow_outside=True)
+        assert [item.path for item in dataset.images] == [tmp_path / "t1.png"] and not dataset.report.defects.counts
+
+
 @pytest.mark.parametrize("layout", ["voc", "labelme", "csv"])
 def test_equal_names_in_several_folders(tmp_path, layout):
     make_images(tmp_path / "JPEGImages", ["a/0001.jpg", "b/0001.jpg", "c/0001.jpg"])

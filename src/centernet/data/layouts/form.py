@@ -221,7 +221,8 @@ def to_coco(imported: Imported, pictures: Iterable[Picture], prefix: str, allow_
     """Return a document in COCO's format. Images and boxes count from 1, in the order of the data set.
 
     Args:
-        prefix: what stands before the names of files, relative to the data set's folder: "" or "images/".
+        prefix: what stands before the names of files, relative to the data set's folder: "" or "images/". An image
+            outside of the folder gets its absolute path with a prefix.
         allow_outside: allow images outside of the data set's folder.
 
     Raises:
@@ -231,8 +232,13 @@ def to_coco(imported: Imported, pictures: Iterable[Picture], prefix: str, allow_
     images: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for picture in pictures:
-        images.append({"id": len(images) + 1, "file_name": prefix + file_name(picture.path, imported, allow_outside),
-                       "width": picture.width, "height": picture.height})
+        name = file_name(picture.path, imported, allow_outside)
+        if prefix and name.startswith("../"):  # the prefix is a link: ".." behind it leads to another folder
+            name = os.path.abspath(picture.path)
+            require_utf8(name, "image")
+        else:
+            name = prefix + name
+        images.append({"id": len(images) + 1, "file_name": name, "width": picture.width, "height": picture.height})
         for box in picture.boxes:
             x1, y1, x2, y2 = box.corners
             sides = [x2 - x1, y2 - y1]
