@@ -7,7 +7,7 @@ from manifest_cases import CASES, manifest_text
 from centernet.categories import Categories
 from centernet.errors import UserError
 from centernet.files import sha256
-from centernet.runtimes.manifest import Manifest, manifest_path, read_manifest, write_manifest
+from centernet.runtimes.manifest import Manifest, manifest_path, publish, read_manifest, write_manifest
 from centernet.spec import ModelSpec
 
 
@@ -37,6 +37,18 @@ def test_what_is_written_is_read_back(model):
     assert manifest_path(model).name == "detector_v1.2.json"
     assert read_manifest(model) == make_manifest(model)
     assert [path.name for path in model.parent.iterdir() if "unfinished" in path.name] == []
+
+
+@pytest.mark.fault("an export beside a model of the other format", "NAME.mindir is written beside an 8-bit NAME.onnx",
+                   "the report on the layers of NAME.onnx stays; a new NAME.onnx removes it")
+def test_a_new_model_removes_its_own_layer_report_only(model):
+    report = model.with_suffix(".layers.json")
+    report.write_text("of an 8-bit NAME.onnx")
+    for suffix, stays in ((".mindir", True), (".onnx", False)):
+        partial = model.with_name("partial")
+        partial.write_bytes(b"graph")
+        publish(partial, make_manifest(model), model.with_suffix(suffix))
+        assert report.exists() == stays
 
 
 def test_maps_of_many_categories_are_read(model):
