@@ -197,8 +197,8 @@ def announce_boxes(shards: Shards, max_objs: int, ignored_regions: str, most_ima
                     "count as background. To train on all: --dataset_config.max_objs %d", sum(many.values()),
                     max_objs, max(many), lost, most)
     if most_images > 1 and most > max_objs:
-        LOG.warning("mosaic and mixup put up to %d images into one training image, which then has up to %d boxes. Those "
-                    "above dataset_config.max_objs %d are left out and count as background. To train on all: "
+        LOG.warning("mosaic and mixup put up to %d images into one training image, which then has up to %d boxes. "
+                    "Those above dataset_config.max_objs %d are left out and count as background. To train on all: "
                     "--dataset_config.max_objs %d", most_images, most, max_objs, most)
     if shards.regions:
         LOG.info("%d boxes marked ignore or iscrowd: %s", shards.regions, "neither objects nor background in training"

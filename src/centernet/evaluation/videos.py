@@ -144,7 +144,7 @@ class _Output:
                         "not writable. Install opencv-python-headless from PyPI")
 
     def close(self) -> None:
-        """Finish all files, the video first. Raise UserError if lines that wait cannot be written: close() tries again."""
+        """Finish all files, the video first. Raise UserError if lines that wait for the disk cannot be written."""
         if self.writer is not None:
             self.writer.release()
         with ExitStack() as each:
