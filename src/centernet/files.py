@@ -86,14 +86,16 @@ def temporary(path: Path) -> Iterator[None]:
         _temporary.remove(path)
 
 
-def remove_temporary() -> None:
-    """Remove the temporary files and folders of this process, which is about to end.
+def mindspore_partials(path: Path) -> tuple[Path, Path]:
+    """Return the files that MindSpore writes before it renames one of them to NAME.ckpt: NAME.tmp or NAME.ckpt.tmp."""
+    return path.with_suffix(".tmp"), path.with_name(f"{path.name}.tmp")
 
-    MindSpore writes NAME.ckpt.tmp first, so files with longer names belong to them.
-    """
+
+def remove_temporary() -> None:
+    """Remove the temporary files and folders of this process, which is about to end."""
     for path in list(_temporary):
         shutil.rmtree(path, ignore_errors=True)
-        for file in path.parent.glob(f"{glob.escape(path.name)}*"):
+        for file in (path, *(mindspore_partials(path) if path.suffix == ".ckpt" else ())):
             with contextlib.suppress(OSError):
                 file.unlink()
 

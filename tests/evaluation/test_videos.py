@@ -1,4 +1,6 @@
 """Videos: the annotated video and the lines of its frames are complete, also after a signal or a damaged file."""
+import errno
+import io
 import json
 import os
 import signal
@@ -127,6 +129,37 @@ def test_an_unreadable_frame_is_counted(tmp_path, monkeypatch, caplog, function)
     lines, summary, pictures = read(tmp_path / "found")
     assert [line.get("unreadable", False) for line in lines] == [False, False, True, False, False]
     assert len(pictures) == 4 and summary["unreadable_frames"] == 1 and "1 frames are damaged" in caplog.text
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk that has room for the lines of one frame: 85 bytes of CSV, more of JSON."""
+
+    def write(self, data):
+        if self.tell() + len(data) > (100 if self.name.suffix == ".csv" else 150):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+@pytest.mark.fault("a full disk during a video", "the system refuses the lines of frame 1",
+                   "the file is named, status 2; the annotated video plays, and the summary is written")
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_full_disk_leaves_the_other_files_complete(tmp_path, monkeypatch, suffix):
+    def opens(path, *arguments, **options):
+        if path.suffix != suffix:
+            return real(path, *arguments, **options)
+        file = io.TextIOWrapper(io.BufferedWriter(FullDisk(path, "w")), encoding="utf-8")
+        opened.append(file)
+        return file
+
+    opened, real = [], type(tmp_path).open
+    path = make_video(tmp_path / "clip.avi")
+    monkeypatch.setattr(type(tmp_path), "open", opens)
+    with pytest.raises(UserError, match=rf"cannot write .*clip{suffix}: No space left on device"):
+        run(path, tmp_path / "found", formats=("json", "csv"))
+    monkeypatch.undo()
+    lines, summary, pictures = read(tmp_path / "found")
+    assert len(pictures) == 1 and summary["frames"] == 2 and opened[0].closed
+    assert len(lines) == (1 if suffix == ".jsonl" else 2)
 
 
 def test_nothing_to_read_is_said_before_the_model_is_opened(tmp_path):

@@ -8,7 +8,14 @@ from centernet.categories import Categories
 from centernet.config.load import load_config
 from centernet.errors import UserError
 from centernet.files import sha256
-from centernet.runtimes.manifest import Manifest, exported_settings, manifest_path, read_manifest, write_manifest
+from centernet.runtimes.manifest import (
+    Manifest,
+    exported_settings,
+    manifest_path,
+    publish,
+    read_manifest,
+    write_manifest,
+)
 from centernet.spec import ModelSpec
 
 
@@ -59,6 +66,18 @@ def test_an_older_manifest_leaves_the_configured_settings(model):
     change(model, lambda values: values.pop("evaluation"))
     used = exported_settings(read_manifest(model), load_config("eval", [], ""))
     assert (used.K, used.SOFT_NMS, used.max_dets, used.score_thresh) == (50, True, 100, 0.3)
+
+
+@pytest.mark.fault("an export beside a model of the other format", "NAME.mindir is written beside an 8-bit NAME.onnx",
+                   "the report on the layers of NAME.onnx stays; a new NAME.onnx removes it")
+def test_a_new_model_removes_its_own_layer_report_only(model):
+    report = model.with_suffix(".layers.json")
+    report.write_text("of an 8-bit NAME.onnx")
+    for suffix, stays in ((".mindir", True), (".onnx", False)):
+        partial = model.with_name("partial")
+        partial.write_bytes(b"graph")
+        publish(partial, make_manifest(model), model.with_suffix(suffix))
+        assert report.exists() == stays
 
 
 def test_maps_of_many_categories_are_read(model):

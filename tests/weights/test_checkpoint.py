@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -171,6 +172,22 @@ def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
     with pytest.raises(UserError, match="could not be written.*No space left"):
         save_checkpoint(path, step, record(), {"step": 8})
     assert path.read_bytes() == before and not list(path.parent.glob(".unfinished*"))
+
+
+@pytest.mark.fault("two programs that write checkpoints into one folder", "unfinished files of another name",
+                   "a save removes those of its own name only, also if it fails")
+@pytest.mark.parametrize("error", [None, OSError(28, "No space left on device")])
+def test_a_save_leaves_the_unfinished_files_of_others(saved, monkeypatch, error):
+    step, path = saved
+    others = [path.with_name(f".unfinished.other.{suffix}") for suffix in ("ckpt", "tmp", "ckpt.tmp")]
+    own = [path.with_name(f".unfinished.{name}") for name in (path.name, f"{path.stem}.tmp", f"{path.name}.tmp")]
+    for file in others + own:
+        file.write_bytes(b"half of it")
+    if error:
+        monkeypatch.setattr(ms, "save_checkpoint", lambda *_, **__: (_ for _ in ()).throw(error))
+    with pytest.raises(UserError, match="No space left") if error else contextlib.nullcontext():
+        save_checkpoint(path, step, record(), {"step": 8})
+    assert sorted(path.parent.glob(".unfinished.*")) == sorted(others)
 
 
 def test_a_save_that_reads_back_otherwise_leaves_the_old_file(saved, monkeypatch):

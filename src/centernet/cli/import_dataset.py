@@ -22,7 +22,7 @@ def run(config: Config) -> None:
     if not config.source_dir:
         raise UserError("--data is not set: name the folder of the data set, or a CSV file")
     group_pattern(config.group_by)  # before minutes of reading
-    imported = read_layout(Path(config.source_dir), config.data_format)
+    imported = read_layout(Path(config.source_dir), config.data_format, config.allow_outside)
     imported.report.require_none(config.source_dir, config.strict, ", nothing was written")
     imported = select_classes(imported, config.classes)
     names = named_splits(imported, config.splits, config.val_share)

@@ -183,14 +183,23 @@ def first_message(error: Exception) -> str:
     return (marked[1] if marked else str(error).strip().partition("\n")[0])[:300]
 
 
-def announce_boxes(shards: Shards, max_objs: int, ignored_regions: str) -> None:
-    """Log how many boxes the training treats in another way than all others."""
+def announce_boxes(shards: Shards, max_objs: int, ignored_regions: str, most_images: int = 1) -> None:
+    """Log how many boxes the training treats in another way than all others.
+
+    Args:
+        most_images: the largest number of images in one training image, see mosaic.most_images.
+    """
+    most = max(shards.box_counts, default=0) * most_images
     many = {boxes: images for boxes, images in shards.box_counts.items() if boxes > max_objs}
     if many:
         lost = sum((boxes - max_objs) * images for boxes, images in many.items())
         LOG.warning("%d images have more boxes than dataset_config.max_objs %d (at most %d): %d boxes are left out and "
                     "count as background. To train on all: --dataset_config.max_objs %d", sum(many.values()),
-                    max_objs, max(many), lost, max(many))
+                    max_objs, max(many), lost, most)
+    if most_images > 1 and most > max_objs:
+        LOG.warning("mosaic and mixup put up to %d images into one training image, which then has up to %d boxes. "
+                    "Those above dataset_config.max_objs %d are left out and count as background. To train on all: "
+                    "--dataset_config.max_objs %d", most_images, most, max_objs, most)
     if shards.regions:
         LOG.info("%d boxes marked ignore or iscrowd: %s", shards.regions, "neither objects nor background in training"
                  if ignored_regions == "mask" else "objects as all others (dataset_config.ignored_regions)")

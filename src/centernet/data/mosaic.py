@@ -38,6 +38,11 @@ def draw_partners(rng: np.random.Generator, count: int, data: DatasetConfig) -> 
     return [*partners, np.where(mixed, others[0], own)] if data.mixup else partners
 
 
+def most_images(data: DatasetConfig) -> int:
+    """Return the largest number of images in one training image: four of a mosaic, and one more of mixup."""
+    return (TILES if data.mosaic else 1) + (data.mixup > 0)
+
+
 def mosaic(images: Sequence[Labelled], data: DatasetConfig, rng: np.random.Generator, margin: int = 1) -> Labelled:
     """Return a training image of four tiles that meet at a random point, at least a quarter of the sides from a border.
 

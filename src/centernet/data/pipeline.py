@@ -26,7 +26,7 @@ from centernet.data.augment import draw_colors, draw_view, unchanged_colors, war
 from centernet.data.image_file import decode
 from centernet.data.info_file import CONVERT
 from centernet.data.mindrecord import SCHEMA, Shards, annotated_row, announce_boxes, first_message, open_shards
-from centernet.data.mosaic import TILES, Labelled, draw_partners, mix, mosaic
+from centernet.data.mosaic import TILES, Labelled, draw_partners, mix, mosaic, most_images
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
 from centernet.data.unreadable import UnreadableImage, UnreadableImages, marked_sample, replace_unreadable
 from centernet.errors import UserError
@@ -63,7 +63,7 @@ def open_training_data(mindrecord_dir: str, mindrecord_prefix: str, data: Datase
     shards = open_shards(Path(mindrecord_dir), mindrecord_prefix, data.coco_classes, data.num_classes,
                          verify, group)
     if group.rank == 0:
-        announce_boxes(shards, data.max_objs, data.ignored_regions)
+        announce_boxes(shards, data.max_objs, data.ignored_regions, most_images(data))
     workers = min(num_workers, os.cpu_count() or 1)
     return TrainingData(shards, data, batch_size, seed, group, workers, shuffle, hm_gaussian, margin,
                         UnreadableImages(shards.num_images, strict))

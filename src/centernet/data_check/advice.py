@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from centernet.config.schema import Config
+from centernet.data.mosaic import most_images
 from centernet.data_check.statistics import Statistics, cells, ratios
 
 SMALL = 2          # cells (8 pixels of the input): a smaller box has hardly a feature of its own
@@ -83,10 +84,13 @@ def _full(splits: dict[str, Statistics], config: Config) -> Iterator[str]:
     slots = config.dataset_config.max_objs
     train = next(iter(splits.values()))
     full, most = int((train.counts > slots).sum()), max(int(found.counts.max(initial=0)) for found in splits.values())
+    parts, highest = most_images(config.dataset_config), int(train.counts.max(initial=0))
     if full:
         yield (f"{_many(full, 'image')} {'has' if full == 1 else 'have'} more than {slots} boxes (at most "
-               f"{train.counts.max()}): the training leaves the others out. Use --dataset_config.max_objs "
-               f"{train.counts.max()}.")
+               f"{highest}): the training leaves the others out. Use --dataset_config.max_objs {parts * highest}.")
+    elif parts * highest > slots:
+        yield (f"mosaic and mixup put up to {parts} images with up to {parts * highest} boxes into one training image: "
+               f"the training leaves out those above {slots}. Use --dataset_config.max_objs {parts * highest}.")
     if most > config.eval_config.K:
         yield (f"An image has {most} boxes, but a detector gives {config.eval_config.K} boxes of an image: use "
                f"--eval_config.K {most} --eval_config.max_dets {most}.")

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -115,10 +115,11 @@ class _Output:
 
     def add(self, row: dict[str, Any], picture: np.ndarray | None) -> None:
         """Write one frame."""
-        with user_errors(f"cannot write {self.folder / self.name}.jsonl"):
+        with user_errors(f"cannot write {self.lines.name}"):
             self.lines.write(json_line(row))
             self.lines.flush()
-            if self.table:
+        if self.table:
+            with user_errors(f"cannot write {self.table.name}"):
                 self.table.writelines(csv_line([row["frame"], row["time"], found["category"], found["category_id"],
                                                 found["score"], *found["box"]]) for found in row["detections"])
                 self.table.flush()
@@ -143,12 +144,13 @@ class _Output:
                         "not writable. Install opencv-python-headless from PyPI")
 
     def close(self) -> None:
-        """Finish the files."""
-        self.lines.close()
-        if self.table:
-            self.table.close()
+        """Finish all files, the video first. Raise UserError if lines that wait for the disk cannot be written."""
         if self.writer is not None:
             self.writer.release()
+        with ExitStack() as each:
+            for file in filter(None, (self.table, self.lines)):
+                each.enter_context(user_errors(f"cannot write {file.name}"))
+                each.callback(file.close)
 
 
 def infer_video(finder: Finder, video: Video, folder: Path, formats: Iterable[str] = ("json",),
@@ -178,9 +180,9 @@ def infer_video(finder: Finder, video: Video, folder: Path, formats: Iterable[st
         output = _Output(folder, video.name, rate, formats)
         start = time.perf_counter()
         try:
-            _detect(finder, video, capture, output, run, count, max_frames)
+            with closing(output):
+                _detect(finder, video, capture, output, run, count, max_frames)
         finally:
-            output.close()
             _finish(finder, video, output, run, count, time.perf_counter() - start)
 
 

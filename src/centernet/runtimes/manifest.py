@@ -144,12 +144,13 @@ def publish(partial: Path, manifest: Manifest, target: Path) -> None:
     sealed = replace(manifest, sha256=sha256(partial))
     # Between these two steps, a reader sees a SHA-256 that does not match, but never accepts a wrong manifest.
     os.replace(partial, target)
-    layer_report(target).unlink(missing_ok=True)  # the report of an earlier model
+    if target.suffix == ".onnx":  # NAME.mindir has no report, and the one of NAME.onnx still holds
+        layer_report(target).unlink(missing_ok=True)  # of an earlier model
     write_manifest(sealed, manifest_path(target))
 
 
 def layer_report(target: Path) -> Path:
-    """Return the path of the file beside an 8-bit model with the errors of its layers."""
+    """Return the path of the file beside an 8-bit model, which is a .onnx, with the errors of its layers."""
     return target.with_suffix(".layers.json")
 
 

@@ -19,7 +19,7 @@ from centernet.config.load import Config
 from centernet.config.schema import NetConfig
 from centernet.documents import parse_object
 from centernet.errors import UserError
-from centernet.files import UNFINISHED, replacing
+from centernet.files import UNFINISHED, mindspore_partials, replacing
 from centernet.spec import ModelSpec, configured_spec
 from centernet.weights.mindspore_files import parse_checkpoint
 from centernet.weights.recorded import checked
@@ -119,7 +119,7 @@ def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord | None, progr
     content[PROGRESS_KEY] = json.dumps(progress)
     content.update((parameter.name, parameter) for parameter in cell.get_parameters())
     try:
-        remove_unfinished(path.parent)  # files of killed processes
+        _remove_own(path)  # of a killed process
         with replacing(path) as unfinished:
             unfinished.touch()  # if this fails, MindSpore does not log its own message in addition
             ms.save_checkpoint(content, str(unfinished), crc_check=True)
@@ -127,7 +127,7 @@ def save_checkpoint(path: Path, cell: nn.Cell, record: ModelRecord | None, progr
             if not _crc_holds(unfinished):
                 raise OSError("the written file has a wrong checksum")
     except (OSError, RuntimeError, ValueError) as error:
-        remove_unfinished(path.parent)
+        _remove_own(path)
         raise UserError(f"the checkpoint {path} could not be written: {str(error).splitlines()[0]}. Is the folder "
                         "writable, and the disk not full? Earlier checkpoints have not been changed.") from error
 
@@ -277,11 +277,22 @@ def _crc_holds(path: Path) -> bool | None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete unfinished files, because the disk may be full. MindSpore first writes a file with the suffix .tmp."""
+    """Delete all unfinished files of a folder, because the disk may be full. Only for a process that owns the folder.
+
+    In other folders they may be those of a process that is writing now. MindSpore first writes a file with .tmp.
+    """
     for left in folder.glob(f"{UNFINISHED}*"):
         if left.suffix in (".ckpt", ".tmp"):
             with contextlib.suppress(OSError):
                 left.unlink()
+
+
+def _remove_own(path: Path) -> None:
+    """Delete the unfinished files of one checkpoint."""
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
+    for left in (unfinished, *mindspore_partials(unfinished)):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def _neighbours(path: Path) -> str:

@@ -57,12 +57,12 @@ def _has_keys(file: Path) -> bool:
         return False
 
 
-def read(root: Path, report: Report) -> Imported:
+def read(root: Path, report: Report, allow_outside: bool = False) -> Imported:
     """Read the annotation files of all splits. Classes are compared by name.
 
     Raises:
         UserError: a file is not in COCO's format, see annotations.parse_annotation_file; or the name of an image leads
-            out of its folder.
+            out of its folder and allow_outside is false.
     """
     documents = {file: parse_annotation_file(file) for file in files(root)}
     parsed = {file: make_annotations(file, document) for file, document in documents.items()}
@@ -76,7 +76,8 @@ def read(root: Path, report: Report) -> Imported:
                 report.notes.add("category without boxes that only groups others: left out", name)
     pictures: list[Picture] = []
     for (file, split) in files(root).items():
-        pictures += _pictures(parsed[file], split, _image_dir(root, file, split), report)
+        finder = ImageFinder(_image_dir(root, file, split), allow_outside)
+        pictures += _pictures(parsed[file], split, finder, report)
     return Imported("coco", root, tuple(pictures), tuple(names), report)
 
 
@@ -99,12 +100,11 @@ def _image_dir(root: Path, file: Path, split: str) -> Path:
     return next((path for path in [*tried, root / "images"] if path.is_dir()), root)
 
 
-def _pictures(annotations: Annotations, split: str, image_dir: Path, report: Report) -> list[Picture]:
+def _pictures(annotations: Annotations, split: str, finder: ImageFinder, report: Report) -> list[Picture]:
     for mine, theirs in ((report.defects, annotations.report.defects), (report.notes, annotations.report.notes)):
         for kind, count in theirs.counts.items():
             if "supercategory" not in kind:
                 mine.add_many(kind, count, theirs.examples[kind])
-    finder = ImageFinder(image_dir)
     boxes: dict[int, list[Box]] = {}
     names = annotations.categories.names
     for row, image_id in enumerate(annotations.box_images.tolist()):

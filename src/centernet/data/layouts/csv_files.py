@@ -52,23 +52,22 @@ def read(root: Path, report: Report) -> Imported:
                 found += [box] if box else []
     pictures = []
     for (split, name), rows in boxes.items():
-        image = _image(name, folder, index)
-        if image is None:
-            report.defects.add("image file missing", name)
-        elif picture := make_picture(image, split, rows, report):
+        image = _image(name, folder, index, report)
+        if image and (picture := make_picture(image, split, rows, report)):
             pictures.append(picture)
     note_unlabelled(index, pictures, report)
     names = tuple(sorted({box.label for picture in pictures for box in picture.boxes}))
     return Imported("csv", folder, tuple(pictures), names, report)
 
 
-def _image(name: str, folder: Path, index: ImageIndex) -> Path | None:
+def _image(name: str, folder: Path, index: ImageIndex, report: Report) -> Path | None:
     try:
         if (folder / name).is_file():
             return folder / name
     except (OSError, ValueError):  # too long, or a byte 0
+        report.defects.add("image file missing", name)
         return None
-    return index.find(name, folder)
+    return index.find(name, folder, report, name)
 
 
 def _columns(file: Path) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from centernet.data.defects import Report
@@ -19,6 +19,7 @@ from centernet.errors import UserError, shown
 from centernet.files import require_utf8
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+USUAL = ("JPEGImages", "images")  # folders of images; those beside them may hold masks or other views of the same name
 HEADER = 1 << 16      # bytes of an image file that usually have its size
 CUT = 0.01            # pixels; a box that reaches further past its image is counted when it is cut
 NOT_INSIDE = "box without area inside its image: left out"
@@ -151,21 +152,51 @@ class ImageIndex:
         for path in images_below(root):
             self.by_stem.setdefault(path.stem, []).append(path)
 
-    def find(self, name: str, near: Path, *, stem: str = "") -> Path | None:
-        """Return the image that an annotation means, or None.
+    def find(self, name: str, near: Path, report: Report, place: str, *, stem: str = "",
+             by_stem: bool = False) -> Path | None:
+        """Return the image that an annotation means. None if there is none, or if several fit equally: a defect.
 
         Args:
             name: the file's name or path in the annotation, as any system writes it; may be "".
             near: folder of the annotation: an image there, or in a folder beside it, is preferred.
+            report: gets the defect.
+            place: the annotation and the name, for the defect.
             stem: stem of the annotation file; its image usually has the same one.
+            by_stem: images with this stem come before those with the name (then the name chooses among them).
         """
-        base = name.replace("\\", "/").rsplit("/", 1)[-1]
-        alike = [path for path in self.by_stem.get(Path(base).stem, []) if path.name == base] if base else []
-        alike = alike or self.by_stem.get(stem or Path(base).stem, [])
-        said = Path(name.replace("\\", "/")).parent.parts
-        return min(alike, key=lambda path: (path.parent != near, -_common_end(path.parent.parts, said),
-                                            -_common_end(path.parent.parts, near.parts),
-                                            not path.is_relative_to(near.parent), len(path.parts), path), default=None)
+        said = PurePosixPath(name.replace("\\", "/"))
+        same_stem, named_stem = self.by_stem.get(stem, []), self.by_stem.get(said.stem, [])
+        named = [path for path in named_stem if path.name == said.name]
+        chosen = [path for path in same_stem if path.name == said.name] or same_stem if by_stem else []
+        places = self._best(chosen or named or same_stem or named_stem, near, said)
+        if len(places) == 1:
+            return places[0]
+        if places:
+            listed = ", ".join(str(path.relative_to(self.root)) for path in places[:2])
+            report.defects.add("annotation that fits several images equally: left out", f"{place}: {listed}")
+        else:
+            report.defects.add("image file missing", place)
+        return None
+
+    def _best(self, places: list[Path], near: Path, said: PurePosixPath) -> list[Path]:
+        """Return the images that fit the path and the place of an annotation best: several, if nothing decides."""
+        whole = os.path.normpath(near / said)
+
+        def rank(path: Path) -> tuple[bool | int, ...]:
+            return (os.path.normpath(path) != whole, path.parent != near,
+                    -_common_end(path.parent.parts, said.parent.parts), -_common_end(path.parent.parts, near.parts),
+                    not path.is_relative_to(near.parent), not set(USUAL) & set(path.relative_to(self.root).parts[:-1]))
+
+        ranks = {path: rank(path) for path in places}
+        best = [path for path in places if ranks[path] == min(ranks.values())]
+        # As with COCO's files, a name stands for the file of the upper folder, not for one in a folder below.
+        upper = [path for path in best if all(path.parent in other.parents for other in best)]
+        return upper if len(upper) == 1 else best
+
+    def has(self, name: str) -> bool:
+        """Return whether a file with the name of an annotation (or the last part of its path) exists."""
+        said = PurePosixPath(name.replace("\\", "/"))
+        return any(path.name == said.name for path in self.by_stem.get(said.stem, []))
 
     def all(self) -> list[Path]:
         """Return all images, in the order of their paths."""
@@ -190,7 +221,8 @@ def to_coco(imported: Imported, pictures: Iterable[Picture], prefix: str, allow_
     """Return a document in COCO's format. Images and boxes count from 1, in the order of the data set.
 
     Args:
-        prefix: what stands before the names of files, relative to the data set's folder: "" or "images/".
+        prefix: what stands before the names of files, relative to the data set's folder: "" or "images/". An image
+            outside of the folder gets its absolute path with a prefix.
         allow_outside: allow images outside of the data set's folder.
 
     Raises:
@@ -200,8 +232,13 @@ def to_coco(imported: Imported, pictures: Iterable[Picture], prefix: str, allow_
     images: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for picture in pictures:
-        images.append({"id": len(images) + 1, "file_name": prefix + file_name(picture.path, imported, allow_outside),
-                       "width": picture.width, "height": picture.height})
+        name = file_name(picture.path, imported, allow_outside)
+        if prefix and name.startswith("../"):  # the prefix is a link: ".." behind it leads to another folder
+            name = os.path.abspath(picture.path)
+            require_utf8(name, "image")
+        else:
+            name = prefix + name
+        images.append({"id": len(images) + 1, "file_name": name, "width": picture.width, "height": picture.height})
         for box in picture.boxes:
             x1, y1, x2, y2 = box.corners
             sides = [x2 - x1, y2 - y1]

@@ -46,12 +46,13 @@ def foreign_layouts(root: Path) -> dict[str, str]:
     return {name: seen for name, seen in found.items() if name != "coco" or not coco_files.is_own(root)}
 
 
-def read_layout(root: Path, layout: str = "auto") -> Imported:
+def read_layout(root: Path, layout: str = "auto", allow_outside: bool = False) -> Imported:
     """Read a data set of any layout.
 
     Args:
         root: its folder, or a CSV file.
         layout: one of READERS; "auto": the only one that fits.
+        allow_outside: read images outside of the image folder of a COCO file. For the other layouts, to_coco decides.
 
     Raises:
         UserError: the folder has none of these layouts, or several; or the reader refuses its files.
@@ -68,7 +69,8 @@ def read_layout(root: Path, layout: str = "auto") -> Imported:
     if name not in found:
         raise UserError(f"{printable(root)} is not in {READERS[name].title}: {describe(found)}. "
                         "--data_format auto finds the layout")
-    imported = READERS[name].read(root, Report())
+    imported = (coco_files.read(root, Report(), allow_outside) if name == "coco"
+                else READERS[name].read(root, Report()))
     if not imported.pictures:
         listed = "\n".join(imported.report.lines()) or "       0  defects"
         raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable image:\n"
@@ -107,7 +109,7 @@ def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:
         UserError: as read_layout does; or the data set does not say which images are for this split. The message names
             the command that imports it.
     """
-    imported = read_layout(root)
+    imported = read_layout(root, allow_outside=allow_outside)
     try:
         pictures = assign(imported, named_splits(imported), 0, "", 0).get(split, [])
     except UserError:

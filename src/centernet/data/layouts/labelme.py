@@ -58,10 +58,10 @@ def _picture(file: Path, split: str, index: ImageIndex, report: Report) -> Pictu
     if not isinstance(shapes, list):
         report.defects.add("JSON file without the list shapes: left out", file.name)
         return None
-    image = index.find(name if isinstance(name, str) else "", file.parent, stem=file.stem)
+    inner = " (the JSON file holds its pixels: save it as an image file)" if document.get("imageData") else ""
+    image = index.find(name if isinstance(name, str) else "", file.parent, report,
+                       f"{file.name}: {shown(name)}{inner}", stem=file.stem)
     if image is None:
-        inner = " (the JSON file holds its pixels: save it as an image file)" if document.get("imageData") else ""
-        report.defects.add("image file missing", f"{file.name}: {shown(name)}{inner}")
         return None
     said = [whole(document.get(key)) or 0 for key in ("imageWidth", "imageHeight")]
     return make_picture(image, split, _boxes(shapes, file, report), report, (said[0], said[1]))

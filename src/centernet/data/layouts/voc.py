@@ -43,17 +43,19 @@ def read(root: Path, report: Report) -> Imported:
     """
     home = _home(root)
     index = ImageIndex(root)
-    files = {path.stem: path for path in _files(home)}
     lists = _lists(home)
-    named = [(name, split, files.get(name)) for split, names in lists.items() for name in names]
-    named = named or [(path.stem, "" if path.parent in (home, home / "Annotations") else path.parent.name, path)
+    files = _by_name(home) if lists else {}
+    named = [(name, split, files.get(name, [])) for split, names in lists.items() for name in names]
+    named = named or [(path.stem, "" if path.parent in (home, home / "Annotations") else path.parent.name, [path])
                       for path in _files(home)]
     found: list[Picture] = []
     once: dict[Path, Picture | None] = {}  # an image of train is in trainval too
-    for name, split, file in named:
-        if file is None:
-            report.defects.add("image of a list without an XML file: left out", f"{split}.txt: {name}")
+    for name, split, places in named:
+        if len(places) != 1:
+            kind = "with several XML files" if places else "without an XML file"
+            report.defects.add(f"image of a list {kind}: left out", f"{split}.txt: {name}")
             continue
+        file = places[0]
         if file not in once:
             once[file] = _picture(file, index, report)
         picture = once[file]
@@ -73,6 +75,18 @@ def _files(home: Path) -> list[Path]:
     """Return the XML files of a data set: those of Annotations, else those beside the images."""
     inner = sorted((home / "Annotations").rglob("*.xml"))
     return inner or sorted(itertools.chain(home.glob("*.xml"), home.glob("*/*.xml")))
+
+
+def _by_name(home: Path) -> dict[str, list[Path]]:
+    """Return the XML files by what a list may call them: 0001, or a/0001 for Annotations/a/0001.xml."""
+    found: dict[str, list[Path]] = {}
+    for path in _files(home):
+        inner = path.relative_to(home).with_suffix("").as_posix().removeprefix("Annotations/")
+        for name in {path.stem, inner}:
+            found.setdefault(name, []).append(path)
+    # Annotations/0001.xml is 0001, also beside Annotations/a/0001.xml.
+    return {name: [path for path in paths if path.parent in (home, home / "Annotations")] or paths
+            for name, paths in found.items()}
 
 
 def _lists(home: Path) -> dict[str, list[str]]:
@@ -97,10 +111,15 @@ def _picture(file: Path, index: ImageIndex, report: Report) -> Picture | None:
     except UserError as error:
         report.defects.add("XML file that cannot be read: image left out", str(error))
         return None
-    image = index.find("", file.parent, stem=file.stem) or index.find(element.find("filename"), file.parent)
+    name = element.find("filename")
+    # Many tools keep an old <filename> when files get new names. So the XML file's own stem comes first.
+    image = index.find(f"{element.find('folder')}/{name}".lstrip("/") if name else "", file.parent, report,
+                       f"{file.name}: {name or file.stem}", stem=file.stem, by_stem=True)
     if image is None:
-        report.defects.add("image file missing", f"{file.name}: {element.find('filename') or file.stem}")
         return None
+    if index.has(name) and not name.replace("\\", "/").endswith(image.name):
+        report.notes.add("<filename> is another image: the one with the name of the XML file is taken",
+                         f"{file.name}: {name}, taken: {image.relative_to(index.root)}")
     said = [whole(element.find("size", key)) or 0 for key in ("width", "height")]
     return make_picture(image, "", _boxes(element, file, report), report, (said[0], said[1]))
 

@@ -39,6 +39,7 @@ def read(root: Path, report: Report) -> Imported:
     names = _names(document.get("names") if file else _lines(source), printable(source))
     listed = _splits(root, document, report)
     pictures = [_picture(image, split, names, report) for split, images in listed for image in images]
+    _report_shared({picture.path for picture in pictures if picture}, report)
     return Imported("yolo", root, tuple(filter(None, pictures)), tuple(names), report)
 
 
@@ -134,6 +135,17 @@ def _label_file(image: Path) -> Path:
             if mirrored.parent.is_dir():
                 return mirrored
     return image.with_suffix(".txt")
+
+
+def _report_shared(images: set[Path], report: Report) -> None:
+    """Count images whose label file belongs to another image, too: 001.jpg and 001.png both have 001.txt."""
+    first: dict[Path, Path] = {}
+    for image in sorted(images):
+        file = _label_file(image)
+        other = first.setdefault(file, image)
+        if other != image and is_file(file):
+            report.defects.add("label file of two images: both kept with its boxes",
+                               f"{file.name}: {printable(other.name)}, {printable(image.name)}")
 
 
 def _picture(image: Path, split: str, names: list[str], report: Report) -> Picture | None:

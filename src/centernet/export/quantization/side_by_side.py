@@ -132,13 +132,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data_dir", default="", help="annotated COCO data set: annotations/ and val2017/")
     parser.add_argument("--annotation_file", default="", help="with --image_dir: for a data set in another layout")
     parser.add_argument("--image_dir", default="", help="folder of the images that the annotation file names")
+    parser.add_argument("--allow_outside", choices=("true", "false"), default="false",
+                        help="read images whose file_name leads out of the image folder")
     parser.add_argument("--batch_size", type=count, default=1,
                         help="batch size of the timed runs, for models without a fixed batch size")
     parser.add_argument("--repeats", type=count, default=20, help="timed runs of each model")
     parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
     arguments = parser.parse_args(argv)
     dataset = read_evaluated(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir, strict=False,
-                             whole=False)
+                             allow_outside=arguments.allow_outside == "true", whole=False)
     rows = compare(arguments.models, dataset, load_config("eval", [], "").eval_config, arguments.batch_size,
                    arguments.repeats)
     if arguments.output:
