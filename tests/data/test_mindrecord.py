@@ -85,7 +85,7 @@ def test_missing_and_cut_files(shards, name, verify):
                                          ("[1]", "must hold a JSON object, found list")])
 def test_unusable_info(shards, text, words):
     (shards / "tiny.info.json").write_text(text)
-    with pytest.raises(UserError, match=f"tiny.info.json.*{words}.*convert_dataset_to_mindrecord"):
+    with pytest.raises(UserError, match=f"tiny.info.json.*{words}.*src/dataset.py` again"):
         opened(shards)
 
 

@@ -11,6 +11,7 @@ from centernet.config.load import Config
 from centernet.config.recipe import with_recipe
 from centernet.device import set_up_group
 from centernet.errors import UserError
+from centernet.program import program
 
 LOG = logging.getLogger("centernet")
 
@@ -27,7 +28,7 @@ def run(config: Config) -> None:
     from centernet.weights.average import averaged
 
     if not config.mindrecord_dir:
-        raise UserError("--mindrecord_dir is not set: name the folder of the shards that src/dataset.py wrote")
+        raise UserError(f"--mindrecord_dir is not set: name the folder of the shards that {program('dataset')} wrote")
     group = set_up_group(config)
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
                               config.train_config.step_images, config.seed, group=group,

@@ -3,9 +3,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from centernet.config.declared import SETTINGS, Declared, aliases, flags_of
@@ -13,8 +11,8 @@ from centernet.config.setting import ENTRIES
 from centernet.config.shorthands import inactive, shorthands_of
 from centernet.config.values import is_list, plain
 from centernet.errors import UserError, shown
+from centernet.program import command, program
 
-WITHOUT_FILE = ("import_dataset", "check_data")  # commands without a file such as train.py at the top of a checkout
 HELP_ALL = "--help-all"
 EXAMPLES = {
     "import_dataset": "--data photographs --val_share 0.2",
@@ -29,15 +27,6 @@ EXAMPLES = {
     "postprocess": "--config_path plus_res18 --model_path detector.mindir --result_path result_Files "
                    "--meta_path prepared/meta --label_path labels.json --save_path ap",
 }
-
-
-def program(entry: str) -> str:
-    """Return the command in the form that the user started: "centernet eval" or "eval.py"."""
-    started = Path(sys.argv[0])
-    module = started.name == "__main__.py" and started.parent.name == "centernet"
-    if entry in WITHOUT_FILE or started.name == "centernet" or module:
-        return "centernet " + ("convert-dataset" if entry == "dataset" else entry.replace("_", "-"))
-    return f"{entry}.py"
 
 
 def split_config_path(argv: Sequence[str]) -> tuple[str, list[str]]:
@@ -130,7 +119,7 @@ def _epilog(entry: str, complete: bool) -> str:
             sections[declared.section] = sections.get(declared.section, 0) + 1
     counts = ", ".join(f"--{name}.* ({count})" for name, count in sections.items())
     hidden = f"further flags: {counts}{', ' * bool(counts)}ModelArts: {program(entry)} {HELP_ALL}"
-    example = f"example:\n  {'python ' * program(entry).endswith('.py')}{program(entry)} {EXAMPLES[entry]}"
+    example = f"example:\n  {command(entry)} {EXAMPLES[entry]}"
     return "" if complete else f"{hidden}\n\n{example}"
 
 

@@ -121,7 +121,7 @@ class Config:
     save_checkpoint_path: str = setting("", "folder of the checkpoints",
                                         {"train": writes("checkpoints", alias="out")})
     load_checkpoint_path: str = setting(
-        "", "checkpoint to start from (train.py); checkpoint or exported model to evaluate (eval.py)",
+        "", "checkpoint to start from (train); checkpoint or exported model to evaluate (eval)",
         each(loads(".ckpt", alias="model"), "train", "eval"))
     weights: str = setting("ema", "weights of a checkpoint that has an average of its weights (ema_decay): ema, the "
                            "average, or raw, those of the last step", ["train", "eval", "export", "infer",
@@ -244,13 +244,13 @@ class Config:
         ("json",), "files of detections: json (always written), csv, coco (an annotation file with scores)", ["infer"],
         limits=Limits("be some of json, csv, coco", lambda formats: set(formats) <= {"json", "csv", "coco"}))
     val_data_dir: str = setting("", "COCO data set to preprocess", {"preprocess": reads("", alias="data")})
-    predict_dir: str = setting("", "folder of preprocessed inputs: written by preprocess.py, read by infer.py",
+    predict_dir: str = setting("", "folder of preprocessed inputs: written by preprocess, read by infer",
                                {"preprocess": writes("prepared", alias="out"), "infer": reads()})
     aipp: bool = setting(False, "write uint8 BGR images instead of normalised ones, for a .om that "
                          "scripts/convert_om.sh converted with --aipp", ["preprocess"])
     result_path: str = setting("", "folder of the model's raw output, one file per image",
                                {"infer": writes("result_Files"), "postprocess": reads("result_Files", alias="data")})
-    meta_path: str = setting("", "folder meta that preprocess.py wrote: how each image was transformed",
+    meta_path: str = setting("", "folder meta that preprocess wrote: how each image was transformed",
                              {"postprocess": reads("meta")})
     label_path: str = setting("", "annotation file to evaluate with", {"postprocess": reads()})
     save_path: str = setting("", "folder of the final results", {"postprocess": writes("", alias="out")})

@@ -20,6 +20,7 @@ from centernet.config.schema import NetConfig
 from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import UNFINISHED, replacing
+from centernet.program import program
 from centernet.spec import ModelSpec, configured_spec
 from centernet.weights.mindspore_files import parse_checkpoint
 from centernet.weights.recorded import checked
@@ -238,7 +239,8 @@ def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str |
         more = f"\n  - and {len(problems) - 8} more" if len(problems) > 8 else ""
         listed = "\n  - ".join(problems[:8])
         alone = all(name.startswith("backbone.") for name in parameters)
-        way_out = ("It contains only a backbone: train a detector from it with train.py --backbone_checkpoint." if alone
+        way_out = (f"It contains only a backbone: train a detector from it with {program('train')} "
+                   "--backbone_checkpoint." if alone
                    else "Use the --config_path and the categories of its training.")
         raise UserError(f"checkpoint {path} does not fit: {len(problems)} of {len(own)} parameters differ:\n"
                         f"  - {listed}{more}\n{way_out}")

@@ -10,6 +10,7 @@ import mindspore as ms
 from mindspore import Parameter, nn
 
 from centernet.errors import UserError
+from centernet.program import program
 from centernet.weights.checkpoint import Checkpoint
 
 BACKBONE, NECK = "backbone.", "neck."
@@ -102,7 +103,8 @@ def load_backbone(network: nn.Cell, checkpoint: Checkpoint, path: str | Path, pa
         raise UserError(f"--backbone_checkpoint {path} lacks {len(missing)} of the backbone's {len(own)} parameters "
                         f"({', '.join(missing[:3])}, ...), and {len(unused)} of its own have no place "
                         f"({', '.join(unused[:3]) or 'none'}). With random values in their place the others lose their "
-                        "worth: use a checkpoint of the same backbone, or convert it with convert_weights.py. To start "
+                        "worth: use a checkpoint of the same backbone, or convert it with "
+                        f"{program('convert_weights')}. To start "
                         "nevertheless, add --partial_backbone true")
     loaded = _load(own, offered, path)
     return Transfer(loaded, (), missing, unused)
