@@ -116,7 +116,7 @@ def test_without_info_gaps_are_noticed(shards, name, lost):
 def test_without_info_damage_is_reported_as_mindspore_says(shards):
     (shards / "tiny.info.json").unlink()
     (shards / "tiny0").write_bytes(b"\0" * 1000)
-    with pytest.raises(UserError, match="MindSpore cannot read the shards: .+; run scripts/convert"):
+    with pytest.raises(UserError, match="MindSpore cannot read the shards: .+; run `python src/dataset"):
         opened(shards)
 
 

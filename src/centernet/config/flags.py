@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from centernet.config.declared import SETTINGS, Declared, aliases, flags_of
+from centernet.config.declared import Declared, aliases, flags_of
+from centernet.config.near_flags import nearest_flag
 from centernet.config.setting import ENTRIES
-from centernet.config.shorthands import inactive, shorthands_of
+from centernet.config.shorthands import shorthands_of
 from centernet.config.values import is_list, plain
 from centernet.errors import UserError, shown
 from centernet.program import command, program
@@ -76,7 +76,7 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
         raise UserError(f"{error}. `{program(entry)} --help` lists the flags.") from error
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), unknown[0])
-        hint = _nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, {**defaults, **vars(given)})
+        hint = nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, {**defaults, **vars(given)})
         raise UserError(f"{program(entry)}: unknown argument {shown(flag)}{hint} `{program(entry)} {HELP_ALL}` lists "
                         "all flags.")
     return vars(given)
@@ -147,24 +147,3 @@ def _shown(default: Any) -> str:
         return str(default).lower()
     text = " ".join(map(str, default)) if isinstance(default, list) else str(default)
     return (text if len(text) <= 60 else text[:57] + "...") or "none"
-
-
-def _nearest_flag(name: str, entry: str, values: Mapping[str, Any]) -> str:
-    unused, own = tuple(inactive(values)), aliases(entry)
-    known = [declared.name for declared in flags_of(entry) if not declared.name.startswith(unused)]
-    known += [item.name for item in shorthands_of(entry)]
-    uses = [(declared.name, use.alias) for declared in SETTINGS.values() for use in declared.uses.values()]
-    if name in {alias for _, alias in uses}:
-        return f": there is no {name} for {program(entry)}."
-    if (name, "model") in uses and "model" in own:  # the flag of the model in another entry
-        return f"; did you mean --{own['model']}?"
-    return nearest(name, [*known, *own], "--")
-
-
-def nearest(name: str, known: Sequence[str], dashes: str = "") -> str:
-    """Return "; did you mean NAME?" with the closest valid name, or ".". It also compares the last part of names."""
-    by_tail = [full for full in known if full.split(".")[-1] == name]
-    close = by_tail or difflib.get_close_matches(name, known, 1, 0.5)
-    tails = {full.split(".")[-1]: full for full in known}
-    close = close or [tails[tail] for tail in difflib.get_close_matches(name, list(tails), 1, 0.6)]
-    return f"; did you mean {dashes}{close[0]}?" if close else "."

@@ -20,8 +20,9 @@ import numpy as np
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
 from centernet.data.info_file import info_path, read_info
+from centernet.data.not_shards import no_shards
 from centernet.data.verify import hash_files, verify_files
-from centernet.errors import UserError
+from centernet.errors import UserError, listed
 from centernet.group import ALONE, Group
 from centernet.program import command, convert_again
 
@@ -154,8 +155,9 @@ def _files_without_info(folder: Path, prefix: str) -> list[Path]:
     files = shard_files(folder, prefix)
     if not files:
         others = sorted(path.name for path in folder.glob("*.info.json"))
-        hint = f"the folder has {', '.join(others[:3])}: is --mindrecord_prefix correct?" if others else convert_again()
-        raise UserError(f"there are no shards {folder / prefix}0, ... (an interrupted conversion leaves none); {hint}")
+        hint = f"the folder has {listed(others)}: is --mindrecord_prefix correct?" if others else \
+            no_shards(folder) or f"an interrupted conversion leaves none: {convert_again()}"
+        raise UserError(f"there are no shards {folder / prefix}0, ...; {hint}")
     numbers = [int(path.name[len(prefix):]) for path in files]
     lost = [f"{prefix}{number}" for number in sorted(set(range(numbers[-1])) - set(numbers))]
     lost += [f"{path.name}.db" for path in files if not path.with_name(path.name + ".db").is_file()]

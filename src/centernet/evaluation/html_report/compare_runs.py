@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from centernet.errors import UserError, printable, shown
+from centernet.errors import UserError, listed, printable, shown
 from centernet.evaluation.html_report.compared_data import RunData, data_of, differences
 from centernet.evaluation.html_report.error_types import TYPES
 from centernet.evaluation.html_report.report_plots import RUN_COLORS, training_curves
@@ -74,8 +74,7 @@ def require_common(first: Run, second: Run) -> None:
 
 
 def _held(run: Run) -> str:
-    names = ", ".join(map(printable, list(run.classes)[:5])) + ", ..." * (len(run.classes) > 5)
-    held = [f"an evaluation of {names}"] * bool(run.classes) + ["a training"] * bool(run.losses or run.precisions)
+    held = [f"an evaluation of {listed(list(map(printable, run.classes)), 5)}"] * bool(run.classes) + ["a training"] * bool(run.losses or run.precisions)
     return " and ".join(held) or "no evaluation and no finished epoch of a training"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from centernet.errors import printable
+from centernet.errors import listed, printable
 from centernet.json_value import JsonValue
 
 MOST_NAMES = 5
@@ -45,7 +45,7 @@ def differences(first: RunData, second: RunData) -> list[str]:
                  if None not in (first.annotated[name], second.annotated.get(name))
                  and first.annotated[name] != second.annotated[name]]
         if other:
-            found.append(f"annotated boxes of A and B: {_listed(other)}")
+            found.append(f"annotated boxes of A and B: {listed(other, MOST_NAMES)}")
     if None not in (first.images, second.images) and first.images != second.images:
         found.append(f"A has {first.images} images, B has {second.images}")
     if first.annotation_file and second.annotation_file and first.annotation_file != second.annotation_file:
@@ -59,8 +59,4 @@ def differences(first: RunData, second: RunData) -> list[str]:
 
 def _only(letter: str, own: RunData, other: RunData) -> list[str]:
     names = [printable(name) for name in own.annotated if name not in other.annotated]
-    return [f"only {letter} has the categor{'ies' if len(names) > 1 else 'y'} {_listed(names)}"] if names else []
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:MOST_NAMES]) + f" and {len(names) - MOST_NAMES} more" * (len(names) > MOST_NAMES)
+    return [f"only {letter} has the categor{'ies' if len(names) > 1 else 'y'} {listed(names, MOST_NAMES)}"] if names else []

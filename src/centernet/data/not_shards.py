@@ -1,0 +1,28 @@
+"""What a folder has that was given in place of a folder of shards."""
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from centernet.data.layouts import found
+from centernet.data.layouts.form import SUFFIXES
+from centernet.program import command
+
+
+def no_shards(folder: Path) -> str:
+    """Return what a folder without shards is and which command comes first; "" if nothing is known.
+
+    A folder of images with annotations, of any layout, has to be converted to shards.
+    """
+    name, annotations = shlex.quote(str(folder)), folder / "annotations"
+    layouts = found.foreign_layouts(folder)
+    if any(annotations.glob("*.json")) or len(layouts) == 1:
+        return (f"{folder} is a data set with images. Convert it first: {command('dataset')} --data {name} --out SHARDS, "
+                "and give SHARDS here")
+    if layouts:
+        return (f"{folder} {found.describe(layouts)}. Import it first: {found.command(folder)}, then convert it: "
+                f"{command('dataset')} --data {name} --out SHARDS, and give SHARDS here")
+    if any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
+        return (f"{folder} has images, but no annotations that this program knows ({found.MOST_COMMON}). A training needs "
+                f"annotated images as shards: {command('dataset')} --data DATA --out SHARDS")
+    return ""
