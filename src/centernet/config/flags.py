@@ -84,9 +84,9 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
 
 def _parser(entry: str, description: str, defaults: Mapping[str, Any], complete: bool) -> argparse.ArgumentParser:
     """Return the parser; its --help leaves out most settings unless `complete`. It takes all of them in any case."""
-    parser = argparse.ArgumentParser(prog=program(entry), usage="%(prog)s [flags]", description=description,
-                                     allow_abbrev=False, exit_on_error=False, epilog=_epilog(entry, complete),
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog=program(entry), usage=f"%(prog)s {required_words(entry)}[flags]",
+                                     description=description, allow_abbrev=False, exit_on_error=False,
+                                     epilog=_epilog(entry, complete), formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(HELP_ALL, action="help", help="the same with all flags")
     parser.add_argument("--config_path", metavar="FILE", default=argparse.SUPPRESS,
                         help="a preset's name (configs/), or a YAML file with the keys that differ")
@@ -102,7 +102,7 @@ def _parser(entry: str, description: str, defaults: Mapping[str, Any], complete:
         alias = declared.uses[entry].alias
         groups[title].add_argument(f"--{declared.name}", *[f"--{alias}"] * bool(alias), default=argparse.SUPPRESS,
                                    metavar=_metavar(declared, alias), **_words(declared),
-                                   help=_help(declared, defaults[declared.name]).replace("%", "%%")
+                                   help=_help(declared, defaults[declared.name], entry).replace("%", "%%")
                                    if complete or _is_common(declared) else argparse.SUPPRESS)
     return parser
 
@@ -136,8 +136,17 @@ def _words(declared: Declared) -> dict[str, Any]:
     return {"nargs": "+"} if is_list(declared) else {}
 
 
-def _help(declared: Declared, default: Any) -> str:
-    allowed = declared.choices
+def required_words(entry: str) -> str:
+    """Return the flags that a command needs, with a space behind them: "--data PATH "."""
+    needed = [(declared.uses[entry].alias or declared.name, _metavar(declared, declared.uses[entry].alias))
+              for declared in flags_of(entry) if declared.uses[entry].need]
+    return "".join(f"--{name} {value} " for name, value in needed)
+
+
+def _help(declared: Declared, default: Any, entry: str) -> str:
+    allowed, need = declared.choices, declared.uses[entry].need
+    if need:
+        return f"[{need}] {declared.help}"
     listed = f"; choices: {', '.join(allowed)}" if allowed else ""
     return f"{declared.help} (default: {_shown(plain(default))}{listed})"
 
