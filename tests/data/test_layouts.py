@@ -370,6 +370,23 @@ def test_equal_names_in_several_folders(tmp_path, layout):
     assert found == {"a": 0, "b": 1, "c": 2} and not imported.report.notes.counts
 
 
+@pytest.mark.fault("lists of VOC whose names mean several XML files", "two cameras with images of equal names",
+                   "an error that names the files; names with the folder are taken")
+def test_lists_of_voc_with_equal_names(tmp_path):
+    make_images(tmp_path / "JPEGImages", ["a/0001.png", "b/0001.png", "0001.png", "b/0002.png"])
+    for x, name in enumerate(("a/0001", "b/0001", "b/0002")):
+        write(tmp_path, f"Annotations/{name}.xml", voc_text([("dot", (x, 1, x + 9, 20))]))
+    write(tmp_path, "ImageSets/Main/train.txt", "0001\n0002\n")
+    with pytest.raises(UserError, match="train.txt names 0001, but 2 files have this name: Annotations/a/0001.xml, "
+                                        "Annotations/b/0001.xml. Write the folder too, such as a/0001"):
+        read_layout(tmp_path)
+    write(tmp_path, "ImageSets/Main/train.txt", "a/0001\nb/0001\n0002\n")
+    assert [picture.boxes[0].corners[0] for picture in read_layout(tmp_path).pictures] == [0, 1, 2]
+    write(tmp_path, "Annotations/0001.xml", voc_text([("dot", (5, 1, 20, 20))]))  # an exact name wins
+    write(tmp_path, "ImageSets/Main/train.txt", "0001\n")
+    assert [picture.boxes[0].corners[0] for picture in read_layout(tmp_path).pictures] == [5]
+
+
 @pytest.mark.parametrize("own", ["link", "folder", "broken link"])
 def test_an_import_replaces_nothing_of_the_user(tmp_path, capsys, own):
     make_csv(tmp_path / "set", random_boxes())

@@ -14,7 +14,7 @@ from centernet.data.defects import Report
 from centernet.data.layouts.form import Box, ImageIndex, Imported, Picture, make_picture, note_unlabelled
 from centernet.data.repair import number, whole
 from centernet.documents import XmlElement, parse_xml
-from centernet.errors import UserError
+from centernet.errors import UserError, printable
 from centernet.files import read_bytes, user_errors
 
 MOST_BYTES = 1 << 24  # of an annotation file
@@ -43,9 +43,9 @@ def read(root: Path, report: Report) -> Imported:
     """
     home = _home(root)
     index = ImageIndex(root)
-    files = {path.stem: path for path in _files(home)}
-    lists = _lists(home)
-    named = [(name, split, files.get(name)) for split, names in lists.items() for name in names]
+    files = _by_name(home)
+    named = [(name, split, _only(files.get(name, []), name, split, home)) for split, names in _lists(home).items()
+             for name in names]
     named = named or [(path.stem, "" if path.parent in (home, home / "Annotations") else path.parent.name, path)
                       for path in _files(home)]
     found: list[Picture] = []
@@ -73,6 +73,28 @@ def _files(home: Path) -> list[Path]:
     """Return the XML files of a data set: those of Annotations, else those beside the images."""
     inner = sorted((home / "Annotations").rglob("*.xml"))
     return inner or sorted(itertools.chain(home.glob("*.xml"), home.glob("*/*.xml")))
+
+
+def _by_name(home: Path) -> dict[str, list[Path]]:
+    """Return the XML files by the names that a list can use: a path below Annotations without suffix, or its end."""
+    files = _files(home)
+    inner = home / "Annotations" if (home / "Annotations").is_dir() else home
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        found.setdefault(path.stem, []).append(path)
+    return {**found, **{path.relative_to(inner).with_suffix("").as_posix(): [path] for path in files
+                        if path.is_relative_to(inner)}}
+
+
+def _only(files: list[Path], name: str, split: str, home: Path) -> Path | None:
+    """Return the one XML file of a name in a list; None without one. Raise UserError if it can mean several."""
+    if len(files) < 2:
+        return files[0] if files else None
+    named = ", ".join(printable(path.relative_to(home)) for path in files[:3])
+    parts = [part for part in files[0].relative_to(home).with_suffix("").parts if part != "Annotations"]
+    raise UserError(f"{printable(home / f'ImageSets/Main/{split}.txt')} names {printable(name)}, but {len(files)} files "
+                    f"have this name: {named}. Write the folder too, such as {printable('/'.join(parts))}, or rename "
+                    "the files")
 
 
 def _lists(home: Path) -> dict[str, list[str]]:
