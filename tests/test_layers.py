@@ -17,8 +17,8 @@ LEVELS = {
     # files that need no MindSpore
     "centernet.data.coco": 1, "centernet.data.augment": 1, "centernet.data.targets": 1, "centernet.data.image_file": 1,
     "centernet.data.image_finder": 1, "centernet.data.image_size": 1, "centernet.data.orientation": 1,
-    "centernet.data.mosaic": 1, "centernet.data.info_file": 1, "centernet.data.not_shards": 1, "centernet.data.layouts": 1,
-    "centernet.data.other_forms": 1,
+    "centernet.data.mosaic": 1, "centernet.data.info_file": 1, "centernet.data.layouts": 1,
+    "centernet.data.other_forms": 1, "centernet.data.wrong_folder": 1,
     "centernet.evaluation.metrics": 1, "centernet.runtimes.manifest": 1,
     "centernet.runtimes.manifest_steps": 1, "centernet.runtimes.onnx_session": 1, "centernet.runtimes.sizes": 1,
     "centernet.detection": 2,

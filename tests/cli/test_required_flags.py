@@ -25,7 +25,8 @@ def test_help_marks_required_flags(entry, flag, capsys):
     usage = text.partition(" [flags]")[0]
     for name in NEEDED[entry]:
         assert f" --{name} " in usage
-    needed = {use.alias or declared.name: use.need for declared in flags_of(entry) if (use := declared.uses[entry]).need}
+    uses = {declared.name: declared.uses[entry] for declared in flags_of(entry)}
+    needed = {use.alias or name: use.need for name, use in uses.items() if use.need}
     assert set(needed) == NEEDED[entry] and all(text.count(f"[{need}]") for need in needed.values())
 
 

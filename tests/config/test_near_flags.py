@@ -23,11 +23,25 @@ def test_names_of_other_programs(entry, flag, meant):
         load_config(entry, [f"--{flag}", "4"], "")
 
 
+def test_weights_of_other_programs_are_a_file():
+    with pytest.raises(UserError, match="weights must be one of ema, raw; found 'best.pt'. The file of a model is"):
+        load_config("infer", ["--weights", "best.pt"], "")
+
+
 @pytest.mark.parametrize("flag", ["cache", "imgsz"])
 def test_nothing_is_guessed_where_no_setting_has_the_meaning(flag):
     with pytest.raises(UserError) as caught:
         load_config("convert_weights", [f"--{flag}", "4"], "")
     assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("entry, word, flags", [
+    ("infer", "photo.jpg", "--model PATH --data PATH."), ("train", "shards", "--data PATH."),
+    ("dataset", "coco", "--data PATH --out PATH.")])
+def test_a_path_without_a_flag(entry, word, flags):
+    with pytest.raises(UserError) as caught:
+        load_config(entry, [word], "")
+    assert f"'{word}': it belongs to no flag. Paths have flags, too: {flags}" in str(caught.value)
 
 
 def test_the_meanings_are_flags():

@@ -3,8 +3,8 @@ import cv2
 import numpy as np
 import pytest
 
-from centernet.detection import labels
 from centernet.data_check.sheets import _sample
+from centernet.detection import labels
 from centernet.detection.visualize import category_colors, draw_boxes, enlargement, place_labels, save_picture
 from centernet.errors import UserError
 from centernet.evaluation.html_report.report_plots import class_colors
@@ -99,7 +99,8 @@ def test_small_images_are_enlarged_so_that_labels_fit(size, factor):
         assert abs(left - round(size[1] / 3 * factor)) <= max(2, picture.shape[1] // 500)
         assert rows[0] < size[0] / 3 * factor
         # Letters grow with the picture: the label has about 2 % of its height.
-        assert np.count_nonzero((picture == category_colors(("disc",))[0]).all(axis=2).any(axis=1)) > max(30, picture.shape[0] // 10)
+        drawn = (picture == category_colors(("disc",))[0]).all(axis=2)
+        assert np.count_nonzero(drawn.any(axis=1)) > max(30, picture.shape[0] // 10)
 
 
 def test_labels_cover_neither_boxes_nor_each_other_where_that_is_possible():
@@ -126,7 +127,8 @@ def test_a_category_has_one_colour_in_every_order_and_in_every_command():
     image, box = np.zeros((400, 400, 3), np.uint8), np.array([[50, 100, 300, 300]])
     np.testing.assert_array_equal(draw_boxes(image, box, [1], model), draw_boxes(image, box, [2], file))
     samples = [_sample({"image": np.zeros((8, 8, 3), np.uint8), "colors": np.zeros((3, 4), np.float32),
-                        "reg_mask": np.zeros(1)}, np.eye(3, dtype=np.float32)[number][:, None, None] * np.ones((3, 2, 2)),
+                        "reg_mask": np.zeros(1)},
+                       np.eye(3, dtype=np.float32)[number][:, None, None] * np.ones((3, 2, 2)),
                        category_colors(names)) for names, number in ((model, 1), (file, 2))]
     np.testing.assert_array_equal(*samples)
     rows = [{"name": name, "curve": [1.0], "AP50": 0.5} for name in file]

@@ -76,7 +76,9 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
         raise UserError(f"{error}. `{program(entry)} --help` lists the flags.") from error
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), unknown[0])
-        hint = nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, {**defaults, **vars(given)})
+        hint = f": it belongs to no flag. Paths have flags, too: {required_words(entry).strip()}."
+        if flag.startswith("-"):
+            hint = nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, {**defaults, **vars(given)})
         raise UserError(f"{program(entry)}: unknown argument {shown(flag)}{hint} `{program(entry)} {HELP_ALL}` lists "
                         "all flags.")
     return vars(given)
@@ -86,7 +88,8 @@ def _parser(entry: str, description: str, defaults: Mapping[str, Any], complete:
     """Return the parser; its --help leaves out most settings unless `complete`. It takes all of them in any case."""
     parser = argparse.ArgumentParser(prog=program(entry), usage=f"%(prog)s {required_words(entry)}[flags]",
                                      description=description, allow_abbrev=False, exit_on_error=False,
-                                     epilog=_epilog(entry, complete), formatter_class=argparse.RawDescriptionHelpFormatter)
+                                     epilog=_epilog(entry, complete),
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(HELP_ALL, action="help", help="the same with all flags")
     parser.add_argument("--config_path", metavar="FILE", default=argparse.SUPPRESS,
                         help="a preset's name (configs/), or a YAML file with the keys that differ")

@@ -20,8 +20,8 @@ import numpy as np
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
 from centernet.data.info_file import info_path, read_info
-from centernet.data.not_shards import no_shards
 from centernet.data.verify import hash_files, verify_files
+from centernet.data.wrong_folder import no_shards
 from centernet.errors import UserError, listed
 from centernet.group import ALONE, Group
 from centernet.program import command, convert_again

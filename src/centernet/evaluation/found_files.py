@@ -99,14 +99,15 @@ def write_coco_of_frames(path: Path, lines: Path, name: str, size: tuple[int, in
         UserError: a file cannot be read or written.
     """
     def rows(key: str) -> Iterator[str]:
-        count = 0
+        number = 0
         with lines.open(encoding="utf-8") as opened:
             for row in map(json.loads, opened):
                 if key == "images" and not row.get("unreadable"):
                     yield json.dumps({"id": row["frame"], "file_name": f"{name}/{row['frame']:06}.jpg",
                                       "width": size[0], "height": size[1]})
-                for count, box in enumerate(row["detections"] if key == "annotations" else (), count + 1):
-                    yield json.dumps(_annotation(count, row["frame"], box))
+                for box in row["detections"] if key == "annotations" else ():
+                    number += 1
+                    yield json.dumps(_annotation(number, row["frame"], box))
 
     with user_errors(f"cannot write {path}"), replacing(path) as unfinished, \
             unfinished.open("w", encoding="utf-8") as file:

@@ -176,8 +176,8 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
         values = parse_object("{" + ", ".join(parts) + "}", f"{model}: its metadata", "export again")
         return _from_json(_this_version({**values, "sha256": ""}, path), path)
     if not path.exists():
-        raise UserError(f"{path}: the manifest of {model.name} is missing. {program('export')} writes it beside the model: "
-                        "copy it, too, or export again")
+        raise UserError(f"{path}: the manifest of {model.name} is missing. {program('export')} writes it beside the "
+                        "model: copy it, too, or export again")
     manifest = _from_json(_this_version(read_json(path, remedy="Export again", most=MAX_BYTES), path), path)
     found = sha256(model)
     if found != manifest.sha256:

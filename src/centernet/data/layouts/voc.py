@@ -92,9 +92,9 @@ def _only(files: list[Path], name: str, split: str, home: Path) -> Path | None:
         return files[0] if files else None
     named = ", ".join(printable(path.relative_to(home)) for path in files[:3])
     parts = [part for part in files[0].relative_to(home).with_suffix("").parts if part != "Annotations"]
-    raise UserError(f"{printable(home / f'ImageSets/Main/{split}.txt')} names {printable(name)}, but {len(files)} files "
-                    f"have this name: {named}. Write the folder too, such as {printable('/'.join(parts))}, or rename "
-                    "the files")
+    raise UserError(f"{printable(home / f'ImageSets/Main/{split}.txt')} names {printable(name)}, but {len(files)} "
+                    f"files have this name: {named}. Write the folder too, such as {printable('/'.join(parts))}, or "
+                    "rename the files")
 
 
 def _lists(home: Path) -> dict[str, list[str]]:

@@ -74,7 +74,8 @@ def require_common(first: Run, second: Run) -> None:
 
 
 def _held(run: Run) -> str:
-    held = [f"an evaluation of {listed(list(map(printable, run.classes)), 5)}"] * bool(run.classes) + ["a training"] * bool(run.losses or run.precisions)
+    names = listed(list(map(printable, run.classes)), 5)
+    held = [f"an evaluation of {names}"] * bool(names) + ["a training"] * bool(run.losses or run.precisions)
     return " and ".join(held) or "no evaluation and no finished epoch of a training"
 
 

@@ -59,4 +59,5 @@ def differences(first: RunData, second: RunData) -> list[str]:
 
 def _only(letter: str, own: RunData, other: RunData) -> list[str]:
     names = [printable(name) for name in own.annotated if name not in other.annotated]
-    return [f"only {letter} has the categor{'ies' if len(names) > 1 else 'y'} {listed(names, MOST_NAMES)}"] if names else []
+    word = "categories" if len(names) > 1 else "category"
+    return [f"only {letter} has the {word} {listed(names, MOST_NAMES)}"] if names else []

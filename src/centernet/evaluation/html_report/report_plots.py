@@ -21,8 +21,8 @@ RUN_COLORS = ("#1f77b4", "#ff7f0e")
 def class_colors(classes: Sequence[Mapping[str, Any]]) -> dict[int, str]:
     """Return the colour of each category that has a legend entry, by its position.
 
-    Up to ten annotated categories have one each: that of all pictures with boxes. Of more, the five with the highest and the five with the lowest AP50
-    have one, and the others are grey: nobody can tell eighty colours apart.
+    Up to ten annotated categories have one each: that of all pictures with boxes. Of more, the five with the highest
+    and the five with the lowest AP50 have one, and the others are grey: nobody can tell eighty colours apart.
     """
     annotated = [place for place, row in enumerate(classes) if row["curve"]]
     ranked = sorted(annotated, key=lambda place: -classes[place]["AP50"])

@@ -5,6 +5,8 @@ import shlex
 import pytest
 
 from centernet.config.load import load_config
+from centernet.data.coco import locate
+from centernet.data.layouts.found import read_layout
 from centernet.data.mindrecord import open_shards
 from centernet.errors import UserError
 
@@ -40,3 +42,24 @@ def test_images_alone_and_an_empty_folder(tmp_path):
             (tmp_path / name).touch()
         with pytest.raises(UserError, match=message):
             open_shards(tmp_path, "p", (), 0)
+
+
+@pytest.mark.fault("a path near the data set is given for it", "shards, the folder of the images, the annotation file",
+                   "an error that says what it is and what to name")
+def test_other_paths_in_place_of_a_data_set(tmp_path):
+    coco(tmp_path)
+    (tmp_path / "train2017").mkdir()
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "p.info.json").write_text('{"categories": [], "files": []}')
+    file = tmp_path / "annotations" / "instances_train2017.json"
+    for path, message in ((tmp_path / "train2017", f"Name its parent folder, which has annotations: {tmp_path}"),
+                          (tmp_path / "shards", "it is a folder of shards. Name the data set that they were made of"),
+                          (file, f"this is a file. Name its data set's folder, or --annotation_file {file} and --ima"),
+                          (tmp_path / "none", "there is no such folder")):
+        with pytest.raises(UserError) as caught:
+            locate(str(path), "train")
+        assert message in str(caught.value)
+    (tmp_path / "voc").mkdir()
+    voc(tmp_path / "voc")
+    with pytest.raises(UserError, match="Name its parent folder, which has Annotations"):
+        read_layout(tmp_path / "voc" / "Annotations")
