@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from centernet.data.repair import whole
-from centernet.errors import UserError, shown
+from centernet.errors import UserError, listed, shown
 
 # Category ids of COCO 2017 in the order of its 80 names; the ids have gaps.
 COCO_IDS = tuple(number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
@@ -79,9 +79,9 @@ def require_same(model: Categories, data: Categories, model_source: str, data_so
         return
     known = set(model.names)
     missing = [name for name in data.names if name not in known]
-    detail = f"not in the model: {', '.join(missing[:5])}" if missing else "the order or number differs"
-    raise UserError(f"{model_source} detects {len(model)} categories ({', '.join(model.names[:3])}, ...), but "
-                    f"{data_source} has {len(data)} ({', '.join(data.names[:3])}, ...); {detail}. {remedy}")
+    detail = f"not in the model: {listed(missing, 5)}" if missing else "the order or number differs"
+    raise UserError(f"{model_source} detects {len(model)} categories ({listed(model.names)}), but "
+                    f"{data_source} has {len(data)} ({listed(data.names)}); {detail}. {remedy}")
 
 
 def by_name(model: Categories, data: Categories, model_source: str, data_source: str, remedy: str) -> Categories:

@@ -14,6 +14,7 @@ from pathlib import Path
 from centernet.config.load import Config
 from centernet.errors import UserError
 from centernet.group import TIME_OUT, Group, launched_number
+from centernet.program import in_checkout, install
 
 LOG = logging.getLogger("centernet")
 GLOG_ERROR = 2  # glog's own number of the level
@@ -39,7 +40,7 @@ def prepare_environment(device_target: str = "CPU") -> None:
         try:
             version = metadata.version(package)
         except metadata.PackageNotFoundError as error:
-            raise UserError(f"the package {package} is not installed: pip install -r requirements.txt") from error
+            raise UserError(f"the package {package} is not installed: {install('', 'mindspore')}") from error
     if int(version.split(".")[0]) >= 2:
         raise UserError(f"NumPy {version} does not work with MindSpore's binaries: pip install 'numpy<2'")
 
@@ -195,8 +196,9 @@ def join_group(distribute: bool, device_num: int) -> Group:
     size = _launched_size()
     if not distribute or size == 1:
         if device_num > 1:
+            launcher = "scripts/run_distributed_train_ascend.sh or " * in_checkout()
             raise UserError(f"--device_num {device_num} needs {device_num} processes, but no launcher started them: "
-                            "use scripts/run_distributed_train_ascend.sh or msrun, with --distribute true")
+                            f"use {launcher}msrun, with --distribute true")
         return Group()
     if device_num not in (1, size):
         raise UserError(f"--device_num {device_num} does not match the launcher's {size} processes (RANK_SIZE)")

@@ -5,7 +5,7 @@ import functools
 import reprlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 class UserError(Exception):
@@ -36,6 +36,11 @@ def printable(text: object, most: int = 300) -> str:
     """Return a path or name for messages: as it is, or escaped and shortened if it is long or cannot be printed."""
     name = str(text)
     return name if len(name) <= most and name.isprintable() else shown(name)
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return names with commas between them; "..." at the end if there are more than `most`."""
+    return ", ".join([*names[:most], *["..."] * (len(names) > most)])
 
 
 class _Short(reprlib.Repr):

@@ -22,6 +22,7 @@ from centernet.device import eager
 from centernet.errors import UserError
 from centernet.export.compare import TOLERANCE, largest_difference
 from centernet.export.onnx import exportable, to_onnx
+from centernet.program import program
 from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.exported import is_exported, open_exported
 from centernet.runtimes.manifest import exported_settings
@@ -68,7 +69,8 @@ def open_model(path: str, config: Config, images: int,
     model = load_model(path, config, categories=dataset.categories if dataset else None)
     if dataset:
         by_name(model.spec.categories, dataset.categories, path, str(dataset.annotation_file),
-                "Evaluate on a data set of the same categories, or train on this one: train.py --fine_tune true")
+                "Evaluate on a data set of the same categories, or train on this one: "
+                f"{program('train')} --fine_tune true")
     model = model.at_size(model.config.dataset_config.input_res_test)
     return Detector(run_checkpoint(path, model, model.config, images), model.config.eval_config), model.config
 

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from centernet.config.declared import SETTINGS, flags_of
-from centernet.config.flags import EXAMPLES, program
+from centernet.config.flags import EXAMPLES, command
 from centernet.config.load import DEFAULT_CONFIG, build_config, find_config, load_config, preset_files, write_config
 from centernet.config.setting import ENTRIES
 from centernet.errors import UserError
@@ -203,7 +203,7 @@ def test_help_shows_help_default_and_choices(entry, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert caught.value.code == 0
     assert "device that the code runs on (default: Ascend; choices: Ascend, CPU)" in text
-    assert f"example: {program(entry)} " in text.replace("python ", "")
+    assert f"example: {command(entry)} " in text
     assert "ModelArts: local folder" not in text and ".mean" not in text
 
 

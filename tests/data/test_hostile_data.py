@@ -45,7 +45,7 @@ def test_info_files(tmp_path):
 def test_values_of_info_files(tmp_path, change, message):
     path = tmp_path / "p.info.json"
     path.write_text(json.dumps({**INFO, **change}))
-    with pytest.raises(UserError, match=rf"p.info.json.*{message}.*convert_dataset_to_mindrecord"):
+    with pytest.raises(UserError, match=rf"p.info.json.*{message}.*src/dataset.py` again"):
         read_info(path)
 
 

@@ -456,6 +456,9 @@ def test_files_that_belong_to_two_images(tmp_path):
     assert [picture.path.relative_to(tmp_path / "voc/JPEGImages").as_posix() for picture in imported.pictures] == [
         "a/1.png", "2.png"]
     assert imported.report.defects.examples == {"image of a list with several XML files: left out": ["train.txt: 1"]}
+    make_images(tmp_path / "voc/JPEGImages", ["1.png"])
+    write(tmp_path / "voc", "Annotations/1.xml", VOC_BOX)  # an exact name wins
+    assert not read_layout(tmp_path / "voc").report.defects.examples
 
 
 @pytest.mark.parametrize("own", ["link", "folder", "broken link"])

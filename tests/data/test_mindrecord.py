@@ -85,7 +85,7 @@ def test_missing_and_cut_files(shards, name, verify):
                                          ("[1]", "must hold a JSON object, found list")])
 def test_unusable_info(shards, text, words):
     (shards / "tiny.info.json").write_text(text)
-    with pytest.raises(UserError, match=f"tiny.info.json.*{words}.*convert_dataset_to_mindrecord"):
+    with pytest.raises(UserError, match=f"tiny.info.json.*{words}.*src/dataset.py` again"):
         opened(shards)
 
 
@@ -116,7 +116,7 @@ def test_without_info_gaps_are_noticed(shards, name, lost):
 def test_without_info_damage_is_reported_as_mindspore_says(shards):
     (shards / "tiny.info.json").unlink()
     (shards / "tiny0").write_bytes(b"\0" * 1000)
-    with pytest.raises(UserError, match="MindSpore cannot read the shards: .+; run scripts/convert"):
+    with pytest.raises(UserError, match="MindSpore cannot read the shards: .+; run `python src/dataset"):
         opened(shards)
 
 

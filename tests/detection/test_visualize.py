@@ -3,9 +3,11 @@ import cv2
 import numpy as np
 import pytest
 
+from centernet.data_check.sheets import _sample
 from centernet.detection import labels
-from centernet.detection.visualize import class_color, draw_boxes, enlargement, place_labels, save_picture
+from centernet.detection.visualize import category_colors, draw_boxes, enlargement, place_labels, save_picture
 from centernet.errors import UserError
+from centernet.evaluation.html_report.report_plots import class_colors
 
 NAMES = ("disc", "frame")
 
@@ -14,22 +16,23 @@ def test_a_box_in_its_class_colour_and_the_image_untouched():
     image = np.full((100, 120, 3), 90, np.uint8)
     picture = draw_boxes(image, np.array([[20, 40, 80, 90]], np.float32), [1], NAMES, [0.5])
     assert (image == 90).all() and picture.shape == image.shape
-    assert tuple(picture[90, 50]) == tuple(picture[70, 80]) == class_color(1)
+    assert tuple(picture[90, 50]) == tuple(picture[70, 80]) == category_colors(NAMES)[1]
     assert (picture[60, 50] == 90).all() and (picture[95] == 90).all()
     assert (picture[30:40, 20:50] != 90).any()  # the label stands above the box
 
 
 def test_neighbouring_classes_differ():
-    colors = {class_color(index) for index in range(80)}
+    every = category_colors(tuple(f"{number:02}" for number in range(80)))
+    colors = set(every)
     assert len(colors) > 75
-    assert all(np.abs(np.subtract(class_color(k), class_color(k + 1))).max() > 60 for k in range(79))
+    assert all(np.abs(np.subtract(every[k], every[k + 1])).max() > 60 for k in range(79))
 
 
 def test_the_best_box_is_on_top():
     image = np.zeros((60, 60, 3), np.uint8)
     boxes = np.array([[10, 25, 50, 50]] * 2, np.float32)
     picture = draw_boxes(image, boxes, [0, 1], NAMES, [0.9, 0.1])
-    assert tuple(picture[50, 30]) == class_color(0)
+    assert tuple(picture[50, 30]) == category_colors(NAMES)[0]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (30, 20), (500, 700)])
@@ -92,11 +95,12 @@ def test_small_images_are_enlarged_so_that_labels_fit(size, factor):
         picture = draw_boxes(image, box, [0], ["disc"], [0.5], factor)
         assert picture.shape == (size[0] * factor, size[1] * factor, 3)
         rows = np.flatnonzero((picture != 90).any(axis=(1, 2)))
-        left = np.argwhere((picture == class_color(0)).all(axis=2)).min(axis=0)[1]
+        left = np.argwhere((picture == category_colors(("disc",))[0]).all(axis=2)).min(axis=0)[1]
         assert abs(left - round(size[1] / 3 * factor)) <= max(2, picture.shape[1] // 500)
         assert rows[0] < size[0] / 3 * factor
         # Letters grow with the picture: the label has about 2 % of its height.
-        assert np.count_nonzero((picture == class_color(0)).all(axis=2).any(axis=1)) > max(30, picture.shape[0] // 10)
+        drawn = (picture == category_colors(("disc",))[0]).all(axis=2)
+        assert np.count_nonzero(drawn.any(axis=1)) > max(30, picture.shape[0] // 10)
 
 
 def test_labels_cover_neither_boxes_nor_each_other_where_that_is_possible():
@@ -114,3 +118,21 @@ def test_labels_cover_neither_boxes_nor_each_other_where_that_is_possible():
     crowd = place_labels(np.array([[100, 100, 200, 200]] * 4), sides[:4], [4] * 4, 400, 400)
     assert len(set(crowd)) == 4 and crowd[0] == (100, 86)
     assert place_labels(np.array([[0, 0, 400, 400]]), [(70, 10)], [4], 400, 400)[0][0] in (0, 330)  # within the picture
+
+
+def test_a_category_has_one_colour_in_every_order_and_in_every_command():
+    """Infer draws with the order of the model, check-data with that of the annotation file, the report with ids."""
+    model, file = ("RBC", "WBC", "Platelets"), ("Platelets", "RBC", "WBC")
+    assert dict(zip(model, category_colors(model))) == dict(zip(file, category_colors(file)))
+    image, box = np.zeros((400, 400, 3), np.uint8), np.array([[50, 100, 300, 300]])
+    np.testing.assert_array_equal(draw_boxes(image, box, [1], model), draw_boxes(image, box, [2], file))
+    samples = [_sample({"image": np.zeros((8, 8, 3), np.uint8), "colors": np.zeros((3, 4), np.float32),
+                        "reg_mask": np.zeros(1)},
+                       np.eye(3, dtype=np.float32)[number][:, None, None] * np.ones((3, 2, 2)),
+                       category_colors(names)) for names, number in ((model, 1), (file, 2))]
+    np.testing.assert_array_equal(*samples)
+    rows = [{"name": name, "curve": [1.0], "AP50": 0.5} for name in file]
+    blue, green, red = category_colors(model)[1]
+    assert class_colors(rows)[2] == f"#{red:02x}{green:02x}{blue:02x}"
+    three = np.array(category_colors(model), int)
+    assert min(np.abs(three[a] - three[b]).sum() for a, b in ((0, 1), (0, 2), (1, 2))) > 250

@@ -75,6 +75,8 @@ def test_each_category_has_its_own_ap(annotations):
     table = metrics.class_table().splitlines()
     assert table[1].split() == ["disc", "1.000", "1.000", "1", "1"]
     assert table[3].split() == ["cross", "-", "-", "0", "1"]
+    assert table[4].startswith("detected: boxes of every score")  # 3 detected, 2 annotated
+    assert len(evaluate_results(annotations(), PERFECT[:1], SPARSE).class_table().splitlines()) == 4
 
 
 def test_only_the_evaluated_images_count(annotations):

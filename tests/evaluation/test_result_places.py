@@ -36,6 +36,9 @@ def test_names_of_lists_and_videos_are_distinct(tmp_path):
         places(tmp_path, [tmp_path / "in/a.jpg"], [tmp_path / "in/detections.mp4"])
     with pytest.raises(UserError, match="have the same name"):
         places(tmp_path, [], [tmp_path / "a/clip.mp4", tmp_path / "b/clip.avi"])
+    for names in (("clip", "clip_coco"), ("clip_coco", "clip")):  # clip_coco.json would be a result of both
+        with pytest.raises(UserError, match="have the same name"):
+            places(tmp_path, [], [tmp_path / f"{name}.mp4" for name in names])
     places(tmp_path, [], [tmp_path / "in/detections.mp4"])
 
 

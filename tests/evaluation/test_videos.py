@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from centernet.categories import categories_from_names
+from centernet.data.annotations import read_annotations
 from centernet.detection.finder import Finder
 from centernet.errors import Interrupted, UserError
+from centernet.evaluation.found_files import write_coco_of_frames
 from centernet.evaluation.inputs import Video, find_inputs
 from centernet.evaluation.videos import infer_video, require_readable
 from centernet.interrupt import signals_set_a_flag
@@ -74,6 +76,26 @@ def test_a_video_gives_lines_a_summary_and_an_annotated_video(tmp_path, caplog):
     assert len(pictures) == 12 and pictures[0].shape == (360, 480, 3) and summary["width"] == 160
     assert len((tmp_path / "found/clip.csv").read_text().splitlines()) == 13
     assert "12 boxes in 12 frames" in caplog.text and "frames/s with reading" in caplog.text
+
+
+def test_the_coco_file_of_a_video_has_frame_numbers_as_ids(tmp_path):
+    found = tmp_path / "found"
+    run(make_video(tmp_path / "clip.avi"), found, formats=("json", "coco"), max_frames=4)
+    lines = [json.loads(line) for line in (found / "clip.jsonl").read_text().splitlines()]
+    document = json.loads((found / "clip_coco.json").read_text())
+    assert document["images"][3] == {"id": 3, "file_name": "clip/000003.jpg", "width": 160, "height": 120}
+    assert len(document["images"]) == len(lines) == 4 and document["categories"] == [{"id": 1, "name": "disc"}]
+    assert document["annotations"][2] == {"id": 3, "image_id": 2, "category_id": 1, "bbox": [10, 20, 150, 70],
+                                          "area": 10500, "iscrowd": 0, "score": 0.5}
+    assert read_annotations(found / "clip_coco.json", "--label_path").image_ids == (0, 1, 2, 3)
+    run(make_video(tmp_path / "clip.avi"), found, max_frames=4)
+    assert not (found / "clip_coco.json").exists()
+    # A frame without a picture, and a video without boxes.
+    (found / "clip.jsonl").write_text('{"frame": 0, "unreadable": true, "detections": []}\n'
+                                      '{"frame": 1, "detections": []}\n')
+    write_coco_of_frames(found / "c.json", found / "clip.jsonl", "clip", (9, 8), Detector.spec.categories)
+    document = json.loads((found / "c.json").read_text())
+    assert [image["id"] for image in document["images"]] == [1] and document["annotations"] == []
 
 
 def test_max_frames(tmp_path):

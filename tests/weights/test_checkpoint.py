@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
+from centernet.config.load import load_config
 from centernet.errors import UserError
 from centernet.weights.checkpoint import (
     CRC_TAIL,
@@ -118,14 +120,41 @@ def test_a_backbone_alone_is_ours_too(tmp_path, caplog):
 
 
 def test_a_wrong_network_is_named_with_its_preset():
-    with pytest.raises(UserError, match=r"net_config.backbone 'resnet18' \(configured: 'resnet34'\).*--config_path "
-                                        "configs/tiny.yaml, or --net_config.backbone resnet18"):
+    with pytest.raises(UserError, match=r"net_config.backbone 'resnet18' \(configured: 'resnet34'\).*Use "
+                                        r"--net_config.backbone resnet18 \(it was trained with tiny.yaml, which is no"):
         require_preset(record(), settings("--net_config.backbone", "resnet34").net_config, "x.ckpt")
     flags = ("--net_config.cat_spec_wh", "true", "--net_config.block_class", "[]")
     with pytest.raises(UserError, match=r"--net_config.block_class 1 1 1 1 --net_config.cat_spec_wh false"):
         require_preset(record(), settings(*flags).net_config, "x.ckpt")
     # Loss weights may differ.
     require_preset(record(), settings("--net_config.hm_weight", "2").net_config, "x.ckpt")
+
+
+@pytest.mark.parametrize("wanted, recorded", [("demo_cpu", "official_res18"), ("plus_res18", "official_hourglass")])
+def test_every_advice_of_a_wrong_network_works(wanted, recorded):
+    def network(*flags):
+        return load_config("train", ["--config_path", wanted, *flags], "").net_config
+
+    made = model_record(load_config("train", ["--config_path", recorded], ""), CATEGORIES)
+    # The preset of today has the network; a preset changed since then; a file of the user's own.
+    for number, name in enumerate((recorded, wanted, "own")):
+        with pytest.raises(UserError) as caught:
+            require_preset(replace(made, preset=name), network(), "x.ckpt")
+        advice = re.search(r"Use --config_path (\w+), or (--net_config.*?)( \(.*\))?\.$", str(caught.value))
+        require_preset(made, load_config("train", ["--config_path", advice[1]], "").net_config, "x.ckpt")
+        require_preset(made, network(*advice[2].split()), "x.ckpt")
+        assert ["", "of this version has another network", "own.yaml, which is no preset"][number] in (advice[3] or "")
+    assert recorded not in str(pytest.raises(UserError, require_preset, replace(
+        made, preset=recorded, network={**made.network, "head_conv": 8}), network(), "x.ckpt").value).split(" (the")[0]
+
+
+def test_a_training_is_told_of_fine_tuning():
+    old, plus = (load_config("train", ["--config_path", name], "") for name in ("official_res18", "plus_res18"))
+    for fine_tune, offered in ((False, True), (None, False)):
+        with pytest.raises(UserError) as caught:
+            require_preset(model_record(old, CATEGORIES), plus.net_config, "x.ckpt", fine_tune)
+        assert ("add --fine_tune true" in str(caught.value)) == offered
+    require_preset(model_record(old, CATEGORIES), plus.net_config, "x.ckpt", fine_tune=True)
 
 
 def test_an_older_record_has_the_box_head_of_sizes_and_offsets():

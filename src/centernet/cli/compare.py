@@ -23,7 +23,8 @@ LOG = logging.getLogger("centernet")
 @reports_errors
 def main(argv: list[str] | None = None) -> int:
     """Parse argv, write the page, return the exit status."""
-    from centernet.evaluation.html_report.compare_runs import comparison_page, read_run
+    from centernet.evaluation.html_report.compare_runs import comparison_page, read_run, require_common
+    from centernet.evaluation.html_report.compared_data import differences
 
     print_every_text()
     parser = argparse.ArgumentParser(prog="centernet compare", description="Compare two runs on one HTML page.",
@@ -43,9 +44,12 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"centernet compare needs two folders, found {len(given.runs)}: centernet compare RUN_A RUN_B")
     set_up_log("")
     first, second = (read_run(Path(run)) for run in given.runs)
+    require_common(first, second)
     write_text(Path(given.out), comparison_page(first, second))
     for letter, run in zip("AB", (first, second)):
         known = f"AP {run.numbers['AP']:.3f}" if run.numbers else "no AP"
         LOG.info("%s: %s (%s)", letter, printable(run.folder), known)
+    for line in differences(first.data, second.data):
+        LOG.warning("warning: %s", line)
     LOG.info("comparison: %s", printable(given.out))
     return 0

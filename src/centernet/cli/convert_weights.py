@@ -12,6 +12,7 @@ from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up_device
 from centernet.errors import UserError
+from centernet.program import program
 
 LOG = logging.getLogger("centernet")
 
@@ -52,7 +53,8 @@ def import_weights(config: Config, path: Path, target: Path) -> None:
     for line in (*notes, *found.lines()):
         LOG.info("%s", line)
     if knows:
-        LOG.info("%s: %s for train.py --backbone_checkpoint, trained on %s", target, config.net_config.backbone, knows)
+        LOG.info("%s: %s for %s --backbone_checkpoint, trained on %s", target, config.net_config.backbone,
+                 program("train"), knows)
     else:
         LOG.info("%s: detector of %d categories, preset %s, for %s images, mean %s, std %s", target, len(categories),
                  config.preset or "none", "RGB" if data.to_rgb else "BGR", list(data.mean), list(data.std))

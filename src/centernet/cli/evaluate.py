@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 def run(config: Config) -> None:
     """Detect objects in all images; the ranks of a group divide them. Write the results and evaluate them."""
+    if not config.load_checkpoint_path:
+        raise UserError("--load_checkpoint_path is not set: name the checkpoint (or exported model) to evaluate")
     from centernet.data.coco import read_evaluated
     from centernet.evaluation.report import result_folder
 
-    if not config.load_checkpoint_path:
-        raise UserError("--load_checkpoint_path is not set: name the checkpoint (or exported model) to evaluate")
     dataset = read_evaluated(config.data_dir, config.run_mode, config.annotation_file, config.image_dir, config.strict,
                              config.allow_outside)
     if config.report and not dataset.annotations.annotated:

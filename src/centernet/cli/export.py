@@ -18,14 +18,14 @@ from centernet.owner import OWNER, owned
 
 def run(config: Config) -> None:
     """Read the checkpoint, build its network, export it, and compare the exported model with the checkpoint."""
+    if not config.export_load_ckpt:
+        raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
     from centernet.export.describe import describe, target_path
     from centernet.export.publish import export_model
     from centernet.runtimes.manifest import manifest_path
     from centernet.weights.load import load_model
 
     log = logging.getLogger("centernet")
-    if not config.export_load_ckpt:
-        raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
     target = target_path(config.export_name, config.export_format)
     set_up(config, config.device_id)
     model = load_model(config.export_load_ckpt, config)

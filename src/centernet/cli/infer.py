@@ -15,6 +15,7 @@ from centernet.config.load import Config
 from centernet.device import set_up
 from centernet.errors import UserError
 from centernet.owner import OWNER, owned
+from centernet.program import program
 
 if typing.TYPE_CHECKING:
     from centernet.detection.detector import Detector
@@ -29,7 +30,7 @@ def run(config: Config) -> None:
     if not config.model_path:
         raise UserError("--model_path is not set: name a checkpoint (.ckpt) or an exported model (.mindir, .onnx)")
     if bool(config.image) == bool(config.predict_dir):
-        raise UserError("give either --image (image files) or --predict_dir (the output of preprocess.py)")
+        raise UserError(f"give either --image (image files) or --predict_dir (the output of {program('preprocess')})")
     if config.predict_dir and not config.model_path.endswith((".mindir", ".onnx")):
         raise UserError(f"--predict_dir holds inputs of one fixed size. They need an exported model (.mindir, .onnx), "
                         f"found --model_path {config.model_path}")

@@ -17,6 +17,7 @@ from centernet.evaluation.metrics import evaluate_results
 from centernet.files import write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.owner import OWNER, owned
+from centernet.program import program
 from centernet.runtimes.manifest import exported_settings, read_manifest
 
 LOG = logging.getLogger("centernet")
@@ -30,7 +31,7 @@ def run(config: Config) -> None:
 
     for flag in ("model_path", "result_path", "meta_path"):
         if not getattr(config, flag):
-            raise UserError(f"--{flag} is not set; `postprocess.py --help` explains it")
+            raise UserError(f"--{flag} is not set; `{program('postprocess')} --help` explains it")
     manifest = read_manifest(config.model_path)
     evaluation = exported_settings(manifest, config)
     prepared = read_index(Path(config.meta_path), manifest, aipp=True)

@@ -17,6 +17,7 @@ from centernet.data.coco import read_evaluated
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError
 from centernet.files import require_utf8
+from centernet.program import program
 from centernet.runtimes.manifest import read_manifest
 
 LOG = logging.getLogger("centernet")
@@ -34,15 +35,15 @@ def run(config: Config) -> None:
 
     for flag in ("model_path", "predict_dir"):
         if not getattr(config, flag):
-            raise UserError(f"--{flag} is not set; `preprocess.py --help` explains it")
+            raise UserError(f"--{flag} is not set; `{program('preprocess')} --help` explains it")
     manifest = read_manifest(config.model_path)
     if config.aipp:
         manifest = manifest.with_uint8_input()
     dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict,
                              config.allow_outside)
     if dataset.annotation_file.is_dir():
-        raise UserError(f"--val_data_dir {config.val_data_dir}: postprocess.py needs an annotation file in COCO's "
-                        f"format, so import the data set first: {command(dataset.annotation_file)}")
+        raise UserError(f"--val_data_dir {config.val_data_dir}: {program('postprocess')} needs an annotation file "
+                        f"in COCO's format, so import the data set first: {command(dataset.annotation_file)}")
     by_name(manifest.spec.categories, dataset.categories, config.model_path, str(dataset.annotation_file),
             "Use a data set of the same categories, or a model trained on this one.")
 

@@ -11,12 +11,15 @@ from centernet.config.load import Config
 from centernet.config.recipe import with_recipe
 from centernet.device import set_up_group
 from centernet.errors import UserError
+from centernet.program import program
 
 LOG = logging.getLogger("centernet")
 
 
 def run(config: Config) -> None:
     """Build the input pipeline and the training step, load the initial weights, and train."""
+    if not config.mindrecord_dir:
+        raise UserError(f"--mindrecord_dir is not set: name the folder of the shards that {program('dataset')} wrote")
     from centernet.config.threads import input_threads
     from centernet.data.pipeline import open_training_data
     from centernet.evaluation.dataset import NetworkEvaluation
@@ -26,8 +29,6 @@ def run(config: Config) -> None:
     from centernet.training.setup import make_plan, start, validation_data
     from centernet.weights.average import averaged
 
-    if not config.mindrecord_dir:
-        raise UserError("--mindrecord_dir is not set: name the folder of the shards that src/dataset.py wrote")
     group = set_up_group(config)
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
                               config.train_config.step_images, config.seed, group=group,

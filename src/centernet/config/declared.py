@@ -43,11 +43,12 @@ SETTINGS = {declared.name: declared for declared in _walk(Config)}
 def flags_of(entry: str) -> list[Declared]:
     """Return the settings that are flags of an entry.
 
-    Order: its own settings (those with an alias first), the settings of every entry, the settings of the sections.
+    Order: its own settings (first those that it needs, then those with an alias), the settings of every entry, the
+    settings of the sections.
     """
     taken = [declared for declared in SETTINGS.values() if entry in declared.uses]
     return sorted(taken, key=lambda declared: (bool(declared.section), len(declared.uses) == len(ENTRIES),
-                                               not declared.uses[entry].alias))
+                                               not declared.uses[entry].need, not declared.uses[entry].alias))
 
 
 def aliases(entry: str) -> dict[str, str]:

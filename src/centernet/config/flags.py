@@ -2,19 +2,17 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from centernet.config.declared import SETTINGS, Declared, aliases, flags_of
+from centernet.config.declared import Declared, aliases, flags_of
+from centernet.config.near_flags import nearest_flag
 from centernet.config.setting import ENTRIES
-from centernet.config.shorthands import inactive, shorthands_of
+from centernet.config.shorthands import shorthands_of
 from centernet.config.values import is_list, plain
 from centernet.errors import UserError, shown
+from centernet.program import command, program
 
-WITHOUT_FILE = ("import_dataset", "check_data")  # commands without a file such as train.py at the top of a checkout
 HELP_ALL = "--help-all"
 EXAMPLES = {
     "import_dataset": "--data photographs --val_share 0.2",
@@ -29,15 +27,6 @@ EXAMPLES = {
     "postprocess": "--config_path plus_res18 --model_path detector.mindir --result_path result_Files "
                    "--meta_path prepared/meta --label_path labels.json --save_path ap",
 }
-
-
-def program(entry: str) -> str:
-    """Return the command in the form that the user started: "centernet eval" or "eval.py"."""
-    started = Path(sys.argv[0])
-    module = started.name == "__main__.py" and started.parent.name == "centernet"
-    if entry in WITHOUT_FILE or started.name == "centernet" or module:
-        return "centernet " + ("convert-dataset" if entry == "dataset" else entry.replace("_", "-"))
-    return f"{entry}.py"
 
 
 def split_config_path(argv: Sequence[str]) -> tuple[str, list[str]]:
@@ -87,7 +76,9 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
         raise UserError(f"{error}. `{program(entry)} --help` lists the flags.") from error
     if unknown:
         flag = next((word for word in unknown if word.startswith("-")), unknown[0])
-        hint = _nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, {**defaults, **vars(given)})
+        hint = f": it belongs to no flag. Paths have flags, too: {required_words(entry).strip()}."
+        if flag.startswith("-"):
+            hint = nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, {**defaults, **vars(given)})
         raise UserError(f"{program(entry)}: unknown argument {shown(flag)}{hint} `{program(entry)} {HELP_ALL}` lists "
                         "all flags.")
     return vars(given)
@@ -95,8 +86,9 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
 
 def _parser(entry: str, description: str, defaults: Mapping[str, Any], complete: bool) -> argparse.ArgumentParser:
     """Return the parser; its --help leaves out most settings unless `complete`. It takes all of them in any case."""
-    parser = argparse.ArgumentParser(prog=program(entry), usage="%(prog)s [flags]", description=description,
-                                     allow_abbrev=False, exit_on_error=False, epilog=_epilog(entry, complete),
+    parser = argparse.ArgumentParser(prog=program(entry), usage=f"%(prog)s {required_words(entry)}[flags]",
+                                     description=description, allow_abbrev=False, exit_on_error=False,
+                                     epilog=_epilog(entry, complete),
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(HELP_ALL, action="help", help="the same with all flags")
     parser.add_argument("--config_path", metavar="FILE", default=argparse.SUPPRESS,
@@ -113,7 +105,7 @@ def _parser(entry: str, description: str, defaults: Mapping[str, Any], complete:
         alias = declared.uses[entry].alias
         groups[title].add_argument(f"--{declared.name}", *[f"--{alias}"] * bool(alias), default=argparse.SUPPRESS,
                                    metavar=_metavar(declared, alias), **_words(declared),
-                                   help=_help(declared, defaults[declared.name]).replace("%", "%%")
+                                   help=_help(declared, defaults[declared.name], entry).replace("%", "%%")
                                    if complete or _is_common(declared) else argparse.SUPPRESS)
     return parser
 
@@ -130,7 +122,7 @@ def _epilog(entry: str, complete: bool) -> str:
             sections[declared.section] = sections.get(declared.section, 0) + 1
     counts = ", ".join(f"--{name}.* ({count})" for name, count in sections.items())
     hidden = f"further flags: {counts}{', ' * bool(counts)}ModelArts: {program(entry)} {HELP_ALL}"
-    example = f"example:\n  {'python ' * program(entry).endswith('.py')}{program(entry)} {EXAMPLES[entry]}"
+    example = f"example:\n  {command(entry)} {EXAMPLES[entry]}"
     return "" if complete else f"{hidden}\n\n{example}"
 
 
@@ -147,8 +139,17 @@ def _words(declared: Declared) -> dict[str, Any]:
     return {"nargs": "+"} if is_list(declared) else {}
 
 
-def _help(declared: Declared, default: Any) -> str:
-    allowed = declared.choices
+def required_words(entry: str) -> str:
+    """Return the flags that a command needs, with a space behind them: "--data PATH "."""
+    needed = [(declared.uses[entry].alias or declared.name, _metavar(declared, declared.uses[entry].alias))
+              for declared in flags_of(entry) if declared.uses[entry].need]
+    return "".join(f"--{name} {value} " for name, value in needed)
+
+
+def _help(declared: Declared, default: Any, entry: str) -> str:
+    allowed, need = declared.choices, declared.uses[entry].need
+    if need:
+        return f"[{need}] {declared.help}"
     listed = f"; choices: {', '.join(allowed)}" if allowed else ""
     return f"{declared.help} (default: {_shown(plain(default))}{listed})"
 
@@ -158,24 +159,3 @@ def _shown(default: Any) -> str:
         return str(default).lower()
     text = " ".join(map(str, default)) if isinstance(default, list) else str(default)
     return (text if len(text) <= 60 else text[:57] + "...") or "none"
-
-
-def _nearest_flag(name: str, entry: str, values: Mapping[str, Any]) -> str:
-    unused, own = tuple(inactive(values)), aliases(entry)
-    known = [declared.name for declared in flags_of(entry) if not declared.name.startswith(unused)]
-    known += [item.name for item in shorthands_of(entry)]
-    uses = [(declared.name, use.alias) for declared in SETTINGS.values() for use in declared.uses.values()]
-    if name in {alias for _, alias in uses}:
-        return f": there is no {name} for {program(entry)}."
-    if (name, "model") in uses and "model" in own:  # the flag of the model in another entry
-        return f"; did you mean --{own['model']}?"
-    return nearest(name, [*known, *own], "--")
-
-
-def nearest(name: str, known: Sequence[str], dashes: str = "") -> str:
-    """Return "; did you mean NAME?" with the closest valid name, or ".". It also compares the last part of names."""
-    by_tail = [full for full in known if full.split(".")[-1] == name]
-    close = by_tail or difflib.get_close_matches(name, known, 1, 0.5)
-    tails = {full.split(".")[-1]: full for full in known}
-    close = close or [tails[tail] for tail in difflib.get_close_matches(name, list(tails), 1, 0.6)]
-    return f"; did you mean {dashes}{close[0]}?" if close else "."

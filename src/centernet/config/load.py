@@ -18,7 +18,8 @@ import yaml
 from centernet.config.checks import find_problems
 from centernet.config.declared import SETTINGS
 from centernet.config.documented import along_with, find_misuse
-from centernet.config.flags import nearest, parse_flags, split_config_path
+from centernet.config.flags import parse_flags, split_config_path
+from centernet.config.near_flags import nearest
 from centernet.config.schema import Config
 from centernet.config.shorthands import expanded
 from centernet.config.values import build, canonical, plain, typed_values

@@ -12,6 +12,8 @@ from centernet.config.setting import (
     ENTRIES,
     NOT_NEGATIVE,
     POSITIVE,
+    REQUIRED,
+    UNLESS_FILES,
     Limits,
     Use,
     each,
@@ -61,7 +63,7 @@ class Config:
 
     # Import of a data set.
     source_dir: str = setting("", "data set to import: its folder, or a CSV file",
-                              {"import_dataset": reads("", alias="data")})
+                              {"import_dataset": reads("", alias="data", need=REQUIRED)})
     import_dir: str = setting("", "folder for annotations/imported_train.json, ... and a link to the images; empty: "
                               "the folder of the data set", {"import_dataset": writes("", alias="out")})
     data_format: str = setting("auto", "layout of the data set; auto: the one that fits", ["import_dataset"],
@@ -80,9 +82,10 @@ class Config:
 
     # Conversion of a data set, and settings that other entries share with it.
     coco_data_dir: str = setting("", "COCO data set: annotations/instances_train2017.json and train2017/",
-                                 {"dataset": reads("", alias="data")})
+                                 {"dataset": reads("", alias="data", need=UNLESS_FILES)})
     mindrecord_dir: str = setting("", "folder of the MindRecord shards",
-                                  {"dataset": writes("", alias="out"), "train": reads("", alias="data")})
+                                  {"dataset": writes("", alias="out", need=REQUIRED),
+                                   "train": reads("", alias="data", need=REQUIRED)})
     mindrecord_prefix: str = setting("coco_det.train.mind", "prefix of the shards' file names", ["dataset", "train"])
     annotation_file: str = setting(
         "", "COCO-format annotation file of a data set in your own layout (with --image_dir)",
@@ -121,8 +124,8 @@ class Config:
     save_checkpoint_path: str = setting("", "folder of the checkpoints",
                                         {"train": writes("checkpoints", alias="out")})
     load_checkpoint_path: str = setting(
-        "", "checkpoint to start from (train.py); checkpoint or exported model to evaluate (eval.py)",
-        each(loads(".ckpt", alias="model"), "train", "eval"))
+        "", "checkpoint to start from (train); checkpoint or exported model to evaluate (eval)",
+        {"train": loads(".ckpt", alias="model"), "eval": loads(".ckpt", alias="model", need=REQUIRED)})
     weights: str = setting("ema", "weights of a checkpoint that has an average of its weights (ema_decay): ema, the "
                            "average, or raw, those of the last step", ["train", "eval", "export", "infer",
                                                                        "convert_weights"], choices=("ema", "raw"))
@@ -154,7 +157,8 @@ class Config:
 
     # Evaluation.
     data_dir: str = setting("", "COCO data set to evaluate: annotations/ and val2017/ (or test2017/)",
-                            {"train": reads(), **each(reads("", alias="data"), "eval", "check_data"), "export": Use()})
+                            {"train": reads(), "export": Use(),
+                              **each(reads("", alias="data", need=UNLESS_FILES), "eval", "check_data")})
     run_mode: str = setting("val", "val: the validation images; test: the test images. Without boxes, a test set "
                             "gives a file for upload to COCO's server instead of an AP", ["eval"],
                             choices=("val", "test"))
@@ -164,7 +168,8 @@ class Config:
                            ["eval"])
 
     # Export.
-    export_load_ckpt: str = setting("", "checkpoint to export", {"export": loads(".ckpt", alias="model")})
+    export_load_ckpt: str = setting("", "checkpoint to export",
+                                    {"export": loads(".ckpt", alias="model", need=REQUIRED)})
     export_format: str = setting("MINDIR", "format of the exported model", ["export"], choices=("MINDIR", "ONNX"))
     export_name: str = setting("centernet_resnet50", "path of the exported model without suffix",
                                {"export": writes("centernet", alias="out")})
@@ -213,9 +218,10 @@ class Config:
         ["convert_weights"],
         choices=("official", "mmdet", "torchvision", "dla", "extremenet", "modelzoo"))
     input: str = setting("", "weights to convert: .pth, .safetensors or .ckpt",
-                         {"convert_weights": loads(".pth", ".pt", ".safetensors", ".ckpt", alias="model")})
+                         {"convert_weights": loads(".pth", ".pt", ".safetensors", ".ckpt", alias="model",
+                                                  need=REQUIRED)})
     output: str = setting("", "file to write: a checkpoint (.ckpt), or with --reverse true a file of the source",
-                          {"convert_weights": writes("centernet.ckpt", alias="out")})
+                          {"convert_weights": writes("centernet.ckpt", alias="out", need=REQUIRED)})
     reverse: bool = setting(False, "convert a checkpoint of this program to the source's format (.pth, .safetensors; "
                             "modelzoo: .ckpt)", ["convert_weights"])
     category_file: str = setting("", "COCO-format annotation file with the categories of the weights, if they are not "
@@ -224,13 +230,14 @@ class Config:
     # Preparation, inference and its evaluation. eval.py also has backend.
     model_path: str = setting(
         "", "model to run: .ckpt, or .mindir or .onnx with its manifest (NAME.json, NAME.onnx.json) beside it",
-        {**each(loads(".mindir", alias="model"), "preprocess", "postprocess"),
-         "infer": loads(".mindir", ".ckpt", alias="model")})
+        {**each(loads(".mindir", alias="model", need=REQUIRED), "preprocess", "postprocess"),
+         "infer": loads(".mindir", ".ckpt", alias="model", need=REQUIRED)})
     backend: str = setting("auto", "runtime for the model: mindspore (.ckpt), mindir (.mindir), onnx (.onnx or .ckpt), "
                            "or auto: the fastest (docs/onnx.md)", ["eval", "infer"],
                            choices=("auto", "mindspore", "mindir", "onnx"))
     image: tuple[str, ...] = setting((), "images or videos: files, folders, glob patterns, lists of paths (.txt), the "
-                                     "number of a camera, or the URL of a stream", {"infer": reads(alias="data")})
+                                     "number of a camera, or the URL of a stream", {
+                                         "infer": reads(alias="data", need=REQUIRED + ", or --predict_dir")})
     recursive: bool = setting(False, "also take the images in subfolders", ["infer"])
     nms: str = setting("auto", "treatment of boxes that overlap: none, or soft-NMS with this weighting; hard removes "
                        "them; auto: gaussian if eval_config.SOFT_NMS, otherwise none", ["infer"],
@@ -244,15 +251,17 @@ class Config:
     result_formats: tuple[str, ...] = setting(
         ("json",), "files of detections: json (always written), csv, coco (an annotation file with scores)", ["infer"],
         limits=Limits("be some of json, csv, coco", lambda formats: set(formats) <= {"json", "csv", "coco"}))
-    val_data_dir: str = setting("", "COCO data set to preprocess", {"preprocess": reads("", alias="data")})
-    predict_dir: str = setting("", "folder of preprocessed inputs: written by preprocess.py, read by infer.py",
-                               {"preprocess": writes("prepared", alias="out"), "infer": reads()})
+    val_data_dir: str = setting("", "COCO data set to preprocess",
+                                {"preprocess": reads("", alias="data", need=UNLESS_FILES)})
+    predict_dir: str = setting("", "folder of preprocessed inputs: written by preprocess, read by infer",
+                               {"preprocess": writes("prepared", alias="out", need=REQUIRED), "infer": reads()})
     aipp: bool = setting(False, "write uint8 BGR images instead of normalised ones, for a .om that "
                          "scripts/convert_om.sh converted with --aipp", ["preprocess"])
     result_path: str = setting("", "folder of the model's raw output, one file per image",
-                               {"infer": writes("result_Files"), "postprocess": reads("result_Files", alias="data")})
-    meta_path: str = setting("", "folder meta that preprocess.py wrote: how each image was transformed",
-                             {"postprocess": reads("meta")})
+                               {"infer": writes("result_Files"),
+                                "postprocess": reads("result_Files", alias="data", need=REQUIRED)})
+    meta_path: str = setting("", "folder meta that preprocess wrote: how each image was transformed",
+                             {"postprocess": reads("meta", need=REQUIRED)})
     label_path: str = setting("", "annotation file to evaluate with", {"postprocess": reads()})
     save_path: str = setting("", "folder of the final results", {"postprocess": writes("", alias="out")})
 

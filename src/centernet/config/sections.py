@@ -296,5 +296,5 @@ class EvalConfig:
     max_dets: int = setting(100, "detections of an image and category that count in COCO's metrics (maxDets); more for "
                             "images with more objects, together with K",
                             limits=Limits("be at least 100, COCO's own number", lambda value: value >= 100))
-    score_thresh: float = setting(0.3, "lowest score that is drawn, or listed by infer.py", limits=FRACTION)
+    score_thresh: float = setting(0.3, "lowest score that is drawn, or listed by infer", limits=FRACTION)
     batch_size: int = setting(1, "batch size; with keep_res, of images with the same padded size", limits=POSITIVE)

@@ -14,6 +14,8 @@ from typing import Any
 
 ENTRIES = ("dataset", "train", "eval", "export", "convert_weights", "preprocess", "infer", "postprocess",
            "import_dataset", "check_data")
+REQUIRED = "required"
+UNLESS_FILES = REQUIRED + ", or --annotation_file and --image_dir"
 COMPUTING = ("train", "eval", "export", "infer")  # the entries that compile a network
 
 
@@ -38,21 +40,22 @@ class Use:
     role: str = ""  # of a path in a ModelArts job: "data" or "model" (read), "output" (written)
     default: str | None = None  # data, output: path if none is given, in the local folder; "": that folder; None: unset
     suffixes: tuple[str, ...] = ()  # model: suffixes of the files to search for
+    need: str = ""  # for --help: REQUIRED, or a text that begins so and names what can take its place; "": optional
 
 
-def reads(default: str | None = None, alias: str = "") -> Use:
+def reads(default: str | None = None, alias: str = "", need: str = "") -> Use:
     """Declare a path of input data. A ModelArts job copies it from data_url."""
-    return Use(alias, "data", default)
+    return Use(alias, "data", default, need=need)
 
 
-def writes(default: str | None = None, alias: str = "") -> Use:
+def writes(default: str | None = None, alias: str = "", need: str = "") -> Use:
     """Declare a path of results. A ModelArts job copies it to train_url."""
-    return Use(alias, "output", default)
+    return Use(alias, "output", default, need=need)
 
 
-def loads(*suffixes: str, alias: str = "") -> Use:
+def loads(*suffixes: str, alias: str = "", need: str = "") -> Use:
     """Declare a path of a model. A ModelArts job copies it from checkpoint_url."""
-    return Use(alias, "model", None, suffixes)
+    return Use(alias, "model", None, suffixes, need)
 
 
 def each(use: Use, *entries: str) -> dict[str, Use]:

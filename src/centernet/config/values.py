@@ -47,7 +47,8 @@ def typed_values(raw: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
             problems.append(f"{name} must be {type_name(declared.kind)}, found {shown(raw[name])}{reason}")
             continue
         if declared.choices and values[name] not in declared.choices:
-            problems.append(f"{name} must be one of {', '.join(declared.choices)}; found {shown(values[name])}")
+            problems.append(f"{name} must be one of {', '.join(declared.choices)}; found {shown(values[name])}"
+                            + ". The file of a model is --model" * (name == "weights"))
     return values
 
 

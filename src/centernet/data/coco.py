@@ -18,6 +18,7 @@ from centernet.data.layouts.coco_files import IMPORTED
 from centernet.data.layouts.found import annotations_of, command, describe, foreign_layouts
 from centernet.data.other_forms import find_other_forms
 from centernet.data.repair import WRITTEN, whole
+from centernet.data.wrong_folder import no_data_set
 from centernet.errors import UserError, shown
 from centernet.files import is_file
 
@@ -121,7 +122,7 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
                         "and --image_dir")
     root = Path(data_dir)
     if not root.is_dir():
-        raise UserError(f"the data set's folder {root} does not exist or is not a folder")
+        raise UserError(f"the data set's folder {root}: {no_data_set(root)}")
     if is_file(imported := root / "annotations" / IMPORTED.format(split)):
         return imported, root
     (found_file, files), (found_dir, folders) = _search(root, split)
@@ -137,8 +138,8 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
         if layouts := foreign_layouts(root):
             raise UserError(f"{root} {describe(layouts)}, not in COCO's own (tried {listed}). Import it: "
                             f"{command(root)}. Or name your files: --annotation_file and --image_dir.")
-        raise UserError(f"{root} has no {what} of the {split} split; tried {listed}. For another layout use "
-                        "--annotation_file and --image_dir.")
+        raise UserError(f"{root} has no {what} of the {split} split; tried {listed}. "
+                        f"{no_data_set(root) or 'For another layout use --annotation_file and --image_dir.'}")
     return found_file, found_dir
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from centernet.errors import UserError
 from centernet.files import read_json
 from centernet.json_value import JsonValue
+from centernet.program import convert_again
 
-CONVERT = "run scripts/convert_dataset_to_mindrecord.sh (python src/dataset.py) again"
 MOST_BYTES = 1 << 28  # of an info file, or of the index of a prepared set: 20 million images
 KEYS = ("complete", "categories", "files", "image_ids")
 
@@ -28,13 +28,13 @@ def read_info(path: Path, needed: tuple[str, ...] = KEYS) -> dict[str, Any]:
     Raises:
         UserError: it is not readable, a value is of another form, or the data set is not complete.
     """
-    info = read_json(path, remedy=f"R{CONVERT[1:]}", most=MOST_BYTES)  # the remedy is a sentence of its own
+    info = read_json(path, remedy=f"R{convert_again()[1:]}", most=MOST_BYTES)  # the remedy is a sentence of its own
     if info.get("complete") is False:
-        raise UserError(f"{path}: a conversion was interrupted while it replaced the shards; {CONVERT}")
+        raise UserError(f"{path}: a conversion was interrupted while it replaced the shards; {convert_again()}")
     missing = [key for key in needed if key not in info]
     if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; {CONVERT}")
-    root = JsonValue(info, str(path), CONVERT)
+        raise UserError(f"{path} lacks {', '.join(missing)}; {convert_again()}")
+    root = JsonValue(info, str(path), convert_again())
     root["complete"].boolean()
     if not root["files"].items():
         root["files"].fail("must name the shards")

@@ -19,10 +19,12 @@ import mindspore.dataset as ds
 import numpy as np
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
-from centernet.data.info_file import CONVERT, info_path, read_info
+from centernet.data.info_file import info_path, read_info
 from centernet.data.verify import hash_files, verify_files
-from centernet.errors import UserError
+from centernet.data.wrong_folder import no_shards
+from centernet.errors import UserError, listed
 from centernet.group import ALONE, Group
+from centernet.program import command, convert_again
 
 LOG = logging.getLogger("centernet")
 
@@ -81,7 +83,7 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     """
     if not folder.is_dir():
         raise UserError(f"--mindrecord_dir {str(folder) or '(empty)'}: there is no such folder. Convert a data set "
-                        "first: scripts/convert_dataset_to_mindrecord.sh")
+                        f"first: {command('dataset')} --data DATA --out {str(folder) or 'SHARDS'}")
     path, regions = info_path(folder, prefix), 0
     box_counts: dict[int, int] = {}
     if path.exists():
@@ -96,10 +98,11 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
         LOG.warning("%s is missing: the shards are not checked, and the categories are dataset_config.coco_classes "
                     "(%d names)", path, len(names))
     if verify:  # also without an info file: another process may have one, and wait
-        verify_files(folder, listed, path.name, CONVERT, group)
+        verify_files(folder, listed, path.name, convert_again(), group)
     count = _count_rows(files)
     if image_ids is not None and len(image_ids) != count:
-        raise UserError(f"{folder}: the shards hold {count} images, but {path.name} lists {len(image_ids)}; {CONVERT}")
+        raise UserError(f"{folder}: the shards hold {count} images, but {path.name} lists {len(image_ids)}; "
+                        f"{convert_again()}")
     # FileWriter distributes rows over the shards partly at random. Sorting by image id makes their order the same.
     rows = range(count) if image_ids is None else sorted(range(count), key=image_ids.__getitem__)
     fingerprint = _fingerprint(info, files if verify else [])
@@ -133,7 +136,8 @@ def _counts(info: dict[str, Any], path: Path) -> tuple[int, dict[int, int]]:
         return int(info.get("regions", 0)), {int(boxes): int(images) for boxes, images in
                                              info.get("box_counts", {}).items()}
     except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is damaged: regions or box_counts have another form ({error}); {CONVERT}") from error
+        raise UserError(f"{path} is damaged: regions or box_counts have another form ({error}); "
+                        f"{convert_again()}") from error
 
 
 def _checked_files(folder: Path, info: dict[str, Any], path: Path) -> list[Path]:
@@ -143,7 +147,7 @@ def _checked_files(folder: Path, info: dict[str, Any], path: Path) -> list[Path]
         if size != row["size"]:
             found = "is missing" if size is None else f"has {size} bytes"
             raise UserError(f"shard file {file} {found}, but {path.name} lists it with {row['size']} bytes. Copy the "
-                            f"whole folder again, or {CONVERT}")
+                            f"whole folder again, or {convert_again()}")
     return [file for file in listed if file.suffix != ".db"]
 
 
@@ -151,14 +155,15 @@ def _files_without_info(folder: Path, prefix: str) -> list[Path]:
     files = shard_files(folder, prefix)
     if not files:
         others = sorted(path.name for path in folder.glob("*.info.json"))
-        hint = f"the folder has {', '.join(others[:3])}: is --mindrecord_prefix correct?" if others else CONVERT
-        raise UserError(f"there are no shards {folder / prefix}0, ... (an interrupted conversion leaves none); {hint}")
+        hint = f"the folder has {listed(others)}: is --mindrecord_prefix correct?" if others else \
+            no_shards(folder) or f"an interrupted conversion leaves none: {convert_again()}"
+        raise UserError(f"there are no shards {folder / prefix}0, ...; {hint}")
     numbers = [int(path.name[len(prefix):]) for path in files]
     lost = [f"{prefix}{number}" for number in sorted(set(range(numbers[-1])) - set(numbers))]
     lost += [f"{path.name}.db" for path in files if not path.with_name(path.name + ".db").is_file()]
     if lost:
         raise UserError(f"{folder}: shard files are missing: {', '.join(lost)}. Copy the whole folder again, or "
-                        f"{CONVERT}")
+                        f"{convert_again()}")
     return files
 
 
@@ -174,7 +179,7 @@ def _count_rows(files: list[Path]) -> int:
         return ds.MindDataset(list(map(str, files)), shuffle=False).get_dataset_size()
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{files[0].parent}: MindSpore cannot read the shards: {first_message(error)}; "
-                        f"{CONVERT}") from error
+                        f"{convert_again()}") from error
 
 
 def first_message(error: Exception) -> str:
@@ -220,7 +225,7 @@ def annotated_row(row: Sequence[np.ndarray],
     numbers = category_id.reshape(-1)[:count] if count else np.zeros(0, np.int32)
     if (numbers == 0).any():
         raise UserError("one of its categories is 0, but only 1 and above are allowed, or below 0 for ignored regions; "
-                        f"{CONVERT}")
+                        f"{convert_again()}")
     # ~class is -(class + 1), as in the shard.
     classes = np.where(numbers < 0, numbers if mask else ~numbers, numbers - 1).astype(np.int32)
     return int(img_id.item()), (image, boxes, classes)

@@ -24,13 +24,13 @@ import numpy as np
 from centernet.config.schema import DatasetConfig
 from centernet.data.augment import draw_colors, draw_view, unchanged_colors, warp, without_strong
 from centernet.data.image_file import decode
-from centernet.data.info_file import CONVERT
 from centernet.data.mindrecord import SCHEMA, Shards, annotated_row, announce_boxes, first_message, open_shards
 from centernet.data.mosaic import TILES, Labelled, draw_partners, mix, mosaic, most_images
 from centernet.data.targets import draw_heatmap, encode, to_output_boxes
 from centernet.data.unreadable import UnreadableImage, UnreadableImages, marked_sample, replace_unreadable
 from centernet.errors import UserError
 from centernet.group import ALONE, Group
+from centernet.program import convert_again
 
 LOG = logging.getLogger("centernet")
 
@@ -168,7 +168,8 @@ class TrainingData:
         except RuntimeError as error:
             if failures:
                 raise failures[0] from error
-            raise UserError(f"reading {self.shards.files[0]}, ... failed: {first_message(error)}; {CONVERT}") from error
+            raise UserError(f"reading {self.shards.files[0]}, ... failed: {first_message(error)}; "
+                            f"{convert_again()}") from error
 
     def _reader(self, streams: Sequence[np.ndarray]) -> tuple[ds.Dataset, list[str]]:
         """Return a dataset with the columns of SCHEMA for each stream of row numbers, side by side, and their names."""
@@ -260,7 +261,7 @@ def load_image(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray,
     """Decode an image file and check the classes of its boxes; arguments and errors as in make_sample."""
     image = decode(file)
     if image is None:
-        raise UnreadableImage(f"its file cannot be decoded; {CONVERT}")
+        raise UnreadableImage(f"its file cannot be decoded; {convert_again()}")
     numbers = np.where(classes < 0, ~classes, classes)
     if classes.size and numbers.max() >= num_classes:
         raise UserError(f"its categories are {numbers.min() + 1}..{numbers.max() + 1}, but only 1..{num_classes} are "

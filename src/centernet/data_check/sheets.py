@@ -15,7 +15,7 @@ from centernet.data.coco import CocoDataset, CocoImage
 from centernet.data.convert import convert
 from centernet.data.orientation import read_annotated
 from centernet.data.pipeline import COLUMNS, open_training_data
-from centernet.detection.visualize import class_color, draw_boxes
+from centernet.detection.visualize import category_colors, draw_boxes
 from centernet.errors import UserError
 
 TILE = (360, 480)   # height and width of an image on a sheet, in pixels
@@ -70,19 +70,21 @@ def sheet_of_samples(dataset: CocoDataset, config: Config) -> np.ndarray | None:
                                       margin=config.net_config.margin)
         batch = next(training.epoch(0))
     named = dict(zip(COLUMNS, batch))
-    tiles = [_sample({key: value[index] for key, value in named.items()}, batch[len(COLUMNS)][index])
+    colors = category_colors(training.categories.names)
+    tiles = [_sample({key: value[index] for key, value in named.items()}, batch[len(COLUMNS)][index], colors)
              for index in range(len(named["image"]))]
     fitted = [_fitted(tile) for tile in tiles]
     return _grid([_padded(tile, (tile.shape[0], tile.shape[1])) for tile in fitted])
 
 
-def _sample(target: dict[str, np.ndarray], heatmap: np.ndarray) -> np.ndarray:
+def _sample(target: dict[str, np.ndarray], heatmap: np.ndarray,
+            colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
     """Return a training image in its training colours, with the heatmap over it and the boxes of the targets."""
     pixels = target["image"].astype(np.float32) @ target["colors"][:, :3].T + target["colors"][:, 3]
     picture = np.clip(pixels, 0, 1) * 160  # darker, so that the peaks are seen
     for index in range(heatmap.shape[0]):
         over = cv2.resize(heatmap[index], pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST)[..., None]
-        picture = picture * (1 - 0.8 * over) + 0.8 * over * np.array(class_color(index), np.float32)
+        picture = picture * (1 - 0.8 * over) + 0.8 * over * np.array(colors[index], np.float32)
     drawn = np.ascontiguousarray(picture.astype(np.uint8))
     width = heatmap.shape[2]
     for slot in np.flatnonzero(target["reg_mask"] > 0).tolist():
@@ -90,7 +92,7 @@ def _sample(target: dict[str, np.ndarray], heatmap: np.ndarray) -> np.ndarray:
         center = (np.array([x, y]) + target["reg"][slot]) * DOWN_RATIO
         half = target["wh"][slot] * DOWN_RATIO / 2
         corners = np.concatenate([center - half, center + half]).round().astype(int).tolist()
-        cv2.rectangle(drawn, corners[:2], corners[2:], class_color(int(target["cls"][slot])), 1)
+        cv2.rectangle(drawn, corners[:2], corners[2:], colors[int(target["cls"][slot])], 1)
     return drawn
 
 

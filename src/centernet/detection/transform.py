@@ -15,6 +15,7 @@ import numpy as np
 from centernet.documents import parse_json
 from centernet.geometry import affine_matrix
 from centernet.json_value import JsonValue
+from centernet.program import prepare_again
 from centernet.spec import ModelSpec
 
 MOST_CELLS = 16384  # of a side of the output map in a meta file
@@ -42,7 +43,7 @@ class Meta:
     def from_json(cls, text: str | bytes, source: str | Path) -> Meta:
         """Parse a text of to_json. Raise UserError with the name `source` if it has another form."""
         subject = f"{source} is not the meta file of a prepared image (JSON with c, s, out_height, out_width)"
-        row = JsonValue(parse_json(text, subject, "Run preprocess.py again"), subject, "run preprocess.py again")
+        row = JsonValue(parse_json(text, subject, f"R{prepare_again()[1:]}"), subject, prepare_again())
         center_x, center_y = (value.number() for value in row["c"].items(2))
         sides = [value.positive() for value in row["s"].items(1, 2)] if isinstance(row["s"].value, list) else [
             row["s"].positive()]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import colorsys
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,19 @@ OTHER_LABEL = 4      # a covered pixel of another label counts as this many of a
 ORDER = 0.02         # share of a label that it may cover to have an earlier place: they are in order of preference
 
 
-def class_color(index: int) -> tuple[int, int, int]:
-    """Return the BGR colour of a class. Neighbouring classes have very different hues."""
+@functools.lru_cache(maxsize=8)
+def category_colors(names: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:
+    """Return the BGR colour of each category, by its place among the sorted names.
+
+    Data sets, models and annotation files have the same categories in different orders. A category has one colour in
+    the pictures of all commands.
+    """
+    places = {name: place for place, name in enumerate(sorted(set(names)))}
+    return tuple(_place_color(places[name]) for name in names)
+
+
+def _place_color(index: int) -> tuple[int, int, int]:
+    """Return a BGR colour. Neighbouring places have very different hues."""
     red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_RATIO % 1, 0.85, 1.0 if index % 2 == 0 else 0.75)
     return int(blue * 255), int(green * 255), int(red * 255)
 
@@ -43,7 +55,7 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, classes: Sequence[int], nam
             first.
         enlarge: factor of the picture's height and width, see enlargement.
     """
-    picture = image.copy()
+    picture, colors = image.copy(), category_colors(tuple(names))
     if enlarge > 1:
         picture = cv2.resize(image, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
     height, width = picture.shape[:2]
@@ -53,13 +65,13 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, classes: Sequence[int], nam
     size, thickness = max(SMALLEST_TEXT, (height + width) / 2800), max(1, round((height + width) / 800))
     for position in reversed(order):
         x1, y1, x2, y2 = corners[position].tolist()
-        cv2.rectangle(picture, (x1, y1), (x2, y2), class_color(int(classes[position])), thickness)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), colors[int(classes[position])], thickness)
     drawn = [drawable(names[int(classes[position])], int(classes[position])) for position in order]
     texts = drawn if scores is None else [f"{name} {scores[position]:.2f}" for name, position in zip(drawn, order)]
     places = place_labels(corners[order], [text_size(text, size)[:2] for text in texts],
                           [text_size(text, size)[2] for text in texts], height, width)
     for text, place, position in reversed(list(zip(texts, places, order))):
-        _draw_label(picture, text, place, size, class_color(int(classes[position])))
+        _draw_label(picture, text, place, size, colors[int(classes[position])])
     return picture
 
 

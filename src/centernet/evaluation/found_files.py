@@ -4,7 +4,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from centernet.categories import Categories
 from centernet.detection.postprocess import to_readable
 from centernet.detection.result import Result
 from centernet.errors import UserError
-from centernet.files import read_json, user_errors, write_json, write_text
+from centernet.files import read_json, replacing, user_errors, write_json, write_text
 
 BOX_FORMAT = ("x1, y1, x2, y2 in pixels of the image as shown (EXIF orientation applied), clipped to it; (0, 0) is "
               "the top left corner")
@@ -69,14 +69,53 @@ def _coco(images: Sequence[dict[str, Any]], categories: Categories) -> dict[str,
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, 1):
         for row in image["detections"]:
-            x1, y1, x2, y2 = row["box"]
-            width, height = round(x2 - x1, 1), round(y2 - y1, 1)
-            annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": row["category_id"],
-                                "bbox": [x1, y1, width, height], "area": round(width * height, 1), "iscrowd": 0,
-                                "score": row["score"]})
+            annotations.append(_annotation(len(annotations) + 1, number, row))
     return {"images": [{"id": number, "file_name": image["file"], "width": image["width"], "height": image["height"]}
                        for number, image in enumerate(images, 1)],
             "annotations": annotations, "categories": categories.to_json()}
+
+
+def _annotation(number: int, image_id: int, row: dict[str, Any]) -> dict[str, Any]:
+    x1, y1, x2, y2 = row["box"]
+    width, height = round(x2 - x1, 1), round(y2 - y1, 1)
+    return {"id": number, "image_id": image_id, "category_id": row["category_id"], "bbox": [x1, y1, width, height],
+            "area": round(width * height, 1), "iscrowd": 0, "score": row["score"]}
+
+
+def write_coco_of_frames(path: Path, lines: Path, name: str, size: tuple[int, int], categories: Categories) -> None:
+    """Write a COCO annotation file of a video from its file of lines. One line is in memory at a time.
+
+    The id of an image is the number of its frame, from 0; its name is NAME/000012.jpg. Frames without a picture are
+    left out.
+
+    Args:
+        path: the file to write.
+        lines: NAME.jsonl, complete.
+        name: of the video.
+        size: width and height of the frames.
+        categories: the model's categories.
+
+    Raises:
+        UserError: a file cannot be read or written.
+    """
+    def rows(key: str) -> Iterator[str]:
+        number = 0
+        with lines.open(encoding="utf-8") as opened:
+            for row in map(json.loads, opened):
+                if key == "images" and not row.get("unreadable"):
+                    yield json.dumps({"id": row["frame"], "file_name": f"{name}/{row['frame']:06}.jpg",
+                                      "width": size[0], "height": size[1]})
+                for box in row["detections"] if key == "annotations" else ():
+                    number += 1
+                    yield json.dumps(_annotation(number, row["frame"], box))
+
+    with user_errors(f"cannot write {path}"), replacing(path) as unfinished, \
+            unfinished.open("w", encoding="utf-8") as file:
+        for key, start in (("images", '{"images": [\n'), ("annotations", '],\n"annotations": [\n')):
+            file.write(start)
+            for number, text in enumerate(rows(key)):
+                file.write(f"{',' * (number > 0)}{text}\n")
+        file.write(f'],\n"categories": {json.dumps(categories.to_json())}}}\n')
 
 
 def remove_earlier(folder: Path) -> int:

@@ -19,6 +19,7 @@ from centernet.errors import UserError
 HEADING = "overall performance on coco2017 validation dataset"
 STATS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
          "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large")
+ANY_SCORE = "detected: boxes of every score, because the AP needs them all; pictures show those from score_thresh on"
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,16 @@ class Metrics:
         return row
 
     def class_table(self) -> str:
-        """Return a table with the AP of each category; '-' where nothing is annotated."""
+        """Return a table with the AP of each category; '-' where nothing is annotated.
+
+        Far more boxes are detected than annotated: the last line says why.
+        """
         width = max(8, *(len(row.name) for row in self.classes))
         lines = [f"{'category':<{width}}     AP   AP50  annotated  detected"]
         lines += [f"{row.name:<{width}} {_number(row.AP)} {_number(row.AP50)} {row.annotated:>10} {row.detected:>9}"
                   for row in self.classes]
+        if self.detected > self.annotated:
+            lines.append(ANY_SCORE)
         return "\n".join(lines)
 
     def note(self) -> str:

@@ -33,6 +33,7 @@ from centernet.files import read_bytes, read_json, require_space, user_errors, w
 from centernet.interrupt import stop_if_interrupted
 from centernet.json_value import JsonValue
 from centernet.owner import OWNER, owned
+from centernet.program import prepare_again, program
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.sizes import speed
@@ -109,21 +110,21 @@ def read_index(meta_dir: Path, manifest: Manifest, aipp: bool = False) -> Prepar
         meta_dir = meta_dir / METAS  # the user gave the folder above, as for infer.py
     path = meta_dir / INDEX
     if not path.is_file():
-        raise UserError(f"{path} does not exist. preprocess.py writes it last, so {meta_dir.parent} is not a prepared "
-                        "set, or it is incomplete. Run preprocess.py (again)")
-    values = JsonValue(read_json(path, remedy="Run preprocess.py again", most=MOST_BYTES), f"{path} is damaged",
-                       "run preprocess.py again")
+        raise UserError(f"{path} does not exist. {program('preprocess')} writes it last, so {meta_dir.parent} is not "
+                        f"a prepared set, or it is incomplete. Run {program('preprocess')} (again)")
+    values = JsonValue(read_json(path, remedy=f"R{prepare_again()[1:]}", most=MOST_BYTES),
+                       f"{path} is damaged", prepare_again())
     names = {row["image_id"].whole(): row["file_name"].text() for row in values["images"].items()}
     count, annotation_file = values["count"].whole(), values["annotation_file"].text()
     wanted = _preparation(manifest.with_uint8_input() if aipp and values["dtype"].value == "uint8" else manifest)
     differing = [key for key, value in wanted.items() if values[key].value != value]
     if len(names) != count or not names:
-        raise UserError(f"{path} lists {len(names)} images, but its count is {count}: run preprocess.py again")
+        raise UserError(f"{path} lists {len(names)} images, but its count is {count}: {prepare_again()}")
     if differing:
         details = ", ".join(f"{key} is {printable(values[key].value)}, but the model needs {wanted[key]}"
                             for key in differing)
-        raise UserError(f"{meta_dir.parent} was prepared for another model: {details}. Run preprocess.py with this "
-                        "model")
+        raise UserError(f"{meta_dir.parent} was prepared for another model: {details}. Run "
+                        f"{program('preprocess')} with this model")
     return PreparedSet(meta_dir, names, annotation_file)
 
 
@@ -137,13 +138,13 @@ def labels_of_model(annotations: Annotations, manifest: Manifest, model_path: st
 def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
     """Read the transform of one image. Raise UserError if its meta file is missing or damaged."""
     path = prepared.meta_dir / f"{image_id}.json"
-    return Meta.from_json(read_bytes(path, MOST_META_BYTES, remedy="Run preprocess.py again"), path)
+    return Meta.from_json(read_bytes(path, MOST_META_BYTES, remedy=f"R{prepare_again()[1:]}"), path)
 
 
 def read_input(predict_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
     """Read one prepared image. Raise UserError if it is missing, has a wrong size, or values that are not finite."""
     return _read_array(predict_dir / INPUTS / f"{image_id}.bin", manifest.input_shape[1:], manifest.input_dtype,
-                       "run preprocess.py again")
+                       prepare_again())
 
 
 def result_file(result_dir: Path, image_id: int) -> Path:

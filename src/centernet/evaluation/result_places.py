@@ -8,7 +8,7 @@ from centernet.evaluation.found_files import PICTURES
 from centernet.evaluation.inputs import Inputs
 from centernet.files import read_json
 
-OF_A_VIDEO = (".json", ".jsonl", ".csv", ".mp4", ".avi")  # suffixes of the result files of one video
+OF_A_VIDEO = (".json", ".jsonl", ".csv", "_coco.json", ".mp4", ".avi")  # suffixes of the result files of one video
 OF_IMAGES = ("detections", "detections_coco")             # names of their lists
 ELSEWHERE = "choose another --save_result_dir"
 
@@ -27,10 +27,11 @@ def require_free_places(inputs: Inputs, folder: Path) -> None:
     names = dict.fromkeys(OF_IMAGES, "(the list of the images)") if inputs.images else {}
     pictures, taken = (folder / PICTURES).resolve(), set()
     for video in inputs.videos:
-        if video.name in names:
-            raise UserError(f"--image: {names[video.name]} and {video.title} have the same name, so their results "
+        own = (video.name, f"{video.name}_coco")
+        if other := next((names[name] for name in own if name in names), ""):
+            raise UserError(f"--image: {other} and {video.title} have the same name, so their results "
                             "would be the same files: detect them one by one, with different --save_result_dir")
-        names[video.name] = video.title
+        names |= dict.fromkeys(own, video.title)
         taken |= {folder.resolve() / f"{video.name}{suffix}" for suffix in OF_A_VIDEO}
     files = [*inputs.images, *(Path(str(video.source)) for video in inputs.videos if not video.live)]
     for file in map(Path.resolve, files):

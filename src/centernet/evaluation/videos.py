@@ -18,7 +18,7 @@ from tqdm import tqdm
 from centernet.detection.finder import Finder
 from centernet.detection.visualize import enlargement
 from centernet.errors import UserError, printable
-from centernet.evaluation.found_files import BOX_FORMAT, csv_line, json_line, listed
+from centernet.evaluation.found_files import BOX_FORMAT, csv_line, json_line, listed, write_coco_of_frames
 from centernet.evaluation.image_files import no_boxes
 from centernet.evaluation.inputs import Video
 from centernet.evaluation.result_places import OF_A_VIDEO
@@ -99,7 +99,7 @@ class _Output:
     """The files of one video. Each line of frames is complete after each frame; close() makes the video playable."""
 
     def __init__(self, folder: Path, name: str, rate: float, formats: Iterable[str]):
-        self.folder, self.name, self.rate = folder, name, rate
+        self.folder, self.name, self.rate, self.coco = folder, name, rate, "coco" in formats
         self.writer: cv2.VideoWriter | None = None
         self.picture_size = (0, 0)
         self.video: Path | None = None
@@ -163,7 +163,7 @@ def infer_video(finder: Finder, video: Video, folder: Path, formats: Iterable[st
         finder: detections below its score_thresh are neither listed nor drawn.
         video: from find_inputs.
         folder: output folder; it is created if necessary.
-        formats: csv: also NAME.csv.
+        formats: csv: also NAME.csv; coco: also NAME_coco.json.
         max_frames: stop after this number of frames; 0: at the end.
 
     Raises:
@@ -250,6 +250,10 @@ def _finish(finder: Finder, video: Video, output: _Output, run: _Run, count: int
               "boxes": run.boxes, "score_thresh": finder.score_thresh, "box_format": BOX_FORMAT,
               "annotated_video": output.video.name if output.video else None, "frame_lines": f"{output.name}.jsonl"}
     write_json(output.folder / f"{output.name}.json", values)
+    if output.coco:
+        base = output.folder / output.name
+        write_coco_of_frames(Path(f"{base}_coco.json"), Path(f"{base}.jsonl"), output.name, run.size,
+                             finder.detector.spec.categories)
     if run.unreadable or missing:
         LOG.warning("warning: %s: %s", video.title, ", ".join(text for number, text in (
             (run.unreadable, f"{run.unreadable} frames are damaged and left out"),

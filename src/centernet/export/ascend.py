@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from centernet.errors import UserError
+from centernet.program import program
 from centernet.runtimes.manifest import Manifest
 
 # Names as in ATC's --soc_version and `npu-smi info`, for example Ascend310, Ascend310P3, Ascend310B4, Ascend910B3.
@@ -105,7 +106,7 @@ def opset_problem(opset: int, operators: Sequence[str]) -> str:
     if "DeformConv" in operators:
         return "it has the operator DeformConv, which ATC lacks: export with --export_deform gather"
     if opset > NEWEST_OPSET:
-        return f"its operator set is {opset}, ATC reads up to {NEWEST_OPSET}: export it again with export.py"
+        return f"its operator set is {opset}, ATC reads up to {NEWEST_OPSET}: export it again with {program('export')}"
     return ""
 
 

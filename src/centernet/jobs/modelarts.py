@@ -24,6 +24,7 @@ from centernet.errors import UserError
 from centernet.group import launched_number
 from centernet.interrupt import before_forced_end, ignore_signals, signals_set_a_flag
 from centernet.jobs.object_store import fetch_once, is_remote, require_writable, resolve, upload
+from centernet.program import program
 
 LOG = logging.getLogger("centernet")
 CODE = Path(__file__).resolve().parents[3]
@@ -80,8 +81,8 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> ModelArt
     read = _below(config, inputs, data, config.data_path)
     places = [place for value in read.values() for place in ([value] if isinstance(value, str) else value)]
     if not data_url and any(Path(place).is_relative_to(data) for place in places):
-        raise UserError(f"--data_url is not set, but {entry}.py reads from it: set the job's data set path, or give "
-                        f"mounted folders with --{' or --'.join(inputs)}")
+        raise UserError(f"--data_url is not set, but {program(entry)} reads from it: set the job's data set path, or "
+                        f"give mounted folders with --{' or --'.join(inputs)}")
     device = launched_number(environment, "DEVICE_ID" if environment.get("DEVICE_ID") else "ASCEND_DEVICE_ID")
     config = replace_texts(config, {**read, **_below(config, paths(entry, "output"), output)})
     config = dataclasses.replace(

@@ -11,6 +11,7 @@ from mindspore import nn
 from centernet.config.schema import EvalConfig
 from centernet.detection.decode import decode, sigmoid
 from centernet.errors import UserError
+from centernet.program import program
 from centernet.runtimes.manifest import read_manifest
 from centernet.runtimes.onnx_session import load_onnx
 
@@ -80,8 +81,8 @@ class ExportedBackend:
 
     def _unreadable(self, path: Path) -> UserError:
         writer = self.manifest.versions.get("mindspore", "unknown")
-        remedy = ("it is for MindSpore Lite 2.0 and the C++ program; for Python use export.py" if writer == "2.0.0" else
-                  "export the checkpoint again")
+        remedy = (f"it is for MindSpore Lite 2.0 and the C++ program; for Python use {program('export')}"
+                  if writer == "2.0.0" else "export the checkpoint again")
         return UserError(f"{path} is not damaged, but MindSpore {ms.__version__} cannot run it (it was written by "
                          f"MindSpore {writer}): {remedy}")
 

@@ -19,6 +19,7 @@ from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import is_file, read_json, sha256, write_json
 from centernet.json_value import JsonValue
+from centernet.program import command, program
 from centernet.runtimes.manifest_steps import steps_of
 from centernet.runtimes.onnx_session import read_metadata
 from centernet.spec import ModelSpec
@@ -168,11 +169,11 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
     model = Path(model_path)
     path = manifest_path(model)
     if not is_file(model):
-        raise UserError(f"{subject} {model}: there is no such file. export.py writes NAME.mindir and NAME.json, or "
-                        "NAME.onnx and NAME.onnx.json")
+        raise UserError(f"{subject} {model}: there is no such file. {program('export')} writes NAME.mindir and "
+                        "NAME.json, or NAME.onnx and NAME.onnx.json")
     if model.suffix == ".ckpt":
-        raise UserError(f"{subject} {model} is a checkpoint, but an exported model is needed. Run export.py "
-                        f"--export_load_ckpt {model} --export_name {model.with_suffix('')}")
+        raise UserError(f"{subject} {model} is a checkpoint, but an exported model is needed. Run `{command('export')} "
+                        f"--export_load_ckpt {model} --export_name {model.with_suffix('')}`")
     if not path.exists() and model.suffix == ".onnx" and (metadata := read_metadata(model)).get("format_version"):
         LOG.warning("%s: %s is missing; the file's own metadata are used, and its SHA-256 is not checked", model,
                     path.name)
@@ -180,8 +181,8 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
         values = parse_object("{" + ", ".join(parts) + "}", f"{model}: its metadata", "export again")
         return _from_json(_this_version({**values, "sha256": ""}, path), path)
     if not path.exists():
-        raise UserError(f"{path}: the manifest of {model.name} is missing. export.py writes it beside the model: copy "
-                        "it, too, or export again")
+        raise UserError(f"{path}: the manifest of {model.name} is missing. {program('export')} writes it beside the "
+                        "model: copy it, too, or export again")
     manifest = _from_json(_this_version(read_json(path, remedy="Export again", most=MAX_BYTES), path), path)
     found = sha256(model)
     if found != manifest.sha256:
@@ -206,7 +207,7 @@ def _this_version(values: dict[str, Any], path: Path) -> dict[str, Any]:
     version = values.get("format_version")
     if isinstance(version, bool) or version != FORMAT_VERSION:
         raise UserError(f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}: export the "
-                        "checkpoint again with the export.py of this version")
+                        "checkpoint again with this version")
     return values
 
 

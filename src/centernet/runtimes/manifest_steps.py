@@ -46,7 +46,7 @@ def steps_of(spec: ModelSpec, batch: int, maps: str, K: int, cat_spec_wh: bool) 
                  f"y = (y - {rows / 2:g}) * max(h, w) / {columns} + h/2: pixels of the image, from the corner of the "
                  "first pixel; boxes can extend beyond the image",
         "classes": "counted from 0; categories[class] has the name, and the id of COCO results",
-        "nms": "infer.py and eval.py apply soft-NMS unless the manifest's evaluation.SOFT_NMS is false: from the best "
+        "nms": "infer and eval apply soft-NMS unless the manifest's evaluation.SOFT_NMS is false: from the best "
                "box to the worst, multiply the scores of the other boxes of its class by exp(-overlap^2 / 0.5), where "
                "overlap is intersection over union with the sides x2 - x1 + 1 and y2 - y1 + 1; remove scores below "
                "0.001",

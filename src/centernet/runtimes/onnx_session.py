@@ -12,6 +12,7 @@ import numpy as np
 
 from centernet.config.threads import usable_cores
 from centernet.errors import UserError
+from centernet.program import install
 
 PACKAGES = ("onnx", "onnxruntime")
 
@@ -22,7 +23,7 @@ def require_package(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise UserError(f"ONNX needs the package {name}, which is not installed or does not load ({error}): "
-                        "pip install -r requirements-onnx.txt") from error
+                        f"{install('onnx', 'onnx onnxruntime')}") from error
 
 
 def package_versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from centernet.errors import Interrupted, UserError
 from centernet.interrupt import before_forced_end, interrupted, say
+from centernet.program import command
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.data_sink import DataSink, Numbers
 from centernet.training.early_stop import EarlyStop
@@ -253,7 +254,7 @@ def diagnosis(step: int, skipped: int, last: StepResult) -> str:
     parts = {"hm": last.hm, "wh": last.wh, "off": last.off}
     broken = [name for name, value in parts.items() if not np.isfinite(value)]
     where = f"the loss of {', '.join(broken)} is not finite" if broken else "the losses are finite, gradients are not"
-    advice = ("check the boxes of the training data (python src/dataset.py --strict true), and lower the learning rate"
+    advice = (f"check the boxes of the training data ({command('dataset')} --strict true), and lower the learning rate"
               if broken else
               "lower the learning rate or clip gradients (--train_config.grad_clip 35); with "
               "train_config.loss_scale_mode static, lower train_config.loss_scale_value")

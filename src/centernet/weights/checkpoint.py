@@ -20,9 +20,11 @@ from centernet.config.schema import NetConfig
 from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import UNFINISHED, mindspore_partials, replacing
+from centernet.program import program
 from centernet.spec import ModelSpec, configured_spec
 from centernet.weights.mindspore_files import parse_checkpoint
 from centernet.weights.recorded import checked
+from centernet.weights.way_out import way_out
 
 LOG = logging.getLogger("centernet")
 
@@ -206,10 +208,11 @@ def renewed(record: ModelRecord, net: NetConfig) -> tuple[str, ...]:
     return BOX_HEAD if record.network["box_head"] != net.box_head else ()
 
 
-def require_preset(record: ModelRecord, net: NetConfig, path: str | Path, fine_tune: bool = False) -> None:
+def require_preset(record: ModelRecord, net: NetConfig, path: str | Path, fine_tune: bool | None = None) -> None:
     """Raise UserError unless a checkpoint's network is the configured one. The message contains the correct flags.
 
-    With fine_tune, the parts that are trained anew may be of another kind, see renewed.
+    With fine_tune, the parts that are trained anew may be of another kind, see renewed. None: this is no start of a
+    training, and the message does not offer it.
     """
     wanted = _architecture(net)
     free = renewed(record, net) if fine_tune else ()
@@ -217,10 +220,9 @@ def require_preset(record: ModelRecord, net: NetConfig, path: str | Path, fine_t
     if not other:
         return
     listed = ", ".join(f"net_config.{key} {value!r} (configured: {wanted[key]!r})" for key, value in other.items())
-    flags = " ".join(f"--net_config.{key} {_as_flag(value)}" for key, value in other.items())
-    preset = f"--config_path configs/{record.preset}.yaml, or " if record.preset else ""
+    retrained = fine_tune is False and other.keys() <= set(renewed(record, net))
     raise UserError(f"checkpoint {path} holds another network than the configuration: {listed}. "
-                    f"Use {preset}{flags}.")
+                    f"{way_out(record.preset, record.network, other, retrained)}")
 
 
 def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str | Path) -> None:
@@ -238,17 +240,12 @@ def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str |
         more = f"\n  - and {len(problems) - 8} more" if len(problems) > 8 else ""
         listed = "\n  - ".join(problems[:8])
         alone = all(name.startswith("backbone.") for name in parameters)
-        way_out = ("It contains only a backbone: train a detector from it with train.py --backbone_checkpoint." if alone
+        way_out = (f"It contains only a backbone: train a detector from it with {program('train')} "
+                   "--backbone_checkpoint." if alone
                    else "Use the --config_path and the categories of its training.")
         raise UserError(f"checkpoint {path} does not fit: {len(problems)} of {len(own)} parameters differ:\n"
                         f"  - {listed}{more}\n{way_out}")
     ms.load_param_into_net(cell, {name: parameters[name] for name in own}, strict_load=True)
-
-
-def _as_flag(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(str, value)) or "[]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _architecture(net: NetConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mindspore.nn.utils import no_init_parameters
 
 from centernet.config.load import PRESETS, Config, load_config
 from centernet.config.schema import NetConfig
-from centernet.errors import UserError
+from centernet.errors import UserError, listed
 from centernet.models.centernet import build_centernet
 from centernet.weights.average import choose_weights
 from centernet.weights.checkpoint import Checkpoint, load_parameters, require_preset
@@ -64,7 +64,7 @@ class Fit:
         groups = (("tensors converted", [theirs for theirs in self.names.values() if theirs != ABSENT]),
                   ("parameters that the source does not have, set to zero", zeros),
                   ("tensors not needed and left out", self.ignored))
-        return [f"{len(names):>6} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        return [f"{len(names):>6} {what} ({listed(names)})"
                 for what, names in groups if names]
 
 

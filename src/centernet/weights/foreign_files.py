@@ -17,6 +17,7 @@ from mindspore import Parameter, Tensor
 
 from centernet.errors import UserError
 from centernet.files import replacing, user_errors
+from centernet.program import install
 from centernet.weights.checkpoint import read_checkpoint
 from centernet.weights.inert_pickle import Stub
 from centernet.weights.raw_tensors import WrongTensor, require_name
@@ -28,8 +29,6 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weight
 EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 # Prefixes of names by DataParallel, Lightning, averaging and torch.compile.
 PREFIX = re.compile(r"^((module|model|ema|ema_model|model_ema|_orig_mod)\.)+")
-NO_TORCH = ("PyTorch is needed to write .pth files and is not installed: `pip install -r requirements-convert.txt`. Or "
-            "write .safetensors files")
 DEEPEST_WRAPPER = 8
 REBUILT = re.compile(r"torch\._(utils|tensor)\._rebuild_")
 LARGEST_SHARED = 8  # tensors may share numbers (tied layers), but all of them are not much larger than the file
@@ -114,7 +113,8 @@ def import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise UserError(NO_TORCH) from error
+        raise UserError("PyTorch is needed to write .pth files and is not installed: "
+                        f"`{install('convert', 'torch')}`. Or write .safetensors files") from error
     return torch
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from centernet.config.schema import NetConfig
 from centernet.errors import UserError
+from centernet.program import program
 
 Rules = tuple[tuple[str, str], ...]
 
@@ -138,8 +139,8 @@ def objection(source: str, net: NetConfig) -> str:
                 f"net_config.neck {net.neck}; it has: {known}.")
     if net.box_head != "wh_reg" and not about.backbone_knows:
         return (f"--source {source}: {about.title} has only detectors with net_config.box_head wh_reg, the "
-                f"configuration has {net.box_head}. Convert them with --net_config.box_head wh_reg; train.py "
-                "--fine_tune true takes such a checkpoint for another box head.")
+                f"configuration has {net.box_head}. Convert them with --net_config.box_head wh_reg; "
+                f"{program('train')} --fine_tune true takes such a checkpoint for another box head.")
     if net.stem_pool != about.stem_pool:
         return (f"--source {source}: {about.title} trains with net_config.stem_pool {about.stem_pool}, the "
                 f"configuration has {net.stem_pool}. Add --net_config.stem_pool {about.stem_pool}.")

@@ -9,7 +9,8 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import Parameter, nn
 
-from centernet.errors import UserError
+from centernet.errors import UserError, listed
+from centernet.program import program
 from centernet.weights.checkpoint import Checkpoint
 
 BACKBONE, NECK = "backbone.", "neck."
@@ -44,9 +45,9 @@ class Transfer:
                                          ((self.loaded, 8), (self.dropped, 9), (self.missing, 9))) for part in parts]
         for word, names in (("dropped", self.dropped), ("missing", self.missing)):
             if names:
-                rows.append(f"{word}: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}")
+                rows.append(f"{word}: {listed(names, 12)}")
         if self.unused:
-            rows.append(f"not used from the file: {len(self.unused)} ({', '.join(self.unused[:3])}, ...)")
+            rows.append(f"not used from the file: {len(self.unused)} ({listed(self.unused)})")
         return "\n".join(rows)
 
 
@@ -100,9 +101,10 @@ def load_backbone(network: nn.Cell, checkpoint: Checkpoint, path: str | Path, pa
     unused = tuple(name for full, name in names.items() if full not in own)
     if missing and not partial:
         raise UserError(f"--backbone_checkpoint {path} lacks {len(missing)} of the backbone's {len(own)} parameters "
-                        f"({', '.join(missing[:3])}, ...), and {len(unused)} of its own have no place "
-                        f"({', '.join(unused[:3]) or 'none'}). With random values in their place the others lose their "
-                        "worth: use a checkpoint of the same backbone, or convert it with convert_weights.py. To start "
+                        f"({listed(missing)}), and {len(unused)} of its own have no place "
+                        f"({listed(unused) or 'none'}). With random values in their place the others lose their "
+                        "worth: use a checkpoint of the same backbone, or convert it with "
+                        f"{program('convert_weights')}. To start "
                         "nevertheless, add --partial_backbone true")
     loaded = _load(own, offered, path)
     return Transfer(loaded, (), missing, unused)

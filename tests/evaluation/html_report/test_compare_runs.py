@@ -80,3 +80,50 @@ def test_wrong_words(words, message, capsys, monkeypatch, tmp_path):
 def test_a_folder_without_a_run(tmp_path, capsys):
     assert compare.main([str(tmp_path), str(tmp_path)]) == 2
     assert "has no metrics.json, run.json or metrics.jsonl" in capsys.readouterr().err
+
+
+def change(path, **values):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize("file, values, message", [
+    ("metrics.json", {"images": 9}, "A has 7 images, B has 9"),
+    ("metrics.json", {"classes": [{"name": "cell", "AP": 0.1, "AP50": 0.2, "annotated": 41}]},
+     "annotated boxes of A and B: cell (40 and 41)"),
+    ("metrics.json", {"classes": [{"name": name, "AP": 0.1, "AP50": 0.2} for name in ("cell", "disc", "ring")]},
+     "only B has the categories disc, ring."),
+    ("report.json", {"data": {"annotation_file": "/d/b.json"}},
+     "the annotation file of A is /d/a.json, that of B is /d/b.json")])
+@pytest.mark.fault("two runs of different data are compared", "other annotation file, images or categories in B",
+                   "the console and the top of the page say in what the data differ")
+def test_runs_of_different_data(tmp_path, capsys, file, values, message):
+    for letter in "ab":
+        results = write_run(tmp_path / letter, 0.25, 0.1) / "results" / "val"
+        change(results / "metrics.json", images=7, classes=[{"name": "cell", "AP": 0.1, "AP50": 0.2, "annotated": 40}])
+        change(results / "report.json", data={"annotation_file": "/d/a.json"})
+    words = [str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page.html")]
+    assert compare.main(words) == 0
+    assert "warning" not in capsys.readouterr().out and "Warning" not in (tmp_path / "page.html").read_text()
+    change(results / file, **values)
+    assert compare.main(words) == 0
+    page = (tmp_path / "page.html").read_text()
+    said = capsys.readouterr().out
+    assert "warning: A and B were evaluated on different data" in said and message in said
+    assert message in page and page.index("Warning: ") < page.index("<section")
+
+
+def test_runs_that_have_nothing_in_common(tmp_path, capsys):
+    for name in ("cell", "disc"):
+        write_run(tmp_path / name, 0.25, 0.1, training=False, report=False, name=name)
+    assert compare.main([str(tmp_path / "cell"), str(tmp_path / "disc"), "--out", str(tmp_path / "page.html")]) == 2
+    error = capsys.readouterr().err
+    assert "cell has an evaluation of cell" in error and "disc has an evaluation of disc" in error
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_trainings_of_different_shards(tmp_path, capsys):
+    for letter in "ab":
+        record = write_run(tmp_path / letter, 0.25, 0.1) / "run.json"
+        record.write_text(json.dumps({"runs": [{**json.loads(record.read_text())["runs"][-1], "data": letter}]}))
+    assert compare.main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page.html")]) == 0
+    assert "warning: A and B were trained on different data" in capsys.readouterr().out

@@ -17,6 +17,7 @@ HEAD = 1 << 16  # bytes in which a file in the data set's own folder must have o
 OWN_NAMES = re.compile(r"instances?_(train|val|test)2017|train|val|test")  # of COCO's own layout, see data/coco.py
 ROBOFLOW = "_annotations.coco.json"
 WITHOUT_SPLIT = ("default", "instances", "annotations", "result", "_annotations", "coco", "labels")
+INFO = ".info.json"  # of shards, see data/info_file.py
 IMPORTED = "imported_{}.json"  # what centernet import-dataset writes
 
 
@@ -28,7 +29,7 @@ def evidence(root: Path) -> str:
 def files(root: Path) -> dict[Path, str]:
     """Return the annotation files of a data set, and the split of each.
 
-    Files with keypoints, captions and the like are left out, and those that an import wrote.
+    Files with keypoints, captions and the like are left out, those that an import wrote, and the info files of shards.
     """
     found = {file: file.parent.name for file in sorted(root.glob(f"*/{ROBOFLOW}"))}
     if not found and (root / ROBOFLOW).is_file():
@@ -38,7 +39,7 @@ def files(root: Path) -> dict[Path, str]:
             name = file.stem.removeprefix("instances_").removeprefix("instance_").removesuffix("2017")
             found[file] = "" if name in WITHOUT_SPLIT else name
     for file in [] if found else sorted(root.glob("*.json")):
-        if _has_keys(file):
+        if _has_keys(file) and not file.name.endswith(INFO):
             name = file.stem.removeprefix("instances_")
             found[file] = "" if name in WITHOUT_SPLIT else name
     return found

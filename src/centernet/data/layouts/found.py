@@ -74,7 +74,7 @@ def read_layout(root: Path, layout: str = "auto", allow_outside: bool = False) -
     if not imported.pictures:
         listed = "\n".join(imported.report.lines()) or "       0  defects"
         raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable image:\n"
-                        f"{listed}")
+                        f"{listed}\n{parent_of(root)}".rstrip())
     if not imported.names:
         listed = "\n".join(imported.report.lines()) or "       0  defects"
         raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable box:\n"
@@ -97,9 +97,15 @@ def _choose(found: dict[str, str], root: Path) -> str:
         return "labels/ looks like YOLO: add data.yaml, or classes.txt with the name of each class on a line"
     if table := next(root.glob("*.csv"), None):
         return f"{table.name} is not such a table: its first line must be file,x1,y1,x2,y2,label"
-    if (root.parent / "Annotations").is_dir():
-        return f"Name its parent folder, which has Annotations: {printable(root.parent)}"
-    return "Name the folder that holds the images and their annotations"
+    return parent_of(root) or "Name the folder that holds the images and their annotations"
+
+
+def parent_of(root: Path) -> str:
+    """Return the advice for a folder inside of a data set; "" for other folders."""
+    folder = root.absolute().parent
+    name = "Annotations" if (folder / "Annotations").is_dir() else "annotations"
+    inside = name == "Annotations" or any((folder / name).glob("*.json"))
+    return f"Name its parent folder, which has {name}: {printable(folder)}" if inside else ""
 
 
 def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from centernet.errors import UserError, printable, shown
+from centernet.errors import UserError, listed, printable, shown
+from centernet.evaluation.html_report.compared_data import RunData, data_of, differences
 from centernet.evaluation.html_report.error_types import TYPES
 from centernet.evaluation.html_report.report_plots import RUN_COLORS, training_curves
 from centernet.evaluation.html_report.sections import MEANINGS
@@ -33,6 +34,7 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)              # dotted name -> value
     losses: Points = field(default_factory=list)                        # epoch from 1, mean loss
     precisions: Points = field(default_factory=list)                    # epoch from 1, AP
+    data: RunData = RunData()
 
 
 def read_run(folder: Path) -> Run:
@@ -51,39 +53,54 @@ def read_run(folder: Path) -> Run:
     if not (found[EVALUATION] or found[RECORD] or found[METRICS]):
         raise UserError(f"{printable(folder)} has no {EVALUATION}, {RECORD} or {METRICS}, also not in its subfolders "
                         f"{', '.join(PLACES[1:])}: {REMEDY}")
-    numbers, classes = _read_evaluation(found[EVALUATION])
-    errors, settings = _read_report(found[REPORT])
+    metrics, report, record = (_open(found[name]) for name in (EVALUATION, REPORT, RECORD))
+    starts = record["runs"].items() if record else []
+    last = starts[-1] if starts else None
+    numbers, classes = _read_evaluation(metrics)
+    errors, settings = _read_report(report)
     losses, precisions = _read_training(found[METRICS])
-    return Run(folder, numbers, classes, errors, _read_record(found[RECORD]) | settings, losses, precisions)
+    return Run(folder, numbers, classes, errors, _read_settings(last) | settings, losses, precisions,
+               data_of(metrics, report, last))
 
 
-def _open(path: Path) -> JsonValue:
-    return JsonValue(read_json(path), printable(path), REMEDY)
+def require_common(first: Run, second: Run) -> None:
+    """Raise UserError if the folders have nothing that can be compared: no number of one has its like in the other."""
+    pairs = ((first.settings, second.settings), (first.losses, second.losses), (first.precisions, second.precisions))
+    same_kind = any(one and other for one, other in pairs)
+    if not (same_kind or first.classes.keys() & second.classes.keys()):
+        listed = [f"{printable(run.folder)} has {_held(run)}" for run in (first, second)]
+        raise UserError(f"nothing of these runs can be compared: {'; '.join(listed)}. Evaluate both with `centernet "
+                        "eval` on the same data, or name two trainings")
 
 
-def _read_evaluation(path: Path | None) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    if path is None:
+def _held(run: Run) -> str:
+    names = listed(list(map(printable, run.classes)), 5)
+    held = [f"an evaluation of {names}"] * bool(names) + ["a training"] * bool(run.losses or run.precisions)
+    return " and ".join(held) or "no evaluation and no finished epoch of a training"
+
+
+def _open(path: Path | None) -> JsonValue | None:
+    return None if path is None else JsonValue(read_json(path), printable(path), REMEDY)
+
+
+def _read_evaluation(document: JsonValue | None) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    if document is None:
         return {}, {}
-    document = _open(path)
     return ({name: document[name].number() for name in MEANINGS},
             {row["name"].text(): (row["AP"].number(), row["AP50"].number()) for row in document["classes"].items()})
 
 
-def _read_report(path: Path | None) -> tuple[dict[str, float], dict[str, Any]]:
-    if path is None:
+def _read_report(document: JsonValue | None) -> tuple[dict[str, float], dict[str, Any]]:
+    if document is None:
         return {}, {}
-    document = _open(path)
     errors = document["errors"]
     return ({} if errors.value is None else {kind: errors["gains"][kind].number() for kind in TYPES},
             {name: row["value"].value for name, row in document["settings"].pairs()})
 
 
-def _read_record(path: Path | None) -> dict[str, Any]:
-    """Return the settings of the last start in run.json, by dotted name."""
-    if path is None:
-        return {}
-    runs = _open(path)["runs"].items()
-    return _flat({key: value.value for key, value in runs[-1]["settings"].pairs()}) if runs else {}
+def _read_settings(start: JsonValue | None) -> dict[str, Any]:
+    """Return the settings of a start in run.json, by dotted name."""
+    return _flat({key: value.value for key, value in start["settings"].pairs()}) if start else {}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -108,8 +125,10 @@ def comparison_page(first: Run, second: Run) -> str:
     """Return the page that compares runs A and B."""
     names = [element("p", element("span", class_="key", style=f"background:{color}"), element("b", f"{letter}: "),
                      printable(run.folder)) for letter, run, color in zip("AB", (first, second), RUN_COLORS)]
+    warnings = [element("p", element("b", "Warning: "), line, class_="worse")
+                for line in differences(first.data, second.data)]
     return page("Comparison of two runs", [
-        element("h1", "Comparison of two runs"), *names, _numbers(first, second), _classes(first, second),
+        element("h1", "Comparison of two runs"), *names, *warnings, _numbers(first, second), _classes(first, second),
         _errors(first, second), _curves(first, second), _settings(first, second)])
 
 

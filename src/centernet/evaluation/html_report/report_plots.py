@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from centernet.detection.visualize import category_colors
 from centernet.evaluation.html_report.curves import RECALLS
 from centernet.plots import new_figure, to_svg
 
@@ -20,13 +21,15 @@ RUN_COLORS = ("#1f77b4", "#ff7f0e")
 def class_colors(classes: Sequence[Mapping[str, Any]]) -> dict[int, str]:
     """Return the colour of each category that has a legend entry, by its position.
 
-    Up to ten annotated categories have one each. Of more, the five with the highest and the five with the lowest AP50
-    have one, and the others are grey: nobody can tell eighty colours apart.
+    Up to ten annotated categories have one each: that of all pictures with boxes. Of more, the five with the highest
+    and the five with the lowest AP50 have one, and the others are grey: nobody can tell eighty colours apart.
     """
     annotated = [place for place, row in enumerate(classes) if row["curve"]]
     ranked = sorted(annotated, key=lambda place: -classes[place]["AP50"])
-    chosen = ranked if len(ranked) <= len(COLORS) else ranked[:5] + ranked[-5:]
-    return dict(zip(chosen, COLORS))
+    if len(ranked) > len(COLORS):
+        return dict(zip(ranked[:5] + ranked[-5:], COLORS))
+    everywhere = category_colors(tuple(str(row["name"]) for row in classes))
+    return {place: "#{2:02x}{1:02x}{0:02x}".format(*everywhere[place]) for place in ranked}
 
 
 def precision_recall(numbers: Mapping[str, Any], colors: Mapping[int, str]) -> bytes | None:

@@ -1,0 +1,53 @@
+"""The flag that is named for an unknown one belongs to the command, and means the same."""
+import pytest
+
+from centernet.config.declared import SETTINGS, aliases
+from centernet.config.load import load_config
+from centernet.config.near_flags import SYNONYMS
+from centernet.config.shorthands import SHORTHANDS
+from centernet.errors import UserError, listed
+
+
+@pytest.mark.parametrize("entry, flag, meant", [
+    ("train", "batch", "train_config.batch_size"), ("eval", "batch", "eval_config.batch_size"),
+    ("train", "batch-size", "train_config.batch_size"), ("export", "batch", "export_batch_size"),
+    ("infer", "batchsize", "eval_config.batch_size"), ("train", "imgsz", "input_size"),
+    ("infer", "source", "image"), ("infer", "conf", "score_thresh"), ("eval", "conf", "eval_config.score_thresh"),
+    ("infer", "iou", "nms"), ("train", "patience", "train_config.early_stop"), ("train", "project", "out"),
+    ("train", "config", "config_path"), ("train", "pretrained", "backbone_checkpoint"),
+    ("train", "freeze", "train_config.freeze_stages"), ("train", "epoch", "epochs")])
+@pytest.mark.fault("flags of other programs", "--batch, --imgsz, --conf, --source, ...",
+                   "an error that names the setting of this command")
+def test_names_of_other_programs(entry, flag, meant):
+    with pytest.raises(UserError, match=rf"did you mean --{meant}\?"):
+        load_config(entry, [f"--{flag}", "4"], "")
+
+
+def test_weights_of_other_programs_are_a_file():
+    with pytest.raises(UserError, match="weights must be one of ema, raw; found 'best.pt'. The file of a model is"):
+        load_config("infer", ["--weights", "best.pt"], "")
+
+
+@pytest.mark.parametrize("flag", ["cache", "imgsz"])
+def test_nothing_is_guessed_where_no_setting_has_the_meaning(flag):
+    with pytest.raises(UserError) as caught:
+        load_config("convert_weights", [f"--{flag}", "4"], "")
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("entry, word, flags", [
+    ("infer", "photo.jpg", "--model PATH --data PATH."), ("train", "shards", "--data PATH."),
+    ("dataset", "coco", "--data PATH --out PATH.")])
+def test_a_path_without_a_flag(entry, word, flags):
+    with pytest.raises(UserError) as caught:
+        load_config(entry, [word], "")
+    assert f"'{word}': it belongs to no flag. Paths have flags, too: {flags}" in str(caught.value)
+
+
+def test_the_meanings_are_flags():
+    known = {*SETTINGS, *(item.name for item in SHORTHANDS), *aliases("train"), "config_path"}
+    assert {name for names in SYNONYMS.values() for name in names} <= known
+
+
+def test_dots_only_for_what_is_left_out():
+    assert listed(("RBC", "WBC", "Platelets")) == "RBC, WBC, Platelets" and listed(list("abcd")) == "a, b, c, ..."
