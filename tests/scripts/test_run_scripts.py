@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_coco import make_coco
 
+from centernet.cli import convert_dataset
 from centernet.jobs.launch.processes import is_running
 from tests.jobs.launch.rank_tables import write_table
 from tests.tiny_training import TINY
@@ -47,9 +48,8 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     make_coco(folder / "my coco", num_images=8)
     make_coco(folder / "my coco", num_images=3, split="val")
-    code, output, errors = run("convert_dataset_to_mindrecord", "my coco", "my shards", "--foreground", "--shard_num",
-                               2, cwd=folder)
-    assert code == 0, output + errors
+    assert convert_dataset.main(["--coco_data_dir", str(folder / "my coco"), "--mindrecord_dir",
+                                 str(folder / "my shards"), "--shard_num", "2", "--device_target", "CPU"]) == 0
     return folder
 
 
