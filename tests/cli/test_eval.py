@@ -91,6 +91,7 @@ def test_enable_eval_false_stops_after_the_results(run, data_dir, tmp_path):
                                                                                  "val_pred_result.json"]
 
 
+@pytest.mark.usefixtures("checkpoints_layer_by_layer")
 def test_own_layout_keep_res_scales_and_flip(run, tmp_path):
     annotation_file = make_coco(tmp_path / "mine", num_images=2, split="val", size=(50, 70))
     (tmp_path / "mine" / "val2017").rename(tmp_path / "mine" / "pictures")
