@@ -233,6 +233,7 @@ def test_missing_flags_are_named(work, capsys):
     assert "They need an exported model" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("checkpoints_layer_by_layer")
 @pytest.mark.parametrize("model", ["net.ckpt", "out/model.mindir"])
 def test_infer_lists_and_draws_what_it_finds_in_a_folder(work, tmp_path, capsys, model):
     pictures = shutil.copytree(work / "coco/val2017", tmp_path / "in")

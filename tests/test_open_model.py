@@ -78,7 +78,10 @@ def require_same_maps(network, net, shapes):
         assert max(map(largest_difference, found, expected)) <= 1e-4
 
 
-@pytest.mark.parametrize("net", [{}, {"neck": "conv", "reg_offset": False}, {"stem_pool": "same", "cat_spec_wh": True},
+# Fast: the forms that the evaluations below and tests/export/test_onnx.py have not got.
+@pytest.mark.parametrize("net", [pytest.param({}, marks=pytest.mark.slow),
+                                 pytest.param({"neck": "conv", "reg_offset": False}, marks=pytest.mark.slow),
+                                 {"stem_pool": "same", "cat_spec_wh": True},
                                  pytest.param({"neck": "deform"}, marks=deformable),
                                  pytest.param({"box_head": "ltrb"}, marks=pytest.mark.slow)],
                          ids=["plain", "conv-no-reg", "pooled-same-by-class", "deform", "ltrb"])
@@ -152,7 +155,8 @@ def run(entry, work, *flags):
 @pytest.mark.parametrize("flags", [
     ("--eval_config.batch_size", 4),
     ("--eval_config.keep_res", "true", "--eval_config.pad", 31, "--eval_config.flip_test", "true",
-     "--eval_config.multi_scales", 1, 1.25)], ids=["fixed", "keep-flip-scales"])
+     "--eval_config.multi_scales", 1.25)], ids=["fixed", "keep-flip-scale"])
+@pytest.mark.usefixtures("checkpoints_layer_by_layer")
 def test_results_do_not_depend_on_what_runs(work, tmp_path, capsys, flags):
     found = []
     for backend, line in (("auto", "onnxruntime runs"), ("mindspore", "MindSpore runs")):
@@ -170,6 +174,7 @@ def test_results_do_not_depend_on_what_runs(work, tmp_path, capsys, flags):
     assert found[0][0]["AP50"] == pytest.approx(found[1][0]["AP50"], abs=1e-6)
 
 
+@pytest.mark.usefixtures("checkpoints_layer_by_layer")
 def test_infer_chooses_by_the_number_of_pictures(work, tmp_path, capsys):
     pictures = work / "coco/val2017"
     for image, backend, line in ((pictures, "auto", "onnxruntime runs"),

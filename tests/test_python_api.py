@@ -14,6 +14,7 @@ from centernet.cli import export, infer
 from centernet.files import read_json
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("checkpoints_layer_by_layer")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def load(work, name="last.ckpt", **options):
 
 @pytest.fixture(scope="module")
 def detector(work):
-    """The checkpoint by MindSpore; it compiles its network for each new size of an image."""
+    """The checkpoint by MindSpore."""
     return load(work, backend="mindspore")
 
 

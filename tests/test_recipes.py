@@ -108,15 +108,12 @@ def shards(tmp_path_factory):
     return make_shards(folder)
 
 
-@pytest.mark.parametrize("preset", [
-    pytest.param(name, marks=() if name == "mmdet_resdcn18" else pytest.mark.slow)
-    for name in (*RECIPES, *PLUS)])
+@pytest.mark.slow  # fast: test_train_entry.py trains, training/test_optimizer.py and models/ test the parts of presets
+@pytest.mark.parametrize("preset", (*RECIPES, *PLUS))
 def test_two_steps_of_the_recipe(shards, tmp_path, capsys, preset):
     flags, size = [*SMALL], 128 if preset == "official_hourglass" else 64
     if preset == "official_hourglass":
         flags += ["--dataset_config.input_res_train", "128", "128", "--dataset_config.output_res", "32", "32"]
-    if preset == "mmdet_resdcn18":  # a fast test: one block in each stage
-        flags += ["--net_config.block_class", "1", "1", "1", "1"]
     if preset == "official_res18":
         flags += ["--backbone_checkpoint", str(imagenet_backbone(tmp_path, preset))]
     assert train.main(["--config_path", str(PRESETS / f"{preset}.yaml"), "--mindrecord_dir", str(shards),

@@ -114,8 +114,8 @@ SLOW = [["-r", "requirements.txt", "-r", "requirements-onnx.txt"], ["-r", "requi
         [".[test]"]]
 
 
-@pytest.mark.parametrize("words", [["-r", "requirements-onnx.txt"], ["-r", "requirements-convert.txt"],
-                                   *(pytest.param(words, marks=pytest.mark.slow) for words in SLOW)],
+@pytest.mark.parametrize("words", [["-r", "requirements-onnx.txt"], *(pytest.param(words, marks=pytest.mark.slow)
+                                   for words in (["-r", "requirements-convert.txt"], *SLOW))],
                          ids=lambda words: " ".join(words).replace("-r ", ""))
 def test_what_pip_chooses_has_numpy_1(words):
     found = resolve(*words)

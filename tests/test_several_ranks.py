@@ -62,6 +62,7 @@ def test_two_ranks_evaluate_to_the_files_of_one(evaluation, tmp_path, monkeypatc
     assert "Average Precision" not in (tmp_path / "rank1.log").read_text()
 
 
+@pytest.mark.slow  # cli/test_process.py has the end of such a process, evaluation/test_detect.py the message
 def test_a_rank_that_cannot_read_its_image_ends_at_once(evaluation, tmp_path, monkeypatch):
     folder, words = evaluation
     let_ranks_crash(monkeypatch, tmp_path, CRASH_AT_EXIT)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_coco import make_coco
@@ -13,9 +14,8 @@ from tiny_model import read_config, tiny_checkpoint, tiny_config, tiny_manifest
 
 from centernet.files import sha256
 from centernet.runtimes.manifest import manifest_path, write_manifest
-from tools import export_mindir_lite20
+from tests.ascend310_infer.script import ROOT, bash
 
-ROOT = Path(__file__).parents[2]
 LITE = Path(os.environ.get("CENTERNET_LITE", f"{sys.prefix}-lite"))
 SET_UP = f"scripts/set_up_lite.sh, which run_tests.sh runs, puts it into {LITE}"
 
@@ -79,18 +79,31 @@ def python20(lite_set_up):
 
 
 @pytest.fixture(scope="session")
-def lite_work(python20, tmp_path_factory):
-    """A data set of 5 images (90 x 130), a checkpoint, and its model for Lite 2.0 (batch 2, 96 x 128)."""
+def script_run(python20, lite_home, build_dir, tmp_path_factory):
+    """run_infer_310.sh from a checkpoint to AP on 5 images (90 x 130).
+
+    The model of Lite 2.0 has batches of 2 of 96 x 128. work has coco/, tiny.yaml and net.ckpt; here is the script's
+    folder; done is the finished process.
+    """
     work = tmp_path_factory.mktemp("lite")
+    here = work / "a run"
+    here.mkdir()
     make_coco(work / "coco", 5, split="val", size=(90, 130), empty=(3,))
-    config = tiny_config(work)
-    tiny_checkpoint(work / "net.ckpt", read_config(config))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MINDSPORE20_PYTHON", str(python20))
-        assert export_mindir_lite20.main([
-            "--config_path", str(config), "--export_load_ckpt", str(work / "net.ckpt"), "--input_res", "96", "128",
-            "--export_batch_size", "2", "--export_name", str(work / "model")]) == 0
-    return work
+    tiny_checkpoint(work / "net.ckpt", read_config(tiny_config(work)))
+    settings = {"MS_LITE_HOME": lite_home, "BUILD_DIR": build_dir, "CENTERNET_LITE": lite_home, "DEVICE_TARGET": "CPU",
+                "EXPORT_FLAGS": f"--config_path {work}/tiny.yaml --input_res 96 128 --export_batch_size 2",
+                "cwd": here}
+    done = bash("scripts/run_infer_310.sh", work / "net.ckpt", work / "coco", "y", "0", **settings)
+    assert done.returncode == 0, done.stderr
+    return SimpleNamespace(work=work, here=here, done=done, settings=settings)
+
+
+@pytest.fixture(scope="session")
+def lite_work(script_run):
+    """The folder with the data set and the checkpoint of script_run, and the exported model.mindir."""
+    for suffix in (".mindir", ".json"):
+        shutil.copy(script_run.here / f"exported_model/net{suffix}", script_run.work / f"model{suffix}")
+    return script_run.work
 
 
 @pytest.fixture

@@ -226,7 +226,17 @@ def moved_taps(network):
             parameter.set_data(ms.Tensor(rng.uniform(-spread, spread, parameter.shape).astype(np.float32)))
 
 
-@pytest.mark.parametrize("neck", ["deform", pytest.param("shortcut_deform", marks=pytest.mark.slow)])
+def test_the_framework_s_deformable_operator_is_refused(tmp_path, capsys):
+    """It is not in Lite."""
+    path = tiny_config(tmp_path, neck="deform")
+    tiny_checkpoint(tmp_path / "net.ckpt", read_config(path))
+    assert export_mindir_lite20.main(["--config_path", str(path), "--export_load_ckpt", str(tmp_path / "net.ckpt"),
+                                      "--input_res", "96", "128", "--export_name", str(tmp_path / "model")]) == 2
+    assert "add --export_deform gather" in capsys.readouterr().err
+
+
+@pytest.mark.slow  # fast: tests/export/test_mindir.py compares the portable form with the framework's operator
+@pytest.mark.parametrize("neck", ["deform", "shortcut_deform"])
 def test_deformable_layers_run_in_portable_form(program, work, python20, tmp_path, monkeypatch, neck):
     path = tiny_config(tmp_path, neck=neck)
     config = read_config(path)
@@ -235,9 +245,8 @@ def test_deformable_layers_run_in_portable_form(program, work, python20, tmp_pat
     save_checkpoint(tmp_path / "net.ckpt", network, model_record(config, CATEGORIES), {})
     monkeypatch.setenv("MINDSPORE20_PYTHON", str(python20))
     flags = ["--config_path", str(path), "--export_load_ckpt", str(tmp_path / "net.ckpt"), "--input_res", "96",
-             "128", "--export_name", str(tmp_path / "model")]
-    assert export_mindir_lite20.main(flags) == 2  # the framework's operator is not in Lite
-    assert export_mindir_lite20.main([*flags, "--export_deform", "gather"]) == 0
+             "128", "--export_name", str(tmp_path / "model"), "--export_deform", "gather"]
+    assert export_mindir_lite20.main(flags) == 0
     run(program, tmp_path, work / "pre", tmp_path / "cpp")
     detect = Detect(network, 20)
     detect.set_train(False)

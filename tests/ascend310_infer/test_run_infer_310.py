@@ -1,22 +1,12 @@
 """scripts/run_infer_310.sh and the scripts that fetch what it needs, as commands."""
-import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.ascend310_infer.script import ROOT, bash
+
 HEADING = "=============coco2017 310 infer result========="
-
-
-def bash(script, *words, cwd=None, **environment):
-    foreign = ("MS_LITE_HOME", "LITE_HOME", "NLOHMANN_JSON_HOME", "DEVICE_TARGET")
-    kept = {key: value for key, value in os.environ.items() if key not in foreign}
-    given = {key: str(value) for key, value in environment.items()}
-    return subprocess.run(["bash", ROOT / script, *map(str, words)], cwd=cwd, capture_output=True, text=True,
-                          env={**kept, "PYTHON": sys.executable, **given})
 
 
 @pytest.fixture
@@ -127,22 +117,17 @@ def test_the_program_finds_its_libraries_by_itself(build_dir, lite_home):
     assert f"(RPATH)              Library rpath: [{lite_home}/mindspore_lite/lib]" in found and "RUNPATH" not in found
 
 
-def test_from_a_checkpoint_to_ap(lite_work, lite_home, build_dir, tmp_path):
+def test_from_a_checkpoint_to_ap(script_run):
     """y prepares, n takes what is there; both end in the documented files in the current folder."""
-    here = tmp_path / "a run"
-    here.mkdir()
-    settings = {"MS_LITE_HOME": lite_home, "BUILD_DIR": build_dir, "CENTERNET_LITE": lite_home, "DEVICE_TARGET": "CPU",
-                "EXPORT_FLAGS": f"--config_path {lite_work}/tiny.yaml --input_res 96 128", "cwd": here}
-    done = bash("scripts/run_infer_310.sh", lite_work / "net.ckpt", lite_work / "coco", "y", "0", **settings)
-    assert done.returncode == 0, done.stderr
+    here, work, done = script_run.here, script_run.work, script_run.done
     assert "NN inference cost average time: " in done.stdout and "Average Precision" in done.stdout
     assert (here / "acc.log").read_text().count(HEADING) == 1
     assert len(list((here / "result_Files").glob("*_0.bin"))) == 5
     before = (here / "acc.log").read_text()
-    arguments = (here / "exported_model/net.mindir", lite_work / "coco", "n", "0")
-    done = bash("scripts/run_infer_310.sh", *arguments, **settings, INFER_FLAGS="--warm_up 0")
+    arguments = (here / "exported_model/net.mindir", work / "coco", "n", "0")
+    done = bash("scripts/run_infer_310.sh", *arguments, **script_run.settings, INFER_FLAGS="--warm_up 0")
     assert done.returncode == 0, done.stderr
     assert "preprocess" not in done.stdout and (here / "acc.log").read_text() == before
     (here / "preprocess_Result/00_data/102.bin").write_bytes(b"")
-    done = bash("scripts/run_infer_310.sh", *arguments, **settings)
+    done = bash("scripts/run_infer_310.sh", *arguments, **script_run.settings)
     assert done.returncode == 2 and "102.bin has 0 bytes" in done.stderr and "infer failed with status 2" in done.stderr

@@ -48,7 +48,8 @@ def save_as_trained(torch, path, tensors):
     torch.save({"epoch": 140, "state_dict": state, "optimizer": {"param_groups": [{"lr": 1e-4}]}}, path)
 
 
-@pytest.mark.parametrize("arch", ["resdcn_18", "mmdet_r18"])  # tools/check_parity.py checks all
+# tools/check_parity.py checks all
+@pytest.mark.parametrize("arch", ["resdcn_18", pytest.param("mmdet_r18", marks=pytest.mark.slow)])
 def test_a_pth_becomes_the_network_that_it_was(torch, capsys, tmp_path, golden, arch):
     source, preset = source_of(arch), PRESET_OF[arch]
     save_as_trained(torch, tmp_path / "theirs.pth", formula_weights(arch))
@@ -71,11 +72,16 @@ def test_the_record_and_the_report(capsys, tmp_path):
     assert "ours.ckpt: detector of 80 categories, preset mmdet_res18, for RGB images, mean [0.485" in printed
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("source, preset, make", [
-    ("official", "official_resdcn18", lambda: formula_weights("resdcn_18")),
-    ("mmdet", "mmdet_resdcn18", lambda: random_tensors(mmdet_dcn_shapes())),
-    ("torchvision", "official_res18", lambda: random_tensors(resnet_shapes("resnet18")))])
+OFFICIAL = "official", "official_resdcn18", lambda: formula_weights("resdcn_18")
+MMDET = "mmdet", "mmdet_resdcn18", lambda: random_tensors(mmdet_dcn_shapes())
+TORCHVISION = "torchvision", "official_res18", lambda: random_tensors(resnet_shapes("resnet18"))
+
+
+# Fast: each kind of file once; tests/weights/test_conversion.py takes all sources there and back.
+@pytest.mark.parametrize("suffix, source, preset, make", [
+    (".pth", *OFFICIAL), (".safetensors", *MMDET),
+    *(pytest.param(suffix, *kind, marks=pytest.mark.slow) for suffix, kind in (
+        (".safetensors", OFFICIAL), (".pth", MMDET), (".pth", TORCHVISION), (".safetensors", TORCHVISION)))])
 def test_files_there_and_back_are_bit_identical(request, capsys, tmp_path, suffix, source, preset, make):
     theirs = make()
     if suffix == ".pth":
@@ -118,7 +124,8 @@ def test_the_model_zoos_checkpoint_there_and_back(capsys, tmp_path):
 
 @pytest.mark.parametrize("source, preset, make, left_out, knows, arch", [
     ("dla", "official_dla34", dla_classifier, 12, "RGB images with ImageNet's mean", "dla_34"),
-    ("dla", "official_dlav0_34", dla_classifier, 12, "RGB images with ImageNet's mean", "dla_34"),
+    pytest.param("dla", "official_dlav0_34", dla_classifier, 12, "RGB images with ImageNet's mean", "dla_34",
+                 marks=pytest.mark.slow),
     pytest.param("extremenet", "official_hourglass", extremenet, 24, "BGR images with COCO's mean", "hourglass",
                  marks=pytest.mark.slow)])
 def test_other_backbones_are_those_of_the_papers_detectors(capsys, tmp_path, source, preset, make, left_out, knows,
@@ -137,7 +144,7 @@ def test_other_backbones_are_those_of_the_papers_detectors(capsys, tmp_path, sou
                for parameter in network.backbone.get_parameters())
 
 
-@pytest.mark.parametrize("depth", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("depth", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_imagenet_weights_become_a_backbone_for_training(capsys, tmp_path, depth):
     theirs = {**random_tensors(resnet_shapes(depth)), "fc.weight": np.ones((1000, 8), np.float32)}
     write_weights(tmp_path / "imagenet.safetensors", theirs, wrapped=False)

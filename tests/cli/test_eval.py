@@ -69,6 +69,7 @@ def test_val_prints_coco_lines_and_writes_files(run, data_dir, tmp_path):
     assert numbers["settings"]["eval_config.batch_size"] == {"value": 2, "default": False}
 
 
+@pytest.mark.usefixtures("checkpoints_layer_by_layer")
 def test_test_mode_writes_the_upload_and_no_ap(run, data_dir, tmp_path):
     shutil.copytree(data_dir / "val2017", tmp_path / "coco" / "test2017")
     document = json.loads((data_dir / "annotations" / "instances_val2017.json").read_text())
@@ -82,6 +83,7 @@ def test_test_mode_writes_the_upload_and_no_ap(run, data_dir, tmp_path):
     assert not (tmp_path / "out" / "test" / "metrics.json").exists()
 
 
+@pytest.mark.usefixtures("checkpoints_layer_by_layer")
 def test_enable_eval_false_stops_after_the_results(run, data_dir, tmp_path):
     status, out, _ = run("--data_dir", data_dir, "--enable_eval", "false")
     assert status == 0 and "Average Precision" not in out
@@ -89,6 +91,7 @@ def test_enable_eval_false_stops_after_the_results(run, data_dir, tmp_path):
                                                                                  "val_pred_result.json"]
 
 
+@pytest.mark.usefixtures("checkpoints_layer_by_layer")
 def test_own_layout_keep_res_scales_and_flip(run, tmp_path):
     annotation_file = make_coco(tmp_path / "mine", num_images=2, split="val", size=(50, 70))
     (tmp_path / "mine" / "val2017").rename(tmp_path / "mine" / "pictures")

@@ -94,7 +94,7 @@ def tiny(folder, **options):
 
 @pytest.mark.parametrize("fixed_shape, batch_size, expected", [(None, 4, [4, 4]), (None, 1, [1] * 7),
                                                               ((3, 128, 160), 1, [3, 3, 3])])
-def test_the_last_batch_is_filled_up(tmp_path, fixed_shape, batch_size, expected):
+def test_the_last_batch_is_filled_up(tmp_path, fixed_shape, batch_size, expected, layer_by_layer):
     dataset = tiny(tmp_path, num_images=7, empty=(6,))
     backend = PerfectBackend(dataset, (128, 160), K=20, fixed_shape=fixed_shape)
     # A model of a fixed size is run at that size, whatever the settings say.
@@ -164,7 +164,7 @@ def test_grey_and_single_pixel_images(tmp_path, layer_by_layer):
 
 
 @pytest.mark.parametrize("keep_res", [True, False])
-def test_a_fixed_model_tells_that_keep_res_does_not_apply(tmp_path, caplog, keep_res):
+def test_a_fixed_model_tells_that_keep_res_does_not_apply(tmp_path, caplog, keep_res, layer_by_layer):
     dataset = tiny(tmp_path, num_images=1)
     backend = PerfectBackend(dataset, (128, 160), K=20, fixed_shape=(1, 128, 160))
     with caplog.at_level("INFO", logger="centernet"):

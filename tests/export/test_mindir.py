@@ -51,8 +51,9 @@ def images():
 @pytest.mark.parametrize("flags, net", [
     (["--export_batch_size", "2"], {"neck": "deform"}),
     (["--export_deform", "gather", "--export_batch_size", "2", "--eval_config.flip_test", "true"], {"neck": "deform"}),
-    (["--export_decode", "false", "--export_batch_size", "2"], {"cat_spec_wh": True}),
-    (["--export_decode", "false"], {"reg_offset": False}),
+    pytest.param(["--export_decode", "false", "--export_batch_size", "2"], {"cat_spec_wh": True},
+                 marks=pytest.mark.slow),
+    pytest.param(["--export_decode", "false"], {"reg_offset": False}, marks=pytest.mark.slow),
     (["--eval_config.flip_test", "true"], {"cat_spec_wh": True, "reg_offset": False}),
     pytest.param(["--export_batch_size", "2"], {"neck": "shortcut"}, marks=pytest.mark.slow),
     pytest.param([], {"neck": "shortcut_deform"}, marks=pytest.mark.slow),
@@ -75,6 +76,7 @@ def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, f
     assert exported.fixed_shape == (config.export_batch_size, 64, 64)
     assert exported.spec.categories == CATEGORIES and exported.K == 20 and exported.spec.down_ratio == 4
     page = (Path(__file__).parents[2] / "docs/ascend.md").read_text()
+    assert operators(path).get("DeformableOffsets", 0) == 3 * (manifest.deform == "native")
     assert set(operators(path)) <= set(re.findall(r"^\| (\w+) \|", page, re.MULTILINE)), "its table lacks some"
 
 
@@ -112,6 +114,7 @@ def test_raw_maps_are_named_and_shaped_as_the_manifest_says(tmp_path, images):
         np.testing.assert_allclose(output.asnumpy(), reference.asnumpy(), atol=1e-3)
 
 
+@pytest.mark.slow  # test_the_exported_model_detects_what_the_checkpoint_does has both forms with decoding
 def test_both_forms_of_the_deformable_layers_give_the_checkpoint_s_maps(tmp_path):
     for form in ("native", "gather"):
         network, _, manifest = make(tmp_path, "--export_deform", form, "--export_decode", "false", "--input_res",
@@ -180,7 +183,7 @@ def test_a_flip_test_needs_decoding_in_the_graph(tmp_path):
 
 
 def test_a_model_that_differs_is_not_published(tmp_path, monkeypatch):
-    network, _, manifest = make(tmp_path)
+    network, _, manifest = make(tmp_path, "--export_decode", "false")
     path = tmp_path / "out" / "model.mindir"
     path.parent.mkdir()
     before = {name: f"older {name}".encode() for name in ("model.mindir", "model.json")}
@@ -190,7 +193,7 @@ def test_a_model_that_differs_is_not_published(tmp_path, monkeypatch):
 
     def wrong(graph):
         cell = load(graph)
-        return lambda x: cell(x) + 0.01
+        return lambda x: tuple(output + 0.01 for output in cell(x))
 
     monkeypatch.setattr(nn, "GraphCell", wrong)
     with pytest.raises(UserError, match="differs from the checkpoint's by .*nothing was written"):
@@ -216,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_folder_with_a_space_in_its_name_will_do(tmp_path):
-    network, _, manifest = make(tmp_path)
+    network, _, manifest = make(tmp_path, "--export_decode", "false")
     target = tmp_path / "my models" / "a model.mindir"
     export_model(network, manifest, target)
     assert [path.name for path in sorted(target.parent.iterdir())] == ["a model.json", "a model.mindir"]
@@ -283,6 +286,7 @@ def test_a_checkpoint_without_a_record_is_exported_with_the_configured_categorie
     (tmp_path / "bare.mindir").write_bytes(b"an older one")
     assert export.main(["--config_path", str(tmp_path / "tiny.yaml"), "--export_load_ckpt",
                         str(tmp_path / "bare.ckpt"), "--export_name", str(tmp_path / "bare"),
+                        "--export_decode", "false",
                         "--dataset_config.coco_classes", "a", "b", "c", "--dataset_config.num_classes", "3"]) == 0
     assert read_manifest(tmp_path / "bare.mindir").spec.categories.names == ("a", "b", "c")
     assert "replaced an older model" in capsys.readouterr().out

@@ -196,6 +196,7 @@ def test_every_parameter_of_the_deformable_network_gets_a_gradient():
         assert np.isfinite(values).all() and values.any(), parameter.name
 
 
+@pytest.mark.slow  # tests/export/test_mindir.py exports one with decoding
 def test_exported_deformable_network_gives_the_same_maps(tmp_path):
     network = build_centernet(replace(SMALL, neck="deform"), 3)
     for stage in network.neck:

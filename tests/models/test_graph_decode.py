@@ -133,7 +133,7 @@ def test_flip_test_of_distances_exchanges_left_and_right(layer_by_layer):
     assert not np.allclose(single, found, atol=1e-3)
 
 
-@pytest.mark.parametrize("flip_test", [False, True])
+@pytest.mark.parametrize("flip_test", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_exported_graph_gives_the_same_detections(tmp_path, flip_test):
     detect = Detect(TinyNetwork(), 20, flip_test=flip_test)
     detect.set_train(False)

@@ -25,10 +25,14 @@ def backends(folder, flip, **net):
     return MapsBackend(run, *rest), CheckpointBackend(network, *rest)
 
 
-@pytest.mark.parametrize("flip", [False, True], ids=["plain", "flip"])
-@pytest.mark.parametrize("net", [{}, {"reg_offset": False}, {"cat_spec_wh": True},
-                                 pytest.param({"box_head": "ltrb"}, marks=pytest.mark.slow)],
-                         ids=["reg", "no-reg", "by-class", "ltrb"])
+# Fast: each head once, with and without the flip test.
+@pytest.mark.parametrize("flip, net", [
+    (True, {}), (False, {"reg_offset": False}), (True, {"cat_spec_wh": True}),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        (False, {}), (True, {"reg_offset": False}), (False, {"cat_spec_wh": True}), (False, {"box_head": "ltrb"}),
+        (True, {"box_head": "ltrb"})))],
+    ids=["flip-reg", "plain-no-reg", "flip-by-class", "plain-reg", "flip-no-reg", "plain-by-class", "plain-ltrb",
+         "flip-ltrb"])
 def test_detections_are_those_of_the_graph(tmp_path, flip, net):
     maps, graph = backends(tmp_path, flip, **net)
     images = np.random.default_rng(3).standard_normal((2, 3, 64, 96)).astype(np.float32)

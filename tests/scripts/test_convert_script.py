@@ -67,6 +67,7 @@ def test_background_names_log_and_pid_and_leaves_the_status(tmp_path):
     assert log_file.read_text().endswith("exit status: 0\n")
 
 
+@pytest.mark.slow  # test_run_scripts.py has a training that fails: the end is the launcher's, as here
 def test_a_failing_conversion_leaves_its_status(tmp_path):
     make_coco(tmp_path / "coco", num_images=3)
     (tmp_path / "coco/train2017/000001.jpg").write_bytes(b"")

@@ -8,6 +8,9 @@ import pytest
 from tiny_coco import make_coco
 from tiny_model import read_config, tiny_checkpoint, tiny_config
 
+from centernet.errors import UserError
+from tools import infer_centernet
+
 ROOT = Path(__file__).parents[2]
 NAMES = [f"infer_centernet_{precision}_{kind}.sh" for precision in ("fp16", "int8")
          for kind in ("accuracy", "performance")]
@@ -43,14 +46,15 @@ def test_help_and_wrong_arguments(name, tmp_path):
 def test_a_checkpoint_is_exported_and_measured(work, tmp_path):
     pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (requirements-onnx.txt)")
-    data = {"DATASETS_DIR": str(work / "coco"), "BATCH_SIZE": "4", "CONFIG_PATH": str(work / "tiny.yaml")}
+    data = {"DATASETS_DIR": str(work / "coco"), "BATCH_SIZE": "4", "CONFIG_PATH": str(work / "tiny.yaml"),
+            "CALIBRATION_METHOD": "minmax"}
     found = run("infer_centernet_int8_accuracy.sh", tmp_path, CHECKPOINT=str(work / "tiny.ckpt"), **data)
     assert found.returncode == 0, found.stderr
     row = [cell.strip() for cell in found.stdout.splitlines()[-1].strip("|").split("|")]
     assert row[:4] == ["CenterNet", "4", "INT8", "-"] and all(0 <= float(cell) <= 1 for cell in row[4:])
-    model = str(tmp_path / "results_onnx/centernet_int8.onnx")
-    found = run("infer_centernet_int8_performance.sh", tmp_path, MODEL_PATH=model, **data)
-    row = [cell.strip() for cell in found.stdout.splitlines()[-1].strip("|").split("|")]
+    data["MODEL_PATH"] = str(tmp_path / "results_onnx/centernet_int8.onnx")
+    table = infer_centernet.run("int8", "performance", data)
+    row = [cell.strip() for cell in table.splitlines()[-1].strip("|").split("|")]
     assert row[:3] == ["CenterNet", "4", "INT8"] and float(row[3]) > 0 and row[4:] == ["-", "-"]
-    other = run("infer_centernet_fp16_performance.sh", tmp_path, MODEL_PATH=model, **data)
-    assert other.returncode == 2 and "is int8, but this script measures fp16" in other.stderr
+    with pytest.raises(UserError, match="is int8, but this script measures fp16"):
+        infer_centernet.run("fp16", "performance", data)

@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 from tiny_coco import make_coco
 
+from centernet.cli import convert_dataset
 from centernet.jobs.launch.processes import is_running
+from centernet.models.centernet import build_centernet
+from centernet.weights.checkpoint import model_record, save_checkpoint
 from tests.jobs.launch.rank_tables import write_table
-from tests.tiny_training import TINY
+from tests.tiny_training import CATEGORIES, TINY, settings
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NETWORK = TINY[2:]  # without --device_target, which DEVICE_TARGET gives
 TRAIN = (*NETWORK, "--train_steps", "2", "--train_config.batch_size", "2", "--num_workers", "1")
+FROZEN = ("--train_config.freeze_stages", "4")  # the graph is smaller, so it is compiled sooner
 STEP = re.compile(r"epoch: 0, current epoch percent: .*step: (\d+), outputs are \(Tensor\(shape=\[\], dtype=Float32")
 
 
@@ -43,13 +47,14 @@ def wait_for(path, text, seconds=600):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder with "my coco" (train and val) and "my shards"."""
+    """A folder with "my coco" (train and val), "my shards" and the checkpoint tiny.ckpt."""
     folder = tmp_path_factory.mktemp("data")
     make_coco(folder / "my coco", num_images=8)
     make_coco(folder / "my coco", num_images=3, split="val")
-    code, output, errors = run("convert_dataset_to_mindrecord", "my coco", "my shards", "--foreground", "--shard_num",
-                               2, cwd=folder)
-    assert code == 0, output + errors
+    assert convert_dataset.main(["--coco_data_dir", str(folder / "my coco"), "--mindrecord_dir",
+                                 str(folder / "my shards"), "--shard_num", "2", "--device_target", "CPU"]) == 0
+    config = settings()
+    save_checkpoint(folder / "tiny.ckpt", build_centernet(config.net_config, 3), model_record(config, CATEGORIES), {})
     return folder
 
 
@@ -99,8 +104,8 @@ def test_a_machine_without_devices_is_told_of_the_cpu(tmp_path, data):
 
 def test_train_and_evaluate_on_one_device(tmp_path, data):
     """In the background, with short forms, then its checkpoint in the foreground."""
-    code, output, errors = run("run_standalone_train_ascend", "0", *TRAIN, cwd=tmp_path,
-                               MINDRECORD_DIR=str(data / "my shards"))
+    code, output, errors = run("run_standalone_train_ascend", "0", *TRAIN, *FROZEN, cwd=tmp_path,
+                               MINDRECORD_DIR=str(data / "my shards"), LOAD_CHECKPOINT_PATH=str(data / "tiny.ckpt"))
     assert code == 0, errors
     log = tmp_path / "LOG0/training_log.txt"
     assert re.search(rf"PID \d+, log {log}\n", output)
@@ -129,8 +134,8 @@ def test_a_training_that_fails_returns_its_status(tmp_path, data):
 def test_two_ranks_train(tmp_path, data, way):
     write_table(tmp_path / "my hccl.json", [0, 1])
     words = [data / "my shards", *(["my hccl.json"] if way == "rank table" else ["--device_num", "2"])]
-    code, output, errors = run("run_distributed_train_ascend", *words, "--foreground", *TRAIN, cwd=tmp_path,
-                               MASTER_PORT=str(free_port()))
+    code, output, errors = run("run_distributed_train_ascend", *words, "--foreground", *TRAIN, *FROZEN, cwd=tmp_path,
+                               MASTER_PORT=str(free_port()), LOAD_CHECKPOINT_PATH=str(data / "tiny.ckpt"))
     assert code == 0, output + errors
     assert (f"msrun starts the 2 ranks of rank table {tmp_path}/my hccl.json" in output) == (way == "rank table")
     assert STEP.findall(output) == ["1", "2"] and output.endswith("exit status: 0\n")

@@ -31,7 +31,7 @@ def network_of(preset):
 # Millions of parameters, as the relatives of this program publish them.
 @pytest.mark.parametrize(("preset", "kind", "published"), [
     ("official_res18", "parameters", 15.820), ("mmdet_res18", "parameters", 14.22),
-    ("official_dlav0_34", "folded", 17.911)])
+    pytest.param("official_dlav0_34", "folded", 17.911, marks=pytest.mark.slow)])  # fast: the table below
 def test_published_parameters(preset, kind, published):
     decimals = len(str(published).split(".")[1])
     assert round(getattr(measure(network_of(preset), 128, 128), kind) / 1e6, decimals) == published
@@ -80,7 +80,7 @@ def test_operations_of_layers_by_hand():
     assert found.outputs == ((1, 5, 16, 32),)
 
 
-@pytest.mark.parametrize("preset", ["demo_cpu", "official_dlav0_34"])
+@pytest.mark.parametrize("preset", ["demo_cpu", pytest.param("official_dlav0_34", marks=pytest.mark.slow)])
 def test_large_images_are_stood_for_by_small_ones(preset):
     network = network_of(preset)
     found = measure(network, 128, 256)

@@ -27,7 +27,8 @@ def test_rows_have_every_form_and_precision(tmp_path):
 
 
 @pytest.mark.parametrize("words, message", [(["none.yaml"], "none.yaml is neither a file nor a preset"),
-                                            (["configs/official_hourglass.yaml", "--input_res", "96", "96"], "128"),
+                                            pytest.param(["configs/official_hourglass.yaml", "--input_res", "96", "96"],
+                                                         "128", marks=pytest.mark.slow),
                                             (["official_hourglass", "--input_res", "96", "96"], "128")])
 def test_a_preset_that_cannot_be_measured_is_named(words, message, capsys):
     assert main(words) == 2

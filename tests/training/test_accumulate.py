@@ -38,7 +38,7 @@ def batch():
     return [columns[name] for name in COLUMNS]
 
 
-SLOW = OPTIONS.keys() - {"default", "no reg"}
+SLOW = OPTIONS.keys() - {"default"}
 
 
 @pytest.mark.parametrize("option", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])

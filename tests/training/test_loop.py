@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+from mindspore import Tensor
 
 from centernet.errors import UserError
 from centernet.training.checkpoints import CheckpointKeeper
@@ -47,6 +48,22 @@ def fit(folder, step, total, start=0, bad=(), every=100, keep=10, skips=20, eval
 
 def names(folder):
     return sorted(path.name for path in folder.glob("*.ckpt"))
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """A step, compiled at its first call, and its first values."""
+    step = tiny_step()
+    return step, values(step)
+
+
+@pytest.fixture
+def step(compiled):
+    """The compiled step as it was before its first call."""
+    step, start = compiled
+    for parameter in step.get_parameters():
+        parameter.set_data(Tensor(start[parameter.name]))
+    return step
 
 
 @pytest.fixture(autouse=True)
@@ -109,16 +126,14 @@ def test_two_halves_from_one_start_equal_the_whole(tmp_path):
     assert losses(resumed) == losses(rows) and len(losses(rows)) == 4
 
 
-def test_a_resumed_run_replaces_the_metrics_of_what_it_repeats(tmp_path):
-    step = tiny_step()
+def test_a_resumed_run_replaces_the_metrics_of_what_it_repeats(tmp_path, step):
     fit(tmp_path, step, 5)
     (tmp_path / "metrics.jsonl").open("a").write('{"kind": "step", "st')
     rows = fit(tmp_path, step, 6, start=3)
     assert [row["step"] for row in rows if row["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
 
 
-def test_the_newest_checkpoints_are_kept(tmp_path):
-    step = tiny_step()
+def test_the_newest_checkpoints_are_kept(tmp_path, step):
     fit(tmp_path, step, 7, every=2, keep=2)
     assert names(tmp_path) == ["centernet-2_3.ckpt", "centernet-3_1.ckpt", "last.ckpt"]
     assert read_checkpoint(tmp_path / "last.ckpt").progress["step"] == 7
@@ -129,8 +144,7 @@ def test_the_newest_checkpoints_are_kept(tmp_path):
     assert names(tmp_path) == ["centernet-1_2.ckpt", "centernet-3_2.ckpt", "centernet-3_3.ckpt", "last.ckpt"]
 
 
-def test_an_old_checkpoint_stays_if_the_new_one_fails(tmp_path, monkeypatch):
-    step = tiny_step()
+def test_an_old_checkpoint_stays_if_the_new_one_fails(tmp_path, monkeypatch, step):
     keeper = CheckpointKeeper(tmp_path, step, model_record(settings(), CATEGORIES), every=1, keep=1, start_step=0,
                               steps_per_epoch=3)
     keeper.save({"step": 1})
@@ -145,8 +159,7 @@ def test_an_old_checkpoint_stays_if_the_new_one_fails(tmp_path, monkeypatch):
     assert names(tmp_path) == ["centernet-1_1.ckpt", "last.ckpt"]
 
 
-def test_the_best_checkpoint_is_that_of_the_highest_precision(tmp_path):
-    step = tiny_step()
+def test_the_best_checkpoint_is_that_of_the_highest_precision(tmp_path, step):
     weights, scores = [], iter([0.1, 0.3, 0.2])
 
     def evaluate():
@@ -165,13 +178,12 @@ def test_the_best_checkpoint_is_that_of_the_highest_precision(tmp_path):
     assert resumed.best_precision == 0.3
 
 
-def test_evaluation_comes_every_n_epochs(tmp_path):
-    rows = fit(tmp_path, tiny_step(), 13, evaluate=lambda: 0.5, interval=2)
+def test_evaluation_comes_every_n_epochs(tmp_path, step):
+    rows = fit(tmp_path, step, 13, evaluate=lambda: 0.5, interval=2)
     assert [row["epoch"] for row in rows if row["kind"] == "evaluation"] == [1, 3]
 
 
-def test_skipped_steps_in_a_row_stop_with_a_diagnosis(tmp_path):
-    step = tiny_step()
+def test_skipped_steps_in_a_row_stop_with_a_diagnosis(tmp_path, step):
     with pytest.raises(UserError, match=r"stopped at step 6: 3 steps in a row.*loss of hm, wh, off is not finite.*"
                                         r"hm inf.*loss scale 128, learning rate 0.01.*learning rate"):
         fit(tmp_path, step, 9, bad=[1, 3, 4, 5], skips=3)
@@ -245,17 +257,15 @@ def test_the_diagnosis_tells_losses_from_gradients():
     assert "1 step in a row" in text and "the losses are finite, gradients are not" in text and "grad_clip" in text
 
 
-def test_a_silent_log_writes_nothing(tmp_path, monkeypatch, caplog):
+def test_a_silent_log_writes_nothing(tmp_path, monkeypatch, caplog, step):
     monkeypatch.chdir(tmp_path)
-    step = tiny_step()
     keeper = CheckpointKeeper(None, step, model_record(settings(), CATEGORIES), every=1, keep=1, start_step=0,
                               steps_per_epoch=3)
     train(step, Batches(), Plan(0, 3, 3, 0, 1, {}), TrainLog(None, 3, 3, 2), keeper)
     assert not list(tmp_path.iterdir()) and not caplog.records
 
 
-def test_the_profiler_writes_its_folder(tmp_path):
-    step = tiny_step()
+def test_the_profiler_writes_its_folder(tmp_path, step):
     keeper = CheckpointKeeper(None, step, model_record(settings(), CATEGORIES), every=1, keep=1, start_step=0,
                               steps_per_epoch=3)
     with profiler(str(tmp_path / "profile")) as after_step:

@@ -24,7 +24,7 @@ def objects(size):
             "reg_mask": np.ones((2, 2), np.int32)}
 
 
-# ResNets take their steps in fast tests (test_recipes.py).
+# ResNets take their steps in test_recipes.py.
 @pytest.mark.slow
 @pytest.mark.parametrize(("preset", "size"), [("official_dla34", 64), ("official_dlav0_34", 64),
                                               ("official_hourglass", 128)])

@@ -75,7 +75,8 @@ def test_steps_are_alike_in_both_ways_to_find_an_overflow():
         assert not changed(*map(values, steps))
 
 
-@pytest.mark.parametrize("flags", [(), ("--train_config.optimizer", "SGD"), ("--train_config.ema_decay", "0.9")],
+@pytest.mark.parametrize("flags", [(), pytest.param(("--train_config.optimizer", "SGD"), marks=pytest.mark.slow),
+                                   pytest.param(("--train_config.ema_decay", "0.9"), marks=pytest.mark.slow)],
                          ids=" ".join)
 def test_in_float32_the_loss_scale_changes_no_bit(flags):
     """There gradients are not multiplied, and stay where they are: no vector, no copies."""
@@ -178,6 +179,7 @@ def test_the_rate_reported_is_the_one_used_and_skipped_steps_do_not_count():
     assert rates == pytest.approx([0.5, 0.5, 0.5, 0.05])
 
 
+@pytest.mark.slow  # the tests above say it of a network that is compiled sooner
 def test_an_inf_target_leaves_the_real_network_untouched():
     step = detector_step(settings())
     random = np.random.default_rng(0)

@@ -222,8 +222,8 @@ def test_a_checkpoint_from_before_a_setting_has_its_only_value(shards, two_steps
     assert "--train_config.accumulate was 1, now 2" in error(capsys)
 
 
-# tests/jobs/test_modelarts_jobs.py sends SIGTERM too.
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow  # fast: test_faults_of_runs.py (the state is saved) and SIGTERM in tests/jobs/test_modelarts_jobs.py
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_in_order(shards, tmp_path, number):
     """It saves the state after its last step, says how to go on, and leaves nothing in the current folder."""
     folder, current = tmp_path / "out", tmp_path / "current"

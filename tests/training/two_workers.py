@@ -6,6 +6,7 @@ two_workers.py FOLDER FLAG...: only a training with these flags; the folder gets
 import json
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,9 +91,10 @@ def loss_and_gradients(variant, rows, devices=1):
 
 
 def detect(folder, group=None, count=None, flags=()):
-    """Boxes by image id of the data set's first images, found by a network of fixed weights."""
+    """Boxes by image id of the data set's first images, found layer by layer by a network of fixed weights."""
     from centernet.data.coco import locate, read_coco
     from centernet.detection.detector import Detector
+    from centernet.device import eager
     from centernet.evaluation.dataset import detect_dataset
     from centernet.group import ALONE
     from centernet.runtimes.checkpoint import CheckpointBackend
@@ -104,17 +106,15 @@ def detect(folder, group=None, count=None, flags=()):
     dataset = read_coco(*locate(str(folder), "val"))
     spec = configured_spec(config.dataset_config, config.net_config, dataset.categories)
     detector = Detector(CheckpointBackend(tiny_network(config), config.net_config, spec, 20), config.eval_config)
-    found = detect_dataset(detector, replace(dataset, images=dataset.images[:count]), 1, group or ALONE)
+    with eager():
+        found = detect_dataset(detector, replace(dataset, images=dataset.images[:count]), 1, group or ALONE)
     return {str(key): boxes.tolist() for key, boxes in found.items()}
 
 
 def detect_mixed(folder, group=None):
-    """As detect, layer by layer, in images of different sizes at their own resolution."""
-    from centernet.device import eager
-
-    with eager():
-        return detect(folder / "mixed", group, flags=("--eval_config.keep_res", "true", "--eval_config.pad", "31",
-                                                      "--eval_config.batch_size", "2"))
+    """As detect, in images of different sizes at their own resolution."""
+    return detect(folder / "mixed", group, flags=("--eval_config.keep_res", "true", "--eval_config.pad", "31",
+                                                  "--eval_config.batch_size", "2"))
 
 
 def different_starts(rank):
@@ -148,9 +148,12 @@ def main(folder):
     out = folder / f"out{rank}"
     state = frozen_training(folder, "--save_checkpoint_path", str(out), "--device_num", "2", "--eval_interval", "2",
                             "--data_dir", str(folder))
+    from centernet.device import eager
     from centernet.group import Group, _all_gather_cell, gather  # not before the device is chosen
-    half = slice(2 * rank, 2 * rank + 2)
-    pairs = {variant: loss_and_gradients(variant, half, 2) for variant in VARIANTS}
+    half, pairs = slice(2 * rank, 2 * rank + 2), {}
+    for variant in VARIANTS:  # one is compiled; all share the sums over the ranks
+        with nullcontext() if variant == "plain" else eager():
+            pairs[variant] = loss_and_gradients(variant, half, 2)
     found = {"files": sorted(path.name for path in out.iterdir()), "tiny": tiny_steps(rank, 2),
              "variants": {variant: losses for variant, (losses, _) in pairs.items()},
              "detections": [detect(folder, Group(rank, 2)), detect(folder, Group(rank, 2), count=1),

@@ -56,7 +56,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+# Slow: tests/cli/test_convert_weights.py goes there and back with them or with their other forms.
+@pytest.mark.parametrize("case", [pytest.param(name, marks=pytest.mark.slow) if name in ("dla", "official dlav0")
+                                  else name for name in CASES])
 def test_there_and_back_is_bit_identical(case):
     source, preset, make = CASES[case]
     theirs = make()
@@ -143,8 +145,8 @@ def quick_advice(kept_skeletons, monkeypatch):
      "24 in the file that the network does not have: deconv_layers.0.bias; deconv_layers.0.conv_offset_mask.weight; "
      "deconv_layers.0.conv_offset_mask.bias; ...\ntheirs.pth fits --source official --config_path "
      "configs/official_resdcn18.yaml"),
-    ("official", "official_res101", lambda: random_tensors(resnet_shapes("resnet101")),
-     " fits --source torchvision --config_path configs/official_res101.yaml"),
+    pytest.param("official", "official_res101", lambda: random_tensors(resnet_shapes("resnet101")),
+                 " fits --source torchvision --config_path configs/official_res101.yaml", marks=pytest.mark.slow),
     ("official", "demo_cpu", lambda: random_tensors(resnet_shapes("resnet18")),
      " fits --source torchvision --config_path configs/demo_cpu.yaml"),
     ("official", "official_res18", lambda: random_tensors(resnet_shapes("resnet18")),

@@ -74,7 +74,9 @@ def test_a_drop_of_ap_leaves_nothing(work, tmp_path, monkeypatch, capsys):
     assert "AP drops by 0.0100, from 0.4000 to 0.3900; nothing was written" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
     figures = iter([0.4, 0.396])
-    assert run(work, tmp_path / "m", *flags, "0.005") == 0
+    monkeypatch.setattr(low_precision, "ExportedBackend", str)
+    low_precision.require_ap(tmp_path / "fp32.onnx", tmp_path / "m.onnx", None, read_config(
+        work / "tiny.yaml", *flags, "0.005", "--export_format", "ONNX"))
 
 
 @pytest.mark.parametrize("flags, words", [

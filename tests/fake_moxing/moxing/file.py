@@ -5,8 +5,6 @@ import signal
 import time
 from pathlib import Path
 
-STORE = Path(os.environ.get("FAKE_OBS", "/nonexistent"))
-
 
 class MoxFileRespException(Exception):
     """What moxing raises when the store refuses."""
@@ -54,9 +52,13 @@ def _transfer(source, target, src_url, dst_url):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _store():
+    return Path(os.environ.get("FAKE_OBS", "/nonexistent"))
+
+
 def _local(url):
     if url.startswith("obs://"):
-        return STORE / url.removeprefix("obs://")
+        return _store() / url.removeprefix("obs://")
     if "://" in url:
         raise ValueError(f"unknown scheme: {url}")
     return Path(url)
@@ -69,5 +71,5 @@ def _refuse(url, variable):
 
 
 def _note(*words):
-    with (STORE / "calls.log").open("a") as log:
+    with (_store() / "calls.log").open("a") as log:
         log.write(" ".join(words) + "\n")
