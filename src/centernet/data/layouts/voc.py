@@ -14,7 +14,7 @@ from centernet.data.defects import Report
 from centernet.data.layouts.form import Box, ImageIndex, Imported, Picture, make_picture, note_unlabelled
 from centernet.data.repair import number, whole
 from centernet.documents import XmlElement, parse_xml
-from centernet.errors import UserError, printable
+from centernet.errors import UserError
 from centernet.files import read_bytes, user_errors
 
 MOST_BYTES = 1 << 24  # of an annotation file
