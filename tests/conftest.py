@@ -24,10 +24,10 @@ LONGEST_SET_UP = 900  # seconds that a test waits for scripts/set_up_lite.sh
 # With several processes, files are handed out in this order: the ones that take longest first, so that all processes
 # end at about the same time; then the C++ program, whose MindSpore Lite is fetched meanwhile; then the others.
 FIRST = ("scripts/test_run_scripts.py", "training/test_two_workers.py", "jobs/test_modelarts_jobs.py",
-         "dry_run/test_default_graphs.py", "training/test_step.py", "export/test_mindir.py", "export/test_onnx.py",
-         "weights/test_conversion.py", "training/test_train_entry.py", "export/quantization/test_quantize.py",
-         "test_export_chain.py", "training/test_loss_network.py", "models/test_golden_networks.py",
-         "cli/test_convert_weights.py", "test_open_model.py", "cli/test_eval.py")
+         "dry_run/test_default_graphs.py", "training/optimization/test_step.py", "export/test_mindir.py",
+         "export/test_onnx.py", "weights/test_conversion.py", "training/test_train_entry.py",
+         "export/quantization/test_quantize.py", "test_export_chain.py", "training/losses/test_loss_network.py",
+         "models/test_golden_networks.py", "cli/test_convert_weights.py", "test_open_model.py", "cli/test_eval.py")
 CPP = "ascend310_infer"
 
 if WORKER:  # more threads than cores only wait for each other

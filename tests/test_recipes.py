@@ -108,7 +108,7 @@ def shards(tmp_path_factory):
     return make_shards(folder)
 
 
-@pytest.mark.slow  # fast: test_train_entry.py trains, training/test_optimizer.py and models/ test the parts of presets
+@pytest.mark.slow  # fast: test_train_entry.py trains, test_optimizer.py and models/ test the parts of presets
 @pytest.mark.parametrize("preset", (*RECIPES, *PLUS))
 def test_two_steps_of_the_recipe(shards, tmp_path, capsys, preset):
     flags, size = [*SMALL], 128 if preset == "official_hourglass" else 64
