@@ -122,7 +122,7 @@ def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str 
                         "and --image_dir")
     root = Path(data_dir)
     if not root.is_dir():
-        raise UserError(f"the data set's folder {root}: {no_data_set(root)}")
+        raise UserError(f"the data set's folder {root} {no_data_set(root)}")
     if is_file(imported := root / "annotations" / IMPORTED.format(split)):
         return imported, root
     (found_file, files), (found_dir, folders) = _search(root, split)

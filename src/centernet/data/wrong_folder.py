@@ -34,10 +34,10 @@ def no_shards(folder: Path) -> str:
 def no_data_set(root: Path) -> str:
     """Return what a path without a data set in COCO's layout is and what to name instead; "" if nothing is known."""
     if not exists(root):
-        return "there is no such folder"
+        return "does not exist"
     if not root.is_dir():
-        return f"this is a file. Name its data set's folder, or --annotation_file {printable(root)} and --image_dir" \
-            if root.suffix.lower() == ".json" else "this is a file. Name the data set's folder"
+        return f"is a file. Name its data set's folder, or --annotation_file {printable(root)} and --image_dir" \
+            if root.suffix.lower() == ".json" else "is a file. Name the data set's folder"
     if any(root.glob(f"*{INFO}")):
         return "it is a folder of shards. Name the data set that they were made of"
     return found.parent_of(root)
