@@ -161,7 +161,8 @@ def test_preprocess_refuses_a_data_set_of_other_categories(copy, capsys):
 def test_a_checkpoint_is_not_taken_for_an_exported_model(work, tmp_path, capsys):
     assert run(preprocess, work, "--val_data_dir", work / "coco", "--predict_dir", tmp_path, model="net.ckpt") == 2
     message = capsys.readouterr().err
-    assert "is a checkpoint, but an exported model is needed. Run export.py --export_load_ckpt" in message
+    assert "is a checkpoint, but an exported model is needed. Run `python " in message
+    assert "export.py --export_load_ckpt" in message
 
 
 def test_postprocess_takes_the_folder_that_infer_takes(copy, capsys):

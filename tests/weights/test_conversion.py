@@ -197,7 +197,7 @@ def test_a_network_that_the_source_has_not_got_is_refused():
 def test_a_record_of_another_network_is_refused_on_the_way_back():
     cell, _ = converted(formula_weights("res_18"), "official", "official_res18")
     record = model_record(config_of("official_res18"), CATEGORIES)
-    with pytest.raises(UserError, match="Use --config_path configs/official_res18.yaml"):
+    with pytest.raises(UserError, match="Use --config_path official_res18, or"):
         convert_back(replace(checkpoint_of(cell), record=record), "official", config_of("official_resdcn18"), FILE)
 
 

@@ -98,7 +98,7 @@ def change(path, **values):
                    "the console and the top of the page say in what the data differ")
 def test_runs_of_different_data(tmp_path, capsys, file, values, message):
     for letter in "ab":
-        results = write_run(tmp_path / letter, 0.25, 0.1) / "results" / "val"
+        results = write_run(tmp_path / letter, 0.25, 0.1, training=False) / "results" / "val"
         change(results / "metrics.json", images=7, classes=[{"name": "cell", "AP": 0.1, "AP50": 0.2, "annotated": 40}])
         change(results / "report.json", data={"annotation_file": "/d/a.json"})
     words = [str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page.html")]
