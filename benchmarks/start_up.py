@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.measure import Options, Row, median, paired
-from centernet.config.flags import WITHOUT_FILE
 from centernet.config.load import DEFAULT_CONFIG, PRESETS
 from centernet.config.setting import ENTRIES
+from centernet.program import WITHOUT_FILE
 
 ROOT = DEFAULT_CONFIG.parent
 LIMIT = 1.0  # seconds

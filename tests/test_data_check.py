@@ -136,7 +136,7 @@ def test_samples_are_those_of_the_training(tmp_path, monkeypatch):
     data = dataclasses.replace(config.dataset_config, heatmap_on_device=False)
     wanted = next(pipeline.open_training_data(str(tmp_path / "shards"), "p", data, 4, config.seed).epoch(0))
     taken = []
-    monkeypatch.setattr(sheets, "_sample", lambda target, heatmap: taken.append((target, heatmap))
+    monkeypatch.setattr(sheets, "_sample", lambda target, heatmap, _: taken.append((target, heatmap))
                         or np.zeros((64, 64, 3), np.uint8))
     assert sheets.sheet_of_samples(dataset, config).shape == (484, 4 * 484, 3)
     for index, (target, heatmap) in enumerate(taken):

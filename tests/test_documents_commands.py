@@ -24,6 +24,7 @@ ENTRY_OF = {"src/dataset.py": "dataset", "convert-dataset": "dataset",
             **{f"{name.replace('-', '_')}.py": name.replace("-", "_") for name in COMMANDS}}
 OTHERS = {"docs/migration.md",  # the paper's flags; test_documents_pages.py looks at ours
           "--outfmt", "--output_dirname",  # flags of msame and ais_bench
+          "--conf",                        # of other detectors: docs/troubleshooting.md
           "--max_memory"}                  # tools/soak.py makes its flags from a dataclass
 FOREIGN = ("cd ", "git ", "pip ", "python main.py", "python test.py", "python demo.py", "python -m pytest", "docker ")
 

@@ -12,7 +12,7 @@ from centernet.data.convert import _read_image, convert
 from centernet.data.image_file import decode, foreign_format, is_dark, read_image
 from centernet.data.orientation import DARK, STORED, in_frame, read_annotated, without_orientation
 from centernet.errors import UserError
-from centernet.evaluation.inputs import find_images
+from centernet.evaluation.inputs import find_inputs
 
 
 def turned(orientation, size=(96, 128)):
@@ -95,7 +95,7 @@ def test_other_formats_are_named(tmp_path, name, data):
 def test_files_that_are_passed_over_are_said(tmp_path, caplog):
     for name in ("a.jfif", "b.gif", "c.txt", "d.JPG", "e.avif", "f.heic"):
         (tmp_path / name).write_bytes(b"1")
-    assert [path.name for path in find_images(str(tmp_path))] == ["a.jfif", "d.JPG"]
+    assert [path.name for path in find_inputs([str(tmp_path)]).images] == ["a.jfif", "d.JPG"]
     assert "4 files have no suffix of an image" in caplog.text and "b.gif, c.txt, e.avif, ..." in caplog.text
 
 

@@ -76,7 +76,7 @@ def test_a_batch_without_any_image_is_black(opened):
 def test_too_many_end_the_training(opened):
     with pytest.raises(UserError, match="2 of 8 images cannot be decoded, more than 1 are too many; the last one: i"):
         samples(opened(3, 6).epoch(0))
-    with pytest.raises(UserError, match="^image id 103 in .*cannot be decoded; run scripts"):
+    with pytest.raises(UserError, match="^image id 103 in .*cannot be decoded; run `"):
         samples(opened(3, strict=True).epoch(0))
     count = UnreadableImages(1000)
     for number in [*range(10), 9]:

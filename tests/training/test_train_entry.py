@@ -162,7 +162,7 @@ def test_fine_tuning_evaluates_its_average_and_goes_on(shards, foreign, tmp_path
 def test_other_categories_need_fine_tuning(shards, foreign, tmp_path, capsys):
     assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(foreign)) == 2
     assert "detects 80 categories (person, bicycle, car, ...)" in (text := error(capsys))
-    assert "has 3 (disc, frame, cross, ...)" in text and "--fine_tune true" in text
+    assert "has 3 (disc, frame, cross)" in text and "--fine_tune true" in text
     assert train_tiny(shards, tmp_path, "--load_checkpoint_path", str(foreign), "--resume", "true") == 2
     assert "--fine_tune true" in error(capsys)
 
