@@ -9,7 +9,7 @@ from centernet.training.optimization.optimizer import describe_optimizer
 from centernet.training.optimization.schedule import build_schedule, describe_schedule, scale_schedule
 from centernet.weights.foreign_files import write_weights
 from tests.tiny_coco import make_coco, make_shards
-from tests.training.test_schedule import rates
+from tests.training.optimization.test_schedule import rates
 from tools.foreign_weights import random_tensors, resnet_shapes
 
 # Preset: devices, images of a step there, learning rate there and of one device with 32 images, epochs, drops.
