@@ -38,6 +38,11 @@ def printable(text: object, most: int = 300) -> str:
     return name if len(name) <= most and name.isprintable() else shown(name)
 
 
+def sentence(text: str) -> str:
+    """Return a text with a capital first letter; the others stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def listed(names: Sequence[str], most: int = 3) -> str:
     """Return names with commas between them; "..." at the end if there are more than `most`."""
     return ", ".join([*names[:most], *["..."] * (len(names) > most)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from centernet.errors import UserError
+from centernet.errors import UserError, sentence
 from centernet.files import read_json
 from centernet.json_value import JsonValue
 from centernet.program import convert_again
@@ -28,7 +28,7 @@ def read_info(path: Path, needed: tuple[str, ...] = KEYS) -> dict[str, Any]:
     Raises:
         UserError: it is not readable, a value is of another form, or the data set is not complete.
     """
-    info = read_json(path, remedy=f"R{convert_again()[1:]}", most=MOST_BYTES)  # the remedy is a sentence of its own
+    info = read_json(path, remedy=sentence(convert_again()), most=MOST_BYTES)  # the remedy is a sentence of its own
     if info.get("complete") is False:
         raise UserError(f"{path}: a conversion was interrupted while it replaced the shards; {convert_again()}")
     missing = [key for key in needed if key not in info]

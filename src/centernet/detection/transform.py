@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from centernet.documents import parse_json
+from centernet.errors import sentence
 from centernet.geometry import affine_matrix
 from centernet.json_value import JsonValue
 from centernet.program import prepare_again
@@ -43,7 +44,7 @@ class Meta:
     def from_json(cls, text: str | bytes, source: str | Path) -> Meta:
         """Parse a text of to_json. Raise UserError with the name `source` if it has another form."""
         subject = f"{source} is not the meta file of a prepared image (JSON with c, s, out_height, out_width)"
-        row = JsonValue(parse_json(text, subject, f"R{prepare_again()[1:]}"), subject, prepare_again())
+        row = JsonValue(parse_json(text, subject, sentence(prepare_again())), subject, prepare_again())
         center_x, center_y = (value.number() for value in row["c"].items(2))
         sides = [value.positive() for value in row["s"].items(1, 2)] if isinstance(row["s"].value, list) else [
             row["s"].positive()]

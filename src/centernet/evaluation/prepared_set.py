@@ -28,7 +28,7 @@ from centernet.data.annotations import Annotations
 from centernet.data.info_file import MOST_BYTES
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
-from centernet.errors import UserError, printable
+from centernet.errors import UserError, printable, sentence
 from centernet.files import read_bytes, read_json, require_space, user_errors, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.json_value import JsonValue
@@ -112,7 +112,7 @@ def read_index(meta_dir: Path, manifest: Manifest, aipp: bool = False) -> Prepar
     if not path.is_file():
         raise UserError(f"{path} does not exist. {program('preprocess')} writes it last, so {meta_dir.parent} is not "
                         f"a prepared set, or it is incomplete. Run {program('preprocess')} (again)")
-    values = JsonValue(read_json(path, remedy=f"R{prepare_again()[1:]}", most=MOST_BYTES),
+    values = JsonValue(read_json(path, remedy=sentence(prepare_again()), most=MOST_BYTES),
                        f"{path} is damaged", prepare_again())
     names = {row["image_id"].whole(): row["file_name"].text() for row in values["images"].items()}
     count, annotation_file = values["count"].whole(), values["annotation_file"].text()
@@ -138,7 +138,7 @@ def labels_of_model(annotations: Annotations, manifest: Manifest, model_path: st
 def read_meta(prepared: PreparedSet, image_id: int) -> Meta:
     """Read the transform of one image. Raise UserError if its meta file is missing or damaged."""
     path = prepared.meta_dir / f"{image_id}.json"
-    return Meta.from_json(read_bytes(path, MOST_META_BYTES, remedy=f"R{prepare_again()[1:]}"), path)
+    return Meta.from_json(read_bytes(path, MOST_META_BYTES, remedy=sentence(prepare_again())), path)
 
 
 def read_input(predict_dir: Path, image_id: int, manifest: Manifest) -> np.ndarray:
