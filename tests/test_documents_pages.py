@@ -50,6 +50,12 @@ def test_the_index_lists_each_page():
     assert pages - {page for row in rows for page in re.findall(r"\]\(([\w.]+\.md)\)", row)} == set()
 
 
+def test_no_page_names_a_folder_of_one_machine():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    assert len(pages) > 30
+    assert [path.name for path in pages if re.search(r"/(tmp|root|work)/", path.read_text(encoding="utf-8"))] == []
+
+
 def test_the_changes_begin_with_this_version():
     assert re.findall(r"^## \[(.+)\]", read("CHANGELOG.md"), re.MULTILINE)[0] == __version__
 
