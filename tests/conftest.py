@@ -126,20 +126,22 @@ def golden():
     return lambda name: np.load(GOLDEN / f"{name}.npz", allow_pickle=False)
 
 
+def shared_data(name, what):
+    """Return a folder of CENTERNET_SHARED/data. Skip the test that asks for it if it is not there."""
+    path = SHARED / "data" / name
+    if not path.is_dir():
+        pytest.skip(f"{what} are not at {path}; set CENTERNET_SHARED to the folder that holds data/{name}")
+    return path
+
+
 @pytest.fixture(scope="session")
 def coco_mini():
-    path = SHARED / "data" / "coco_mini"
-    if not path.is_dir():
-        pytest.skip(f"real COCO images are not at {path}; set CENTERNET_SHARED to the folder that holds data/coco_mini")
-    return path
+    return shared_data("coco_mini", "real COCO images")
 
 
 @pytest.fixture(scope="session")
 def bccd():
-    path = SHARED / "data" / "bccd"
-    if not path.is_dir():
-        pytest.skip(f"the photographs of blood cells are not at {path}; set CENTERNET_SHARED")
-    return path
+    return shared_data("bccd", "photographs of blood cells")
 
 
 @pytest.fixture(scope="session")
