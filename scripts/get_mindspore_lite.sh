@@ -7,6 +7,8 @@ set -euo pipefail
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=scripts/disk_space.sh
+. "$(dirname "${BASH_SOURCE[0]}")/disk_space.sh"
 help_if_asked "$@"
 if [[ $# -ne 1 || $1 == -* || -z $1 ]]; then
     echo "usage: [PYTHON=python3] bash scripts/get_mindspore_lite.sh DIR" >&2
@@ -28,6 +30,7 @@ if [[ $(uname -sm) != "Linux x86_64" ]]; then
     exit 2
 fi
 
+require_space "$folder" 900 "MindSpore Lite in $folder" "use a folder on another disk" || exit 1
 mkdir -p "$folder"
 partial=$(mktemp -d "$folder/.fetch.XXXXXX")
 trap 'rm -rf "$partial"' EXIT

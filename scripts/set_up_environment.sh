@@ -9,6 +9,8 @@
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${CENTERNET_VENV:-$repository/.venv}
+# shellcheck source=scripts/disk_space.sh
+. "$repository/scripts/disk_space.sh"
 # shellcheck source=scripts/find_python.sh
 . "$repository/scripts/find_python.sh"
 
@@ -31,7 +33,8 @@ make_environment() {
     fi
     python=$(find_python) || return 1
     lock=${CENTERNET_LOCK:-$(lock_of "$python")} || return 1
-    echo "Setting up $venv with $("$python" --version) (about 2 minutes, 1 GB to download)"
+    require_space_for_pip "$venv" 4000 CENTERNET_VENV || return 1
+    echo "Setting up $venv with $("$python" --version) (about 2 minutes, 1 GB to download, 4 GB of disk)"
     if ! "$python" -m venv --clear "$venv"; then
         echo "error: $python cannot create virtual environments (Debian, Ubuntu: apt-get install python3-venv)" >&2
         return 1

@@ -7,6 +7,8 @@ set -euo pipefail
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=scripts/disk_space.sh
+. "$(dirname "${BASH_SOURCE[0]}")/disk_space.sh"
 help_if_asked "$@"
 if [[ $# -ne 1 || $1 == -* || -z $1 ]]; then
     echo "usage: [PYTHON20=/path/to/python3.7] bash scripts/set_up_mindspore20.sh DIR" >&2
@@ -32,6 +34,7 @@ find_python() {
 python=$environment/bin/python
 if ! "$python" -c 'import mindspore; assert mindspore.__version__ == "2.0.0"' >/dev/null 2>&1; then
     base=$(find_python)
+    require_space_for_pip "$environment" 3000 CENTERNET_LITE || exit 1
     echo "Setting up $environment with $("$base" --version) and MindSpore 2.0.0 (1 minute, 1 GB to download)" >&2
     "$base" -m venv --clear "$environment" >&2
     "$python" -m pip install -qq --disable-pip-version-check mindspore==2.0.0 'numpy<2' >&2 \

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCED = {"common.sh", "find_python.sh", "infer_centernet.sh"}  # parts of other scripts
+SOURCED = {"common.sh", "disk_space.sh", "find_python.sh", "infer_centernet.sh"}  # parts of other scripts
 PATTERNS = ("scripts/*.sh", "tools/*.py", "ascend310_infer/*.sh", "benchmarks/run.py",
             "benchmarks/feed_rate.py")
 COMMANDS = sorted(path.relative_to(ROOT).as_posix() for pattern in PATTERNS for path in ROOT.glob(pattern)
