@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Functions that look for free disk space before a long download; other scripts source them.
+# Functions that look for free disk space before a long download. Other scripts source it.
 
 # require_space FOLDER MEGABYTES SUBJECT ADVICE: fail with a message if FOLDER's disk has less. FOLDER need not exist.
 require_space() {

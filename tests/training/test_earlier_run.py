@@ -3,7 +3,10 @@ import os
 import pytest
 
 from centernet.errors import UserError
-from centernet.training.earlier_run import set_aside
+from centernet.training.earlier_run import set_aside, set_aside_branch
+from centernet.training.loop import Plan
+from centernet.weights.checkpoint import model_record, save_checkpoint
+from tests.tiny_training import CATEGORIES, settings, tiny_step
 
 NAMES = ("last.ckpt", "best.ckpt", "centernet-1_50.ckpt", "run.json", "metrics.jsonl", "config.yaml", "loss.png")
 
@@ -33,6 +36,40 @@ def test_files_of_earlier_trainings_are_moved(tmp_path, caplog):
     caplog.clear()
     set_aside(tmp_path, tmp_path, "")
     assert names_in(tmp_path) == ["run"] and not caplog.text and (folder / "photo.jpg").exists()
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny_step().loss_network.network
+
+
+STEPS = {"centernet-1_2.ckpt": 2, "centernet-1_3.ckpt": 3, "centernet-2_2.ckpt": 5, "best.ckpt": 5, "last.ckpt": 5}
+
+
+def resumed(folder, network, rate, steps=STEPS):
+    """A folder with checkpoints of a training at a rate of 0.1, after a resume of step 3 at another rate."""
+    for name, step in steps.items():
+        save_checkpoint(folder / name, network, model_record(settings(), CATEGORIES), {"step": step, "rate": 0.1})
+    (folder / "centernet-2_1.ckpt").write_bytes(b"damaged")
+    set_aside_branch(folder, Plan(3, 9, 3, 0, 20, {"rate": rate}), str(folder / "centernet-1_3.ckpt"))
+    return names_in(folder)
+
+
+@pytest.mark.fault("--resume_changed from a step before the best one", "a folder with checkpoints of later steps",
+                   "those of the other settings are moved to earlier-1")
+def test_later_checkpoints_of_other_settings_are_moved(tmp_path, network, caplog):
+    kept = ["centernet-1_2.ckpt", "centernet-1_3.ckpt", "centernet-2_1.ckpt"]
+    assert resumed(tmp_path, network, 0.2) == [*kept, "earlier-1"]
+    assert names_in(tmp_path / "earlier-1") == ["best.ckpt", "centernet-2_2.ckpt", "last.ckpt"]
+    assert f"are from later steps of a training with other settings, so they are now in {tmp_path}" in caplog.text
+
+
+def test_the_best_checkpoint_of_an_earlier_step_stays(tmp_path, network):
+    assert "best.ckpt" in resumed(tmp_path, network, 0.2, {**STEPS, "best.ckpt": 2})
+
+
+def test_later_checkpoints_that_will_be_repeated_stay(tmp_path, network, caplog):
+    assert resumed(tmp_path, network, 0.1) == sorted([*STEPS, "centernet-2_1.ckpt"]) and not caplog.text
 
 
 def test_two_folders_get_the_same_number_and_the_loaded_checkpoint_stays(tmp_path):

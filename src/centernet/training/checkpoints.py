@@ -164,12 +164,16 @@ def _give_second_name(path: Path, name: Path) -> None:
     os.replace(unfinished, name)
 
 
+def step_of(name: re.Match[str], steps_per_epoch: int) -> int:
+    """Return the number of all steps that the name of a checkpoint states, see NAME."""
+    return (int(name[1]) - 1) * steps_per_epoch + int(name[2])
+
+
 def _earlier(folder: Path, last_step: int, steps_per_epoch: int) -> list[Path]:
     """Return the checkpoints in folder up to a step, oldest first."""
     found = []
     for path in folder.glob("centernet-*.ckpt"):
         match = NAME.fullmatch(path.name)
-        step = (int(match[1]) - 1) * steps_per_epoch + int(match[2]) if match else last_step + 1
-        if step <= last_step:
+        if match and (step := step_of(match, steps_per_epoch)) <= last_step:
             found.append((step, path))
     return [path for _, path in sorted(found)]

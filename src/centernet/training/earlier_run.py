@@ -1,12 +1,18 @@
-"""A new training in the folder of an earlier one: the earlier files are moved, not replaced."""
+"""A training in the folder of an earlier one: files that are not its own are moved, not replaced."""
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+from centernet.errors import UserError
 from centernet.files import user_errors
 from centernet.run_files import METRICS, RECORD
+from centernet.training.checkpoints import NAME, step_of
+from centernet.training.conditions import EARLIER
+from centernet.training.loop import Plan
+from centernet.weights.checkpoint import read_checkpoint
 
 LOG = logging.getLogger("centernet")
 
@@ -32,15 +38,55 @@ def set_aside(checkpoints: Path | None, results: Path, loaded: str) -> None:
     if checkpoints:
         own = next((folder for folder in files if folder.samefile(checkpoints)), checkpoints)
         files[own] = files.get(own, []) + _files(checkpoints, CHECKPOINTS, loaded)
-    number = 1
-    while any((folder / f"earlier-{number}").exists() for folder in files):
-        number += 1
+    name = _unused_name(files)
     for folder, paths in files.items():
         if paths:
-            _move(paths, target := folder / f"earlier-{number}")
+            _move(paths, target := folder / name)
             LOG.warning("note: %s has the files of an earlier training. They are now in %s, because this is a new "
                         "training. To continue the earlier one, stop this one and give --resume %s", folder, target,
                         target)
+
+
+def set_aside_branch(checkpoints: Path, plan: Plan, loaded: str) -> None:
+    """Move the checkpoints of later steps that a resumed training will not repeat to a new folder earlier-N.
+
+    They are from a training that went on from the same step with other settings. Its best.ckpt could otherwise pass
+    for the best one of this training. With equal settings the later steps are repeated, and their files stay.
+
+    Args:
+        checkpoints: folder of the checkpoints.
+        plan: plan of the resumed training.
+        loaded: checkpoint that it resumes from.
+
+    Raises:
+        UserError: a file cannot be moved.
+    """
+    found = [path for path in _files(checkpoints, CHECKPOINTS, loaded) if _is_of_branch(path, plan)]
+    if found:
+        _move(found, target := checkpoints / _unused_name([checkpoints]))
+        LOG.warning("note: %s are from later steps of a training with other settings, so they are now in %s",
+                    ", ".join(str(path) for path in found), target)
+
+
+def _is_of_branch(path: Path, plan: Plan) -> bool:
+    """Return whether a checkpoint is from a later step and other conditions. A damaged one is not: it may be any."""
+    match = NAME.fullmatch(path.name)
+    if match and step_of(match, plan.steps_per_epoch) <= plan.start_step:
+        return False
+    try:
+        progress = read_checkpoint(path).progress
+    except UserError:
+        return False
+    then = {**EARLIER, **progress}
+    return then.get("step", 0) > plan.start_step and any(then.get(key, value) != value
+                                                         for key, value in plan.conditions.items())
+
+
+def _unused_name(folders: Iterable[Path]) -> str:
+    number = 1
+    while any((folder / f"earlier-{number}").exists() for folder in folders):
+        number += 1
+    return f"earlier-{number}"
 
 
 def _files(folder: Path, patterns: tuple[str, ...], loaded: str) -> list[Path]:
