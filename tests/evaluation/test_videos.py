@@ -184,6 +184,29 @@ def test_a_full_disk_leaves_the_other_files_complete(tmp_path, monkeypatch, suff
     assert len(lines) == (1 if suffix == ".jsonl" else 2)
 
 
+@pytest.mark.fault("a full disk for the pictures of a video", "the writer loses all but the first 20 kB",
+                   "the video is named, status 2; the lines and the summary are complete")
+def test_an_annotated_video_without_all_pictures_is_named(tmp_path, monkeypatch):
+    class Full:
+        """Writes as OpenCV does on a full disk: without a word, and an MP4 file then lacks its index."""
+
+        def __init__(self, path, *options):
+            self.path, self.writer = path, real(path, *options)
+            self.write, self.isOpened, self.release = self.writer.write, self.writer.isOpened, self.end
+
+        def end(self):
+            self.writer.release()
+            os.truncate(self.path, 20000)
+
+    path = make_video(tmp_path / "clip.avi")
+    real, Full.fourcc = cv2.VideoWriter, cv2.VideoWriter.fourcc
+    monkeypatch.setattr(cv2, "VideoWriter", Full)
+    with pytest.raises(UserError, match=r"clip.mp4: only 0 of 12 pictures could be written. Is the disk full"):
+        run(path, tmp_path / "found")
+    lines, summary, _ = read(tmp_path / "found")
+    assert len(lines) == summary["frames"] == 12
+
+
 def test_nothing_to_read_is_said_before_the_model_is_opened(tmp_path):
     for source, text in ((99, "OpenCV cannot open this camera. Is a camera with this number connected"),
                          (str(tmp_path / "x.mp4"), "OpenCV cannot open this video. Is the file complete")):

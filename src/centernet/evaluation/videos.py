@@ -101,6 +101,7 @@ class _Output:
     def __init__(self, folder: Path, name: str, rate: float, formats: Iterable[str]):
         self.folder, self.name, self.rate, self.coco = folder, name, rate, "coco" in formats
         self.writer: cv2.VideoWriter | None = None
+        self.pictures = 0  # given to writer
         self.picture_size = (0, 0)
         self.video: Path | None = None
         with user_errors(f"--save_result_dir {folder}"):
@@ -133,6 +134,7 @@ class _Output:
         if (picture.shape[1], picture.shape[0]) != self.picture_size:  # a stream may change its resolution
             picture = cv2.resize(picture, self.picture_size)
         self.writer.write(picture)
+        self.pictures += 1
 
     def _open(self) -> cv2.VideoWriter:
         for suffix, codec in CODECS:
@@ -151,6 +153,17 @@ class _Output:
             for file in filter(None, (self.table, self.lines)):
                 each.enter_context(user_errors(f"cannot write {file.name}"))
                 each.callback(file.close)
+
+    def require_complete(self) -> None:
+        """Raise UserError if the annotated video, which must be closed, lacks pictures. OpenCV reports no full disk."""
+        if self.video is None:
+            return
+        capture = cv2.VideoCapture(os.path.abspath(self.video))
+        count = _count(capture)
+        capture.release()
+        if count < self.pictures:
+            raise UserError(f"{self.video}: only {count} of {self.pictures} pictures could be written. Is the disk "
+                            f"full? The boxes of all frames are in {self.name}.jsonl")
 
 
 def infer_video(finder: Finder, video: Video, folder: Path, formats: Iterable[str] = ("json",),
@@ -182,6 +195,7 @@ def infer_video(finder: Finder, video: Video, folder: Path, formats: Iterable[st
         try:
             with closing(output):
                 _detect(finder, video, capture, output, run, count, max_frames)
+            output.require_complete()
         finally:
             _finish(finder, video, output, run, count, time.perf_counter() - start)
 
