@@ -29,7 +29,8 @@ std::vector<Found> InImage(const float* rows, const ImageSize& image, const Mani
 // their category. The result is by descending new score.
 std::vector<Found> SoftNms(const std::vector<Found>& boxes);
 
-// One entry of `images` in detections.json, as infer.py writes it, without a picture. Boxes end at the image's border.
+// One entry of `images` in detections.json, as infer.py writes it, without a picture. Boxes end at the image's border;
+// those without a pixel inside are left out.
 nlohmann::ordered_json DescribeFound(const std::string& file, const ImageSize& image, const std::vector<Found>& boxes,
                                      double score_thresh, const Manifest& manifest);
 

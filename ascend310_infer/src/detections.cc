@@ -1,6 +1,7 @@
 #include "detections.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -82,12 +83,13 @@ nlohmann::ordered_json DescribeFound(const std::string& file, const ImageSize& i
   nlohmann::ordered_json listed = nlohmann::ordered_json::array();
   for (const Found& found : boxes) {
     if (found.score < score_thresh) continue;
-    nlohmann::ordered_json corners = nlohmann::ordered_json::array();
+    std::array<double, 4> corners;
     for (size_t i = 0; i < 4; ++i) {
       const double border = i % 2 == 0 ? image.width : image.height;
       const double inside = std::min(std::max(double{found.box[i]}, 0.0), border);
-      corners.push_back(std::nearbyint(inside * kPixelUnit) / kPixelUnit);
+      corners[i] = std::nearbyint(inside * kPixelUnit) / kPixelUnit;
     }
+    if (corners[2] <= corners[0] || corners[3] <= corners[1]) continue;  // no pixel of the image
     const size_t category = static_cast<size_t>(found.category);
     listed.push_back({{"category", manifest.names[category]},
                       {"score", std::nearbyint(found.score * kScoreUnit) / kScoreUnit},

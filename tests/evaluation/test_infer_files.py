@@ -13,6 +13,7 @@ from centernet.categories import categories_from_names
 from centernet.detection.finder import Finder, chosen_classes
 from centernet.detection.result import result_of
 from centernet.errors import UserError
+from centernet.evaluation.found_files import listed
 from centernet.evaluation.image_files import infer_images
 from centernet.evaluation.inputs import Inputs, find_inputs
 from centernet.evaluation.videos import require_readable
@@ -48,6 +49,13 @@ def test_listed_boxes_end_at_the_border(tmp_path):
     listed = found_in(tmp_path / "found")["images"][0]["detections"]
     assert [row["box"] for row in listed] == [[0, 0, 40, 20.2]]
     assert Detector()(np.zeros((30, 40, 3), np.uint8)).to_coco(1)[0]["bbox"] == [-7.5, -3, 106.5, 23.25]
+
+
+@pytest.mark.parametrize("box", [[40, 5, 50, 9], [-9, 5, 0.04, 9], [5, -9, 9, 0], [5, 30, 9, 40], [5, 9, 9, 5]])
+def test_boxes_without_a_pixel_of_the_image_are_not_listed(box):
+    rows = np.array([[*box, 0.9, 0], [1, 2, 3, 4, 0.5, 0]], np.float32)
+    found = listed(result_of(rows, np.zeros((30, 40, 3), np.uint8), Detector.spec.categories, 0.1))
+    assert [row["box"] for row in found] == [[1, 2, 3, 4]]
 
 
 def test_a_video_is_named_with_the_way_out(tmp_path, caplog):

@@ -23,12 +23,20 @@ DETECTIONS, PICTURES = "detections.json", "pictures"
 
 
 def listed(result: Result) -> list[dict[str, Any]]:
-    """Return one image's boxes with category name and COCO id, score, and x1, y1, x2, y2 in pixels of the image."""
+    """Return one image's boxes with category name and COCO id, score, and x1, y1, x2, y2 in pixels of the image.
+
+    A box may extend beyond the image. COCO results keep it so, but readers of this list cut out the pixels. So it is
+    clipped, and left out if no pixel remains.
+    """
     height, width = result.image.shape[:2]
-    # A box may extend beyond the image. COCO results keep it so, but readers of this file cut out the pixels.
     rows = np.column_stack([np.clip(result.boxes, 0, [width, height] * 2), result.scores, result.labels])
-    return [{**readable, "category_id": found["category_id"]} for readable, found in
-            zip(to_readable(rows, result.categories), result.to_coco(0))]
+    found = [{**readable, "category_id": row["category_id"]} for readable, row in
+             zip(to_readable(rows, result.categories), result.to_coco(0))]
+    return [row for row in found if _has_area(*row["box"])]
+
+
+def _has_area(left: float, top: float, right: float, bottom: float) -> bool:
+    return right > left and bottom > top
 
 
 def write_found(folder: Path, images: Sequence[dict[str, Any]], categories: Categories, score_thresh: float,
