@@ -11,6 +11,7 @@ from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config
 
 import centernet
 from centernet.cli import export, infer
+from centernet.detection.detector import to_pixels
 from centernet.files import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +89,19 @@ def test_every_form_of_an_image_gives_the_same(work, detector):
     assert not np.array_equal(detector(bgr, color_order="RGB").scores, expected.scores)
     grey = detector(Image.open(path).convert("L"))
     assert grey.image.shape == bgr.shape
+
+
+@pytest.mark.parametrize("name, orientation", [("a.jpg", 6), ("a.jpg", 1), ("grey.png", 1), ("bit.png", 1)])
+def test_a_pil_image_has_the_pixels_of_its_file(tmp_path, name, orientation):
+    """Turned as EXIF says, and the upper 8 of 16 bit."""
+    noise = np.random.default_rng(0).integers(0, 65536, (30, 50), np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    modes = {"a.jpg": noise.astype(np.uint8), "grey.png": noise, "bit.png": noise > 30000}
+    Image.fromarray(modes[name]).save(tmp_path / name, exif=exif)
+    expected = to_pixels(tmp_path / name)
+    assert np.array_equal(to_pixels(Image.open(tmp_path / name)), expected) and 60 < expected.mean() < 200
+    assert expected.shape == ((50, 30, 3) if orientation == 6 else (30, 50, 3))
 
 
 def test_a_result_is_drawn_and_written_as_coco(work, detector):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from centernet.config.schema import EvalConfig
 from centernet.data.image_file import read_image
@@ -154,6 +155,14 @@ class Detector:
             return [merge(boxes, self.settings.K, self.settings.SOFT_NMS, self.method) for boxes in per_image]
 
 
+def _as_from_file(image: Image.Image) -> Image.Image:
+    """Return a PIL image turned as its EXIF orientation says and with 8 bit, as read_image gives it for its file."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") and (image.mode != "I" or image.getextrema()[1] > 255):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would cut 16 bit off at 255
+    return image
+
+
 def to_pixels(image: Any, color_order: str = "BGR") -> np.ndarray:
     """Convert an image in one of the forms that Detector accepts to (h, w, 3) uint8 BGR.
 
@@ -164,8 +173,8 @@ def to_pixels(image: Any, color_order: str = "BGR") -> np.ndarray:
         raise UserError(f"color_order must be 'BGR' or 'RGB', found {color_order!r}")
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
-    if hasattr(image, "convert"):  # a PIL image, which can convert itself to RGB
-        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+    if isinstance(image, Image.Image):
+        return np.ascontiguousarray(np.asarray(_as_from_file(image).convert("RGB"))[:, :, ::-1])
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UserError(f"an image must be a path, a uint8 array of shape (height, width, 3), or a PIL image; found "
