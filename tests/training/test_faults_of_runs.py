@@ -78,6 +78,19 @@ def run(folder, evaluate=lambda epoch: SCORES[epoch], before=lambda: None, every
     return evaluated
 
 
+@pytest.mark.fault("an evaluation that fails in a training, such as a damaged image", "an error in the second one",
+                   "a checkpoint of all steps is saved and named, status 2; a resumed run makes that evaluation")
+def test_an_evaluation_that_fails_loses_no_steps(whole, tmp_path):
+    def damaged(epoch):
+        if epoch == 1:
+            raise UserError("image 7.jpg is cut off")
+        return SCORES[epoch]
+    with pytest.raises(UserError, match="the evaluation after step 4 failed: image 7.jpg is cut off. .*--resume true"):
+        run(tmp_path, damaged, every=100)
+    assert read_checkpoint(tmp_path / "last.ckpt").progress["step"] == 4
+    assert run(tmp_path, every=100) == [1, 2] and result(tmp_path) == result(whole)
+
+
 def signal_comes(number=signal.SIGTERM):
     signal.raise_signal(number)
     deadline = time.monotonic() + 5

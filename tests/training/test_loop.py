@@ -178,9 +178,12 @@ def test_the_best_checkpoint_is_that_of_the_highest_precision(tmp_path, step):
     assert resumed.best_precision == 0.3
 
 
-def test_evaluation_comes_every_n_epochs(tmp_path, step):
-    rows = fit(tmp_path, step, 13, evaluate=lambda: 0.5, interval=2)
-    assert [row["epoch"] for row in rows if row["kind"] == "evaluation"] == [1, 3]
+@pytest.mark.parametrize("total, interval, expected", [
+    (13, 2, [(1, 6), (3, 12), (4, 13)]), (12, 2, [(1, 6), (3, 12)]), (6, 5, [(1, 6)])])
+def test_evaluation_comes_every_n_epochs_and_after_the_last_step(tmp_path, step, total, interval, expected):
+    rows = fit(tmp_path, step, total, evaluate=lambda: 0.5, interval=interval)
+    assert [(row["epoch"], row["step"]) for row in rows if row["kind"] == "evaluation"] == expected
+    assert read_checkpoint(tmp_path / "last.ckpt").progress["evaluated"] == total
 
 
 def test_skipped_steps_in_a_row_stop_with_a_diagnosis(tmp_path, step):

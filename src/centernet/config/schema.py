@@ -146,8 +146,8 @@ class Config:
          "check_data": writes("data_check", alias="out")})
     num_workers: int = setting(0, "threads of the input pipeline; 0: on Ascend half of this process's CPU cores, at "
                                "most 8, on CPU 2", ["train", "eval", "export"], limits=NOT_NEGATIVE)
-    eval_interval: int = setting(0, "evaluate on data_dir every N epochs and keep the best checkpoint; 0: never",
-                                 ["train"], limits=NOT_NEGATIVE)
+    eval_interval: int = setting(0, "evaluate on data_dir every N epochs and after the last step, and keep the best "
+                                    "checkpoint; 0: never", ["train"], limits=NOT_NEGATIVE)
 
     log_format: str = setting("auto", "lines on the console: one for each step in the model zoo's form (modelzoo), one "
                               "for each epoch (epochs), or auto: epochs on a terminal, else modelzoo. log_file always "

@@ -45,7 +45,7 @@ class Plan:
         start_step: number of steps done before.
         total_steps: number of steps at the end of the training, including those before start_step.
         steps_per_epoch: steps of an epoch.
-        eval_interval: evaluate after this number of epochs, again and again; 0: never.
+        eval_interval: evaluate after this number of epochs, again and again, and after the last step; 0: never.
         max_skipped_steps: stop after this number of skipped steps in a row.
         conditions: settings that must be the same in a resumed run; every checkpoint contains them.
         early_stop: counts evaluations and may end the training before total_steps; None: nothing does.
@@ -80,9 +80,11 @@ class Plan:
         return self.start_step > last and self.evaluates_after(self.start_step)
 
     def evaluates_after(self, step: int) -> bool:
-        """Return whether an evaluation is due after `step` steps."""
+        """Return whether an evaluation is due after `step` steps: every eval_interval epochs, and after the last one."""
+        if self.eval_interval == 0 or step == 0:
+            return False
         epoch, rest = divmod(step, self.steps_per_epoch)
-        return self.eval_interval > 0 and epoch > 0 and rest == 0 and epoch % self.eval_interval == 0
+        return step == self.total_steps or (rest == 0 and epoch % self.eval_interval == 0)
 
 
 def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper: CheckpointKeeper, *,
@@ -97,7 +99,7 @@ def train(step_cell: TrainStep, data: Batches, plan: Plan, log: TrainLog, keeper
         log: gets each step, epoch and evaluation.
         keeper: writes the checkpoints.
         evaluate: returns the AP (0..1) of the current weights, or None if it is unknown (all ranks but the first; with
-            plan.early_stop all ranks must know it); called every plan.eval_interval epochs.
+            plan.early_stop all ranks must know it); called when plan.evaluates_after says so.
         profile: called after each step.
         sink_level: send the batches through MindSpore's queue on the device, see DataSink; this is its jit_level.
 
@@ -123,9 +125,8 @@ def _train(steps: Steps, plan: Plan, reader: _Reader, keeper: CheckpointKeeper, 
     try:
         for epoch in range(plan.start_step // plan.steps_per_epoch, plan.epochs):
             step = _train_epoch(epoch, steps, plan, reader, keeper, profile)
-            if step % plan.steps_per_epoch:
-                break  # the last epoch may be incomplete
-            reader.log.epoch(epoch, step)
+            if step % plan.steps_per_epoch == 0:  # the last epoch may be incomplete
+                reader.log.epoch(epoch, step)
             if ends_after(step):
                 break
     except UserError:
@@ -145,13 +146,17 @@ def _ends_after(step_cell: TrainStep, plan: Plan, log: TrainLog, keeper: Checkpo
             step_cell.set_train(True)
             keeper.save_interrupted(plan.progress(step))
             raise Interrupted(stop.number, keeper.advice()) from stop
+        except UserError as error:  # such as an image that cannot be read: the steps before it are not lost
+            step_cell.set_train(True)
+            keeper.save_interrupted(plan.progress(step))
+            raise UserError(f"the evaluation after step {step} failed: {str(error).rstrip('.')}. {keeper.advice()}") from error
     return ends_after
 
 
 def _evaluate(step_cell: TrainStep, step: int, plan: Plan, log: TrainLog, keeper: CheckpointKeeper,
               evaluate: Callable[[], float | None]) -> bool:
     """Evaluate after `step` steps. Return whether the training ends early."""
-    epoch, stop = step // plan.steps_per_epoch - 1, plan.early_stop
+    epoch, stop = (step - 1) // plan.steps_per_epoch, plan.early_stop
     precision = evaluate()
     # Evaluation sets batch norm to use its statistics. A graph compiled in this mode would keep doing so.
     step_cell.set_train(True)
