@@ -2,7 +2,7 @@
 
     python run_onnx.py model.onnx image.jpg [0.3]
 
-It prints a line for each box with at least this score: name, score, x1, y1, x2, y2 in pixels. The functions do the
+It prints a line for each box with at least this score (default: that of the model): name, score, x1, y1, x2, y2 in pixels. The functions do the
 "steps" of model.onnx.json, whose values are also in the model. Copy this file and change it as you like.
 """
 import json
@@ -66,7 +66,7 @@ def detect(session, manifest, image):
     rows, columns = np.array(batch.shape[1:3] if batch.dtype == np.uint8 else batch.shape[2:]) // manifest["down_ratio"]
     center = np.float32([[columns, rows, columns, rows]]) / 2
     boxes[:, :4] = (boxes[:, :4] - center) * max(h, w) / columns + np.float32([w, h, w, h]) / 2
-    return soft_nms(boxes)
+    return soft_nms(boxes) if manifest.get("evaluation", {}).get("SOFT_NMS", True) else boxes
 
 
 if __name__ == "__main__":
@@ -75,5 +75,5 @@ if __name__ == "__main__":
     model = onnxruntime.InferenceSession(sys.argv[1])
     values = {key: json.loads(text) for key, text in model.get_modelmeta().custom_metadata_map.items()}
     for *box, value, number in detect(model, values, picture):
-        if value >= float([*sys.argv, 0.3][3]):
+        if value >= float([*sys.argv, values.get("evaluation", {}).get("score_thresh", 0.3)][3]):
             print(f"{values['categories'][int(number)]['name']} {value:.3f}", *(f"{side:.1f}" for side in box))

@@ -165,6 +165,13 @@ def test_a_checkpoint_is_not_taken_for_an_exported_model(work, tmp_path, capsys)
     assert "export.py --export_load_ckpt" in message
 
 
+def test_postprocess_asks_for_the_annotations_that_the_set_does_not_name(copy, capsys):
+    """As for images that the C++ program has prepared itself."""
+    edit(copy / "pre/meta/index.json", lambda index: index.update(annotation_file=""))
+    assert run_postprocess(copy) == 2
+    assert "prepared these images without an annotation file: name it with --label_path" in capsys.readouterr().err
+
+
 def test_postprocess_takes_the_folder_that_infer_takes(copy, capsys):
     assert run(postprocess, copy, "--result_path", copy / "raw", "--meta_path", copy / "pre",
                "--save_path", copy / "again") == 0

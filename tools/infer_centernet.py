@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from centernet.config.load import load_config
+from centernet.config.load import Config, load_config
 from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.errors import UserError, reports_errors
 from centernet.runtimes.manifest import read_manifest
@@ -40,13 +40,14 @@ def run(precision: str, kind: str, environment: Mapping[str, str]) -> str:
         raise UserError(f"BATCH_SIZE must be a number above 0, found {batch_text!r}")
     dataset = read_evaluated(environment["DATASETS_DIR"], "val", "", "", strict=False, whole=False)
     config_flags = ["--config_path", environment["CONFIG_PATH"]] if environment.get("CONFIG_PATH") else []
-    evaluation = load_config("eval", config_flags, "").eval_config
+    config = load_config("eval", config_flags, "")
     path = Path(environment.get("MODEL_PATH") or build(precision, environment, config_flags))
     batch = int(batch_text)
     require(path, precision, batch)
     # keep_res has no effect on a model with a fixed input size, but it would not allow batches.
-    evaluation = dataclasses.replace(evaluation, keep_res=False, batch_size=batch)
-    return table(path, precision, batch, *measure(kind, path, dataset, evaluation, batch))
+    config = dataclasses.replace(config, eval_config=dataclasses.replace(config.eval_config, keep_res=False,
+                                                                         batch_size=batch))
+    return table(path, precision, batch, *measure(kind, path, dataset, config, batch))
 
 
 def build(precision: str, environment: Mapping[str, str], config_flags: list[str]) -> str:
@@ -57,8 +58,8 @@ def build(precision: str, environment: Mapping[str, str], config_flags: list[str
                         "(CONFIG_PATH to its preset)")
     target = os.path.join(environment.get("OUTPUT_DIR") or "results_onnx", f"centernet_{precision}.onnx")
     command = [sys.executable, str(ROOT / "export.py"), *config_flags, "--device_target", "CPU", "--export_format",
-               "ONNX", "--export_decode", "false", "--export_batch_size", "0", "--export_load_ckpt", checkpoint,
-               "--export_name", target, "--precision", precision]
+               "ONNX", "--export_decode", "false", "--export_batch_size", "0", "--eval_config.flip_test", "false",
+               "--export_load_ckpt", checkpoint, "--export_name", target, "--precision", precision]
     if precision == "int8":
         images = [folder for name in ("train2017", "val2017")
                   if (folder := Path(environment["DATASETS_DIR"], name)).is_dir()]
@@ -81,7 +82,7 @@ def require(path: Path, precision: str, batch: int) -> None:
                         "change BATCH_SIZE, or export with --export_decode false --export_batch_size 0")
 
 
-def measure(kind: str, path: Path, dataset: CocoDataset, evaluation, batch: int) -> tuple[str, str, str]:
+def measure(kind: str, path: Path, dataset: CocoDataset, config: Config, batch: int) -> tuple[str, str, str]:
     """Return images per second, AP at IoU 0.5 and AP at IoU 0.5:0.95; "-" for values that are not measured."""
     from centernet.export.quantization.side_by_side import batch_of, evaluate_exported, milliseconds
     from centernet.runtimes.exported import ExportedBackend
@@ -90,7 +91,7 @@ def measure(kind: str, path: Path, dataset: CocoDataset, evaluation, batch: int)
     if kind == "performance":
         per_image = milliseconds([path], [batch_of(backend, dataset, batch)], REPEATS)[0]
         return f"{1000 / per_image:.2f}", "-", "-"
-    metrics = evaluate_exported(backend, dataset, evaluation)
+    metrics = evaluate_exported(backend, dataset, config)
     print(f"{metrics.summary}{metrics.note()}", flush=True)
     return "-", f"{metrics.AP50:.3f}", f"{metrics.AP:.3f}"
 

@@ -416,6 +416,7 @@ def test_golden_networks_as_onnx(tmp_path, golden, arch, form):
 
 @pytest.mark.parametrize("flags, net", [
     (["--export_decode", "false", "--export_batch_size", "0"], {"cat_spec_wh": True}),
+    (["--eval_config.SOFT_NMS", "false"], {}),
     pytest.param(["--export_batch_size", "2", "--dataset_config.to_rgb", "true"], {}, marks=pytest.mark.slow),
     pytest.param(["--export_decode", "false"], {"box_head": "ltrb"}, marks=pytest.mark.slow),
     pytest.param(["--export_input", "uint8"], {"reg_offset": False}, marks=pytest.mark.slow)])

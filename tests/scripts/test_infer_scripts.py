@@ -46,7 +46,9 @@ def test_help_and_wrong_arguments(name, tmp_path):
 def test_a_checkpoint_is_exported_and_measured(work, tmp_path):
     pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (requirements-onnx.txt)")
-    data = {"DATASETS_DIR": str(work / "coco"), "BATCH_SIZE": "4", "CONFIG_PATH": str(work / "tiny.yaml"),
+    flipped = tmp_path / "flipped.yaml"  # any batch size and the flip test exclude each other
+    flipped.write_text((work / "tiny.yaml").read_text().replace("eval_config:", "eval_config:\n  flip_test: true"))
+    data = {"DATASETS_DIR": str(work / "coco"), "BATCH_SIZE": "4", "CONFIG_PATH": str(flipped),
             "CALIBRATION_METHOD": "minmax"}
     found = run("infer_centernet_int8_accuracy.sh", tmp_path, CHECKPOINT=str(work / "tiny.ckpt"), **data)
     assert found.returncode == 0, found.stderr

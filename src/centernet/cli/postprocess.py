@@ -35,6 +35,9 @@ def run(config: Config) -> None:
     manifest = read_manifest(config.model_path)
     evaluation = exported_settings(manifest, config)
     prepared = read_index(Path(config.meta_path), manifest, aipp=True)
+    if not (config.label_path or prepared.annotation_file):
+        raise UserError(f"--meta_path {config.meta_path}: the C++ program prepared these images without an annotation "
+                        "file: name it with --label_path")
     labels = read_annotations(Path(config.label_path or prepared.annotation_file), "--label_path")
     labels.report.announce(str(labels.path), config.strict)
     labels = labels_of_model(labels, manifest, config.model_path)

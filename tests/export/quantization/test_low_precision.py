@@ -1,12 +1,17 @@
 """Exports in float16 and 8 bits from the command line: files, manifests, the gate, and what is said when it fails."""
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 from tiny_coco import make_coco
 from tiny_model import read_config, tiny_checkpoint, tiny_config
 
 from centernet.cli import export
+from centernet.config.load import load_config
+from centernet.data.coco import read_evaluated
+from centernet.errors import UserError
+from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import read_manifest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (requirements-onnx.txt)")
@@ -34,6 +39,8 @@ def int8_flags(work):
 
 
 def test_int8_with_its_manifest_report_and_gate(work, tmp_path, capsys, monkeypatch):
+    real = low_precision.evaluate_exported  # it runs, but the AP of weights without training is 0
+    monkeypatch.setattr(low_precision, "evaluate_exported", lambda *args: SimpleNamespace(AP=real(*args).AP + 0.1))
     monkeypatch.setattr(low_precision, "saturation_loss", lambda *_: 2.5)
     assert run(work, tmp_path / "m", *int8_flags(work), "--max_ap_drop", "1", "--data_dir", str(work / "coco")) == 0
     manifest = read_manifest(tmp_path / "m.onnx")
@@ -77,6 +84,25 @@ def test_a_drop_of_ap_leaves_nothing(work, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(low_precision, "ExportedBackend", str)
     low_precision.require_ap(tmp_path / "fp32.onnx", tmp_path / "m.onnx", None, read_config(
         work / "tiny.yaml", *flags, "0.005", "--export_format", "ONNX"))
+
+
+@pytest.mark.parametrize("figure", [0.0, -1.0])
+def test_a_gate_without_an_ap_to_compare_leaves_nothing(work, tmp_path, monkeypatch, capsys, figure):
+    monkeypatch.setattr(low_precision, "evaluate_exported", lambda *_: type("Metrics", (), {"AP": figure}))
+    assert run(work, tmp_path / "m", "--precision", "fp16", "--data_dir", str(work / "coco"), "--max_ap_drop", "1") == 2
+    assert f"the model has AP {figure:.4f} before its precision is reduced" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_table_uses_the_test_settings_of_each_model(work, tmp_path, monkeypatch):
+    assert run(work, tmp_path / "m", "--eval_config.SOFT_NMS", "false", "--eval_config.K", "7") == 0
+
+    def stop(detector, *_):
+        raise UserError(f"{detector.settings.SOFT_NMS} {detector.settings.K}")
+    monkeypatch.setattr(side_by_side, "detect_dataset", stop)
+    with pytest.raises(UserError, match="False 7"):
+        side_by_side.evaluate_exported(ExportedBackend(tmp_path / "m.onnx"), read_evaluated(
+            str(work / "coco"), "val", "", "", strict=False), load_config("eval", [], ""))
 
 
 @pytest.mark.parametrize("flags, words", [

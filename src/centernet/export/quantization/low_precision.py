@@ -140,10 +140,14 @@ def _gate_dataset(config: Config) -> CocoDataset | None:
 
 def require_ap(full: Path, reduced: Path, dataset: CocoDataset, config: Config) -> None:
     """Log the AP of both models. Raise UserError if the AP drops by more than config.max_ap_drop."""
-    before, after = (evaluate_exported(ExportedBackend(path), dataset, config.eval_config, input_threads(config)).AP
+    before, after = (evaluate_exported(ExportedBackend(path), dataset, config, input_threads(config)).AP
                      for path in (full, reduced))
     LOG.info("AP of %s: %.4f, of fp32: %.4f (%+.4f; a drop of %g is allowed)", config.precision, after, before,
              after - before, config.max_ap_drop)
+    if before <= 0:
+        raise UserError(f"--max_ap_drop {config.max_ap_drop:g}: the model has AP {before:.4f} before its precision is "
+                        "reduced (-1: the data set has no boxes), so nothing can be compared; nothing was written. Use "
+                        "a trained model and annotated images of its categories, or leave out --max_ap_drop")
     if before - after > config.max_ap_drop:
         raise UserError(f"--max_ap_drop {config.max_ap_drop:g}: AP drops by {before - after:.4f}, from {before:.4f} to "
                         f"{after:.4f}; nothing was written. Try another --calibration_method, more "

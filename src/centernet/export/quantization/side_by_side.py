@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from centernet.config.load import load_config
-from centernet.config.schema import EvalConfig
+from centernet.config.load import Config, load_config
 from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import read_image
 from centernet.detection.detector import Detector
@@ -25,7 +24,7 @@ from centernet.evaluation.dataset import detect_dataset, evaluate_detections
 from centernet.evaluation.metrics import Metrics
 from centernet.files import write_json
 from centernet.runtimes.exported import ExportedBackend
-from centernet.runtimes.manifest import Manifest
+from centernet.runtimes.manifest import Manifest, exported_settings
 from centernet.runtimes.onnx_session import require_package, threads
 
 WARM_UP = 2  # runs that are not timed
@@ -44,9 +43,14 @@ class Row:
     AP50: float
 
 
-def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, settings: EvalConfig,
+def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, config: Config,
                       num_workers: int = 2) -> Metrics:
-    """Return COCO's metrics of an exported model. Raise UserError if the data set has other categories."""
+    """Return COCO's metrics of an exported model with its test settings, see runtimes.manifest.exported_settings.
+
+    Raises:
+        UserError: the data set has other categories.
+    """
+    settings = exported_settings(backend.manifest, config)
     dataset = dataset.of_model(backend.spec.categories, "the model",
                                "Use an annotation file with the categories of the training.")
     detections = detect_dataset(Detector(backend, settings), dataset, num_workers)
@@ -91,13 +95,12 @@ def batch_of(backend: ExportedBackend, dataset: CocoDataset, batch_size: int) ->
     return np.stack([images[position % len(images)] for position in range(batch_size)])
 
 
-def compare(paths: Sequence[Path], dataset: CocoDataset, evaluation: EvalConfig, batch_size: int,
-            repeats: int) -> list[Row]:
+def compare(paths: Sequence[Path], dataset: CocoDataset, config: Config, batch_size: int, repeats: int) -> list[Row]:
     """Measure models. Raise UserError if one cannot be run, or its categories are not those of the data set."""
     backends = [ExportedBackend(path) for path in paths]
     batches = [batch_of(backend, dataset, backend.fixed_shape[0] or batch_size) for backend in backends]
     times = milliseconds(paths, batches, repeats)
-    metrics = [evaluate_exported(backend, dataset, evaluation) for backend in backends]
+    metrics = [evaluate_exported(backend, dataset, config) for backend in backends]
     return [Row(path.name, backend.manifest.precision, calibration(backend.manifest), path.stat().st_size / 1e6, time_,
                 found.AP, found.AP50) for path, backend, time_, found in zip(paths, backends, times, metrics)]
 
@@ -141,8 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     dataset = read_evaluated(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir, strict=False,
                              allow_outside=arguments.allow_outside == "true", whole=False)
-    rows = compare(arguments.models, dataset, load_config("eval", [], "").eval_config, arguments.batch_size,
-                   arguments.repeats)
+    rows = compare(arguments.models, dataset, load_config("eval", [], ""), arguments.batch_size, arguments.repeats)
     if arguments.output:
         write_json(arguments.output, [asdict(row) for row in rows])
     print(table(rows))
