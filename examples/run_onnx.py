@@ -2,8 +2,8 @@
 
     python run_onnx.py model.onnx image.jpg [0.3]
 
-It prints a line for each box with at least this score (default: that of the model): name, score, x1, y1, x2, y2 in pixels. The functions do the
-"steps" of model.onnx.json, whose values are also in the model. Copy this file and change it as you like.
+It prints a line for each box with at least this score (default: the model's): name, score, x1, y1, x2, y2 in pixels.
+The functions do the "steps" of model.onnx.json, whose values are also in the model. Copy and change this file freely.
 """
 import json
 import sys

@@ -14,6 +14,7 @@ from tiny_model import read_config, tiny_checkpoint, tiny_config, tiny_network
 from centernet import open_model as module
 from centernet.cli import evaluate, infer
 from centernet.config.load import PRESETS, load_config
+from centernet.detection.transform import prepare_image
 from centernet.device import eager
 from centernet.errors import UserError
 from centernet.export.compare import largest_difference
@@ -48,6 +49,25 @@ def test_auto_is_decided_by_flags_and_images(tmp_path, flags, images, why):
 def test_an_exported_model_has_no_choice_of_weights(tmp_path):
     with pytest.raises(UserError, match="--weights raw: .*x.onnx has only the weights that were chosen at its export"):
         open_model(str(tmp_path / "x.onnx"), settings(tmp_path, "--weights", "raw"), 1)
+
+
+def test_settings_without_effect_and_cut_images_are_said(tmp_path, caplog):
+    """The record's image statistics are used; a wide input cuts high images."""
+    tiny_checkpoint(tmp_path / "net.ckpt", settings(tmp_path))
+    path = str(tmp_path / "net.ckpt")
+    open_model(path, settings(tmp_path), 1)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    detector, _ = open_model(path, settings(tmp_path, "--dataset_config.mean", "0.1", "0.2", "0.3",
+                                            "--dataset_config.to_rgb", "true", "--dataset_config.input_res_test", "64",
+                                            "128"), 1)
+    assert detector.spec.mean != (0.1, 0.2, 0.3) and not detector.spec.to_rgb
+    assert f"{path} has the image statistics of its training" in caplog.text
+    assert "dataset_config.mean (0.1, 0.2, 0.3) (its own: " in caplog.text and "to_rgb True (its own: F" in caplog.text
+    assert "the input is 128 x 64 pixels" in caplog.text and "only 50 % of their height remain" in caplog.text
+    image = np.full((400, 400, 3), 255, np.uint8)
+    image[110:290] = 0  # all of what the input shows lies between the rows 100 and 300
+    shown = prepare_image(image, replace(detector.spec, raw=True))[0]
+    assert shown.shape == (64, 128, 3) and (shown[4:-4] == 0).all()
 
 
 @pytest.mark.parametrize("package", onnx_session.PACKAGES)

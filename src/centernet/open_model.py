@@ -18,6 +18,7 @@ from centernet.categories import by_name
 from centernet.config.schema import Config, NetConfig
 from centernet.data.coco import CocoDataset
 from centernet.detection.detector import Backend, Detector
+from centernet.detection.transform import warn_if_cut
 from centernet.device import eager
 from centernet.errors import UserError
 from centernet.export.compare import TOLERANCE, largest_difference
@@ -64,6 +65,7 @@ def open_model(path: str, config: Config, images: int,
             by_name(backend.spec.categories, dataset.categories, path, str(dataset.annotation_file),
                     "Evaluate on a data set of the same categories, or export a model trained on this one")
         settings = exported_settings(backend.manifest, config)
+        warn_if_cut(backend.spec.input_size)
         data = dataclasses.replace(config.dataset_config, input_res_test=backend.spec.input_size)
         return Detector(backend, settings), dataclasses.replace(config, eval_config=settings, dataset_config=data)
     model = load_model(path, config, categories=dataset.categories if dataset else None)
@@ -72,6 +74,8 @@ def open_model(path: str, config: Config, images: int,
                 "Evaluate on a data set of the same categories, or train on this one: "
                 f"{program('train')} --fine_tune true")
     model = model.at_size(model.config.dataset_config.input_res_test)
+    if not model.config.eval_config.keep_res:
+        warn_if_cut(model.spec.input_size)
     return Detector(run_checkpoint(path, model, model.config, images), model.config.eval_config), model.config
 
 

@@ -1,12 +1,16 @@
 """Model specification: the expected input and the meaning of the classes, for every kind of model."""
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from centernet.categories import Categories
 from centernet.config.schema import DatasetConfig, NetConfig
+
+LOG = logging.getLogger("centernet")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,16 @@ class ModelSpec:
             np.multiply(image[:, :, 2 - channel if self.to_rgb else channel], factor[channel], out=planes[channel])
             planes[channel] -= offset[channel]
         return planes
+
+
+def warn_of_statistics(spec: ModelSpec, data: DatasetConfig, named: Collection[str], model: str) -> None:
+    """Log the image statistics that the configuration names, if they are not those of a model, which are used."""
+    own = {"mean": spec.mean, "std": spec.std, "to_rgb": spec.to_rgb}
+    other = [f"dataset_config.{name} {getattr(data, name)} (its own: {value})" for name, value in own.items()
+             if f"dataset_config.{name}" in named and getattr(data, name) != value]
+    if other:
+        LOG.warning("note: %s has the image statistics of its training, and they are used. So these have no effect: %s",
+                    model, ", ".join(other))
 
 
 def configured_spec(data: DatasetConfig, net: NetConfig, categories: Categories) -> ModelSpec:

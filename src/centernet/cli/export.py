@@ -20,6 +20,7 @@ def run(config: Config) -> None:
     """Read the checkpoint, build its network, export it, and compare the exported model with the checkpoint."""
     if not config.export_load_ckpt:
         raise UserError("--export_load_ckpt is not set: name the checkpoint to export")
+    from centernet.detection.transform import warn_if_cut
     from centernet.export.describe import describe, target_path
     from centernet.export.publish import export_model
     from centernet.runtimes.manifest import manifest_path
@@ -31,6 +32,7 @@ def run(config: Config) -> None:
     model = load_model(config.export_load_ckpt, config)
     config = model.config
     manifest = describe(config, model.record)
+    warn_if_cut(manifest.spec.input_size)
     replaced = target.is_file()
     start = time.perf_counter()
     with owned(target.parent, "--export_name", f".{target.name}{OWNER}"):

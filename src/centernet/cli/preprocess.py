@@ -14,7 +14,7 @@ from pathlib import Path
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.data.coco import read_evaluated
-from centernet.detection.transform import prepare_image
+from centernet.detection.transform import prepare_image, warn_if_cut
 from centernet.errors import UserError
 from centernet.files import require_utf8
 from centernet.program import program
@@ -39,6 +39,7 @@ def run(config: Config) -> None:
     manifest = read_manifest(config.model_path)
     if config.aipp:
         manifest = manifest.with_uint8_input()
+    warn_if_cut(manifest.spec.input_size)
     dataset = read_evaluated(config.val_data_dir, "val", config.annotation_file, config.image_dir, config.strict,
                              config.allow_outside)
     if dataset.annotation_file.is_dir():

@@ -158,8 +158,10 @@ class Detector:
 def _as_from_file(image: Image.Image) -> Image.Image:
     """Return a PIL image turned as its EXIF orientation says and with 8 bit, as read_image gives it for its file."""
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") and (image.mode != "I" or image.getextrema()[1] > 255):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would cut 16 bit off at 255
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if image.mode != "I" or values.max() > 255:  # Pillow would cut 16 bit off at 255
+            return Image.fromarray((values >> 8).astype(np.uint8))
     return image
 
 

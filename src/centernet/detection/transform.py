@@ -6,6 +6,7 @@ image's longer side to one input size for all images.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from centernet.geometry import affine_matrix
 from centernet.json_value import JsonValue
 from centernet.program import prepare_again
 from centernet.spec import ModelSpec
+
+LOG = logging.getLogger("centernet")
 
 MOST_CELLS = 16384  # of a side of the output map in a meta file
 
@@ -65,6 +68,16 @@ def input_size(height: int, width: int, scale: float, keep_res: bool, pad: int,
 
 def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
     return max(1, int(height * scale)), max(1, int(width * scale))
+
+
+def warn_if_cut(size: tuple[int, int]) -> None:
+    """Log a warning if an input of fixed (height, width) shows only a part of high images, see prepare_image."""
+    height, width = size
+    if height < width:
+        LOG.warning("warning: the input is %d x %d pixels (width x height), and the longer side of each image becomes "
+                    "%d pixels, as in the paper's code. So square and upright images are seen without their top and "
+                    "bottom: only %d %% of their height remain. Use an input that is not wider than high, unless your "
+                    "images are as wide", width, height, width, 100 * height // width)
 
 
 def prepare_image(image: np.ndarray, spec: ModelSpec, *, scale: float = 1.0, keep_res: bool = False, pad: int = 0,

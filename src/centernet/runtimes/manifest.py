@@ -22,7 +22,7 @@ from centernet.json_value import JsonValue
 from centernet.program import command, program
 from centernet.runtimes.manifest_steps import steps_of
 from centernet.runtimes.onnx_session import read_metadata
-from centernet.spec import ModelSpec
+from centernet.spec import ModelSpec, warn_of_statistics
 
 LOG = logging.getLogger("centernet")
 
@@ -197,6 +197,7 @@ def exported_settings(manifest: Manifest, config: Config) -> EvalConfig:
     own: dict[str, Any] = {"K": manifest.K, **manifest.evaluation}
     settings = replace(wanted, keep_res=False, flip_test=manifest.flip_test,
                        **{name: value for name, value in own.items() if f"eval_config.{name}" not in config.named})
+    warn_of_statistics(manifest.spec, config.dataset_config, config.named, "the model")
     if settings.K > manifest.K:
         LOG.warning("note: the model gives at most %d boxes for an image, eval_config.K of its export: --eval_config.K "
                     "%d has no further effect. Export it again with this K", manifest.K, settings.K)

@@ -80,7 +80,7 @@ class Plan:
         return self.start_step > last and self.evaluates_after(self.start_step)
 
     def evaluates_after(self, step: int) -> bool:
-        """Return whether an evaluation is due after `step` steps: every eval_interval epochs, and after the last one."""
+        """Return whether an evaluation is due after `step` steps: every eval_interval epochs, and at the end."""
         if self.eval_interval == 0 or step == 0:
             return False
         epoch, rest = divmod(step, self.steps_per_epoch)
@@ -149,7 +149,8 @@ def _ends_after(step_cell: TrainStep, plan: Plan, log: TrainLog, keeper: Checkpo
         except UserError as error:  # such as an image that cannot be read: the steps before it are not lost
             step_cell.set_train(True)
             keeper.save_interrupted(plan.progress(step))
-            raise UserError(f"the evaluation after step {step} failed: {str(error).rstrip('.')}. {keeper.advice()}") from error
+            failed = f"the evaluation after step {step} failed: {str(error).rstrip('.')}"
+            raise UserError(f"{failed}. {keeper.advice()}") from error
     return ends_after
 
 

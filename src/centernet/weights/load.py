@@ -14,7 +14,7 @@ from centernet.config.schema import Config, EvalConfig, NetConfig
 from centernet.config.values import plain
 from centernet.errors import UserError
 from centernet.models.centernet import build_centernet
-from centernet.spec import ModelSpec, configured_spec
+from centernet.spec import ModelSpec, configured_spec, warn_of_statistics
 from centernet.weights.average import choose_weights
 from centernet.weights.checkpoint import (
     ARCHITECTURE,
@@ -72,6 +72,7 @@ def load_model(path: str | Path, config: Config, *, categories: Categories | Non
     else:
         spec = record.spec
         config = recorded_config(config, record, path)
+        warn_of_statistics(spec, config.dataset_config, config.named, str(path))
     network = build_centernet(config.net_config, len(spec.categories))
     checkpoint = choose_weights(checkpoint, network, config.weights, path)
     load_parameters(network, checkpoint.parameters, path)
