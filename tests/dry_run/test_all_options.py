@@ -59,7 +59,7 @@ COMMANDS = {
     "eval at several scales": ("eval", "--eval_config.multi_scales", "0.5", "1"),
     "export of gathers": ("export", "--export_deform", "gather"),
     "export of maps": ("export", "--export_decode", "false"),
-    "export of distances": ("export", "--net_config.box_head", "ltrb", "--eval_config.flip_test", "true"),
+    "export of distances": ("plus_export", "--eval_config.flip_test", "true"),
     "export of a batch": ("export", "--export_batch_size", "4"),
 }
 
