@@ -43,6 +43,8 @@ def test_classes_tiles_and_the_largest_number():
     assert finder("--tile", "64", "--max_det", "9").most == 9
     with pytest.raises(UserError, match="--classes cat: the model has no category"):
         finder("--classes", "cat")
+    with pytest.raises(UserError, match="--classes disc,frame: .* Separate several of them by spaces, not by commas"):
+        finder("--classes", "disc,frame")
 
 
 @pytest.mark.parametrize(("words", "text"), [

@@ -23,6 +23,19 @@ def test_names_of_other_programs(entry, flag, meant):
         load_config(entry, [f"--{flag}", "4"], "")
 
 
+@pytest.mark.parametrize("entry, flag, owner", [("infer", "epochs", "train"), ("train", "report", "eval"),
+                                                ("eval", "image", "infer"), ("eval", "lr", "train")])
+def test_flags_of_other_commands(entry, flag, owner):
+    with pytest.raises(UserError, match=rf"unknown argument '--{flag}': it is a flag of .*{owner}.*\."):
+        load_config(entry, [f"--{flag}", "4"], "")
+
+
+@pytest.mark.parametrize("words", [["128x128"], ["1", "2", "3"], ["0.5"], ["-5"]])
+def test_an_input_size_of_another_form(words):
+    with pytest.raises(UserError, match="--input_size .*: give one number of pixels, or height and width, such as"):
+        load_config("train", ["--input_size", *words], "")
+
+
 def test_weights_of_other_programs_are_a_file():
     with pytest.raises(UserError, match="weights must be one of ema, raw; found 'best.pt'. The file of a model is"):
         load_config("infer", ["--weights", "best.pt"], "")

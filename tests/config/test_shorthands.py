@@ -75,7 +75,7 @@ def test_epochs_and_input_size():
      "--learning_rate and --train_config.MultiDecay.learning_rate are both given"),
     (["--lr", "1", "--train_config.lr_schedule", "Cosine"], "lr_schedule must be one of MultiDecay, PolyDecay"),
     (["--input_size", "100"], "dataset_config.input_res_train [100, 100] must be positive multiples of 32"),
-    (["--input_size", "a"], "dataset_config.input_res_train must be a list of 2 integers"),
+    (["--input_size", "a"], "--input_size 'a': give one number of pixels, or height and width, such as"),
     (["--input_sise", "256"], "did you mean --input_size?"),
     (["--warmup_steps", "9", "--config_path", "demo_cpu"], "did you mean --train_config.CosineDecay.warmup_steps?"),
     (["--resume", "nowhere.ckpt"], "--resume must be true, false, a checkpoint, or the folder of a run; found "

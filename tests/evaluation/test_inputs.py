@@ -58,6 +58,8 @@ def test_cameras_and_streams(word, source, name):
     ("noname", b"\xef\xbb\xbf <annotation>", "but an annotation file"), ("noname", b"{}", "but a JSON file"),
     ("last.ckpt", b"\0", "but a checkpoint: name it with --model_path"), ("x.zip", b"PK", "but an archive: unpack it"),
     ("s3://bucket/a.jpg", None, "s3:// is not a stream"), ("gone.jpg", None, "there is no such file, no folder"),
+    ("a.jpg,b.jpg", None, "as a glob pattern. Separate several paths by spaces, not by commas"),
+    ("C:\\photos\\a.jpg", None, "Paths have / on this system"), ("my", None, "A path with spaces needs quotes"),
     ("list.txt", b"gone.jpg", "list.txt, line 1: there is no file gone.jpg"),
     ("list.txt", b"#\n", "this list is empty"),
     ("list.txt", b"\xff\xfe", "in UTF-8, found other bytes at position 0"),

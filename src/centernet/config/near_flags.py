@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from centernet.config.declared import SETTINGS, aliases, flags_of
+from centernet.config.setting import ENTRIES
 from centernet.config.shorthands import inactive, shorthands_of
 from centernet.program import program
 
@@ -51,7 +52,14 @@ def nearest_flag(name: str, entry: str, values: Mapping[str, Any]) -> str:
         return f"; did you mean --{meant}?" if meant else "."
     if (name, "model") in uses and "model" in own:  # the flag of the model in another entry
         return f"; did you mean --{own['model']}?"
+    others = [other for other in ENTRIES if name in _flags(other)]
+    if others:
+        return f": it is a flag of {' and of '.join(map(program, others[:2]))}."
     return nearest(name, every, "--")
+
+
+def _flags(entry: str) -> set[str]:
+    return {*(declared.name for declared in flags_of(entry)), *(item.name for item in shorthands_of(entry))}
 
 
 def nearest(name: str, known: Sequence[str], dashes: str = "") -> str:

@@ -72,6 +72,10 @@ def _meaning(entry: str, short: str, given: Mapping[str, Any], values: Mapping[s
     if short in RENAMED:
         yield RENAMED[short], value
     elif short == "input_size":
+        numbers = len(value) <= 2 and all(word.strip().isdecimal() for word in value)
+        if not numbers and not value[0].lstrip().startswith("["):
+            raise UserError(f"--input_size {shown(' '.join(value))}: give one number of pixels, or height and width, "
+                            "such as --input_size 512 or --input_size 384 640")
         size = value * 2 if len(value) == 1 and not value[0].lstrip().startswith("[") else value
         if entry in ("train", "check_data"):  # others use no image of a training, whose rules are stricter
             yield "dataset_config.input_res_train", size

@@ -62,6 +62,9 @@ class Finder:
         return rows[(rows[:, 4] >= self.score_thresh) | (np.arange(len(rows)) == 0)]
 
 
+COMMAS = ". Separate several of them by spaces, not by commas"
+
+
 def chosen_classes(words: Sequence[str], categories: Categories) -> tuple[int, ...]:
     """Return the classes for the names or category ids of --classes, in the order of the classes.
 
@@ -77,6 +80,6 @@ def chosen_classes(words: Sequence[str], categories: Categories) -> tuple[int, .
             listed = ", ".join(f"{printable(name)} ({number})" for name, number in
                                list(zip(categories.names, categories.ids))[:100])
             raise UserError(f"--classes {printable(word)}: the model has no category with this name or id. It has "
-                            f"{listed}")
+                            f"{listed}" + COMMAS * ("," in word))
         found.add(index)
     return tuple(sorted(found))

@@ -121,8 +121,18 @@ def _files(word: str, recursive: bool) -> list[Path]:
     found = _media(word, [item for item in candidates if item.is_file()])
     if not found:
         raise UserError(f"--image {printable(word)}: there is no such file, no folder of this name with images "
-                        f"({', '.join(SUFFIXES)}), and no image that matches it as a glob pattern")
+                        f"({', '.join(SUFFIXES)}), and no image that matches it as a glob pattern"
+                        f"{_advice(word)}")
     return found
+
+
+def _advice(word: str) -> str:
+    """Return the end of a message about a path that does not exist, if its form tells why."""
+    if "," in word:
+        return ". Separate several paths by spaces, not by commas"
+    if "\\" in word:
+        return ". Paths have / on this system, not \\"
+    return ". A path with spaces needs quotes"
 
 
 def _nothing_in(folder: Path, recursive: bool) -> list[Path]:

@@ -29,7 +29,8 @@ def select_classes(imported: Imported, classes: Sequence[str]) -> Imported:
     unknown = [name for name in classes if name not in imported.names]
     if unknown or len(set(classes)) < len(classes):
         raise UserError(f"--classes {' '.join(classes)}: " + (f"the data set has no class {unknown[0]}" if unknown else
-                        "a class is named twice") + f"; its classes are {', '.join(imported.names)}")
+                        "a class is named twice") + f"; its classes are {', '.join(imported.names)}"
+                        + ". Separate several of them by spaces, not by commas" * ("," in "".join(unknown)))
     once = {picture.path: picture for picture in imported.pictures}.values()  # an image of train is in trainval too
     left_out = [box.label for picture in once for box in picture.boxes if box.label not in classes]
     for label in dict.fromkeys(left_out):
