@@ -64,6 +64,18 @@ def test_batches_of_one_size_give_what_each_image_gives_alone(tmp_path, size, ex
         assert len(boxes) == 10 and found[image.id].tobytes() == boxes.tobytes()
 
 
+@pytest.mark.fault("an image is so small that it has fewer output cells than K", "20 x 64 pixels among larger ones",
+                   "it gives as many boxes as it has cells, and the evaluation goes on")
+@pytest.mark.parametrize("scales", [(1.0,), (0.25, 1.0)])
+def test_an_image_with_fewer_cells_than_K(tmp_path, scales):
+    dataset = read_coco(make_mixed_coco(tmp_path, (20, 90)), tmp_path / "val2017")
+    settings = replace(KEPT, K=200, multi_scales=scales, SOFT_NMS=False)
+    counts = [len(boxes) for boxes in detect_dataset(detector_of(Maps(), dataset, settings), dataset).values()]
+    if len(scales) == 1:
+        assert counts == [8 * 24, 200]
+    assert all(0 < count <= 200 for count in counts)  # several scales: soft-NMS removes some
+
+
 def test_a_wrong_size_in_the_annotations_does_not_mix_batches(tmp_path, caplog):
     dataset, maps = mixed(tmp_path), Maps()
     wrong = replace(dataset.images[0], height=130)

@@ -43,9 +43,12 @@ def test_detections_are_those_of_the_graph(tmp_path, flip, net):
 
 
 def test_sizes_are_checked(tmp_path):
-    maps, _ = backends(tmp_path, False)
+    maps, graph = backends(tmp_path, False)
     with pytest.raises(UserError, match="multiples of 4, found 66 x 64"):
         maps(np.zeros((1, 3, 66, 64), np.float32))
-    maps.K = 65
-    with pytest.raises(UserError, match="eval_config.K is 65, but .* 8 x 8 = 64 output cells"):
-        maps(np.zeros((1, 3, 32, 32), np.float32))
+    maps.K = graph.K = 65
+    images = np.random.default_rng(5).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    with eager():
+        expected = graph(images)
+    assert expected.shape == (2, 64, 6)  # K is 65, and there are 8 x 8 output cells
+    assert largest_difference_of_detections(maps(images), expected) <= 1e-4

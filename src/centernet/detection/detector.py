@@ -26,7 +26,7 @@ class Backend(Protocol):
 
     Attributes:
         spec: the expected input and the categories.
-        K: detections per image.
+        K: detections per image, at most.
         fixed_shape: (B, H, W) of a model with a fixed input size (B is 0 if any batch size is allowed); None if any
             size is allowed.
         first_runs: seconds of the first run of each input shape (B,3,H,W), with its compilation; None if the runtime
@@ -54,7 +54,10 @@ class Backend(Protocol):
         ...
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect: a batch of prepare_image's inputs -> float32 (B,K,6): x1,y1,x2,y2 in output cells, score, class."""
+        """Detect: a batch of prepare_image's inputs -> float32 (B,K,6): x1,y1,x2,y2 in output cells, score, class.
+
+        An input with fewer output cells than K has one row for each of them.
+        """
         ...
 
 

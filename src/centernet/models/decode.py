@@ -21,8 +21,8 @@ class Decode(nn.Cell):
         box_head: "wh_reg", or "ltrb": the second map has distances to the sides, see Heads.
 
     Raises:
-        ValueError: at compilation, if K exceeds the number of output cells. runtimes.sizes.require_cells checks this
-            before, with a message for the user.
+        ValueError: at compilation, if K exceeds the number of output cells. An export checks this before, with a
+            message for the user; CheckpointBackend uses a smaller K then.
     """
 
     def __init__(self, K: int, cat_spec_wh: bool = False, from_scores: bool = False,

@@ -7,7 +7,7 @@ import numpy as np
 
 from centernet.config.schema import NetConfig
 from centernet.detection.decode import MIRRORED, decode, sigmoid
-from centernet.runtimes.sizes import require_cells, require_size
+from centernet.runtimes.sizes import possible_detections, require_size
 from centernet.spec import ModelSpec
 
 
@@ -18,7 +18,7 @@ class MapsBackend:
         run: normalised float32 (B,3,H,W) -> raw maps, see net.maps.
         net: configuration of the network.
         spec: specification of the model.
-        K: detections per image.
+        K: detections per image; an input with fewer output cells has one for each of them.
         flip_test: average scores and wh (or ltrb) with those of the mirrored image; reg comes from the unmirrored
             image.
     """
@@ -35,9 +35,9 @@ class MapsBackend:
         self._flip_test = flip_test
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Detect in float32 (B,3,H,W), see Backend. Raise UserError for sizes that the network or K does not allow."""
+        """Detect in float32 (B,3,H,W), see Backend. Raise UserError for sizes that the network does not allow."""
         require_size(images.shape[2], images.shape[3], self._net)
-        require_cells(images.shape[2], images.shape[3], self.K)
+        count = possible_detections(images.shape[2], images.shape[3], self.K)
         batch = len(images)
         if self._flip_test:
             images = np.concatenate([images, images[..., ::-1]])
@@ -47,4 +47,4 @@ class MapsBackend:
             back = wh[batch:, MIRRORED] if self._net.box_head == "ltrb" else wh[batch:]
             scores, wh = ((maps[:batch] + mirrored[..., ::-1]) * np.float32(0.5)
                           for maps, mirrored in ((scores, scores[batch:]), (wh, back)))
-        return decode(scores, wh, reg[0][:batch] if reg else None, self.K, self._net.cat_spec_wh, self._net.box_head)
+        return decode(scores, wh, reg[0][:batch] if reg else None, count, self._net.cat_spec_wh, self._net.box_head)

@@ -23,8 +23,17 @@ def require_size(height: int, width: int, net: NetConfig) -> None:
                         "sizes")
 
 
+def possible_detections(height: int, width: int, K: int) -> int:
+    """Return the number of detections of an input of height x width pixels: K, or its output cells if fewer."""
+    rows, columns = map_size(height, width)
+    return min(K, rows * columns)
+
+
 def require_cells(height: int, width: int, K: int) -> None:
-    """Raise UserError if an input of height x width pixels has fewer output cells than K detections need."""
+    """Raise UserError if an input of height x width pixels has fewer output cells than K detections need.
+
+    An exported model needs this, because each of its outputs has K rows.
+    """
     rows, columns = map_size(height, width)
     if rows * columns < K:
         raise UserError(f"eval_config.K is {K}, but an input of {height} x {width} pixels has only {rows} x {columns} "
