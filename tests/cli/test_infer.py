@@ -7,7 +7,7 @@ import pytest
 
 from centernet.categories import categories_from_names
 from centernet.cli import infer
-from centernet.config.load import load_config
+from centernet.config.load import load_config, write_config
 from centernet.detection.detector import Detector
 from centernet.detection.postprocess import merge
 from centernet.detection.soft_nms import GAUSSIAN, HARD, LINEAR
@@ -36,11 +36,13 @@ def test_hard_nms_removes_what_soft_nms_lowers():
     assert [len(merge([boxes], 100, True, method)) for method in (HARD, LINEAR, GAUSSIAN)] == [2, 3, 3]
 
 
-def test_classes_tiles_and_the_largest_number():
+def test_classes_tiles_and_the_largest_number(tmp_path):
     assert finder("--classes", "FRAME").classes == (1,) and finder().most == 100
     tiled = finder("--tile", "640", "--overlap", "0.3")
     assert (tiled.tile, tiled.overlap, tiled.most) == (640, 0.3, 0)
     assert finder("--tile", "64", "--max_det", "9").most == 9
+    write_config(config(), tmp_path / "config.yaml")  # as a training does: it names every setting
+    assert finder("--tile", "64", "--config_path", str(tmp_path / "config.yaml")).most == 0
     with pytest.raises(UserError, match="--classes cat: the model has no category"):
         finder("--classes", "cat")
     with pytest.raises(UserError, match="--classes disc,frame: .* Separate several of them by spaces, not by commas"):

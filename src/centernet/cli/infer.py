@@ -78,7 +78,8 @@ def make_finder(detector: Detector, config: Config) -> Finder:
     if config.nms != "auto":
         detector.settings = dataclasses.replace(detector.settings, SOFT_NMS=config.nms != "none")
         detector.method = {"hard": HARD, "linear": LINEAR}.get(config.nms, GAUSSIAN)
-    most = detector.settings.K if not config.tile or "eval_config.K" in config.named else 0
+    # Given, not named: a --config_path that a training has written names every setting.
+    most = detector.settings.K if not config.tile or "eval_config.K" in config.given else 0
     return Finder(detector, chosen_classes(config.classes, detector.spec.categories), config.tile, config.overlap, most)
 
 
