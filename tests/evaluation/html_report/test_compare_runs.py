@@ -127,3 +127,22 @@ def test_trainings_of_different_shards(tmp_path, capsys):
         record.write_text(json.dumps({"runs": [{**json.loads(record.read_text())["runs"][-1], "data": letter}]}))
     assert compare.main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page.html")]) == 0
     assert "warning: A and B were trained on different data" in capsys.readouterr().out
+
+
+def test_metrics_and_report_come_from_one_evaluation(tmp_path):
+    run = write_run(tmp_path / "a", 0.25, 0.1)
+    other = write_run(tmp_path / "b", 0.5, 0.1, report=False) / "results" / "val"
+    other.rename(run / "val")
+    found = read_run(run)
+    assert found.numbers["AP"] == 0.5 and not found.errors and "eval_config.K" not in found.settings
+    assert len(found.losses) == 1
+
+
+@pytest.mark.fault("two runs with other eval_config.max_dets are compared", "100 and 300",
+                   "the console and the top of the page say so")
+def test_runs_with_another_max_dets(tmp_path, capsys):
+    for letter, max_dets in (("a", 100), ("b", 300)):
+        change(write_run(tmp_path / letter, 0.25, 0.1) / "results" / "val" / "metrics.json", max_dets=max_dets)
+    assert compare.main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "page.html")]) == 0
+    message = "A count at most 100 detections of an image and category, those of B 300"
+    assert message in capsys.readouterr().out and message in (tmp_path / "page.html").read_text()

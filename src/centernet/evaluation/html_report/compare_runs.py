@@ -38,7 +38,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read metrics.json and report.json of an evaluation, run.json and metrics.jsonl of a training, where they are.
+    """Read metrics.json and report.json of one evaluation, run.json and metrics.jsonl of one training.
 
     Args:
         folder: the result folder of eval, or the folder of a training. An evaluation may be in its subfolder val.
@@ -48,8 +48,7 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise UserError(f"{printable(folder)} is not a folder: {REMEDY}")
-    found = {name: next((path for place in PLACES if is_file(path := folder / place / name)), None)
-             for name in (EVALUATION, REPORT, RECORD, METRICS)}
+    found = _found(folder, EVALUATION, REPORT) | _found(folder, RECORD, METRICS)
     if not (found[EVALUATION] or found[RECORD] or found[METRICS]):
         raise UserError(f"{printable(folder)} has no {EVALUATION}, {RECORD} or {METRICS}, also not in its subfolders "
                         f"{', '.join(PLACES[1:])}: {REMEDY}")
@@ -77,6 +76,15 @@ def _held(run: Run) -> str:
     names = listed(list(map(printable, run.classes)), 5)
     held = [f"an evaluation of {names}"] * bool(names) + ["a training"] * bool(run.losses or run.precisions)
     return " and ".join(held) or "no evaluation and no finished epoch of a training"
+
+
+def _found(folder: Path, *names: str) -> dict[str, Path | None]:
+    """Return the paths of these files, None for missing ones, all from one place: they describe the same run.
+
+    It is the first place that has the first file; if none has it, the first place that has the next one.
+    """
+    place = next((place for name in names for place in PLACES if is_file(folder / place / name)), "")
+    return {name: path if is_file(path := folder / place / name) else None for name in names}
 
 
 def _open(path: Path | None) -> JsonValue | None:

@@ -1,4 +1,4 @@
-"""The data of two compared runs: what their files say of it, and in what it differs."""
+"""The data of two compared runs and the limit of their detections: what their files say, and in what it differs."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ class RunData:
     """The data of a run; None or empty where its files do not tell it."""
 
     images: int | None = None                               # of the evaluation
+    max_dets: int | None = None                             # detections of an image and category that counted
     annotated: dict[str, int | None] = field(default_factory=dict)  # category -> boxes
     annotation_file: str = ""
     shards: str = ""                                        # fingerprint of the data of the training
@@ -27,17 +28,17 @@ def data_of(metrics: JsonValue | None, report: JsonValue | None, record: JsonVal
     Raises:
         UserError: a value has another form.
     """
-    images = metrics.get("images") if metrics else None
+    images, max_dets = (metrics.get(key) if metrics else None for key in ("images", "max_dets"))
     boxes = {row["name"].text(): row.get("annotated") for row in metrics["classes"].items()} if metrics else {}
     found = report.get("data") if report else None
     file, shards = found.get("annotation_file") if found else None, record.get("data") if record else None
-    return RunData(None if images is None else images.whole(0),
+    return RunData(None if images is None else images.whole(0), None if max_dets is None else max_dets.whole(1),
                    {name: None if count is None else count.whole(0) for name, count in boxes.items()},
                    "" if file is None else file.text(), "" if shards is None else shards.text())
 
 
 def differences(first: RunData, second: RunData) -> list[str]:
-    """Return sentences for the reader: in what the data of runs A and B differ. Nothing unknown counts."""
+    """Return sentences for the reader: in what the data or max_dets of runs A and B differ. Nothing unknown counts."""
     found = []
     if first.annotated and second.annotated:
         found += _only("A", first, second) + _only("B", second, first)
@@ -52,6 +53,10 @@ def differences(first: RunData, second: RunData) -> list[str]:
         names = [printable(PurePath(data.annotation_file)) for data in (first, second)]
         found.append(f"the annotation file of A is {names[0]}, that of B is {names[1]}")
     lines = [f"{NOT_SAME}: {'; '.join(found)}."] if found else []
+    if None not in (first.max_dets, second.max_dets) and first.max_dets != second.max_dets:
+        lines.append(f"the numbers of A count at most {first.max_dets} detections of an image and category, those of B "
+                     f"{second.max_dets}, so they do not say which model is better: evaluate both with the same "
+                     "--eval_config.max_dets.")
     if first.shards and second.shards and first.shards != second.shards:
         lines.append("A and B were trained on different data, so their losses are those of different images.")
     return lines
