@@ -205,6 +205,11 @@ def test_the_report_has_the_settings_that_ran(monkeypatch, tmp_path):
     assert not [name for name in exported if name.startswith("net_config.")]
 
 
+def test_images_with_more_boxes_than_K_are_noted_on_the_page(evaluate, tmp_path):
+    path = make_coco(tmp_path / "cells", num_images=2, split="val")
+    assert "2 images have more than 1 boxes, but the model" in evaluate(path, near, "--eval_config.K", "1")[0]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium: install it, or set CENTERNET_CHROMIUM to its path")
 def test_chromium_shows_the_page_without_errors(evaluate, tmp_path):

@@ -144,6 +144,21 @@ def test_crowded_images_are_noted_and_more_detections_can_count(annotations):
     assert "maxDets=300 ] = 1.000" in whole.summary and "maxDets= 10 ]" in whole.summary
 
 
+@pytest.mark.parametrize("classes, max_dets, K, noted", [
+    (2, 100, 100, ["K"]), (2, 100, 150, []), (1, 300, 100, ["K"]), (1, 100, 100, ["max_dets", "K"]),
+    (1, 100, 150, ["max_dets"])])
+@pytest.mark.fault("an image has more objects than K", "150 boxes of two categories",
+                   "noted, with the setting to raise: eval_config.K, eval_config.max_dets or both")
+def test_images_with_more_boxes_than_the_model_gives(annotations, classes, max_dets, K, noted):
+    kinds = [(1, 7)[number % classes] for number in range(150)]
+    rows = [annotation(1, kind, [number % 20 * 8, number // 20 * 8, 6, 6]) for number, kind in enumerate(kinds)]
+    found = [result(1, row["category_id"], row["bbox"], 0.9 - number / 1000) for number, row in enumerate(rows[:K])]
+    metrics = evaluate_results(annotations(*rows), found, SPARSE, max_dets=max_dets, K=K)
+    assert [name for name in ("max_dets", "K") if f"raise eval_config.{name}" in metrics.note()] == noted
+    assert ("1 images have more than 100 boxes, but the model gives at most 100" in metrics.note()) == ("K" in noted)
+    assert (metrics.AR_100 > 0.99) == (not noted)
+
+
 def test_metrics_survive_json(annotations):
     row = json.loads(json.dumps(evaluate_results(annotations(), PERFECT, SPARSE).to_json()))
     assert close(row["AP"], 1) and row["images"] == 3 and row["classes"][1]["name"] == "frame" and "summary" not in row

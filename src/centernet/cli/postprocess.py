@@ -53,7 +53,8 @@ def run(config: Config) -> None:
             boxes = to_image_boxes(rows, read_meta(prepared, image_id))
             detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
         results = write_results(folder, "val", detections, prepared.names, labels.categories, labels.file_ids)
-        metrics = evaluate_results(labels, results, labels.categories, detections, evaluation.max_dets)
+        metrics = evaluate_results(labels, results, labels.categories, detections, evaluation.max_dets,
+                                   min(evaluation.K, manifest.K))
         write_json(folder / "metrics.json", metrics.to_json())
     LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
     LOG.info("results of %d images are in %s", len(detections), folder)

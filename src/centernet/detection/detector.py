@@ -95,6 +95,11 @@ class Detector:
         fixed = self.backend.fixed_shape
         return (fixed[0] if fixed else 0) or self.settings.batch_size  # 0: an exported model with any batch size
 
+    @property
+    def most(self) -> int:
+        """Return the largest number of boxes of an image."""
+        return min(self.settings.K, self.backend.K * len(self.settings.multi_scales))
+
     def input_sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """Return the (H, W) of the network's input at each scale, for an image of height x width pixels."""
         return tuple(input_size(height, width, scale, self.keeps_resolution, self.settings.pad, self.spec.input_size)

@@ -45,7 +45,9 @@ def evaluate(detector: Detector, dataset: CocoDataset, num_workers: int = 2, gro
         The metrics on the first rank, None on the other ranks.
     """
     detections = detect_dataset(detector, dataset, num_workers, group)
-    return evaluate_detections(dataset, detections, detector.settings.max_dets) if group.rank == 0 else None
+    if group.rank:
+        return None
+    return evaluate_detections(dataset, detections, detector.settings.max_dets, detector.most)
 
 
 class NetworkEvaluation:
@@ -81,11 +83,13 @@ class NetworkEvaluation:
             self._network.set_train(training)
 
 
-def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarray], max_dets: int = 100) -> Metrics:
-    """Compute COCO's metrics of detections: image id -> (N, 6), as detect_dataset returns them."""
+def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarray], max_dets: int = 100,
+                        K: int | None = None) -> Metrics:
+    """Compute COCO's metrics of detections: image id -> (N, 6), as detect_dataset returns them; see evaluate_results.
+    """
     results = [row for image_id, boxes in detections.items()
                for row in to_coco_results(image_id, boxes, dataset.categories)]
-    return evaluate_results(dataset.annotations, results, dataset.categories, detections, max_dets)
+    return evaluate_results(dataset.annotations, results, dataset.categories, detections, max_dets, K)
 
 
 def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 2,

@@ -57,6 +57,8 @@ class Metrics:
     summary: str  # COCO's twelve lines
     crowded: int = 0     # images with more than max_dets boxes of one category
     max_dets: int = 100  # detections of an image and category that were counted
+    above_K: int = 0     # images with more than K boxes
+    K: int | None = None  # most detections of an image that the model gives; None: not known
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
@@ -82,11 +84,16 @@ class Metrics:
         return self._note_on_zero() + self._note_on_crowds()
 
     def _note_on_crowds(self) -> str:
-        if not self.crowded:
-            return ""
-        return (f"\n\n{self.crowded} images have more than {self.max_dets} boxes of a category, but only "
-                f"{self.max_dets} detections of an image and category count, so their AP cannot reach 1: raise "
-                "eval_config.max_dets, and eval_config.K with it.")
+        notes = ""
+        if self.crowded:
+            notes += (f"\n\n{self.crowded} images have more than {self.max_dets} boxes of a category, but only "
+                      f"{self.max_dets} detections of an image and category count, so their AP cannot reach 1: raise "
+                      "eval_config.max_dets.")
+        if self.above_K:
+            notes += (f"\n\n{self.above_K} images have more than {self.K} boxes, but the model gives at most {self.K} "
+                      "for an image, so their AP cannot reach 1: raise eval_config.K (for an exported model, export it "
+                      "again with a larger one).")
+        return notes
 
     def _note_on_zero(self) -> str:
         if not self.annotated:
@@ -116,7 +123,7 @@ class Evaluated(NamedTuple):
 
 
 def evaluate_results(annotations: Annotations, results: Sequence[dict[str, Any]], categories: Categories,
-                     image_ids: Iterable[int] | None = None, max_dets: int = 100) -> Metrics:
+                     image_ids: Iterable[int] | None = None, max_dets: int = 100, K: int | None = None) -> Metrics:
     """Compute COCO's box metrics.
 
     Args:
@@ -125,15 +132,16 @@ def evaluate_results(annotations: Annotations, results: Sequence[dict[str, Any]]
         categories: categories to evaluate, with the annotation file's ids.
         image_ids: the evaluated images; None: all images of the annotation file.
         max_dets: detections of an image and category that count, those with the highest scores; at least 100.
+        K: most detections of an image that the model gives, for a note; None: not known.
 
     Raises:
         UserError: the results contain images or categories that the annotation file does not have.
     """
-    return run_evaluation(annotations, results, categories, image_ids, max_dets).metrics
+    return run_evaluation(annotations, results, categories, image_ids, max_dets, K).metrics
 
 
 def run_evaluation(annotations: Annotations, results: Sequence[dict[str, Any]], categories: Categories,
-                   image_ids: Iterable[int] | None = None, max_dets: int = 100) -> Evaluated:
+                   image_ids: Iterable[int] | None = None, max_dets: int = 100, K: int | None = None) -> Evaluated:
     """Compute COCO's box metrics as evaluate_results does; return also the evaluation that they come from."""
     wanted = list(dict.fromkeys(annotations.image_ids if image_ids is None else image_ids))
     _require_known(wanted, results, annotations, categories)
@@ -145,13 +153,15 @@ def run_evaluation(annotations: Annotations, results: Sequence[dict[str, Any]], 
                       annotated=sum(not row["iscrowd"] for row in boxes), detected=len(found),
                       highest_score=max((float(row["score"]) for row in found), default=0.0),
                       classes=_class_metrics(evaluation, boxes, found, categories), summary=summary,
-                      crowded=_crowded(boxes, max_dets), max_dets=max_dets)
+                      crowded=_crowded(boxes, ("image_id", "category_id"), max_dets), max_dets=max_dets,
+                      above_K=0 if K is None else _crowded(boxes, ("image_id",), K), K=K)
     return Evaluated(metrics, evaluation, boxes, found)
 
 
-def _crowded(boxes: list[dict[str, Any]], max_dets: int) -> int:
-    counts = Counter((row["image_id"], row["category_id"]) for row in boxes if not row["iscrowd"])
-    return len({image_id for (image_id, _), count in counts.items() if count > max_dets})
+def _crowded(boxes: list[dict[str, Any]], keys: tuple[str, ...], most: int) -> int:
+    """Return the number of images with more than `most` boxes that have the same values of these keys."""
+    counts = Counter(tuple(row[key] for key in keys) for row in boxes if not row["iscrowd"])
+    return len({image_id for (image_id, *_), count in counts.items() if count > most})
 
 
 def _require_known(wanted: list[int], results: Sequence[dict[str, Any]], annotations: Annotations,

@@ -53,7 +53,7 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
                  dataset.annotation_file, folder / f"{config.run_mode}_pred_eval.json")
     elif config.enable_eval:
         evaluated = run_evaluation(dataset.annotations, results, dataset.categories, detections,
-                                   config.eval_config.max_dets)
+                                   config.eval_config.max_dets, detector.most)
         metrics = evaluated.metrics
         for name in (REPORT, PAGE):  # of an earlier evaluation: they would contradict the new metrics
             (folder / name).unlink(missing_ok=True)

@@ -53,8 +53,9 @@ def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, config: Co
     settings = exported_settings(backend.manifest, config)
     dataset = dataset.of_model(backend.spec.categories, "the model",
                                "Use an annotation file with the categories of the training.")
-    detections = detect_dataset(Detector(backend, settings), dataset, num_workers)
-    return evaluate_detections(dataset, detections, settings.max_dets)
+    detector = Detector(backend, settings)
+    detections = detect_dataset(detector, dataset, num_workers)
+    return evaluate_detections(dataset, detections, settings.max_dets, detector.most)
 
 
 def milliseconds(paths: Sequence[Path], batches: Sequence[np.ndarray], repeats: int) -> list[float]:
