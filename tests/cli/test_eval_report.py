@@ -205,6 +205,17 @@ def test_the_report_has_the_settings_that_ran(monkeypatch, tmp_path):
     assert not [name for name in exported if name.startswith("net_config.")]
 
 
+@pytest.mark.fault("results of an evaluation without an AP go to the folder of an earlier one", "--enable_eval false",
+                   "the earlier metrics and report are removed")
+def test_new_results_remove_the_metrics_of_earlier_ones(evaluate, tmp_path):
+    path = make_coco(tmp_path / "cells", num_images=2, split="val")
+    evaluate(path, near)
+    config = load_config("eval", ["--data_dir", str(path.parents[1]), "--enable_eval", "false"], "")
+    dataset = read_coco(path, path.parents[1] / "val2017")
+    report(config, tmp_path / "out", dataset, near(dataset), None)
+    assert sorted(item.name for item in (tmp_path / "out").iterdir()) == ["val_pred_eval.json", "val_pred_result.json"]
+
+
 def test_images_with_more_boxes_than_K_are_noted_on_the_page(evaluate, tmp_path):
     path = make_coco(tmp_path / "cells", num_images=2, split="val")
     assert "2 images have more than 1 boxes, but the model" in evaluate(path, near, "--eval_config.K", "1")[0]

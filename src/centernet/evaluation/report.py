@@ -35,13 +35,21 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
            detector: Detector) -> None:
     """Write the results and, if there are annotated boxes, evaluate them and, with config.report, write a page.
 
+    The metrics and the page of an earlier evaluation in the folder are removed.
+
     Args:
         config: run_mode, visual_image, enable_eval, report and eval_config.score_thresh.
         folder: output folder.
         dataset: the evaluated data set.
         detections: image id -> boxes, as detect_dataset returns them.
         detector: the model that gave them.
+
+    Raises:
+        UserError: a file cannot be read, written or removed.
     """
+    with user_errors(f"cannot remove the metrics of an earlier evaluation from {folder}"):
+        for name in (EVALUATION, REPORT, PAGE):  # they would contradict the new results
+            (folder / name).unlink(missing_ok=True)
     results = write_results(folder, config.run_mode, detections,
                             {image.id: image.file_name for image in dataset.images}, dataset.categories,
                             dataset.annotations.file_ids)
@@ -55,8 +63,6 @@ def report(config: Config, folder: Path, dataset: CocoDataset, detections: Mappi
         evaluated = run_evaluation(dataset.annotations, results, dataset.categories, detections,
                                    config.eval_config.max_dets, detector.most)
         metrics = evaluated.metrics
-        for name in (REPORT, PAGE):  # of an earlier evaluation: they would contradict the new metrics
-            (folder / name).unlink(missing_ok=True)
         write_json(folder / EVALUATION, metrics.to_json())
         LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
         if config.report:
