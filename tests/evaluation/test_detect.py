@@ -232,3 +232,17 @@ def test_pictures_stay_in_their_folder(tmp_path):
     assert original.read_bytes() == before
     assert len(list((tmp_path / "out" / "pred_image").rglob("*.jpg"))) == 2
     assert len(list((tmp_path / "out" / "gt_image").rglob("*.jpg"))) == 2
+
+
+def test_each_image_of_a_data_set_has_its_own_picture(tmp_path):
+    path = make_coco(tmp_path, num_images=4, split="val")
+    folder = tmp_path / "val2017"
+    names = ("a.jpg", "../a.jpg", "b.bmp", "b.bmp.jpg")
+    for number, name in enumerate(names):
+        (folder / f"{number:06}.jpg").rename(folder / name)
+    edit(path, lambda document: [row.update(file_name=name) for row, name in zip(document["images"], names)])
+    dataset = read_coco(path, folder)
+    nothing = {image.id: np.zeros((0, 6), np.float32) for image in dataset.images}
+    draw_detections(tmp_path / "out", dataset, nothing, 0.3)
+    for kind in ("pred_image", "gt_image"):
+        assert len(list((tmp_path / "out" / kind).iterdir())) == 4

@@ -118,10 +118,14 @@ def _draw_label(picture: np.ndarray, label: str, place: tuple[int, int], size: f
     put_text(picture, label, (left, bottom - base // 2 - 1), size, (0, 0, 0) if bright else (255, 255, 255))
 
 
+def picture_path(path: Path) -> Path:
+    """Return the path with the suffix of a format that save_picture writes: .jpg is added to names of other formats."""
+    return path if path.suffix.lower() in (".jpg", ".jpeg", ".png") else path.with_name(path.name + ".jpg")
+
+
 def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a .jpg or .png file and create its folder. Other names get the suffix .jpg. Raise UserError on failure."""
-    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        path = path.with_name(path.name + ".jpg")
+    """Write a .jpg or .png file and create its folder; see picture_path for other names. Raise UserError on failure."""
+    path = picture_path(path)
     with user_errors(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())

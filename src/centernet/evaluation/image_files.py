@@ -14,6 +14,7 @@ from centernet.data.defects import report_all
 from centernet.data.image_file import decode_file, is_dark, read_file
 from centernet.data.orientation import DARK
 from centernet.detection.finder import Finder
+from centernet.detection.postprocess import distinct_names
 from centernet.detection.visualize import enlargement, save_picture
 from centernet.errors import UserError
 from centernet.evaluation.found_files import DETECTIONS, PICTURES, listed, remove_earlier, write_found
@@ -46,7 +47,10 @@ def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iter
     best = 0.0
     # abspath, because a ".." must not lead out of the folder of pictures: it could overwrite the original images.
     root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(image)) for image in images]))
-    for path in tqdm(images, unit="image", disable=None):
+    # Names after the change of the suffix: b.webp and b.webp.jpg would be the same picture.
+    names = distinct_names({number: str(_picture_name(Path(os.path.abspath(path)).relative_to(root)))
+                            for number, path in enumerate(images, 1)})
+    for number, path in enumerate(tqdm(images, unit="image", disable=None), 1):
         stop_if_interrupted()
         try:
             data = read_file(path)
@@ -60,7 +64,7 @@ def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iter
         result, highest = finder.find(image)
         seconds.append(time.perf_counter() - start)
         best = max(best, highest)
-        picture = Path(PICTURES) / _picture_name(Path(os.path.abspath(path)).relative_to(root))
+        picture = Path(PICTURES) / names[number]
         rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0], "picture": str(picture),
                      "detections": listed(result)})
         save_picture(folder / picture, result.draw(enlargement(image)))
@@ -83,5 +87,5 @@ def no_boxes(highest: float, score_thresh: float) -> str:
 
 
 def _picture_name(name: Path) -> Path:
-    """Return a name with the suffix of an output format (.jpg, .png). Different files keep different names."""
+    """Return a name with the suffix of an output format (.jpg, .png)."""
     return name if name.suffix.lower() in (".jpg", ".png") else name.with_name(f"{name.name}.jpg")

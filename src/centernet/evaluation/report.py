@@ -13,7 +13,7 @@ from centernet.data.coco import CocoDataset
 from centernet.data.orientation import read_annotated
 from centernet.detection.detector import Detector
 from centernet.detection.postprocess import distinct_names, write_results
-from centernet.detection.visualize import draw_boxes, enlargement, save_picture
+from centernet.detection.visualize import draw_boxes, enlargement, picture_path, save_picture
 from centernet.evaluation.html_report.page import PAGE, write_report
 from centernet.evaluation.metrics import HEADING, run_evaluation
 from centernet.files import user_errors, write_json
@@ -74,17 +74,24 @@ def draw_detections(folder: Path, dataset: CocoDataset, detections: Mapping[int,
     """Draw the detections (score_thresh or better) into folder/pred_image, and the annotations into folder/gt_image."""
     names = dataset.categories.names
     annotated = any(len(image.boxes) for image in dataset.images)
-    file_names = distinct_names({image.id: image.file_name for image in dataset.images})
+    file_names = distinct_names({image.id: str(_below(image.file_name)) for image in dataset.images})
     for image in tqdm(dataset.images, unit="image", disable=None):
         stop_if_interrupted()
         pixels, boxes = read_annotated(image.path, image.width, image.height, []), detections[image.id]
         boxes = boxes[boxes[:, 4] >= score_thresh]
-        # Absolute names and names with ".." must not lead out of the folder: they could overwrite the original images.
-        path = Path(file_names[image.id])
-        name = Path(*[part for part in path.parts if part not in ("..", path.anchor)])
+        name = file_names[image.id]
         save_picture(folder / "pred_image" / name,
                      draw_boxes(pixels, boxes[:, :4], boxes[:, 5].astype(int).tolist(), names, boxes[:, 4].tolist(),
                                 enlargement(pixels)))
         if annotated:
             save_picture(folder / "gt_image" / name, draw_boxes(pixels, image.boxes, image.classes.tolist(), names,
                                                                 enlarge=enlargement(pixels)))
+
+
+def _below(file_name: str) -> Path:
+    """Return the name of an image's picture, relative to the folder of pictures.
+
+    Absolute names and names with ".." must not lead out of this folder: they could overwrite the original images.
+    """
+    path = Path(file_name)
+    return picture_path(Path(*[part for part in path.parts if part not in ("..", path.anchor)]))
