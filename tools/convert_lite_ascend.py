@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -52,10 +51,10 @@ def run(model: Path, soc: str, aoe_mode: str, output: Path | None) -> Path:
 def convert(manifest: Manifest, model: Path, target: Path, config: Path) -> None:
     """Run converter_lite, and publish its file with a manifest."""
     converter, environment = find_converter(os.environ)
-    if not converter:
-        command = lite_command("converter_lite", manifest, model, target, config)
-        raise UserError(f"there is no converter_lite, neither in PATH nor in MS_LITE_HOME. {WHERE}. The command is: "
-                        f"{shlex.join(command)}")
+    if not converter:  # its command alone makes a file without a manifest, which all programs refuse
+        raise UserError(f"there is no converter_lite, neither in PATH nor in MS_LITE_HOME. {WHERE}. On another host, "
+                        f"run scripts/convert_lite_ascend.sh there, with {model} and {manifest_path(model).name}: it "
+                        "also writes the manifest, which the converted file needs")
     with (owned(target.parent, "--output", f".{target.name}{OWNER}"),
           folder_beside(target, f"--output {target}: cannot write this file") as folder):
         partial = folder / "model.mindir"
