@@ -7,9 +7,10 @@ usage() {
     cat <<'TEXT'
 usage: bash scripts/run_infer_310.sh MINDIR_PATH DATASET_PATH PREPROCESS_IMAGES DEVICE_ID [DEVICE_TARGET]
   MINDIR_PATH         NAME.mindir with NAME.json beside it; or a checkpoint NAME.ckpt, which is exported first
-  DATASET_PATH        COCO data set: annotations/instances_val2017.json and val2017/
+  DATASET_PATH        COCO data set: annotations/instances_val2017.json and val2017/; or, for n, a prepared set
   PREPROCESS_IMAGES   y: prepare the images in ./preprocess_Result
-                      n: use the set that an earlier run prepared there (or DATASET_PATH itself, if it is such a set)
+                      n: use the set that an earlier run prepared there from DATASET_PATH (or DATASET_PATH itself, if
+                      it is such a set)
   DEVICE_ID           number of the Ascend device (0 for CPU)
   DEVICE_TARGET       ASCEND or CPU (default: the variable DEVICE_TARGET, or ASCEND)
 Output in the current folder: result_Files/ (detections), time_Result/test_perform_result.txt (times), acc.log (AP),
@@ -68,6 +69,9 @@ check_arguments() {
         [[ ! -d $dataset/00_data ]] || prepared=$dataset
         [[ -f $prepared/meta/index.json ]] \
             || fail "PREPROCESS_IMAGES is n, but $PWD/$prepared is not a complete prepared set: use y"
+        # The AP is that of the prepared set: it must not look like that of another data set.
+        [[ $prepared == "$dataset" ]] \
+            || "$python" "$repository/tools/check_prepared_set.py" "$prepared/meta/index.json" "$dataset"
     fi
 }
 
@@ -98,7 +102,8 @@ export_checkpoint() {
 }
 
 check_arguments
-rm -f acc.log time_Result/test_perform_result.txt  # results of an earlier run must not look like those of this run
+# Results of an earlier run must not look like those of this run.
+rm -f acc.log time_Result/test_perform_result.txt results_310/{metrics,val_pred_eval,val_pred_result}.json
 export GLOG_v=${GLOG_v:-3}  # the runtime's warnings do not help a user
 [[ $model != *.ckpt ]] || export_checkpoint
 if [[ $preprocess == y ]]; then

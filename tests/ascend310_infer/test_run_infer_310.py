@@ -1,8 +1,10 @@
 """scripts/run_infer_310.sh and the scripts that fetch what it needs, as commands."""
+import json
 import shutil
 import subprocess
 
 import pytest
+from tiny_coco import make_coco
 
 from tests.ascend310_infer.script import ROOT, bash
 
@@ -33,6 +35,45 @@ def test_wrong_arguments_start_nothing(arguments, tmp_path, position, value, mes
                 cwd=tmp_path / "here", MS_LITE_HOME=tmp_path)
     assert done.returncode == 2 and message in done.stderr
     assert not list((tmp_path / "here").iterdir())
+
+
+@pytest.fixture
+def prepared_run(arguments, tmp_path):
+    """Runs the script with n in a folder whose prepared set is that of an annotation file; its build would fail."""
+    def start(annotation_file, dataset):
+        index = tmp_path / "here/preprocess_Result/meta/index.json"
+        index.parent.mkdir(parents=True, exist_ok=True)
+        index.write_text(json.dumps({"annotation_file": str(annotation_file)}))
+        return bash("scripts/run_infer_310.sh", arguments[0], dataset, "n", "0", "CPU", cwd=tmp_path / "here",
+                    MS_LITE_HOME=tmp_path, CXX="no-such-compiler")
+    return start
+
+
+@pytest.mark.fault("run_infer_310.sh with n and another data set", "a prepared set of another annotation file",
+                   "refused; the message names both")
+def test_a_prepared_set_of_another_data_set_is_refused(prepared_run, tmp_path):
+    first, second = (make_coco(tmp_path / name, 1, split="val") for name in ("first", "second"))
+    done = prepared_run(first, tmp_path / "second")
+    assert done.returncode == 2 and done.stderr.startswith("error: PREPROCESS_IMAGES is n, but ") and not done.stdout
+    assert f"was prepared from {first}, and DATASET_PATH {tmp_path}/second has {second}: use y" in done.stderr
+    assert "images without an annotation file" in prepared_run("", tmp_path / "second").stderr
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["preprocess_Result"]
+
+
+@pytest.mark.fault("run_infer_310.sh fails after an earlier run", "results of that run, and no compiler",
+                   "the numbers of the earlier run are removed")
+def test_a_failed_run_leaves_no_numbers_of_an_earlier_one(prepared_run, tmp_path):
+    annotation_file = make_coco(tmp_path / "first", 1, split="val")
+    (tmp_path / "link").symlink_to(tmp_path / "first")
+    old = ["acc.log", "time_Result/test_perform_result.txt", "results_310/metrics.json",
+           "results_310/val_pred_eval.json", "results_310/val_pred_result.json"]
+    for name in [*old, "results_310/notes.json"]:
+        (tmp_path / "here" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "here" / name).write_text("{}")
+    done = prepared_run(annotation_file, tmp_path / "link")
+    assert done.returncode == 2 and "build failed with status 2" in done.stderr
+    assert not any((tmp_path / "here" / name).exists() for name in old)
+    assert (tmp_path / "here/results_310/notes.json").exists()
 
 
 @pytest.mark.parametrize("count", [0, 3, 6])
