@@ -2,6 +2,7 @@
 #ifndef CENTERNET_INPUT_SET_H_
 #define CENTERNET_INPUT_SET_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,7 +18,8 @@ struct Input {
 };
 
 struct InputSet {
-  bool jpeg = false;  // false: prepared .bin files
+  bool jpeg = false;    // false: prepared .bin files
+  size_t left_out = 0;  // images in a JPEG set's folder with other suffixes
   std::vector<Input> inputs;
 };
 

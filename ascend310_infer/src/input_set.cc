@@ -15,6 +15,8 @@
 namespace centernet {
 namespace {
 
+// What infer.py takes beside JPEG files (src/centernet/evaluation/inputs.py).
+const std::vector<std::string> kOtherImages = {".jfif", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff"};
 constexpr int64_t kMaxId = int64_t{1} << 53;                             // JSON numbers are exact up to here
 constexpr JsonLimits kIndexLimits = {size_t{1} << 25, size_t{1} << 21};  // half a million images
 
@@ -103,9 +105,19 @@ InputSet FindInputs(const std::string& folder, const Manifest& manifest) {
                     " holds JPEG files, and this program was built without libjpeg: "
                     "install libjpeg's header and build again, or prepare the images with preprocess.py");
   }
-  if (!images.empty()) return JpegSet(folder, images);
-  if (prepared.empty()) throw UserError("--input_path " + folder + " has no .bin, .jpg or .jpeg file");
+  const size_t others = ListFiles(folder, kOtherImages).size();
   InputSet set;
+  if (!images.empty()) {
+    set = JpegSet(folder, images);
+    set.left_out = others;
+    return set;
+  }
+  if (prepared.empty()) {
+    throw UserError("--input_path " + folder + " has no .bin, .jpg or .jpeg file" +
+                    (others == 0 ? ""
+                                 : "; its images with other suffixes: " + std::to_string(others) +
+                                       ". Convert them to JPEG, or prepare the images with preprocess.py"));
+  }
   for (const auto& name : prepared) AddPrepared(FileStem(name), JoinPath(folder, name), manifest, &set);
   return set;
 }

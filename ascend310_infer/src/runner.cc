@@ -73,6 +73,17 @@ class Listing {
   nlohmann::ordered_json images_ = nlohmann::ordered_json::array();
 };
 
+// Find the images. infer.py takes more kinds, so say what this program leaves out.
+InputSet FindAndSay(const Options& options, const Manifest& manifest) {
+  const InputSet set = FindInputs(options.input_path, manifest);
+  if (set.left_out > 0) {
+    std::cerr << "note: --input_path " << options.input_path
+              << ": images with other suffixes are left out: " << set.left_out
+              << ". This program takes .jpg and .jpeg files: convert the others to JPEG" << std::endl;
+  }
+  return set;
+}
+
 Image Decode(const Input& input, int max_pixels, Timing* timing) {
   const Stopwatch reading;
   const std::string bytes = ReadFile(input.path, kMaxImageBytes);
@@ -163,7 +174,7 @@ void RunAll(const InputSet& set, const Manifest& manifest, const Options& option
 
 void RunModel(const Options& options) {
   const Manifest manifest = ReadManifest(options.model_path);
-  const InputSet set = FindInputs(options.input_path, manifest);
+  const InputSet set = FindAndSay(options, manifest);
   const std::string results = JoinPath(options.output_path, "result_Files");
   const std::string times = JoinPath(options.output_path, "time_Result");
   MakeOutputFolder(results);
@@ -193,7 +204,7 @@ void RunModel(const Options& options) {
 
 void PrepareOnly(const Options& options) {
   const Manifest manifest = ReadManifest(options.model_path);
-  const InputSet set = FindInputs(options.input_path, manifest);
+  const InputSet set = FindAndSay(options, manifest);
   if (!set.jpeg) throw UserError("--prepare_only: --input_path " + options.input_path + " must hold JPEG files");
   const std::string folder = JoinPath(options.output_path, "00_data");
   MakeOutputFolder(folder);

@@ -140,6 +140,23 @@ def test_names_that_are_no_image_ids_are_numbered(program, fake_model, tmp_path)
         "12.jpg": 1, 'a "b" ü.jpg': 2, "street.jpg": 3}
 
 
+@pytest.mark.fault("a folder with JPEG files and images of other formats (C++)", "two PNG files and a WebP file",
+                   "a note says how many are left out; without a JPEG file the folder is refused")
+def test_images_of_other_formats_are_left_out_with_a_note(program, fake_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("1.jpg", "2.png", "3.PNG", "4.webp"):
+        cv2.imwrite(str(tmp_path / "in" / name), picture(40, 40))
+    (tmp_path / "in/notes.txt").write_text("")
+    words = {"model_path": fake_model(), "input_path": tmp_path / "in", "output_path": tmp_path / "out"}
+    done = program("--prepare_only", **words)
+    assert done.returncode == 0 and done.stdout.startswith("prepared 1 images")
+    assert done.stderr.startswith(f"note: --input_path {tmp_path}/in: images with other suffixes are left out: 3. ")
+    assert "takes .jpg and .jpeg files" in done.stderr
+    (tmp_path / "in/1.jpg").unlink()
+    message = program.fails(2, "--prepare_only", **words)
+    assert "has no .bin, .jpg or .jpeg file; its images with other suffixes: 3. Convert them to JPEG" in message
+
+
 @pytest.mark.fault("files of a killed C++ run", "old .part files", "removed by the next run")
 def test_unfinished_files_of_a_killed_run_are_removed(program, fake_model, tmp_path):
     (tmp_path / "in").mkdir()
