@@ -26,6 +26,8 @@ struct Manifest {
   int categories = 0;              // classes are 0 .. categories - 1
   std::vector<std::string> names;  // of the categories, by class
   std::vector<int64_t> ids;        // COCO ids of the categories, by class
+  bool soft_nms = true;            // with score_thresh: the test settings of the export; older manifests have none
+  double score_thresh = 0.3;       // lowest score that is listed; these are the defaults of eval_config
   std::string deform;              // form of the deformable layers: "native", "gather", "none"; "" if not known
   std::string written_by;          // "MindSpore 2.0.0"
   std::string sha256;              // of the model file

@@ -2,6 +2,7 @@
 #ifndef CENTERNET_OPTIONS_H_
 #define CENTERNET_OPTIONS_H_
 
+#include <optional>
 #include <string>
 
 namespace centernet {
@@ -13,11 +14,11 @@ struct Options {
   std::string device_target = "ASCEND";  // or CPU
   int device_id = 0;
   std::string precision_mode = "preferred_fp32";
-  int threads = 0;                   // CPU threads; 0: one for each core
-  int warm_up = 1;                   // runs before the measured runs
-  int max_image_pixels = 128000000;  // of a JPEG file; the default of src/centernet/config/schema.py
-  double score_thresh = 0.3;         // lowest score in detections.json
-  std::string nms = "gaussian";      // or none
+  int threads = 0;                     // CPU threads; 0: one for each core
+  int warm_up = 1;                     // runs before the measured runs
+  int max_image_pixels = 128000000;    // of a JPEG file; the default of src/centernet/config/schema.py
+  std::optional<double> score_thresh;  // lowest score in detections.json; without a value that of the manifest
+  std::string nms = "auto";            // as in the manifest; or gaussian, none
   bool prepare_only = false;
   bool help = false;
 };

@@ -80,6 +80,14 @@ void ReadCategories(const JsonValue& categories, Manifest* manifest) {
   manifest->categories = static_cast<int>(names.size());
 }
 
+// What follows the graph. As in Python, an older manifest without these settings leaves the defaults.
+void ReadEvaluation(const JsonValue& settings, Manifest* manifest) {
+  if (settings.Members().empty()) return;
+  manifest->soft_nms = settings["SOFT_NMS"].Boolean();
+  manifest->score_thresh = settings["score_thresh"].Number();
+  settings["max_dets"].Integer(1, kMaxSide * kMaxSide);  // of COCO's metrics, which are Python's
+}
+
 // What only the Python programs use: if it is wrong, the file is damaged, and the rest of it cannot be trusted.
 void RequireOthers(const JsonValue& values) {
   values["input"]["name"].String();
@@ -115,6 +123,7 @@ Manifest Interpret(const JsonValue& values) {
   manifest.detections = Int(values["K"], 1, kMaxSide * kMaxSide);
   ReadCategories(values["categories"], &manifest);
   RequireOutput(values, manifest);
+  if (values.Has("evaluation")) ReadEvaluation(values["evaluation"], &manifest);
   RequireOthers(values);
   manifest.deform = values.Has("deform") ? values["deform"].String() : "";
   manifest.written_by = "MindSpore " + values["versions"]["mindspore"].String();

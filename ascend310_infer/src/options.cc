@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
-#include <sstream>
 #include <variant>
 #include <vector>
 
@@ -16,7 +15,7 @@ namespace {
 struct Flag {
   std::string name;
   std::string help;
-  std::variant<std::string*, int*, double*, bool*> value;
+  std::variant<std::string*, int*, std::optional<double>*, bool*> value;
   std::vector<std::string> choices;
 };
 
@@ -36,8 +35,14 @@ std::vector<Flag> Flags(Options* options) {
       {"threads", "CPU threads; 0: one for each core", &options->threads, {}},
       {"warm_up", "runs before the measured ones", &options->warm_up, {}},
       {"max_image_pixels", "largest number of pixels of a JPEG file", &options->max_image_pixels, {}},
-      {"score_thresh", "JPEG files: lowest score in detections.json", &options->score_thresh, {}},
-      {"nms", "JPEG files: soft-NMS for detections.json", &options->nms, {"gaussian", "none"}},
+      {"score_thresh",
+       "JPEG files: lowest score in detections.json (default: that of the manifest, or 0.3 if it has none)",
+       &options->score_thresh,
+       {}},
+      {"nms",
+       "JPEG files: soft-NMS for detections.json; auto: as the manifest says, or gaussian if it says nothing",
+       &options->nms,
+       {"auto", "gaussian", "none"}},
       {"prepare_only", "write the prepared JPEG images as preprocess.py does, and stop", &options->prepare_only, {}},
       {"help", "print this", &options->help, {}},
   };
@@ -51,11 +56,6 @@ std::string Joined(const std::vector<std::string>& words) {
 
 std::string Default(const Flag& flag) {
   if (const auto* number = std::get_if<int*>(&flag.value)) return " (default: " + std::to_string(**number) + ")";
-  if (const auto* fraction = std::get_if<double*>(&flag.value)) {
-    std::ostringstream shown;
-    shown << " (default: " << **fraction << ")";
-    return shown.str();
-  }
   const auto* text = std::get_if<std::string*>(&flag.value);
   return text == nullptr || (*text)->empty() ? "" : " (default: " + **text + ")";
 }
@@ -76,7 +76,7 @@ void AssignNumber(const Flag& flag, const std::string& value, int* target) {
   *target = static_cast<int>(number);
 }
 
-void AssignFraction(const Flag& flag, const std::string& value, double* target) {
+void AssignFraction(const Flag& flag, const std::string& value, std::optional<double>* target) {
   char* end = nullptr;
   const double number = std::strtod(value.c_str(), &end);
   if (value.empty() || *end != '\0' || !(number >= 0 && number <= 1)) {
@@ -97,7 +97,7 @@ void AssignText(const Flag& flag, const std::string& value, std::string* target)
 void Assign(const Flag& flag, const std::string& value) {
   if (const auto* number = std::get_if<int*>(&flag.value)) {
     AssignNumber(flag, value, *number);
-  } else if (const auto* fraction = std::get_if<double*>(&flag.value)) {
+  } else if (const auto* fraction = std::get_if<std::optional<double>*>(&flag.value)) {
     AssignFraction(flag, value, *fraction);
   } else {
     AssignText(flag, value, std::get<std::string*>(flag.value));

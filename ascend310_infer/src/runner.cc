@@ -53,21 +53,25 @@ class Sidecars {
 class Listing {
  public:
   Listing(const Options& options, const Manifest& manifest, size_t count)
-      : options_(options), manifest_(manifest), sizes_(count) {}
+      : soft_nms_(options.nms == "auto" ? manifest.soft_nms : options.nms == "gaussian"),
+        score_thresh_(options.score_thresh.value_or(manifest.score_thresh)),
+        manifest_(manifest),
+        sizes_(count) {}
 
   // Keep the size of an image. It runs in the reader's thread, before the image's results are added.
   void SetSize(size_t index, const ImageSize& size) { sizes_[index] = size; }
 
   void Add(size_t index, const Input& input, const float* rows) {
     std::vector<Found> boxes = InImage(rows, sizes_[index], manifest_);
-    if (options_.nms != "none") boxes = SoftNms(boxes);
-    images_.push_back(DescribeFound(input.path, sizes_[index], boxes, options_.score_thresh, manifest_));
+    if (soft_nms_) boxes = SoftNms(boxes);
+    images_.push_back(DescribeFound(input.path, sizes_[index], boxes, score_thresh_, manifest_));
   }
 
-  void Write(const std::string& path) const { WriteFile(path, DescribeAll(images_, options_.score_thresh)); }
+  void Write(const std::string& path) const { WriteFile(path, DescribeAll(images_, score_thresh_)); }
 
  private:
-  const Options& options_;
+  const bool soft_nms_;
+  const double score_thresh_;
   const Manifest& manifest_;
   std::vector<ImageSize> sizes_;
   nlohmann::ordered_json images_ = nlohmann::ordered_json::array();

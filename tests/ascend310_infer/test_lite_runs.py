@@ -257,15 +257,20 @@ def test_deformable_layers_run_in_portable_form(program, work, python20, tmp_pat
         assert largest_difference_of_detections(found, expected) <= 1e-3, name
 
 
-def test_the_json_of_jpeg_files_is_that_of_infer(program, work, tmp_path):
-    """Names, ids and boxes of every image, after soft-NMS, as infer.py gives them; only the pictures are missing."""
-    images = work / "coco/val2017"
-    run(program, work, images, tmp_path, score_thresh=0.01)
-    assert infer.main(["--model_path", str(work / "new.mindir"), "--device_target", "CPU", "--image", str(images),
-                       "--score_thresh", "0.01", "--save_result_dir", str(tmp_path / "python")]) == 0
-    found, expected = (json.loads((folder / "detections.json").read_text())
-                       for folder in (tmp_path, tmp_path / "python"))
-    assert found["box_format"] == expected["box_format"] and found["score_thresh"] == 0.01
+def listed(folder):
+    return json.loads((folder / "detections.json").read_text())
+
+
+def python_s(work, out, *flags):
+    """What infer.py lists for the images of the C++ program, from the newer file of the same checkpoint."""
+    assert infer.main(["--model_path", str(work / "new.mindir"), "--device_target", "CPU", "--image",
+                       str(work / "coco/val2017"), "--save_result_dir", str(out), *flags]) == 0
+    return listed(out)
+
+
+def assert_same_json(found, expected):
+    """Names, ids and boxes of every image; only the pictures are missing."""
+    assert found["box_format"] == expected["box_format"] and found["score_thresh"] == expected["score_thresh"]
     assert [image["file"] for image in found["images"]] == [image["file"] for image in expected["images"]]
     for one, other in zip(found["images"], expected["images"]):
         del other["picture"]
@@ -275,5 +280,32 @@ def test_the_json_of_jpeg_files_is_that_of_infer(program, work, tmp_path):
             assert any(row["category"] == twin["category"] and row["category_id"] == twin["category_id"]
                        and abs(row["score"] - twin["score"]) <= 2e-3
                        and np.abs(np.subtract(row["box"], twin["box"])).max() <= 0.3 for twin in one["detections"])
+
+
+def test_the_json_of_jpeg_files_is_that_of_infer(program, work, tmp_path):
+    images = work / "coco/val2017"
+    run(program, work, images, tmp_path, score_thresh=0.01)
+    assert_same_json(listed(tmp_path), python_s(work, tmp_path / "python", "--score_thresh", "0.01"))
     run(program, work, images, tmp_path, score_thresh=1, nms="none")
-    assert all(not image["detections"] for image in json.loads((tmp_path / "detections.json").read_text())["images"])
+    assert all(not image["detections"] for image in listed(tmp_path)["images"])
+
+
+@pytest.mark.fault("an exported model with other test settings than the defaults (C++)",
+                   "SOFT_NMS and score_thresh in its manifest",
+                   "detections.json has the boxes of `infer`; a flag wins; an older manifest leaves the defaults")
+def test_the_json_of_jpeg_files_has_the_settings_of_the_export(program, copy, edit_manifest, tmp_path):
+    images, own = copy / "coco/val2017", {"SOFT_NMS": False, "max_dets": 300, "score_thresh": 0.02}
+    for model in ("model.mindir", "new.mindir"):
+        edit_manifest(copy / model, lambda values: values.update(evaluation=own))
+    run(program, copy, images, tmp_path)
+    plain = listed(tmp_path)
+    assert_same_json(plain, python_s(copy, tmp_path / "python"))
+    run(program, copy, images, tmp_path, nms="gaussian", score_thresh=0.01)
+    merged = listed(tmp_path)
+    assert_same_json(merged, python_s(copy, tmp_path / "python2", "--nms", "gaussian", "--score_thresh", "0.01"))
+    assert merged["score_thresh"] == 0.01 and merged["images"] != plain["images"]
+    edit_manifest(copy / "model.mindir", lambda values: values.pop("evaluation"))
+    run(program, copy, images, tmp_path)
+    older = listed(tmp_path)
+    run(program, copy, images, tmp_path, nms="gaussian", score_thresh=0.3)
+    assert older["score_thresh"] == 0.3 and older["images"] == listed(tmp_path)["images"]

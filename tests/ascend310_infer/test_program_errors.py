@@ -39,7 +39,7 @@ def inputs(tmp_path):
     (("--warm_up", "99999999999"), "--warm_up must be a whole number"),
     (("--help=yes",), "--help takes no value"),
     (("--score_thresh", "1.5"), "--score_thresh must be between 0 and 1; found '1.5'"),
-    (("--nms", "hard"), "--nms must be one of gaussian, none; found 'hard'"),
+    (("--nms", "hard"), "--nms must be one of auto, gaussian, none; found 'hard'"),
 ])
 def test_wrong_flags(program, words, message):
     assert message in program.fails(2, *words)
@@ -51,6 +51,7 @@ def test_help_lists_the_flags(program):
     for flag in ("model_path", "input_path", "output_path", "device_target", "device_id", "precision_mode", "threads",
                  "warm_up", "max_image_pixels", "prepare_only"):
         assert f"--{flag} " in done.stdout
+    assert "that of the manifest, or 0.3" in done.stdout and "as the manifest says" in done.stdout
 
 
 def change(*path, value):
