@@ -1,4 +1,6 @@
 """Image files that are readable but not as they look: turned by EXIF, 16 bit, other formats."""
+import struct
+import zlib
 from io import BytesIO
 
 import cv2
@@ -10,7 +12,7 @@ from tiny_coco import edit, make_coco
 from centernet.data.coco import read_coco
 from centernet.data.convert import _read_image, convert
 from centernet.data.image_file import decode, foreign_format, is_dark, read_image
-from centernet.data.orientation import DARK, STORED, in_frame, read_annotated, without_orientation
+from centernet.data.orientation import DARK, STORED, displayed_size, in_frame, read_annotated, without_orientation
 from centernet.errors import UserError
 from centernet.evaluation.inputs import find_inputs
 
@@ -24,6 +26,54 @@ def turned(orientation, size=(96, 128)):
     file = BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", exif=exif.tobytes())
     return file.getvalue()
+
+
+def tiff(orientation, order=">", kind=3):
+    """EXIF data with an orientation, as one number of 16 bit (kind 3) or 32 bit (kind 4)."""
+    value = struct.pack(f"{order}HH", orientation, 0) if kind == 3 else struct.pack(f"{order}I", orientation)
+    return ((b"II" if order == "<" else b"MM") + struct.pack(f"{order}HIHHHI", 42, 8, 1, 0x0112, kind, 1) + value
+            + bytes(4))
+
+
+def jpeg(*segments):
+    """A JPEG file of 64 x 96 stored pixels (height, width) with these APP1 segments."""
+    data = cv2.imencode(".jpg", np.zeros((64, 96, 3), np.uint8))[1].tobytes()
+    return data[:2] + b"".join(b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body for body in segments) + data[2:]
+
+
+def png(*chunks, last=False):
+    """A PNG file of 64 x 96 stored pixels with these eXIf chunks, before or behind the pixels."""
+    data = cv2.imencode(".png", np.zeros((64, 96, 3), np.uint8))[1].tobytes()
+    place, names = len(data) - 12 if last else 33, [b"eXIf" + body for body in chunks]
+    return data[:place] + b"".join(struct.pack(">I", len(name) - 4) + name + struct.pack(">I", zlib.crc32(name))
+                                   for name in names) + data[place:]
+
+
+EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0<x/>"
+FILES = {"jpeg": jpeg(EXIF + tiff(6)), "jpeg little endian": jpeg(EXIF + tiff(8, "<")), "jpeg plain": jpeg(),
+         "jpeg XMP first": jpeg(XMP, EXIF + tiff(6)), "jpeg EXIF first": jpeg(EXIF + tiff(6), XMP),
+         "jpeg two": jpeg(EXIF + tiff(1), EXIF + tiff(6)), "jpeg empty first": jpeg(b"", EXIF + tiff(6)),
+         "jpeg 32 bit": jpeg(EXIF + tiff(6, "<", 4)), "jpeg 32 bit big endian": jpeg(EXIF + tiff(6, ">", 4)),
+         "jpeg 9": jpeg(EXIF + tiff(9)), "jpeg no TIFF": jpeg(EXIF + b"MM\0+" + tiff(6)[4:]),
+         "png": png(tiff(6)), "png little endian": png(tiff(5, "<")), "png plain": png(),
+         "png last": png(tiff(6), last=True),
+         "png two": png(tiff(6), tiff(1)), "png upright": png(tiff(3)), "png no TIFF": png(EXIF + tiff(6))}
+
+
+@pytest.mark.parametrize("data", FILES.values(), ids=list(FILES))
+def test_the_size_is_that_of_opencv(data):
+    pixels = decode(data)
+    assert displayed_size(data, (64, 96)) == pixels.shape[:2]
+    stored = without_orientation(data)
+    assert decode(stored).shape[:2] == (64, 96) and len(stored) == len(data)
+    if pixels.shape[:2] != (64, 96):
+        assert in_frame(data, pixels, 96, 64)[1].shape == (64, 96, 3)
+        assert displayed_size(stored, (64, 96)) == (64, 96)
+
+
+def test_the_first_bytes_of_a_png_file_do_not_say_its_size():
+    assert displayed_size(png(tiff(6), last=True)[:60], (64, 96)) is None
+    assert displayed_size(png(tiff(6))[:100], (64, 96)) == (96, 64)
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])

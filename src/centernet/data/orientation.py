@@ -5,12 +5,13 @@ pixels. The size in the annotation file tells which (for orientations that swap 
 """
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from centernet.data.image_file import decode, decode_file, is_dark, read_file
-from centernet.data.image_size import jpeg_segments
+from centernet.data.image_size import PNG_SIGNATURE, jpeg_segments
 
 STORED = "image turned by EXIF whose annotations fit the stored pixels: not turned"
 DARK = "image of 16 bit that uses less than a tenth of their range: it becomes nearly black, image kept"
@@ -67,44 +68,64 @@ def displayed_size(data: bytes, stored: tuple[int, int]) -> tuple[int, int] | No
     Returns:
         The size; None if the bytes end before it is clear.
     """
-    if not data.startswith(b"\xff\xd8"):
-        return stored
-    for marker, start in jpeg_segments(data):
-        if marker == 0xE1 and data[start + 2:start + 8] == b"Exif\0\0":
-            place = _orientation_place(data, start + 8)
-            turned = place is not None and max(data[place:place + 2], default=0) in (5, 6, 7, 8)
-            return stored[::-1] if turned else stored
-        if 0xC0 <= marker <= 0xCF or marker == 0xDA:
-            return stored
-    return None
+    tiff = _exif(data)
+    if tiff is None:
+        return None
+    place = _orientation_place(data, tiff) if tiff else None
+    return stored[::-1] if place and _number(data, tiff, place, 2) in (5, 6, 7, 8) else stored
 
 
 def without_orientation(data: bytes) -> bytes:
-    """Return a JPEG file with its EXIF orientation set to 1 (not turned); other files, and those without, unchanged."""
-    if not data.startswith(b"\xff\xd8"):
+    """Return a JPEG or PNG file with its EXIF orientation set to 1 (not turned).
+
+    Other files, and those without an orientation, are returned unchanged.
+    """
+    tiff = _exif(data)
+    place = _orientation_place(data, tiff) if tiff else None
+    if not tiff or not place:
         return data
-    for marker, start in jpeg_segments(data):
-        if marker == 0xE1 and data[start + 2:start + 8] == b"Exif\0\0":
-            place = _orientation_place(data, start + 8)
-            if place is None:
-                return data
-            one = b"\1\0" if data[start + 8:start + 10] == b"II" else b"\0\1"
-            return data[:place] + one + data[place + 2:]
-        if marker == 0xDA:
-            break
-    return data
+    changed = data[:place] + (b"\1\0" if data[tiff:tiff + 2] == b"II" else b"\0\1") + data[place + 2:]
+    if not data.startswith(PNG_SIGNATURE):
+        return changed
+    end = tiff + int.from_bytes(data[tiff - 8:tiff - 4], "big")
+    return changed[:end] + zlib.crc32(changed[tiff - 4:end]).to_bytes(4, "big") + changed[end + 4:]
+
+
+def _exif(data: bytes) -> int | None:
+    """Return where the EXIF data (a TIFF header) of a JPEG or PNG file begins, as OpenCV finds it.
+
+    0: the file has none that OpenCV reads. None: the bytes end before that is clear.
+    """
+    if data.startswith(b"\xff\xd8"):
+        for marker, start in jpeg_segments(data):
+            if marker == 0xE1:  # OpenCV takes the first APP1 for EXIF, and no other: an XMP before EXIF hides it
+                return start + 8 if int.from_bytes(data[start:start + 2], "big") > 8 else 0
+            if marker == 0xDA:
+                return 0
+        return None
+    if not data.startswith(PNG_SIGNATURE):
+        return 0
+    position = len(PNG_SIGNATURE)
+    while position + 8 <= len(data):
+        name = data[position + 4:position + 8]
+        if name in (b"eXIf", b"IEND"):
+            return position + 8 if name == b"eXIf" else 0
+        position += 12 + int.from_bytes(data[position:position + 4], "big")
+    return None
 
 
 def _orientation_place(data: bytes, tiff: int) -> int | None:
     """Return where the value of the orientation is in the first directory of the TIFF header at `tiff`."""
-    if data[tiff:tiff + 2] not in (b"II", b"MM"):
+    if data[tiff:tiff + 4] not in (b"II*\0", b"MM\0*"):
         return None
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(data[at:at + size], "little" if data[tiff:tiff + 2] == b"II" else "big")
-
-    directory = tiff + number(tiff + 4, 4)
-    for entry in range(directory + 2, min(directory + 2 + 12 * number(directory, 2), len(data) - 11), 12):
-        if number(entry, 2) == _ORIENTATION and number(entry + 2, 2) == 3:  # one number of 16 bit
+    directory = tiff + _number(data, tiff, tiff + 4, 4)
+    entries = _number(data, tiff, directory, 2)
+    for entry in range(directory + 2, min(directory + 2 + 12 * entries, len(data) - 11), 12):
+        if _number(data, tiff, entry, 2) == _ORIENTATION:
             return entry + 8
     return None
+
+
+def _number(data: bytes, tiff: int, at: int, size: int) -> int:
+    """Return the number of `size` bytes at `at`, in the byte order of the TIFF header at `tiff`."""
+    return int.from_bytes(data[at:at + size], "little" if data[tiff:tiff + 2] == b"II" else "big")

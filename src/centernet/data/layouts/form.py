@@ -107,7 +107,8 @@ def size_of(path: Path, said: tuple[int, int] | None, report: Report) -> tuple[i
         with path.open("rb") as file:
             data = file.read(HEADER)
             stored = image_size(data)
-            if stored is None or displayed_size(data, stored) is None:
+            # The EXIF data of a PNG file may come last. It is not needed if the annotation says the stored size.
+            if stored is None or stored[::-1] != said and displayed_size(data, stored) is None:
                 data += file.read()
                 stored = image_size(data)
     except OSError as error:
