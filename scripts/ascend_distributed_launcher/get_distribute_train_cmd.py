@@ -65,9 +65,10 @@ def write_commands(options: argparse.Namespace) -> str:
     script = Path(options.run_script_dir)
     if not script.is_file():
         raise UserError(f"--run_script_dir {script} is not a file")
-    flags = [*read_hyper_parameters(options.hyper_parameter_config_dir), "--mindrecord_dir", options.mindrecord_dir]
+    line = ["--mindrecord_dir", options.mindrecord_dir]
     if options.load_checkpoint_path:
-        flags += ["--load_checkpoint_path", options.load_checkpoint_path]
+        line += ["--load_checkpoint_path", options.load_checkpoint_path]
+    flags = [*read_hyper_parameters(options.hyper_parameter_config_dir, line), *line]
     config = load_config("train", flags, "")
     table = read_rank_table(options.hccl_config_dir)
     server = find_server(table, options.server_id)

@@ -38,6 +38,14 @@ SHORTHANDS = (
 RENAMED = {"epochs": "epoch_size", "score_thresh": "eval_config.score_thresh", "max_det": "eval_config.K"}
 
 
+def targets(flag: str) -> set[str]:
+    """Return what a flag sets, so that flags with two names for the same value have the same set."""
+    if flag == "input_size":
+        return {"dataset_config.input_res_train", "dataset_config.input_res_test"}
+    name = RENAMED.get(flag, flag)
+    return {"learning_rate"} if name.rpartition(".")[2] in ("lr", "learning_rate") else {name}
+
+
 def shorthands_of(entry: str) -> list[Shorthand]:
     """Return the shorthands that are flags of an entry."""
     return [item for item in SHORTHANDS if entry in item.entries]

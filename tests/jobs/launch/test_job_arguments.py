@@ -93,6 +93,35 @@ def test_hyper_parameters_become_flags_before_those_of_the_command_line(tmp_path
     assert given.config.epoch_size == 2 and given.config.train_config.Adam.weight_decay == 0.1
 
 
+@pytest.mark.parametrize("text, words, expected", [
+    ("epoch_size=3", ["--epochs", "9"], {"epoch_size": 9}), ("epochs=3", ["--epoch_size=9"], {"epoch_size": 9}),
+    ("train_config.MultiDecay.learning_rate=0.1", ["--lr", "0.2"], {"rate": 0.2}),
+    ("lr=0.1", ["--learning_rate", "0.2"], {"rate": 0.2}),
+    ("lr=0.1", ["--train_config.MultiDecay.learning_rate", "0.2"], {"rate": 0.2}),
+    ("data=a\nout=b", ["--save_checkpoint_path", "c"], {"mindrecord_dir": "s", "save_checkpoint_path": "c"}),
+    ("train_config.SGD.momentum=0.8", ["--train_config.optimizer", "SGD"], {"momentum": 0.8}),
+    ("resume=true", ["--load_checkpoint_path", "a.ckpt"], {"resume": True})])
+def test_the_command_line_wins_under_each_name(tmp_path, text, words, expected):
+    (tmp_path / "h.ini").write_text(f"[config]\n{text}\n")
+    config = read_arguments("distribute", ["s", "--device_num", "2", "--hyper_parameter_config_dir",
+                                           str(tmp_path / "h.ini"), *words], {}).config
+    found = {**vars(config), "rate": config.train_config.MultiDecay.learning_rate,
+             "momentum": config.train_config.SGD.momentum}
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_a_path_of_the_file_may_have_spaces(tmp_path):
+    (tmp_path / "h.ini").write_text("[config]\nsave_result_dir=my results\nout = 'my run'\ninput_size=256 320\n")
+    flags = ["--save_result_dir", "my results", "--save_checkpoint_path", "my run", "--input_size", "256", "320"]
+    assert read_hyper_parameters(str(tmp_path / "h.ini")) == flags
+
+
+def test_variables_yield_to_a_data_set_in_ones_own_layout_on_the_command_line():
+    flags = ["--annotation_file", "a.json", "--image_dir", "images", "--load_checkpoint_path", "m.ckpt"]
+    config = read_arguments("eval", ["0", "val", *flags], {"DATA_DIR": "coco"}).config
+    assert (config.data_dir, config.annotation_file) == ("", "a.json")
+
+
 @pytest.mark.parametrize("text, message", [
     ("epoch_size=3\n", "not an .ini file with a section \\[config\\]"),
     ("[other]\na=1\n", "not an .ini file with a section"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from centernet.config.declared import SETTINGS
 from centernet.config.flags import without_aliases
 from centernet.config.load import load_config
 from centernet.config.schema import Config
+from centernet.config.shorthands import shorthands_of, targets
+from centernet.config.values import is_list
 from centernet.documents import whole_number
 from centernet.errors import UserError, shown
 from centernet.files import MOST_YAML_BYTES, read_bytes
@@ -101,8 +103,8 @@ def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) 
     flags = without_aliases(kind.entry, flags)
     if TABLE.key in placed and TABLE in kind.arguments:
         options[TABLE.key] = placed.pop(TABLE.key)
-    if "hyper_parameter_config_dir" in options:
-        flags = [*read_hyper_parameters(str(options.pop("hyper_parameter_config_dir"))), *flags]
+    path = str(options.pop("hyper_parameter_config_dir", ""))
+    from_file = [f"--{key}" for key in _read_ini(path)] if path else []
     leading = []
     for argument in (*kind.arguments, Argument("DEVICE_TARGET", "device_target", " or ".join(TARGETS))):
         if argument == TABLE:
@@ -110,9 +112,12 @@ def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) 
         value = placed.get(argument.key, "")
         if value and is_given(flags, argument.key):
             raise UserError(f"{argument.name} is given twice: as the argument {value} and as --{argument.key}")
-        value = value or ("" if is_given(flags, argument.key) else environment.get(argument.variable, ""))
+        first = any(is_given([*flags, *from_file], key) for key in (argument.key, *argument.instead))
+        value = value or ("" if first else environment.get(argument.variable, ""))
         if value:
             leading += [f"--{argument.key}", value]
+    if path:
+        flags = [*read_hyper_parameters(path, [*leading, *flags]), *flags]
     config = load_config(kind.entry, [*leading, *flags], "")
     _require(kind, config, options)
     return Arguments(config, (*leading, *flags), options, foreground)
@@ -131,12 +136,30 @@ class _CaseSensitive(configparser.ConfigParser):
         return optionstr
 
 
-def read_hyper_parameters(path: str) -> list[str]:
+def read_hyper_parameters(path: str, line: Sequence[str] = ()) -> list[str]:
     """Read flags of train.py from the section [config] of an .ini file, without quotes and without empty values.
 
+    Args:
+        path: the file.
+        line: words of the command line. A key of the file is left out if they set the same value, also if they have
+            another name for it.
+
     Raises:
-        UserError: the file cannot be read, has no such section, or has a key that train.py does not have.
+        UserError: the file cannot be read, has no such section, or has a key that train.py does not have; or a value
+            is wrong, alone or together with the command line.
     """
+    given = {name for word in line if word.startswith("--") for name in targets(word[2:].partition("=")[0])}
+    flags = [word for key, words in _read_ini(path).items() if not targets(key) <= given
+             for word in (f"--{key}", *words)]
+    try:
+        load_config("train", [*flags, *line], "")
+    except UserError as error:
+        raise UserError(f"{path}{' with the command line' if line else ''}: {error}") from error
+    return flags
+
+
+def _read_ini(path: str) -> dict[str, list[str]]:
+    """Return the keys of read_hyper_parameters with the words of their values. Aliases become the settings' names."""
     parser = _CaseSensitive(interpolation=None)
     try:
         data = read_bytes(Path(path), MOST_YAML_BYTES, f"--hyper_parameter_config_dir {path}")
@@ -145,19 +168,24 @@ def read_hyper_parameters(path: str) -> list[str]:
     except (configparser.Error, UnicodeDecodeError, KeyError) as error:
         raise UserError(f"--hyper_parameter_config_dir {path} is not an .ini file with a section [config]: "
                         f"{str(error).splitlines()[0]}") from error
-    flags = []
+    flags: dict[str, list[str]] = {}
     for key, raw in values.items():
         value = raw.strip("'\"")
         if key in ("distribute", "device_id", "device_num") and (key, value.lower()) != ("distribute", "true"):
             raise UserError(f"{path}: {key} is set by the launcher: remove it")
         if value and key != "distribute":
-            flags += [f"--{key}", *value.split()]
+            flags[key] = value.split() if _takes_words(key) else [value]
     try:
-        flags = without_aliases("train", flags)
-        load_config("train", flags, "")
+        names = without_aliases("train", [f"--{key}" for key in flags])
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    return flags
+    return {name[2:]: words for name, words in zip(names, flags.values())}
+
+
+def _takes_words(key: str) -> bool:
+    """Return whether a flag takes several words. Others take one, which may be a path with spaces."""
+    several = [item.name for item in shorthands_of("train") if item.words]
+    return key in several or key in SETTINGS and is_list(SETTINGS[key])
 
 
 def _split_options(words: list[str], environment: Mapping[str, str],
