@@ -38,6 +38,8 @@ def planned(entry, *flags, **environment):
     ("export", ("--export_name=centernet",), {"export_name": "/cache/train/centernet"}),
     ("preprocess", (), {"val_data_dir": "/cache/data", "predict_dir": "/cache/train/prepared"}),
     ("infer", ("--image=*.jpg",), {"image": ("/cache/data/*.jpg",), "predict_dir": ""}),
+    ("infer", ("--data_url=", "--image=rtsp://cam/1"), {"image": ("rtsp://cam/1",)}),
+    ("infer", ("--image", "'https://host/a?b=1'", "a.jpg"), {"image": ("https://host/a?b=1", "/cache/data/a.jpg")}),
     ("postprocess", (), {"result_path": "/cache/data/result_Files", "meta_path": "/cache/data/meta",
                          "save_path": "/cache/train"})])
 def test_paths_of_each_entry(entry, flags, paths):
@@ -125,6 +127,17 @@ def chosen(entry, key, models, *flags):
     ("train", "backbone_checkpoint", "old.ckpt", "old.ckpt")])
 def test_named_model_files(models, entry, key, value, name):
     assert chosen(entry, key, models, f"--{key}={value}", f"--checkpoint_url={models}") == str(models / name)
+
+
+@pytest.mark.parametrize("word, name", [(".", "last.ckpt"), ("run", "run/ckpt_0/last.ckpt"), ("old.ckpt", "old.ckpt"),
+                                        ("/cache/checkpoint_path/run", "run/ckpt_0/last.ckpt")])
+def test_a_run_of_checkpoint_url_is_resumed(models, word, name):
+    (models / "run" / "ckpt_0").mkdir(parents=True)
+    (models / "run" / "ckpt_0" / "last.ckpt").touch()
+    assert chosen("train", "load_checkpoint_path", models, f"--checkpoint_url={models}", f"--resume={word}") == str(
+        models / name)
+    with pytest.raises(UserError, match="--load_checkpoint_path nowhere: 0 files match"):
+        chosen("train", "load_checkpoint_path", models, f"--checkpoint_url={models}", "--resume=nowhere")
 
 
 def test_the_only_model_file_needs_no_name(models):

@@ -72,7 +72,7 @@ def expanded(entry: str, given: Mapping[str, Any], values: Mapping[str, Any]) ->
                     raise UserError(f"--{short} and --{name} are both given: they set the same value, give one of them")
                 found[name] = value
     _refuse_inactive(found, values)
-    return {**found, **_resumed(found)}
+    return {**found, **_resumed(found, values)}
 
 
 def _meaning(entry: str, short: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -113,7 +113,7 @@ def _refuse_inactive(given: Mapping[str, Any], values: Mapping[str, Any]) -> Non
                             f"--{chooser} {other}")
 
 
-def _resumed(given: Mapping[str, Any]) -> dict[str, Any]:
+def _resumed(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what --resume PATH stands for: --resume true and --load_checkpoint_path PATH."""
     if RESUME not in given:
         return {}
@@ -125,13 +125,20 @@ def _resumed(given: Mapping[str, Any]) -> dict[str, Any]:
     if CHECKPOINT in given:
         raise UserError(f"--resume {printable(path)} names a checkpoint, and --load_checkpoint_path is given, too: "
                         "leave one of them out")
+    if str({**values, **given}["enable_modelarts"]).lower() == "true":
+        return {RESUME: "true", CHECKPOINT: str(path)}  # it is looked for after the download of checkpoint_url
     if not exists(path):
         raise UserError(f"--resume must be true, false, a checkpoint, or the folder of a run; found "
                         f"{shown(str(path))}: there is no such file or folder")
     if path.is_dir():
-        last = next((path / name for name in LAST if is_file(path / name)), None)
+        last = last_checkpoint(path)
         if last is None:
             raise UserError(f"--resume {printable(path)}: this folder has no last.ckpt. Name the folder of "
                             "--save_checkpoint_path of the earlier run, or a checkpoint")
         path = last
     return {RESUME: "true", CHECKPOINT: str(path)}
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """Return the last checkpoint in the folder of a run; None if it has none."""
+    return next((run / name for name in LAST if is_file(run / name)), None)

@@ -20,10 +20,11 @@ from centernet.config.declared import paths
 from centernet.config.load import replace_texts
 from centernet.config.schema import Config
 from centernet.config.setting import Use
+from centernet.config.shorthands import last_checkpoint
 from centernet.errors import UserError
 from centernet.group import launched_number
 from centernet.interrupt import before_forced_end, ignore_signals, signals_set_a_flag
-from centernet.jobs.object_store import fetch_once, is_remote, require_writable, resolve, upload
+from centernet.jobs.object_store import STORES, fetch_once, is_remote, require_writable, resolve, upload
 from centernet.program import program
 
 LOG = logging.getLogger("centernet")
@@ -177,11 +178,16 @@ def _destination(config: Config, rank: int) -> tuple[str, Path, Path]:
 
 def _below(config: Config, settings: Mapping[str, Use], root: Path, documented: str = ""
            ) -> dict[str, str | tuple[str, ...]]:
-    """Return the settings' values as paths below root. Unset ones without a default are omitted; absolute ones stay.
+    """Return the settings' values as paths below root. Unset ones without a default are omitted.
+
+    Absolute paths stay, and so do URLs of streams. Addresses in the object store do not: only data_url is copied.
 
     documented: default folder that the user may have written instead of root, although the input is mounted elsewhere.
     """
     def below(value: str) -> str:
+        scheme, separator, _ = value.partition("://")
+        if separator and scheme.lower() not in STORES:
+            return value
         path = Path(value)
         if documented and path.is_relative_to(documented):
             path = path.relative_to(documented)
@@ -223,6 +229,8 @@ def _find_model(job: ModelArtsJob, name: str, value: str, suffixes: tuple[str, .
     matches: list[str] = [] if value else brought
     for root in roots if value else ():
         path, pattern = root / value, os.path.join(glob.escape(str(root)), value)  # an absolute value does not change
+        if job.config.resume and path.is_dir():  # --resume FOLDER
+            path = last_checkpoint(path) or path
         matches = matches or [str(path)] * path.is_file() or sorted(str(Path(match)) for match in glob.glob(pattern))
     if len(matches) == 1:
         return matches[0]

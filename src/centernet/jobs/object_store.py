@@ -17,6 +17,7 @@ from centernet.files import read_json
 from centernet.interrupt import stop_if_interrupted
 
 LOG = logging.getLogger("centernet")
+STORES = ("obs", "s3")  # schemes of addresses in the object store
 
 
 def resolve(url: str, flag: str) -> str:
@@ -31,7 +32,7 @@ def resolve(url: str, flag: str) -> str:
         UserError: the address has none of these forms.
     """
     scheme, separator, rest = url.partition("://")
-    if separator and scheme.lower() in ("obs", "s3") and rest.strip("/"):
+    if separator and scheme.lower() in STORES and rest.strip("/"):
         return f"obs://{rest}"
     if not separator and url.startswith("/") and url.strip("/"):
         first, _, inner = url.strip("/").partition("/")
