@@ -12,6 +12,7 @@ from centernet.files import exists, is_file
 
 CHOOSERS = ("train_config.optimizer", "train_config.lr_schedule")  # the section with the name of the choice is active
 RESUME, CHECKPOINT = "resume", "load_checkpoint_path"
+FOLDERS, OWN_LAYOUT = ("coco_data_dir", "data_dir", "val_data_dir"), ("annotation_file", "image_dir")
 LAST = ("last.ckpt", "ckpt_0/last.ckpt", "checkpoints/last.ckpt")  # in the folder of a run
 
 
@@ -61,7 +62,7 @@ def expanded(entry: str, given: Mapping[str, Any], values: Mapping[str, Any]) ->
 
     Raises:
         UserError: a shorthand and its setting are both given, a flag is for a schedule or optimizer that is not chosen,
-            or --resume names no checkpoint.
+            two flags name the data set, or --resume names no checkpoint.
     """
     names = [item.name for item in SHORTHANDS]
     found = {name: value for name, value in given.items() if name not in names}
@@ -72,7 +73,7 @@ def expanded(entry: str, given: Mapping[str, Any], values: Mapping[str, Any]) ->
                     raise UserError(f"--{short} and --{name} are both given: they set the same value, give one of them")
                 found[name] = value
     _refuse_inactive(found, values)
-    return {**found, **_resumed(found, values)}
+    return {**found, **_resumed(found, values), **_located(found, values)}
 
 
 def _meaning(entry: str, short: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -111,6 +112,19 @@ def _refuse_inactive(given: Mapping[str, Any], values: Mapping[str, Any]) -> Non
             instead = f"Set --{own}" if own in SETTINGS else f"{active} has no such setting: leave it out"
             raise UserError(f"--{name} has no effect, because {chooser} is {active}. {instead}, or choose "
                             f"--{chooser} {other}")
+
+
+def _located(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the flag of a data set's folder changes: annotation_file and image_dir of a file are no longer set.
+
+    They would win, so that the command would read another data set than its flag names.
+    """
+    folder = next((name for name in FOLDERS if given.get(name)), "")
+    own = [f"--{name}" for name in OWN_LAYOUT if given.get(name)]
+    if folder and own:
+        raise UserError(f"--{folder} and {' and '.join(own)} are both given: they name the data set in two ways. Give "
+                        f"--{folder} for a data set in COCO's layout, otherwise --annotation_file and --image_dir")
+    return {name: "" for name in OWN_LAYOUT if folder and values[name]}
 
 
 def _resumed(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from centernet.config.declared import SETTINGS
 from centernet.config.flags import without_aliases
 from centernet.config.load import load_config
 from centernet.config.schema import Config
-from centernet.config.shorthands import shorthands_of, targets
+from centernet.config.shorthands import OWN_LAYOUT, shorthands_of, targets
 from centernet.config.values import is_list
 from centernet.documents import whole_number
 from centernet.errors import UserError, shown
@@ -42,7 +42,6 @@ class Argument:
 
 MODES, TARGETS = SETTINGS["run_mode"].choices, SETTINGS["device_target"].choices
 FILES = "default_config.yaml or the file of --config_path"
-OWN_LAYOUT = ("annotation_file", "image_dir")
 DEVICE = Argument("DEVICE_ID", "device_id", "the device's number")
 SHARDS = Argument("MINDRECORD_DIR", "mindrecord_dir", "the folder of the shards")
 START = Argument("LOAD_CHECKPOINT_PATH", "load_checkpoint_path", "a checkpoint to start from", needed=False)
