@@ -85,6 +85,48 @@ def test_mistakes(words, message):
     assert message in mistake(*words)
 
 
+ROTATE, SHIFT = ["--dataset_config.rotate", "30"], ["--dataset_config.shift", "0.3"]
+PREPARED = ["--predict_dir", "p", "--model", "m.onnx", "--result_path", "r"]
+
+
+@pytest.mark.parametrize("entry, words, message", [
+    ("train", ROTATE, "--dataset_config.rotate has no effect, because dataset_config.aug_rot, the probability of a "
+                      "rotation, is 0. Set both, or leave it out"),
+    ("train", ["--dataset_config.aug_rot", "0.5"], "because dataset_config.rotate, the largest rotation, is 0"),
+    ("train", ["--dataset_config.hue", "18", "--dataset_config.color_aug", "false"],
+     "dataset_config.color_aug is false"),
+    ("check_data", ["--dataset_config.contrast", "0.2", "--dataset_config.color_aug", "false"], "color_aug is false"),
+    ("train", SHIFT, "--dataset_config.shift has no effect, because dataset_config.rand_crop or scale_range is used"),
+    ("train", ["--dataset_config.scale", "0.2", "--dataset_config.rand_crop", "false", "--dataset_config.scale_range",
+               "0.1", "2"], "--dataset_config.scale has no effect"),
+    ("train", ["--data_dir", "coco"], "--data_dir has no effect, because eval_interval is 0. Set --eval_interval 1"),
+    ("train", ["--annotation_file", "a", "--image_dir", "b"], "2 problems"),
+    ("train", ["--partial_backbone"], "--partial_backbone has no effect, because there is no backbone_checkpoint"),
+    ("export", ["--data_dir", "coco"], "--data_dir has no effect, because max_ap_drop is not set"),
+    ("infer", ["--image", "a.jpg", "--overlap", "0.5"], "--overlap has no effect, because tile is 0. Set --tile 640"),
+    ("infer", [*PREPARED, "--tile", "640", "--classes", "a", "--nms", "hard", "--result_formats", "csv"],
+     "4 problems:\n  - --tile has no effect, because --predict_dir only runs the model")])
+def test_flags_without_effect(entry, words, message):
+    assert message in mistake(*words, entry=entry)
+
+
+@pytest.mark.parametrize("entry, words", [
+    ("train", [*ROTATE, "--dataset_config.aug_rot", "0.5"]), ("train", ["--dataset_config.rotate", "0"]),
+    ("train", ["--dataset_config.hue", "18"]), ("train", [*SHIFT, "--dataset_config.rand_crop", "false"]),
+    ("train", [*SHIFT, "--dataset_config.rand_crop", "false", "--dataset_config.scale_range", "0.1", "2",
+               "--dataset_config.plain_epochs", "3"]),  # the last epochs shift
+    ("train", ["--dataset_config.color_aug", "false", "--dataset_config.shift", "0"]), ("infer", PREPARED),
+    ("train", ["--data_dir", "coco", "--eval_interval", "2"]), ("eval", ["--data_dir", "coco"]),
+    ("dataset", ["--annotation_file", "a", "--image_dir", "b"]), ("infer", ["--tile", "64", "--overlap", "0.5"])])
+def test_flags_with_effect_or_that_switch_off(entry, words):
+    load_config(entry, words, "")
+
+
+def test_values_of_files_may_be_without_effect(tmp_path):
+    (tmp_path / "mine.yaml").write_text("data_dir: coco\noverlap: 0.4\ndataset_config: {rotate: 30, shift: 0.3}\n")
+    assert train("--config_path", str(tmp_path / "mine.yaml")).data_dir == "coco"
+
+
 def test_a_run_or_its_checkpoint_is_resumed(tmp_path):
     message = mistake("--resume", str(tmp_path))
     assert "this folder has no last.ckpt. Name the folder of --save_checkpoint_path" in message
@@ -99,10 +141,27 @@ def test_a_run_or_its_checkpoint_is_resumed(tmp_path):
     assert config.resume and config.load_checkpoint_path == "x.ckpt"
 
 
+@pytest.mark.parametrize("entry, flag", [
+    ("eval", "--data_dir"), ("eval", "--data"), ("train", "--data_dir"), ("export", "--data_dir"),
+    ("check_data", "--data"), ("dataset", "--coco_data_dir"), ("preprocess", "--val_data_dir")])
+def test_a_folder_as_a_flag_wins_over_the_files_of_a_configuration(tmp_path, entry, flag):
+    (tmp_path / "mine.yaml").write_text("annotation_file: old.json\nimage_dir: old\neval_interval: 1\n" + (
+        "max_ap_drop: 0.1\nprecision: fp16\nexport_format: ONNX\n" if entry == "export" else ""))
+    words = ["--config_path", str(tmp_path / "mine.yaml")]
+    config = load_config(entry, words, "")
+    assert (config.annotation_file, config.image_dir) == ("old.json", "old")
+    config = load_config(entry, [*words, flag, "new"], "")
+    assert (config.annotation_file, config.image_dir) == ("", "")
+    assert "new" in (config.data_dir, config.coco_data_dir, config.val_data_dir)
+    message = mistake(*words, flag, "new", "--annotation_file", "a.json", "--image_dir", "b", entry=entry)
+    assert "data_dir and --annotation_file and --image_dir are both given" in message.replace("coco_", "")
+
+
 def test_home_is_meant_by_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.yaml").write_text("log_file: ~/x.log\n")
-    config = train("--config_path", "~/mine.yaml", "--mindrecord_dir=~/shards", "--data_dir", "a/~/b")
+    config = train("--config_path", "~/mine.yaml", "--mindrecord_dir=~/shards", "--data_dir", "a/~/b",
+                   "--eval_interval", "1")
     assert (config.log_file, config.mindrecord_dir, config.data_dir) == (
         str(tmp_path / "x.log"), str(tmp_path / "shards"), "a/~/b")
 

@@ -22,7 +22,8 @@ def compiled(cann, tmp_path_factory):
     flags = prepare(folder)
 
     def run(graph, *more, words=()):
-        done = script(cann, *words, command_of(graph), *flags[graph], *more, folder=folder)
+        data = ("--data_dir", str(folder)) if "--eval_interval" in more else ()
+        done = script(cann, *words, command_of(graph), *flags[graph], *data, *more, folder=folder)
         assert not (folder / "execute_order").exists() and not (folder / "offload").exists()
         return done
     return run

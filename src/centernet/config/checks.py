@@ -1,6 +1,7 @@
 """Rules between several settings. Limits of a single setting are in its declaration (schema.py)."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from centernet.config.declared import SETTINGS, read
@@ -27,6 +28,53 @@ LAYOUTS = {
                            "its stacks end at the resolution of the output maps (see "
                            "configs/official_hourglass.yaml)"),
 }
+
+
+class Idle(NamedTuple):
+    """Flags that have no effect under a condition."""
+
+    names: tuple[str, ...]
+    entries: tuple[str, ...]  # (): all
+    holds: Callable[[Config], bool]
+    why: str
+    remedy: str
+
+
+ANNOTATED = ("data_dir", "annotation_file", "image_dir")
+IDLE = (
+    Idle(("dataset_config.rotate",), (), lambda config: not config.dataset_config.aug_rot,
+         "dataset_config.aug_rot, the probability of a rotation, is 0", "Set both"),
+    Idle(("dataset_config.aug_rot",), (), lambda config: not config.dataset_config.rotate,
+         "dataset_config.rotate, the largest rotation, is 0", "Set both"),
+    Idle(tuple(f"dataset_config.{name}" for name in (
+        "brightness", "contrast", "saturation", "hue", "eig_val", "eig_vec")), (),
+         lambda config: not config.dataset_config.color_aug, "dataset_config.color_aug is false",
+         "Set --dataset_config.color_aug true"),
+    # The last plain_epochs have no scale_range.
+    Idle(("dataset_config.shift", "dataset_config.scale"), (), lambda config: config.dataset_config.rand_crop or bool(
+        config.dataset_config.scale_range) and not config.dataset_config.plain_epochs,
+         "dataset_config.rand_crop or scale_range is used",
+         "Set --dataset_config.rand_crop false and no scale_range"),
+    Idle(ANNOTATED, ("train",), lambda config: not config.eval_interval, "eval_interval is 0", "Set --eval_interval 1"),
+    Idle(ANNOTATED, ("export",), lambda config: config.max_ap_drop < 0, "max_ap_drop is not set", "Set --max_ap_drop"),
+    Idle(("partial_backbone",), ("train",), lambda config: not config.backbone_checkpoint,
+         "there is no backbone_checkpoint", "Set --backbone_checkpoint"),
+    Idle(("tile", "classes", "nms", "result_formats", "max_frames", "recursive", "save_result_dir"), ("infer",),
+         lambda config: bool(config.predict_dir), "--predict_dir only runs the model, and writes its raw output to "
+         "--result_path", "Use --image"),
+    Idle(("overlap",), ("infer",), lambda config: not config.tile, "tile is 0", "Set --tile 640"),
+)
+
+
+def find_idle(entry: str, config: Config) -> list[str]:
+    """Return one message for each flag of this call that has no effect, unless it switches something off (0, false).
+
+    Values of files may have no effect: one file serves several commands.
+    """
+    return [f"--{name} has no effect, because {rule.why}. {rule.remedy}, or leave it out"
+            for rule in IDLE for name in rule.names
+            if name in config.given and (not rule.entries or entry in rule.entries) and read(config, name)
+            and rule.holds(config)]
 
 
 def find_problems(config: Config) -> list[str]:

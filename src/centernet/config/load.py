@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from centernet.config.checks import find_problems
+from centernet.config.checks import find_idle, find_problems
 from centernet.config.declared import SETTINGS
 from centernet.config.documented import along_with, find_misuse
 from centernet.config.flags import parse_flags, split_config_path
@@ -58,6 +58,7 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
     given = expanded(entry, parse_flags(entry, rest, description, values), values)
     _add(values, given)
     config = build_config(values, preset, tuple(sorted(given)))
+    _refuse(find_idle(entry, config))
     return dataclasses.replace(config, named=(*chosen, *given))
 
 
