@@ -27,8 +27,6 @@ from centernet.data.coco import locate
 from centernet.errors import UserError, reports_errors
 from centernet.files import replacing, user_errors
 
-# Here --data_dir is the training data. In train.py it has no effect without an evaluation, which is an error.
-FLAGS = ("--eval_interval", "1")
 # Settings that this training follows. The other settings of these sections must have their defaults.
 KNOWN = {
     "net_config": ("backbone", "neck", "neck_filters", "head_conv", "wh_weight", "deform_op"),
@@ -78,7 +76,7 @@ def _write_initial(argv: list[str], annotation_file: Path, path: Path) -> None:
     from centernet.models.centernet import build_centernet
     from centernet.training.setup import load_weights
 
-    config = load_config("train", [*FLAGS, *argv], "")
+    config = load_config("train", argv, "")
     set_up(config, 0)
     categories = read_annotations(annotation_file, "--data_dir").categories
     network = build_centernet(config.net_config, len(categories))
@@ -157,7 +155,7 @@ def log(numbers: Iterator[list[float]], steps_per_epoch: int, results: TextIO) -
 def main(argv: list[str] | None = None) -> int:
     """Train as the flags say. Return the exit status: 0, or 2 after a UserError."""
     argv = sys.argv[1:] if argv is None else argv
-    config = load_config("train", [*FLAGS, *argv], __doc__ or "")
+    config = load_config("train", argv, __doc__ or "")
     require_known(config)
     try:
         import torch

@@ -22,8 +22,7 @@ def compiled(cann, tmp_path_factory):
     flags = prepare(folder)
 
     def run(graph, *more, words=()):
-        data = ("--data_dir", str(folder)) if "--eval_interval" in more else ()
-        done = script(cann, *words, command_of(graph), *flags[graph], *data, *more, folder=folder)
+        done = script(cann, *words, command_of(graph), *flags[graph], *more, folder=folder)
         assert not (folder / "execute_order").exists() and not (folder / "offload").exists()
         return done
     return run

@@ -35,7 +35,8 @@ def prepare(folder):
     tiny_checkpoint(folder / "plus.ckpt", load_config("export", [*PLUS, "--device_target", "CPU"], ""))
     flags = {"step": (*NETWORK, *SMALL)}
     for kind, network, checkpoint in (("", NETWORK, "tiny.ckpt"), ("plus_", PLUS, "plus.ckpt")):
-        flags[f"{kind}train"] = (*network, *SMALL, "--mindrecord_dir", str(folder / "shards"))
+        flags[f"{kind}train"] = (*network, *SMALL, "--mindrecord_dir", str(folder / "shards"),
+                                 "--data_dir", str(folder))
         flags[f"{kind}eval"] = (*network, "--load_checkpoint_path", str(folder / checkpoint), "--data_dir", str(folder))
         flags[f"{kind}export"] = (*network, "--export_load_ckpt", str(folder / checkpoint), "--input_res", "64", "64")
     return flags

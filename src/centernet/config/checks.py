@@ -40,7 +40,6 @@ class Idle(NamedTuple):
     remedy: str
 
 
-ANNOTATED = ("data_dir", "annotation_file", "image_dir")
 IDLE = (
     Idle(("dataset_config.rotate",), (), lambda config: not config.dataset_config.aug_rot,
          "dataset_config.aug_rot, the probability of a rotation, is 0", "Set both"),
@@ -55,8 +54,6 @@ IDLE = (
         config.dataset_config.scale_range) and not config.dataset_config.plain_epochs,
          "dataset_config.rand_crop or scale_range is used",
          "Set --dataset_config.rand_crop false and no scale_range"),
-    Idle(ANNOTATED, ("train",), lambda config: not config.eval_interval, "eval_interval is 0", "Set --eval_interval 1"),
-    Idle(ANNOTATED, ("export",), lambda config: config.max_ap_drop < 0, "max_ap_drop is not set", "Set --max_ap_drop"),
     Idle(("partial_backbone",), ("train",), lambda config: not config.backbone_checkpoint,
          "there is no backbone_checkpoint", "Set --backbone_checkpoint"),
     Idle(("tile", "classes", "nms", "result_formats", "max_frames", "recursive", "save_result_dir"), ("infer",),

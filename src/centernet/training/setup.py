@@ -47,6 +47,9 @@ def validation_data(config: Config, categories: Categories) -> CocoDataset | Non
         UserError: the data set is not found or not complete, or its categories are not those of the training data.
     """
     if config.eval_interval == 0:
+        if {"data_dir", "annotation_file"} & set(config.given):
+            LOG.info("note: this training does not evaluate, so it does not use --data_dir or --annotation_file: set "
+                     "--eval_interval")
         return None
     if not (config.data_dir or config.annotation_file):
         raise UserError(f"--eval_interval {config.eval_interval} needs annotated images: set --data_dir to a data set "
