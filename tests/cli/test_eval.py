@@ -142,7 +142,6 @@ def test_other_categories_are_an_error_with_the_remedy(run, tmp_path):
     (("--load_checkpoint_path", "configs"), "checkpoint configs is a folder: name one file; it has no .ckpt file"),
     (("--save_result_dir", "README.md"), "--save_result_dir README.md"),
     (("--load_checkpoint_path", ""), "--load_checkpoint_path is not set"),
-    (("--eval_config.K", "5000"), "eval_config.K is 5000"),
     (("--net_config.backbone", "resnet34"), "holds another network than the configuration"),
 ])
 def test_user_errors(run, data_dir, flags, message):
