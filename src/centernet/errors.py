@@ -43,6 +43,11 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def without_commas(text: str, what: str = "of them") -> str:
+    """Return the end of a message about a word in which commas join several words; "" if there is no comma."""
+    return f". Separate several {what} by spaces, not by commas" if "," in text else ""
+
+
 def listed(names: Sequence[str], most: int = 3) -> str:
     """Return names with commas between them; "..." at the end if there are more than `most`."""
     return ", ".join([*names[:most], *["..."] * (len(names) > most)])

@@ -10,7 +10,7 @@ from centernet.categories import Categories
 from centernet.detection.detector import Detector
 from centernet.detection.result import Result, result_of
 from centernet.detection.tiles import detect_tiles
-from centernet.errors import UserError, printable
+from centernet.errors import UserError, printable, without_commas
 from centernet.interrupt import stop_if_interrupted
 
 
@@ -62,9 +62,6 @@ class Finder:
         return rows[(rows[:, 4] >= self.score_thresh) | (np.arange(len(rows)) == 0)]
 
 
-COMMAS = ". Separate several of them by spaces, not by commas"
-
-
 def chosen_classes(words: Sequence[str], categories: Categories) -> tuple[int, ...]:
     """Return the classes for the names or category ids of --classes, in the order of the classes.
 
@@ -80,6 +77,6 @@ def chosen_classes(words: Sequence[str], categories: Categories) -> tuple[int, .
             listed = ", ".join(f"{printable(name)} ({number})" for name, number in
                                list(zip(categories.names, categories.ids))[:100])
             raise UserError(f"--classes {printable(word)}: the model has no category with this name or id. It has "
-                            f"{listed}" + COMMAS * ("," in word))
+                            f"{listed}{without_commas(word)}")
         found.add(index)
     return tuple(sorted(found))

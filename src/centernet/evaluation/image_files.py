@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,7 @@ def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iter
     dark: list[tuple[str, str]] = []
     seconds: list[float] = []
     best = 0.0
-    # abspath, because a ".." must not lead out of the folder of pictures: it could overwrite the original images.
-    root = Path(os.path.commonpath([os.path.dirname(os.path.abspath(image)) for image in images]))
-    # Names after the change of the suffix: b.webp and b.webp.jpg would be the same picture.
-    names = distinct_names({number: str(_picture_name(Path(os.path.abspath(path)).relative_to(root)))
-                            for number, path in enumerate(images, 1)})
-    for number, path in enumerate(tqdm(images, unit="image", disable=None), 1):
+    for path, name in zip(tqdm(images, unit="image", disable=None), _picture_names(images)):
         stop_if_interrupted()
         try:
             data = read_file(path)
@@ -64,7 +59,7 @@ def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iter
         result, highest = finder.find(image)
         seconds.append(time.perf_counter() - start)
         best = max(best, highest)
-        picture = Path(PICTURES) / names[number]
+        picture = Path(PICTURES) / name
         rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0], "picture": str(picture),
                      "detections": listed(result)})
         save_picture(folder / picture, result.draw(enlargement(image)))
@@ -84,6 +79,16 @@ def no_boxes(highest: float, score_thresh: float) -> str:
         return ". The model gave no box of the chosen categories at all"
     return (f". The highest score is {highest:.3g}, the threshold {score_thresh:g}: to see the boxes, use a "
             f"lower --score_thresh; good models have objects above 0.3")
+
+
+def _picture_names(images: Sequence[Path]) -> list[str]:
+    """Return the names of the images' pictures below their folder, all different."""
+    # abspath, because a ".." must not lead out of the folder of pictures: it could overwrite the original images.
+    paths = [Path(os.path.abspath(image)) for image in images]
+    root = os.path.commonpath([path.parent for path in paths])
+    # Names after the change of the suffix: b.webp and b.webp.jpg would be the same picture.
+    return list(distinct_names({number: str(_picture_name(path.relative_to(root)))
+                                for number, path in enumerate(paths, 1)}).values())
 
 
 def _picture_name(name: Path) -> Path:

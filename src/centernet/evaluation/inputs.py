@@ -13,7 +13,7 @@ import cv2
 
 from centernet.data.defects import EXAMPLES
 from centernet.data.image_file import foreign_format
-from centernet.errors import UserError, printable
+from centernet.errors import UserError, printable, without_commas
 from centernet.files import exists, read_bytes, require_utf8
 from centernet.run_files import without_passwords
 
@@ -128,11 +128,8 @@ def _files(word: str, recursive: bool) -> list[Path]:
 
 def _advice(word: str) -> str:
     """Return the end of a message about a path that does not exist, if its form tells why."""
-    if "," in word:
-        return ". Separate several paths by spaces, not by commas"
-    if "\\" in word:
-        return ". Paths have / on this system, not \\"
-    return ". A path with spaces needs quotes"
+    windows = ". Paths have / on this system, not \\" if "\\" in word else ""
+    return without_commas(word, "paths") or windows or ". A path with spaces needs quotes"
 
 
 def _nothing_in(folder: Path, recursive: bool) -> list[Path]:

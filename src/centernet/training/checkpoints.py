@@ -99,7 +99,7 @@ class CheckpointKeeper:
         self.written = self.written[-self.keep:]
 
     def save_interrupted(self, progress: dict[str, Any]) -> None:
-        """Save a checkpoint of a training that ends because of a signal. If that fails, only warn."""
+        """Save a checkpoint of a training that a signal or a failed evaluation ends. If that fails, only warn."""
         if self.newest == progress["step"]:
             return
         try:

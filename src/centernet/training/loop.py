@@ -142,13 +142,11 @@ def _ends_after(step_cell: TrainStep, plan: Plan, log: TrainLog, keeper: Checkpo
             return False
         try:
             return _evaluate(step_cell, step, plan, log, keeper, evaluate)
-        except Interrupted as stop:
+        except (Interrupted, UserError) as error:  # a signal, or such as an image that cannot be read
             step_cell.set_train(True)
             keeper.save_interrupted(plan.progress(step))
-            raise Interrupted(stop.number, keeper.advice()) from stop
-        except UserError as error:  # such as an image that cannot be read: the steps before it are not lost
-            step_cell.set_train(True)
-            keeper.save_interrupted(plan.progress(step))
+            if isinstance(error, Interrupted):
+                raise Interrupted(error.number, keeper.advice()) from error
             failed = f"the evaluation after step {step} failed: {str(error).rstrip('.')}"
             raise UserError(f"{failed}. {keeper.advice()}") from error
     return ends_after

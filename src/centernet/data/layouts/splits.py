@@ -10,7 +10,7 @@ from typing import Any
 
 from centernet.data.defects import EXAMPLES
 from centernet.data.layouts.form import Imported, Picture, file_name
-from centernet.errors import UserError, printable
+from centernet.errors import UserError, printable, without_commas
 
 OURS = ("train", "val", "test")
 # Names of splits in other data sets -> ours. VOC's published results are of a training on trainval.
@@ -30,7 +30,7 @@ def select_classes(imported: Imported, classes: Sequence[str]) -> Imported:
     if unknown or len(set(classes)) < len(classes):
         raise UserError(f"--classes {' '.join(classes)}: " + (f"the data set has no class {unknown[0]}" if unknown else
                         "a class is named twice") + f"; its classes are {', '.join(imported.names)}"
-                        + ". Separate several of them by spaces, not by commas" * ("," in "".join(unknown)))
+                        + without_commas("".join(unknown)))
     once = {picture.path: picture for picture in imported.pictures}.values()  # an image of train is in trainval too
     left_out = [box.label for picture in once for box in picture.boxes if box.label not in classes]
     for label in dict.fromkeys(left_out):
