@@ -80,10 +80,10 @@ def test_the_json_states_its_box_format_and_the_picture(tmp_path):
                    "the pictures that the earlier list names are removed; foreign files stay, with a warning")
 @pytest.mark.fault("two images would have the same picture", "b.webp and b.webp.jpg", "each has a picture of its own")
 def test_each_image_has_its_own_picture(tmp_path):
-    paths = [picture(tmp_path / name, height) for name, height in (("b.webp", 30), ("b.webp.jpg", 50))]
+    paths = [picture(tmp_path / name, height) for name, height in (("b.webp", 30), ("b.webp.jpg", 50), ("c.jpeg", 30))]
     infer_images(Finder(Detector()), paths, tmp_path / "found")
     names = [row["picture"] for row in found_in(tmp_path / "found")["images"]]
-    assert names == ["pictures/b.webp.jpg", "pictures/b.webp_id2.jpg"]
+    assert names == ["pictures/b.webp.jpg", "pictures/b.webp_id2.jpg", "pictures/c.jpeg"]
     heights = [len(cv2.imread(str(tmp_path / "found" / name))) for name in names]
     assert heights[0] < heights[1]
 

@@ -15,7 +15,7 @@ from centernet.data.image_file import decode_file, is_dark, read_file
 from centernet.data.orientation import DARK
 from centernet.detection.finder import Finder
 from centernet.detection.postprocess import distinct_names
-from centernet.detection.visualize import enlargement, save_picture
+from centernet.detection.visualize import enlargement, picture_path, save_picture
 from centernet.errors import UserError
 from centernet.evaluation.found_files import DETECTIONS, PICTURES, listed, remove_earlier, write_found
 from centernet.interrupt import stop_if_interrupted
@@ -87,10 +87,5 @@ def _picture_names(images: Sequence[Path]) -> list[str]:
     paths = [Path(os.path.abspath(image)) for image in images]
     root = os.path.commonpath([path.parent for path in paths])
     # Names after the change of the suffix: b.webp and b.webp.jpg would be the same picture.
-    return list(distinct_names({number: str(_picture_name(path.relative_to(root)))
+    return list(distinct_names({number: str(picture_path(path.relative_to(root)))
                                 for number, path in enumerate(paths, 1)}).values())
-
-
-def _picture_name(name: Path) -> Path:
-    """Return a name with the suffix of an output format (.jpg, .png)."""
-    return name if name.suffix.lower() in (".jpg", ".png") else name.with_name(f"{name.name}.jpg")
