@@ -1,7 +1,6 @@
 """Detect objects with an exported .onnx file by onnxruntime, OpenCV and NumPy, without the package that wrote it.
 
     python run_onnx.py model.onnx image.jpg [0.3]
-
 It prints a line for each box with at least this score (default: the model's): name, score, x1, y1, x2, y2 in pixels.
 The functions do the "steps" of model.onnx.json, whose values are also in the model. Copy and change this file freely.
 """
@@ -20,10 +19,8 @@ def prepare(image, manifest):
     s = width / max(h, w)
     matrix = np.array([[s, 0, width / 2 - s * w / 2], [0, s, height / 2 - s * h / 2]])
     image = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    if raw:
-        return image
     image = image[:, :, ::-1] if manifest["input"]["color_order"] == "RGB" else image
-    return ((np.float32(image) / 255 - np.float32(manifest["mean"])) / np.float32(manifest["std"])).transpose(2, 0, 1)
+    return image if raw else np.float32((image / 255 - manifest["mean"]) / manifest["std"]).transpose(2, 0, 1)
 
 
 def decode(maps, manifest):
@@ -35,9 +32,8 @@ def decode(maps, manifest):
         left, top, right, bottom = maps["ltrb"][:, y, x] + np.array([[-0.375], [-0.375], [0.375], [0.375]])
     else:
         dx, dy = maps["reg"][:, y, x] if "reg" in maps else (0.5, 0.5)
-        i = 2 * c if manifest["cat_spec_wh"] else 0
-        w, h = maps["wh"][i, y, x], maps["wh"][i + 1, y, x]
-        left, top, right, bottom = w / 2 - dx, h / 2 - dy, w / 2 + dx, h / 2 + dy
+        w, h = (maps["wh"][i + (2 * c if manifest["cat_spec_wh"] else 0), y, x] / 2 for i in (0, 1))
+        left, top, right, bottom = w - dx, h - dy, w + dx, h + dy
     return np.stack([x - left, y - top, x + right, y + bottom, peaks[c, y, x], c], 1)
 
 
@@ -50,8 +46,7 @@ def soft_nms(boxes):
         kept.append(box)
         low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:4], box[2:4])
         common = np.prod(np.maximum(high - low + 1, 0), 1) * (boxes[:, 5] == box[5])
-        areas = [np.prod(rows[:, 2:4] - rows[:, :2] + 1, 1) for rows in (boxes, box[None])]
-        overlap = common / (areas[0] + areas[1] - common)
+        overlap = common / (np.prod(boxes[:, 2:4] - boxes[:, :2] + 1, 1) + np.prod(box[2:4] - box[:2] + 1) - common)
         boxes[:, 4] *= np.exp(-overlap ** 2 / 0.5)
         boxes = boxes[(boxes[:, 4] >= 0.001) | (overlap == 0)]
     return np.array(kept)
@@ -63,17 +58,22 @@ def detect(session, manifest, image):
     batch = np.stack([prepare(image, manifest)] * (manifest["input"]["shape"][0] or 1))
     outputs = [output[0] for output in session.run(names, {manifest["input"]["name"]: batch})]
     boxes = np.float32(outputs[0] if manifest["decode"] else decode(dict(zip(names, outputs)), manifest))
-    rows, columns = np.array(batch.shape[1:3] if batch.dtype == np.uint8 else batch.shape[2:]) // manifest["down_ratio"]
-    center = np.float32([[columns, rows, columns, rows]]) / 2
-    boxes[:, :4] = (boxes[:, :4] - center) * max(h, w) / columns + np.float32([w, h, w, h]) / 2
+    cells = np.array(batch.shape[1:3] if batch.dtype == np.uint8 else batch.shape[2:])[::-1] // manifest["down_ratio"]
+    boxes[:, :4] = (boxes[:, :4] - np.tile(cells, 2) / 2) * max(h, w) / cells[0] + np.tile([w, h], 2) / 2
     return soft_nms(boxes) if manifest.get("evaluation", {}).get("SOFT_NMS", True) else boxes
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 3 or (picture := cv2.imread(sys.argv[2])) is None:
-        sys.exit(f"{__doc__}\nerror: name a model, and an image that OpenCV can read")
-    model = onnxruntime.InferenceSession(sys.argv[1])
-    values = {key: json.loads(text) for key, text in model.get_modelmeta().custom_metadata_map.items()}
+        sys.exit("error: python run_onnx.py MODEL IMAGE [SCORE] needs a model, and an image that OpenCV can read")
+    if not (word := [*sys.argv, "0"][3]).replace(".", "", 1).isdecimal() or float(word) > 1:
+        sys.exit(f"error: the score must be a number from 0 to 1, such as 0.3, found {word}")
+    try:
+        model = onnxruntime.InferenceSession(sys.argv[1])
+        values = {key: json.loads(text) for key, text in model.get_modelmeta().custom_metadata_map.items()}
+        names = [category["name"] for category in values["categories"]]
+    except Exception as error:  # onnxruntime's classes have no common base
+        sys.exit(f"error: {sys.argv[1]} is no exported .onnx model, or this onnxruntime cannot run it: {error!r:.200}")
     for *box, value, number in detect(model, values, picture):
         if value >= float([*sys.argv, values.get("evaluation", {}).get("score_thresh", 0.3)][3]):
-            print(f"{values['categories'][int(number)]['name']} {value:.3f}", *(f"{side:.1f}" for side in box))
+            print(f"{names[int(number)]} {value:.3f}", *(f"{side:.1f}" for side in box))

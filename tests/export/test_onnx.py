@@ -1,6 +1,8 @@
 """ONNX export: what the file holds, that onnxruntime gives the checkpoint's output, and what is said when it cannot."""
 import json
+import re
 import runpy
+import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -441,3 +443,30 @@ def test_the_manifest_is_enough_for_a_program_without_this_package(tmp_path, cap
     assert name == CATEGORIES.names[int(ours[0, 5])] and float(score) == pytest.approx(ours[0, 4], abs=1e-3)
     assert [float(value) for value in box] == pytest.approx(ours[0, :4].tolist(), abs=0.06)
     assert "centernet" not in example.read_text().replace("CenterNet", "")
+
+
+@pytest.mark.parametrize("model, words, message", [
+    ("nowhere.onnx", [], "nowhere.onnx is no exported .onnx model, or .*NO_SUCHFILE"),
+    ("folder", [], "folder is no exported .onnx model"), ("a.ckpt", [], "a.ckpt is no exported .onnx model, or .*Load"),
+    ("empty.onnx", [], "empty.onnx is no exported .onnx model"),
+    ("foreign.onnx", [], r"foreign.onnx is no exported .onnx model.*KeyError\('categories'\)"),
+    ("foreign.onnx", ["high"], "the score must be a number from 0 to 1, such as 0.3, found high"),
+    ("foreign.onnx", ["1.5"], "found 1.5"), ("foreign.onnx", ["-1"], "found -1"),
+    ("foreign.onnx", ["nan"], "found nan"),
+    ("foreign.onnx", None, "needs a model, and an image that OpenCV can read")])
+def test_the_example_refuses_what_it_cannot_use_in_one_line(tmp_path, model, words, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "a.ckpt").write_bytes(b"\x0a\x10not protocol buffers of ONNX" * 9)
+    info = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1,))
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["x2"])], "other", [info],
+                                   [onnx.helper.make_tensor_value_info("x2", onnx.TensorProto.FLOAT, (1,))])
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "foreign.onnx")
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((8, 8, 3), np.uint8))
+    example, image = ROOT / "examples/run_onnx.py", ["image.png"] if words is not None else ["a.ckpt"]
+    done = subprocess.run([sys.executable, example, model, *image, *(words or [])], cwd=tmp_path, text=True,
+                          capture_output=True)
+    assert done.returncode == 1 and not done.stdout
+    assert len(done.stderr.splitlines()) == 1 and re.match(f"error: .*{message}", done.stderr)
+    assert len(example.read_text().splitlines()) < 80
