@@ -15,7 +15,8 @@ from centernet.errors import UserError, listed
     ("infer", "source", "image"), ("infer", "conf", "score_thresh"), ("eval", "conf", "eval_config.score_thresh"),
     ("infer", "iou", "nms"), ("train", "patience", "train_config.early_stop"), ("train", "project", "out"),
     ("train", "config", "config_path"), ("train", "pretrained", "backbone_checkpoint"),
-    ("train", "freeze", "train_config.freeze_stages"), ("train", "epoch", "epochs")])
+    ("train", "freeze", "train_config.freeze_stages"), ("train", "epoch", "epochs"), ("train", "Seed", "seed"),
+    ("train", "SOFT_nms", "eval_config.SOFT_NMS")])
 @pytest.mark.fault("flags of other programs", "--batch, --imgsz, --conf, --source, ...",
                    "an error that names the setting of this command")
 def test_names_of_other_programs(entry, flag, meant):

@@ -180,7 +180,8 @@ def test_an_import_beside_the_images_and_into_another_folder(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["--classes", "cat"], "has no class cat; its classes are dot, ring"),
+    (["--classes", "cat"], r"has no class cat; its classes are dot, ring\."),
+    (["--classes", "dot", "RING"], r"has no class RING; its classes are dot, ring; did you mean ring\?"),
     (["--classes", "dot,ring"], "its classes are dot, ring. Separate several of them by spaces, not by commas"),
     (["--splits", "train=x"], "--splits train=x: expected train=NAME"),
     (["--val_share", "0.5", "--group_by", "("], "neither 'folder' nor a regular"),

@@ -132,3 +132,7 @@ def test_classes_by_name_and_id():
     assert chosen_classes(["7"], names) == (2,)
     with pytest.raises(UserError, match="--classes cat: the model has no .* disc \\(1\\), Traffic Light \\(2\\)"):
         chosen_classes(["cat"], names)
+    with pytest.raises(UserError, match=r"; did you mean Traffic Light\?"):
+        chosen_classes(["trafic light"], names)
+    with pytest.raises(UserError, match=r"7 \(3\)\. Separate several of them by spaces"):
+        chosen_classes(["disc,7"], names)

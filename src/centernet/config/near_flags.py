@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from centernet.config.declared import SETTINGS, aliases, flags_of
 from centernet.config.setting import ENTRIES
 from centernet.config.shorthands import inactive, shorthands_of
+from centernet.errors import printable
 from centernet.program import program
 
 SIZE, BATCH = ("input_size",), ("train_config.batch_size", "export_batch_size", "eval_config.batch_size")
@@ -63,9 +64,13 @@ def _flags(entry: str) -> set[str]:
 
 
 def nearest(name: str, known: Sequence[str], dashes: str = "") -> str:
-    """Return "; did you mean NAME?" with the closest valid name, or ".". It also compares the last part of names."""
-    by_tail = [full for full in known if full.split(".")[-1] == name]
-    close: Iterable[str] = by_tail or difflib.get_close_matches(name, known, 1, 0.5)
-    tails = {full.split(".")[-1]: full for full in known}
-    close = close or [tails[tail] for tail in difflib.get_close_matches(name, list(tails), 1, 0.6)]
-    return f"; did you mean {dashes}{next(iter(close))}?" if close else "."
+    """Return "; did you mean NAME?" with the closest valid name, or ".". Upper and lower case are equal.
+
+    It also compares the last part of names that have dots.
+    """
+    said, full = name.lower(), {other.lower(): other for other in reversed(known)}  # the first of equal names
+    tails = {lowered.split(".")[-1]: other for lowered, other in full.items()}
+    close = [found for found in (full.get(said), tails.get(said)) if found]
+    close = close or [full[other] for other in difflib.get_close_matches(said, full, 1, 0.5)]
+    close = close or [tails[other] for other in difflib.get_close_matches(said, tails, 1, 0.6)]
+    return f"; did you mean {dashes}{printable(close[0])}?" if close else "."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from centernet.categories import Categories
+from centernet.config.near_flags import nearest
 from centernet.detection.detector import Detector
 from centernet.detection.result import Result, result_of
 from centernet.detection.tiles import detect_tiles
@@ -77,6 +78,6 @@ def chosen_classes(words: Sequence[str], categories: Categories) -> tuple[int, .
             listed = ", ".join(f"{printable(name)} ({number})" for name, number in
                                list(zip(categories.names, categories.ids))[:100])
             raise UserError(f"--classes {printable(word)}: the model has no category with this name or id. It has "
-                            f"{listed}{without_commas(word)}")
+                            f"{listed}{without_commas(word) or nearest(word[:80], categories.names)}")
         found.add(index)
     return tuple(sorted(found))

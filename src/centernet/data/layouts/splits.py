@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from centernet.config.near_flags import nearest
 from centernet.data.defects import EXAMPLES
 from centernet.data.layouts.form import Imported, Picture, file_name
 from centernet.errors import UserError, printable, without_commas
@@ -28,9 +29,9 @@ def select_classes(imported: Imported, classes: Sequence[str]) -> Imported:
         return imported
     unknown = [name for name in classes if name not in imported.names]
     if unknown or len(set(classes)) < len(classes):
-        raise UserError(f"--classes {' '.join(classes)}: " + (f"the data set has no class {unknown[0]}" if unknown else
-                        "a class is named twice") + f"; its classes are {', '.join(imported.names)}"
-                        + without_commas("".join(unknown)))
+        what = f"the data set has no class {unknown[0]}" if unknown else "a class is named twice"
+        hint = (without_commas("".join(unknown)) or nearest(unknown[0][:80], imported.names)) if unknown else "."
+        raise UserError(f"--classes {' '.join(classes)}: {what}; its classes are {', '.join(imported.names)}{hint}")
     once = {picture.path: picture for picture in imported.pictures}.values()  # an image of train is in trainval too
     left_out = [box.label for picture in once for box in picture.boxes if box.label not in classes]
     for label in dict.fromkeys(left_out):
