@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+LISTED_PROBLEMS = 20
+
 
 class UserError(Exception):
     """A mistake that the user can correct: a wrong flag, path, file or value.
@@ -51,6 +53,15 @@ def without_commas(text: str, what: str = "of them") -> str:
 def listed(names: Sequence[str], most: int = 3) -> str:
     """Return names with commas between them; "..." at the end if there are more than `most`."""
     return ", ".join([*names[:most], *["..."] * (len(names) > most)])
+
+
+def together(subject: str, problems: Sequence[str]) -> str:
+    """Return one message about a subject: "SUBJECT: PROBLEM", or a list of problems (the first LISTED_PROBLEMS)."""
+    if len(problems) == 1:
+        return f"{subject}: {problems[0]}"
+    more = len(problems) - LISTED_PROBLEMS
+    rows = [*problems[:LISTED_PROBLEMS], *[f"and {more} more"] * (more > 0)]
+    return "\n  - ".join([f"{subject}: {len(problems)} problems:", *rows])
 
 
 class _Short(reprlib.Repr):

@@ -172,6 +172,9 @@ def test_another_entry_s_name_of_the_checkpoint_leads_to_this_one_s(entry, flag,
     ("train_config: {batchsize: 3}", "unknown key 'train_config.batchsize'; did you mean batch_size?"),
     ("train_config: 3", "'train_config' is a section"),
     ("epoch_size: 1.5", "epoch_size must be an integer, found 1.5"),
+    ("epoch_sizes: 3\ntrain_config: {batchsize: 3}\nnet_config: 4", "bad.yaml: 3 problems:\n  - unknown key "
+     "'epoch_sizes'; did you mean epoch_size?\n  - unknown key 'train_config.batchsize'; did you mean batch_size?\n"
+     "  - 'net_config' is a section and needs a mapping of keys, found 4"),
     ("a: [", "not valid YAML"),
     ("- 1", "one to three YAML mappings"),
     ("mean: !!python/object/apply:os.getcwd []", "not valid YAML"),

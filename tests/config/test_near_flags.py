@@ -24,6 +24,22 @@ def test_names_of_other_programs(entry, flag, meant):
         load_config(entry, [f"--{flag}", "4"], "")
 
 
+@pytest.mark.parametrize("argv, message", [
+    (["--epoch", "3", "--imgsz=64", "--cache", "-1", "--epoch", "4"],
+     "train.py: 3 problems:\n  - unknown argument '--epoch'; did you mean --epochs?\n  - unknown argument "
+     "'--imgsz=64'; did you mean --input_size?\n  - unknown argument '--cache'.\n`train.py --help-all` lists all "
+     "flags."),
+    (["--cache", "-1"], "train.py: unknown argument '--cache'. `train.py --help-all` lists all flags."),
+    ([f"--x{number}" for number in range(30)], "train.py: 30 problems:")])
+@pytest.mark.fault("several flags that do not exist", "two misspelt and one of another program",
+                   "one message with all of them and the flags that are meant")
+def test_all_unknown_flags_are_told(argv, message, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    with pytest.raises(UserError) as caught:
+        load_config("train", argv, "")
+    assert str(caught.value).startswith(message) and len(str(caught.value).splitlines()) <= 23
+
+
 @pytest.mark.parametrize("entry, flag, owner", [("infer", "epochs", "train"), ("train", "report", "eval"),
                                                 ("eval", "image", "infer"), ("eval", "lr", "train")])
 def test_flags_of_other_commands(entry, flag, owner):

@@ -38,8 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     except argparse.ArgumentError as error:
         raise UserError(f"{error}. `centernet compare --help` lists the flags.") from error
     if unknown:
-        raise UserError(f"centernet compare: unknown argument {printable(unknown[0])}. `centernet compare --help` "
-                        "lists the flags.")
+        words = ", ".join(printable(word) for word in unknown[:20])
+        raise UserError(f"centernet compare: unknown argument{'s' * (len(unknown) > 1)} {words}. `centernet compare "
+                        "--help` lists the flags.")
     if len(given.runs) != 2:
         raise UserError(f"centernet compare needs two folders, found {len(given.runs)}: centernet compare RUN_A RUN_B")
     set_up_log("")

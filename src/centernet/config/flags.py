@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from centernet.config.declared import Declared, aliases, flags_of
@@ -10,10 +12,11 @@ from centernet.config.near_flags import nearest_flag
 from centernet.config.setting import ENTRIES
 from centernet.config.shorthands import shorthands_of
 from centernet.config.values import is_list, plain
-from centernet.errors import UserError, shown
+from centernet.errors import LISTED_PROBLEMS, UserError, shown, together
 from centernet.program import command, program
 
 HELP_ALL = "--help-all"
+NEGATIVE = re.compile(r"-\.?\d")  # the value of a flag
 EXAMPLES = {
     "import_dataset": "--data photographs --val_share 0.2",
     "check_data": "--data coco --out checked",
@@ -67,7 +70,7 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
         defaults: values without flags, for --help.
 
     Raises:
-        UserError: a flag is unknown, or has no value.
+        UserError: flags are unknown (the message lists all of them), or a flag has no value.
     """
     parser = _parser(entry, description, defaults, complete=HELP_ALL in argv)
     try:
@@ -75,13 +78,20 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
     except argparse.ArgumentError as error:
         raise UserError(f"{error}. `{program(entry)} --help` lists the flags.") from error
     if unknown:
-        flag = next((word for word in unknown if word.startswith("-")), unknown[0])
-        hint = f": it belongs to no flag. Paths have flags, too: {required_words(entry).strip()}."
-        if flag.startswith("-"):
-            hint = nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, {**defaults, **vars(given)})
-        raise UserError(f"{program(entry)}: unknown argument {shown(flag)}{hint} `{program(entry)} {HELP_ALL}` lists "
-                        "all flags.")
+        problems = _unknown(entry, unknown, {**defaults, **vars(given)})
+        end = "\n" if len(problems) > 1 else " "
+        raise UserError(f"{together(program(entry), problems)}{end}`{program(entry)} {HELP_ALL}` lists all flags.")
     return vars(given)
+
+
+def _unknown(entry: str, words: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """Return a message for each unknown flag; the other words are probably their values. Or one for the first word."""
+    flags = [word for word in dict.fromkeys(words) if word.startswith("-") and not NEGATIVE.match(word)]
+    if not flags:
+        return [f"unknown argument {shown(words[0])}: it belongs to no flag. Paths have flags, too: "
+                f"{required_words(entry).strip()}."]
+    hints = [nearest_flag(flag.lstrip("-").split("=")[0][:80], entry, values) for flag in flags[:LISTED_PROBLEMS]]
+    return [f"unknown argument {shown(flag)}{hint}" for flag, hint in zip_longest(flags, hints, fillvalue="")]
 
 
 def _parser(entry: str, description: str, defaults: Mapping[str, Any], complete: bool) -> argparse.ArgumentParser:

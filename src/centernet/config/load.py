@@ -23,7 +23,7 @@ from centernet.config.near_flags import nearest
 from centernet.config.schema import Config
 from centernet.config.shorthands import expanded
 from centernet.config.values import build, canonical, plain, typed_values
-from centernet.errors import UserError, printable, shown
+from centernet.errors import LISTED_PROBLEMS, UserError, printable, shown, together
 from centernet.files import exists, read_yaml, write_text
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -136,11 +136,15 @@ def _read_values(path: Path) -> dict[str, Any]:
     documents = [{} if document is None else document for document in read_yaml(path)]
     if len(documents) > 3 or not all(isinstance(document, dict) for document in documents):
         raise UserError(f"{printable(path)} must hold one to three YAML mappings: values, help, choices.")
-    return _flat(documents[0], printable(path)) if documents else {}
+    problems: list[str] = []
+    found = _flat(documents[0], problems) if documents else {}
+    if problems:
+        raise UserError(together(printable(path), problems))
+    return found
 
 
-def _flat(document: Mapping[Any, Any], source: str, prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of a mapping by dotted name. Raise UserError for unknown keys."""
+def _flat(document: Mapping[Any, Any], problems: list[str], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of a mapping by dotted name. Append a message to problems for each unknown key."""
     found = {}
     for key, value in document.items():
         name = f"{prefix}{key}"
@@ -150,8 +154,10 @@ def _flat(document: Mapping[Any, Any], source: str, prefix: str = "") -> dict[st
         known = [other for other in SETTINGS if other.startswith(prefix)]
         if not any(other.startswith(f"{name}.") for other in known):
             siblings = dict.fromkeys(other[len(prefix):].split(".")[0] for other in known)
-            raise UserError(f"{source}: unknown key {shown(name)}{nearest(str(key)[:80], list(siblings))}")
-        if not isinstance(value, dict):
-            raise UserError(f"{source}: '{name}' is a section and needs a mapping of keys, found {shown(value)}")
-        found.update(_flat(value, source, f"{name}."))
+            hint = nearest(str(key)[:80], list(siblings)) if len(problems) < LISTED_PROBLEMS else ""
+            problems.append(f"unknown key {shown(name)}{hint}")
+        elif not isinstance(value, dict):
+            problems.append(f"'{name}' is a section and needs a mapping of keys, found {shown(value)}")
+        else:
+            found.update(_flat(value, problems, f"{name}."))
     return found

@@ -69,7 +69,8 @@ def test_damaged_files(tmp_path, capsys, name, text, message):
 
 @pytest.mark.parametrize("words, message", [
     ([], "needs two folders, found 0"), (["a", "b", "c"], "needs two folders, found 3"),
-    (["a", "b", "--no"], "unknown argument --no"), (["--out"], "expected one argument"),
+    (["a", "b", "--no"], "unknown argument --no."), (["a", "b", "--no", "--x"], "unknown arguments --no, --x."),
+    (["--out"], "expected one argument"),
     (["missing", "missing"], "missing is not a folder")])
 def test_wrong_words(words, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
