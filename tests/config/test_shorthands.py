@@ -71,10 +71,11 @@ def test_epochs_and_input_size():
     (["--train_config.Adam.weight_decay", "0.1", "--train_config.optimizer", "adamw"],
      "Set --train_config.AdamW.weight_decay, or"),
     (["--epochs", "3", "--epoch_size", "4"], "--epochs and --epoch_size are both given"),
-    (["--lr", "1", "--learning_rate", "2"],
-     "--learning_rate and --train_config.MultiDecay.learning_rate are both given"),
+    (["--lr", "1", "--learning_rate", "2"], "--learning_rate and --lr are both given"),
+    (["--lr", "1", "--train_config.MultiDecay.learning_rate", "2"],
+     "--lr and --train_config.MultiDecay.learning_rate are both given"),
     (["--lr", "1", "--train_config.lr_schedule", "Cosine"], "lr_schedule must be one of MultiDecay, PolyDecay"),
-    (["--input_size", "100"], "dataset_config.input_res_train [100, 100] must be positive multiples of 32"),
+    (["--input_size", "100"], "dataset_config.input_res_train) [100, 100] must be positive multiples of 32"),
     (["--input_size", "a"], "--input_size 'a': give one number of pixels, or height and width, such as"),
     (["--input_sise", "256"], "did you mean --input_size?"),
     (["--warmup_steps", "9", "--config_path", "demo_cpu"], "did you mean --train_config.CosineDecay.warmup_steps?"),
@@ -83,6 +84,24 @@ def test_epochs_and_input_size():
     (["--resume"], "resume and fine_tune need --load_checkpoint_path")])
 def test_mistakes(words, message):
     assert message in mistake(*words)
+
+
+@pytest.mark.parametrize("entry, words, message", [
+    ("train", ["--epochs", "0"], "problem:\n  - --epochs (epoch_size) must be greater than 0, found 0"),
+    ("train", ["--epochs", "x"], "--epochs (epoch_size) must be an integer, found 'x'"),
+    ("train", ["--lr", "-1"], "--lr (train_config.MultiDecay.learning_rate) must be greater than 0"),
+    ("train", ["--learning_rate", "x"], "--learning_rate (train_config.MultiDecay.learning_rate) must be a number"),
+    ("train", ["--input_size", "100"], "--input_size (dataset_config.input_res_train) [100, 100] must be positive"),
+    ("eval", ["--input_size", "3"], "--input_size (dataset_config.input_res_test) [3, 3] must be positive multiples"),
+    ("infer", ["--score_thresh", "2"], "--score_thresh (eval_config.score_thresh) must be between 0 and 1, found 2.0"),
+    ("infer", ["--max_det", "0"], "--max_det (eval_config.K) must be greater than 0, found 0"),
+    ("infer", ["--predict_dir", "p", "--out", "r"], "--out (save_result_dir) has no effect, because --predict_dir"),
+    ("infer", ["--model=" + "x" * 300], "--model (model_path) must be a string, found"),
+    ("train", ["--epoch_size", "0"], "problem:\n  - epoch_size must be greater than 0, found 0")])
+@pytest.mark.fault("a wrong value of a flag's short form", "--epochs 0, --lr -1, --max_det 0, ...",
+                   "the message names the flag as it was typed, and the setting")
+def test_messages_name_what_was_typed(entry, words, message):
+    assert message in mistake(*words, entry=entry)
 
 
 ROTATE, SHIFT = ["--dataset_config.rotate", "30"], ["--dataset_config.shift", "0.3"]

@@ -84,6 +84,12 @@ def parse_flags(entry: str, argv: Sequence[str], description: str, defaults: Map
     return vars(given)
 
 
+def typed_aliases(entry: str, argv: Sequence[str]) -> dict[str, str]:
+    """Return the settings that argv sets by --model, --data or --out: name of the setting -> alias."""
+    given = {word.partition("=")[0] for word in argv}
+    return {name: alias for alias, name in aliases(entry).items() if f"--{alias}" in given}
+
+
 def _unknown(entry: str, words: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     """Return a message for each unknown flag; the other words are probably their values. Or one for the first word."""
     flags = [word for word in dict.fromkeys(words) if word.startswith("-") and not NEGATIVE.match(word)]

@@ -18,10 +18,10 @@ import yaml
 from centernet.config.checks import find_idle, find_problems
 from centernet.config.declared import SETTINGS
 from centernet.config.documented import along_with, find_misuse
-from centernet.config.flags import parse_flags, split_config_path
+from centernet.config.flags import parse_flags, split_config_path, typed_aliases
 from centernet.config.near_flags import nearest
 from centernet.config.schema import Config
-from centernet.config.shorthands import expanded
+from centernet.config.shorthands import expanded, typed_shorthands
 from centernet.config.values import build, canonical, plain, typed_values
 from centernet.errors import LISTED_PROBLEMS, UserError, printable, shown, together
 from centernet.files import exists, read_yaml, write_text
@@ -55,10 +55,12 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
         preset = path.stem if path.resolve() != DEFAULT_CONFIG else ""
         chosen = _read_values(path)
         _add(values, chosen)
-    given = expanded(entry, parse_flags(entry, rest, description, values), values)
+    flags = parse_flags(entry, rest, description, values)
+    given = expanded(entry, flags, values)
+    typed = {**typed_aliases(entry, rest), **typed_shorthands(entry, flags, values)}
     _add(values, given)
-    config = build_config(values, preset, tuple(sorted(given)))
-    _refuse(find_idle(entry, config))
+    config = build_config(values, preset, tuple(sorted(given)), typed)
+    _refuse(find_idle(entry, config), typed)
     return dataclasses.replace(config, named=(*chosen, *given))
 
 
@@ -84,24 +86,39 @@ def preset_files(words: list[str]) -> list[Path]:
     return [find_config(word) for word in words] or sorted(PRESETS.glob("*.yaml"))
 
 
-def build_config(values: Mapping[str, Any], preset: str = "", given: tuple[str, ...] = ()) -> Config:
-    """Convert and validate the values of all settings, by dotted name. Raise UserError with all problems found."""
+def build_config(values: Mapping[str, Any], preset: str = "", given: tuple[str, ...] = (),
+                 typed: Mapping[str, str] | None = None) -> Config:
+    """Convert and validate the values of all settings, by dotted name. Raise UserError with all problems found.
+
+    Args:
+        values: values by dotted name, typed or as the user wrote them.
+        preset: name of the preset.
+        given: settings that flags name.
+        typed: settings that the user named by another flag, such as epoch_size -> epochs: messages name this flag, too.
+    """
     problems: list[str] = []
     config: Config = build(Config, {**typed_values(values, problems), "preset": preset, "given": given})
-    _refuse(problems)
-    require_valid(config)
+    _refuse(problems, typed)
+    require_valid(config, typed)
     return config
 
 
-def require_valid(config: Config) -> None:
-    """Raise UserError if settings contradict each other."""
-    _refuse([*find_problems(config), *find_misuse(config)])
+def require_valid(config: Config, typed: Mapping[str, str] | None = None) -> None:
+    """Raise UserError if settings contradict each other. `typed` is that of build_config."""
+    _refuse([*find_problems(config), *find_misuse(config)], typed)
 
 
-def _refuse(problems: list[str]) -> None:
+def _refuse(problems: list[str], typed: Mapping[str, str] | None = None) -> None:
     if problems:
-        listed = "\n  - ".join(problems)
+        listed = "\n  - ".join(_as_typed(problem, typed or {}) for problem in problems)
         raise UserError(f"the configuration has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+
+
+def _as_typed(problem: str, typed: Mapping[str, str]) -> str:
+    """Return a problem; if it begins with a setting that the user named by another flag, with this flag before it."""
+    first, _, rest = problem.partition(" ")
+    name = first.removeprefix("--")
+    return f"--{typed[name]} ({name}) {rest}" if name in typed else problem
 
 
 def replace_texts(config: Config, texts: Mapping[str, str | tuple[str, ...]]) -> Config:

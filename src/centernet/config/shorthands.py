@@ -66,14 +66,22 @@ def expanded(entry: str, given: Mapping[str, Any], values: Mapping[str, Any]) ->
     """
     names = [item.name for item in SHORTHANDS]
     found = {name: value for name, value in given.items() if name not in names}
+    typed = {name: name for name in found}
     for short in names:
         if short in given:
             for name, value in _meaning(entry, short, given, values):
                 if name in found:
-                    raise UserError(f"--{short} and --{name} are both given: they set the same value, give one of them")
-                found[name] = value
+                    raise UserError(f"--{short} and --{typed[name]} are both given: they set the same value, give one "
+                                    "of them")
+                found[name], typed[name] = value, short
     _refuse_inactive(found, values)
     return {**found, **_resumed(found, values), **_located(found, values)}
+
+
+def typed_shorthands(entry: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that a command line sets by shorthands: name of the setting -> shorthand. See expanded."""
+    return {name: item.name for item in SHORTHANDS if item.name in given
+            for name, _ in _meaning(entry, item.name, given, values)}
 
 
 def _meaning(entry: str, short: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
