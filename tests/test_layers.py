@@ -14,6 +14,7 @@ LEVELS = {
     "centernet.config": 0, "centernet.spec": 0, "centernet.group": 0, "centernet.data.annotations": 0,
     "centernet.data.defects": 0, "centernet.data.repair": 0, "centernet.interrupt": 0, "centernet.owner": 0,
     "centernet.markup": 0, "centernet.plots": 0, "centernet.run_files": 0, "centernet.program": 0,
+    "centernet.model_files": 0,
     # files that need no MindSpore
     "centernet.data.coco": 1, "centernet.data.augment": 1, "centernet.data.targets": 1, "centernet.data.image_file": 1,
     "centernet.data.image_finder": 1, "centernet.data.image_size": 1, "centernet.data.orientation": 1,

@@ -43,10 +43,12 @@ def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backen
 
     from centernet.config.load import load_config
     from centernet.device import prepare_environment, set_up_device
+    from centernet.model_files import require_models
 
     flags = ["--device_target", device_target, "--device_id", str(device_id), "--backend", backend,
              "--model_path", str(path)]
     config = load_config("infer", flags, "")
+    require_models("infer", config)
     prepare_environment(device_target)
     set_up_device(device_target, device_id)
 

@@ -180,11 +180,14 @@ def test_categories_come_from_a_file_or_by_name(capsys, tmp_path):
     ("", "o.ckpt", [], "--input is not set"), ("w.pth", "", [], "--output is not set"),
     ("w.pth", "o.pth", [], "expected the name of a file that ends in .ckpt"),
     ("w.ckpt", "o.ckpt", ["--reverse", "true"], "ends in .pth or .pt or .safetensors"),
-    ("o.ckpt", "o.ckpt", [], "is the input"), ("w.pth", "o.ckpt", [], "--input w.pth: there is no such file"),
-    ("w.ckpt", "o.pth", ["--reverse", "true"], "checkpoint w.ckpt: there is no such file"),
+    ("o.ckpt", "o.ckpt", [], "is the input"), ("no.pth", "o.ckpt", [], "--input no.pth: there is no such file"),
+    ("no.ckpt", "o.pth", ["--reverse", "true"], "checkpoint no.ckpt: there is no such file"),
     ("w.pth", "o.ckpt", ["--source", "caffe"], "source must be one of official, mmdet, torchvision, dla, "),
     ("w.pth", "o.ckpt", ["--category_file", "absent.json"], "--input w.pth")])
-def test_mistakes_in_flags(capsys, given, output, flags, words):
+def test_mistakes_in_flags(capsys, tmp_path, monkeypatch, given, output, flags, words):
+    monkeypatch.chdir(tmp_path)
+    for name in ("w.pth", "w.ckpt", "o.ckpt"):
+        (tmp_path / name).touch()
     status, printed = run(capsys, "official", "official_res18", given, output, *flags)
     assert status == 2 and words in printed and "Traceback" not in printed
 

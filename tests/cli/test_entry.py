@@ -111,3 +111,34 @@ def test_text_that_the_console_cannot_encode_is_escaped(monkeypatch):
 
 def test_a_message_with_a_path_that_is_not_utf8_can_be_written():
     assert str(UserError("a\udcff.jpg: no such file")) == "a\\udcff.jpg: no such file"
+
+
+RUN = ("import sys; from centernet.cli import run_command; status = run_command(sys.argv[1], sys.argv[2:]); "
+       "print(status, 'mindspore' in sys.modules)")
+
+
+@pytest.mark.parametrize("command, words, message", [
+    ("train", ["--mindrecord_dir", "s", "--model", "no.ckpt"], "checkpoint no.ckpt: there is no such file; . has a."),
+    ("train", ["--mindrecord_dir", "s", "--resume", "--model=no.ckpt"], "checkpoint no.ckpt: there is no such file"),
+    ("train", ["--mindrecord_dir", "s", "--backbone_checkpoint", "."], "checkpoint . is a folder: name one file; it"),
+    ("eval", ["--data", "coco", "--model", "no/b.ckpt"], "there is no such file, and no has no .ckpt file"),
+    ("eval", ["--data", "coco", "--model", "no.onnx"], "--load_checkpoint_path no.onnx: there is no such file. "),
+    ("export", ["--export_load_ckpt", "no.ckpt"], "checkpoint no.ckpt: there is no such file"),
+    ("infer", ["--image", "a.jpg", "--model", "no.ckpt"], "checkpoint no.ckpt: there is no such file"),
+    ("infer", ["--image", "a.jpg", "--model", "no.mindir"], "--model_path no.mindir: there is no such file. "),
+    ("convert-weights", ["--input", "no.pth", "--output", "b.ckpt"], "--input no.pth: there is no such file"),
+    ("convert-weights", ["--input", "no.ckpt", "--output", "b.pth", "--reverse"], "checkpoint no.ckpt: there is no")])
+@pytest.mark.fault("a model's file that is not there", "a path without a file, for each command and kind of model",
+                   "an error before MindSpore is imported, which takes seconds")
+def test_a_missing_model_is_told_before_mindspore_is_imported(tmp_path, command, words, message):
+    (tmp_path / "a.ckpt").touch()
+    done = subprocess.run([sys.executable, "-c", RUN, command, "--device_target", "CPU", *words], cwd=tmp_path,
+                          capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    assert done.stderr.startswith("error: ") and message in done.stderr and done.stdout == "2 False\n"
+
+
+def test_the_python_interface_tells_it_too(tmp_path):
+    code = "import sys, centernet\ntry: centernet.load('no.ckpt', 'CPU')\nexcept centernet.UserError as error: print("
+    done = subprocess.run([sys.executable, "-c", f"{code}error, 'mindspore' in sys.modules)"], cwd=tmp_path, text=True,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    assert done.stdout == "checkpoint no.ckpt: there is no such file, and . has no .ckpt file False\n"

@@ -170,7 +170,9 @@ def test_a_report_needs_annotations(tmp_path, capsys):
         load_config("eval", ["--report", "true", "--enable_eval", "false"], "")
     path = make_coco(tmp_path / "coco", num_images=2, split="val")
     edit(path, lambda document: document.pop("annotations"))
-    assert entry.main(["--report", "--data_dir", str(path.parents[1]), "--load_checkpoint_path", "x.ckpt"]) == 2
+    (tmp_path / "x.ckpt").touch()
+    words = ["--report", "--data_dir", str(path.parents[1]), "--load_checkpoint_path", str(tmp_path / "x.ckpt")]
+    assert entry.main(words) == 2
     assert "instances_val2017.json has none: leave out --report" in capsys.readouterr().err
 
 

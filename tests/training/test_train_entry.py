@@ -179,7 +179,10 @@ def test_other_categories_need_fine_tuning(shards, foreign, tmp_path, capsys):
     (("--device_num", "2"), "no launcher"),
     (("--save_checkpoint_path", "/dev/null/x"), "--save_checkpoint_path /dev/null/x"),
 ])
-def test_mistakes_are_named_before_anything_is_compiled(shards, tmp_path, capsys, flags, message):
+def test_mistakes_are_named_before_anything_is_compiled(shards, tmp_path, capsys, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.ckpt", "b.ckpt"):
+        (tmp_path / name).touch()
     assert train_tiny(shards, tmp_path, *flags) == 2
     assert message in error(capsys)
 

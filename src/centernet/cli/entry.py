@@ -15,6 +15,7 @@ from centernet.device import prepare_environment
 from centernet.errors import reports_errors
 from centernet.interrupt import signals_set_a_flag
 from centernet.jobs.modelarts import plan, run_job, split_platform_flags
+from centernet.model_files import require_models
 
 LOG = logging.getLogger("centernet")
 
@@ -33,10 +34,18 @@ def run_entry(entry: str, description: str, run: Callable[[Config], None], argv:
     set_pixel_limit(config.max_image_pixels)
     with signals_set_a_flag():
         if job:
-            run_job(job, run)
+            run_job(job, checked(entry, run))
         else:
-            run(config)
+            checked(entry, run)(config)
     return 0
+
+
+def checked(entry: str, run: Callable[[Config], None]) -> Callable[[Config], None]:
+    """Return a command that refuses missing models before its work, which begins with the import of MindSpore."""
+    def run_checked(config: Config) -> None:
+        require_models(entry, config)
+        run(config)
+    return run_checked
 
 
 def _read_config(entry: str, description: str, argv: list[str]) -> tuple[Config, str]:

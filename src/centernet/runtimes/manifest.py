@@ -17,8 +17,9 @@ from centernet.config.schema import Config, EvalConfig
 from centernet.config.sections import MAPS
 from centernet.documents import parse_object
 from centernet.errors import UserError
-from centernet.files import is_file, read_json, sha256, write_json
+from centernet.files import read_json, sha256, write_json
 from centernet.json_value import JsonValue
+from centernet.model_files import require_exported
 from centernet.program import command, program
 from centernet.runtimes.manifest_steps import steps_of
 from centernet.runtimes.onnx_session import read_metadata
@@ -168,9 +169,7 @@ def read_manifest(model_path: str | Path, subject: str = "--model_path") -> Mani
     """
     model = Path(model_path)
     path = manifest_path(model)
-    if not is_file(model):
-        raise UserError(f"{subject} {model}: there is no such file. {program('export')} writes NAME.mindir and "
-                        "NAME.json, or NAME.onnx and NAME.onnx.json")
+    require_exported(model, subject)
     if model.suffix == ".ckpt":
         raise UserError(f"{subject} {model} is a checkpoint, but an exported model is needed. Run `{command('export')} "
                         f"--export_load_ckpt {model} --export_name {model.with_suffix('')}`")

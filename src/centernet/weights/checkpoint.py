@@ -20,6 +20,7 @@ from centernet.config.schema import NetConfig
 from centernet.documents import parse_object
 from centernet.errors import UserError
 from centernet.files import UNFINISHED, mindspore_partials, replacing
+from centernet.model_files import require_checkpoint
 from centernet.program import program
 from centernet.spec import ModelSpec, configured_spec
 from centernet.weights.mindspore_files import parse_checkpoint
@@ -141,11 +142,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         UserError: the file is missing, truncated, changed, or not a MindSpore checkpoint.
     """
     path = Path(path)
-    if path.is_dir():
-        names = ", ".join(sorted(file.name for file in path.glob("*.ckpt"))) or "no .ckpt file"
-        raise UserError(f"checkpoint {path} is a folder: name one file; it has {names}")
-    if not path.is_file():
-        raise UserError(f"checkpoint {path}: there is no such file{_neighbours(path)}")
+    require_checkpoint(path)
     if path.suffix != ".ckpt":
         raise UserError(f"checkpoint {path}: expected a MindSpore checkpoint with a name that ends in .ckpt")
     try:
@@ -290,8 +287,3 @@ def _remove_own(path: Path) -> None:
     for left in (unfinished, *mindspore_partials(unfinished)):
         with contextlib.suppress(OSError):
             left.unlink()
-
-
-def _neighbours(path: Path) -> str:
-    found = sorted(other.name for other in path.parent.glob("*.ckpt") if not other.name.startswith("."))
-    return f"; {path.parent} has {', '.join(found[-5:])}" if found else f", and {path.parent} has no .ckpt file"

@@ -17,6 +17,7 @@ from mindspore import Parameter, Tensor
 
 from centernet.errors import UserError
 from centernet.files import replacing, user_errors
+from centernet.model_files import require_weight_file
 from centernet.program import install
 from centernet.weights.checkpoint import read_checkpoint
 from centernet.weights.inert_pickle import Stub
@@ -49,8 +50,7 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     Raises:
         UserError: the file is missing, truncated, changed, contains code, or is not a weight file.
     """
-    if path.is_dir() or not path.is_file():
-        raise UserError(f"--input {path}: {'is a folder: give a file' if path.is_dir() else 'there is no such file'}")
+    require_weight_file(path)
     with user_errors(f"--input {path} cannot be read"):
         tensors, notes = _read_by_content(path)
     plain = _without_prefix(tensors)

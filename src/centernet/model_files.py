@@ -1,0 +1,55 @@
+"""Is the file of a model there? This needs no MindSpore, whose import takes seconds."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from centernet.config.declared import paths, read
+from centernet.config.schema import Config
+from centernet.errors import UserError
+from centernet.files import exists, is_file
+from centernet.program import program
+
+EXPORTED = (".mindir", ".onnx")
+RUNS_EXPORTED = ("eval", "infer")  # besides preprocess and postprocess, which take nothing else
+
+
+def require_models(entry: str, config: Config) -> None:
+    """Raise UserError if a model that an entry (of config.setting) is to read does not exist, or is a folder."""
+    for name in paths(entry, "model"):
+        path = read(config, name)
+        if not path:
+            continue
+        if entry == "convert_weights" and not config.reverse:
+            require_weight_file(Path(path))
+        elif entry in ("preprocess", "postprocess") or entry in RUNS_EXPORTED and path.endswith(EXPORTED):
+            require_exported(Path(path), f"--{name}")
+        else:
+            require_checkpoint(Path(path))
+
+
+def require_checkpoint(path: Path) -> None:
+    """Raise UserError unless a checkpoint is a file."""
+    if exists(path) and path.is_dir():
+        names = ", ".join(sorted(file.name for file in path.glob("*.ckpt"))) or "no .ckpt file"
+        raise UserError(f"checkpoint {path} is a folder: name one file; it has {names}")
+    if not is_file(path):
+        raise UserError(f"checkpoint {path}: there is no such file{_neighbours(path)}")
+
+
+def require_exported(path: Path, subject: str) -> None:
+    """Raise UserError unless an exported model is a file; subject is the name of the flag in the message."""
+    if not is_file(path):
+        raise UserError(f"{subject} {path}: there is no such file. {program('export')} writes NAME.mindir and "
+                        "NAME.json, or NAME.onnx and NAME.onnx.json")
+
+
+def require_weight_file(path: Path) -> None:
+    """Raise UserError unless the weights of another program are a file."""
+    if not is_file(path):
+        folder = exists(path) and path.is_dir()
+        raise UserError(f"--input {path}: {'is a folder: give a file' if folder else 'there is no such file'}")
+
+
+def _neighbours(path: Path) -> str:
+    found = sorted(other.name for other in path.parent.glob("*.ckpt") if not other.name.startswith("."))
+    return f"; {path.parent} has {', '.join(found[-5:])}" if found else f", and {path.parent} has no .ckpt file"
