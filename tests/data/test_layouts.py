@@ -179,6 +179,29 @@ def test_an_import_beside_the_images_and_into_another_folder(tmp_path, capsys):
         locate(str(tmp_path / "voc"), "test")
 
 
+@pytest.mark.parametrize("place", ["voc/out", "voc/annotations/new", "link/out"])
+@pytest.mark.fault("import-dataset into a folder of the data set", "--out DATA/out, also through a link",
+                   "an error at the start, and no link that contains itself")
+def test_a_link_to_a_folder_that_contains_it_is_not_made(tmp_path, capsys, place):
+    make_voc(tmp_path / "voc", random_boxes())
+    (tmp_path / "link").symlink_to(tmp_path / "voc")
+    before = sorted(tmp_path.rglob("*"))
+    assert imports("--data", tmp_path / "voc", "--out", tmp_path / place) == 2
+    assert re.search("--out .* lies inside the data set .*Leave out --out: then", capsys.readouterr().err)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_files_in_the_folder_of_the_data_set_or_around_it_need_no_other_folder(tmp_path):
+    make_yolo(tmp_path / "yolo", random_boxes())
+    for out in ("yolo", "."):
+        assert imports("--data", tmp_path / "yolo", "--out", tmp_path / out) == 0
+        assert len(read_data(str(tmp_path / out), "train").images) == 2
+    assert not (tmp_path / "yolo/images").is_symlink() and (tmp_path / "images").is_symlink()
+    make_csv(tmp_path / "csv", random_boxes())
+    table = next((tmp_path / "csv").glob("train*.csv"))
+    assert imports("--data", table, "--out", tmp_path / "csv/out", "--val_share", "0.5") == 2
+
+
 @pytest.mark.parametrize("flags, words", [
     (["--classes", "cat"], r"has no class cat; its classes are dot, ring\."),
     (["--classes", "dot", "RING"], r"has no class RING; its classes are dot, ring; did you mean ring\?"),
@@ -203,8 +226,9 @@ def test_wrong_flags(tmp_path, capsys, flags, words):
 
 
 def divided(folder, *flags):
-    assert imports("--data", folder, "--out", folder / "out", *flags) == 0
-    return [{image["file_name"] for image in json.loads(Path(folder, f"out/annotations/imported_{split}.json")
+    out = folder.with_name(f"{folder.name}-out")
+    assert imports("--data", folder, "--out", out, *flags) == 0
+    return [{image["file_name"] for image in json.loads(Path(out, f"annotations/imported_{split}.json")
                                                         .read_text())["images"]} for split in ("train", "val")]
 
 
@@ -488,15 +512,16 @@ def test_an_image_in_two_splits_or_twice_in_one(tmp_path, capsys):
     assert imports("--data", tmp_path) == 0
     text = capsys.readouterr().out
     assert "       6  the same image in train and in val (" in text and "1  the same image twice in train (" in text
-    assert imports("--data", tmp_path, "--out", tmp_path / "out", "--strict", "true") == 2
-    assert "defect(s), nothing was written" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    out = tmp_path.with_name(f"{tmp_path.name}-out")
+    assert imports("--data", tmp_path, "--out", out, "--strict", "true") == 2
+    assert "defect(s), nothing was written" in capsys.readouterr().err and not out.exists()
     assert len(read_data(str(tmp_path), "val").images) == 6  # no image is lost
     train, val = divided(tmp_path, "--val_share", "0.25", "--splits", "train=train", "val=val")
     assert (len(train), len(val)) == (6, 2) and not train & val
     text = capsys.readouterr().out
     assert "note: image with several entries: taken once" in text and "note: split test" not in text
     rows = [box for split in ("train", "val") for box in json.loads(
-        (tmp_path / f"out/annotations/imported_{split}.json").read_text())["annotations"]]
+        (out / f"annotations/imported_{split}.json").read_text())["annotations"]]
     assert len(rows) == 9  # the boxes of the second entries are equal, but for one of a.png
 
 

@@ -17,18 +17,20 @@ def run(config: Config) -> None:
     """Read the data set, select classes, divide it, and write the files. Print what was found and left out."""
     from centernet.data.layouts.found import read_layout
     from centernet.data.layouts.splits import assign, group_pattern, named_splits, select_classes
-    from centernet.data.layouts.write import write_import
+    from centernet.data.layouts.write import require_outside, write_import
 
     if not config.source_dir:
         raise UserError("--data is not set: name the folder of the data set, or a CSV file")
+    out = Path(config.import_dir) if config.import_dir else None
     group_pattern(config.group_by)  # before minutes of reading
+    if out:
+        require_outside(Path(config.source_dir), out)
     imported = read_layout(Path(config.source_dir), config.data_format, config.allow_outside)
     imported.report.require_none(config.source_dir, config.strict, ", nothing was written")
     imported = select_classes(imported, config.classes)
     names = named_splits(imported, config.splits, config.val_share)
     parts = assign(imported, names, config.val_share, config.group_by, config.seed)
     imported.report.require_none(config.source_dir, config.strict, ", nothing was written")
-    out = Path(config.import_dir) if config.import_dir else None
     lines = write_import(imported, parts, out, config.allow_outside)
     log = logging.getLogger("centernet")
     log.info("%s", "\n".join([*lines, *([] if imported.report.defects.counts else ["       0  defects"]),

@@ -8,7 +8,7 @@ from centernet.data.layouts.coco_files import IMPORTED
 from centernet.data.layouts.form import Imported, Picture, to_coco
 from centernet.data.layouts.found import READERS, count_boxes
 from centernet.data.layouts.splits import OURS
-from centernet.errors import UserError
+from centernet.errors import UserError, printable
 from centernet.files import user_errors, write_json
 
 
@@ -42,6 +42,24 @@ def write_import(imported: Imported, parts: dict[str, list[Picture]], out: Path 
             with user_errors(str(file)):
                 file.unlink(missing_ok=True)  # of an earlier import: its images may be in another split now
     return _table(imported, parts)
+
+
+def require_outside(source: Path, out: Path) -> None:
+    """Raise UserError if a folder for the files lies inside the data set: its link to the images would contain itself.
+
+    Programs that follow links would then find the images again and again. The folder of the data set itself is allowed:
+    there, no link is made.
+
+    Args:
+        source: the folder of the data set, or its CSV file.
+        out: the folder for the files.
+    """
+    root = source.parent if source.is_file() else source
+    place = out.resolve()
+    if root.resolve() in place.parents:
+        raise UserError(f"--out {printable(out)} lies inside the data set {printable(root)}, so its link to the images "
+                        "would lead to a folder that contains the link. Leave out --out: then the files are written "
+                        "beside the images. Or choose a folder outside")
 
 
 def _link(root: Path, link: Path) -> None:
