@@ -1,6 +1,8 @@
 """Messages name commands that the reader has: `centernet NAME` after an installation, NAME.py in a checkout."""
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from centernet import program as names
 from centernet.config.flags import EXAMPLES
 from centernet.data.info_file import read_info
+from centernet.data.layouts.found import command as import_of
 from centernet.data.mindrecord import open_shards
 from centernet.errors import UserError
 from centernet.files import write_text
@@ -43,6 +46,7 @@ def test_no_message_names_a_file_that_an_installation_lacks():
 @pytest.mark.parametrize("entry", sorted(EXAMPLES))
 def test_the_named_command_exists(entry, monkeypatch):
     from centernet.cli import COMMANDS
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.chdir(names.ROOT)
     monkeypatch.setattr("sys.argv", ["train.py"])
     words = names.command(entry).split()
@@ -54,6 +58,38 @@ def test_the_named_command_exists(entry, monkeypatch):
         assert first == "centernet" and name in COMMANDS
 
 
+@pytest.mark.parametrize("started", ["/here/src/centernet/__main__.py", "/here/eval.py"])
+def test_a_checkout_that_is_not_installed_has_no_command_centernet(started, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", [started])
+    monkeypatch.chdir(names.ROOT)
+    assert [names.program(entry) for entry in ("dataset", "train", "check_data")] == [
+        "dataset.py", "train.py", "python -m centernet check-data"]
+    assert [names.command(entry) for entry in ("dataset", "eval", "import_dataset", "compare")] == [
+        "python src/dataset.py", "python eval.py", "PYTHONPATH=src python -m centernet import-dataset",
+        "PYTHONPATH=src python -m centernet compare"]
+    assert import_of(tmp_path / "a b").startswith("PYTHONPATH=src python -m centernet import-dataset --data '/")
+    done = subprocess.run(["bash", "-c", f"{names.command('import_dataset')} --help"], capture_output=True, text=True,
+                          env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"})
+    assert done.returncode == 0 and "--val_share" in done.stdout
+    monkeypatch.chdir(tmp_path)
+    assert names.command("check_data") == f"PYTHONPATH={names.ROOT}/src python -m centernet check-data"
+    monkeypatch.setattr(names, "ROOT", tmp_path)  # the wheel, in an environment that is not active
+    assert names.command("import_dataset") == names.program("import_dataset") == "python -m centernet import-dataset"
+    assert names.command("train") == "python -m centernet train"
+    (tmp_path / "centernet").touch(0o755)
+    assert names.command("import_dataset") == "centernet import-dataset"
+
+
+def test_no_message_names_the_command_centernet_itself():
+    """Names of commands come from program.py, which knows whether there is such a command."""
+    allowed = ("program.py", "__main__.py")
+    found = [(path.name, text) for path in SRC.rglob("*.py") for text in texts(path)
+             if re.search(r"\bcenternet (train|eval|export|infer|import|check|convert|p[a-z]+process|compare)", text)
+             and path.name not in allowed]
+    assert not found
+
+
 def test_a_command_is_found_from_another_folder(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["/somewhere/eval.py"])
     monkeypatch.chdir(tmp_path)
@@ -63,6 +99,7 @@ def test_a_command_is_found_from_another_folder(monkeypatch, tmp_path):
 @pytest.mark.parametrize("checkout", [True, False])
 def test_messages_of_every_room(checkout, monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     if checkout:
         monkeypatch.chdir(names.ROOT)
     else:

@@ -1,22 +1,34 @@
 """How messages name a command: in a form that the reader can start.
 
-A checkout has train.py, eval.py, ... at its top. Who installed the wheel has only `centernet COMMAND`.
+A checkout has train.py, eval.py, ... at its top. Who installed the wheel has only `centernet COMMAND`. Commands without
+such a file are `python -m centernet COMMAND` in a checkout that is not installed.
 """
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout
-WITHOUT_FILE = ("import_dataset", "check_data")  # commands without a file such as train.py at the top of a checkout
+# Commands without a file such as train.py at the top of a checkout.
+WITHOUT_FILE = ("import_dataset", "check_data", "compare")
 
 
 def by_console() -> bool:
-    """Return whether commands are named `centernet COMMAND`: the user started one so, or there is no checkout."""
+    """Return whether commands are named `centernet COMMAND`: the user started one so, or there is no checkout.
+
+    Who started `python -m centernet` in a checkout that is not installed has no command centernet.
+    """
     started = Path(sys.argv[0])
     module = started.name == "__main__.py" and started.parent.name == "centernet"
-    return started.stem == "centernet" or module or not in_checkout()
+    return started.stem == "centernet" or not in_checkout() or module and _installed()
+
+
+def _installed() -> bool:
+    """Return whether the user can start the command centernet: it started this process, or it is on PATH."""
+    return Path(sys.argv[0]).stem == "centernet" or shutil.which("centernet") is not None
 
 
 def in_checkout() -> bool:
@@ -27,17 +39,24 @@ def in_checkout() -> bool:
 def program(entry: str) -> str:
     """Return the name of a command (an entry of config.setting) for a text: "centernet eval" or "eval.py"."""
     if entry in WITHOUT_FILE or by_console():
-        return "centernet " + ("convert-dataset" if entry == "dataset" else entry.replace("_", "-"))
+        name = "convert-dataset" if entry == "dataset" else entry.replace("_", "-")
+        return f"{'' if _installed() else 'python -m '}centernet {name}"
     return f"{entry}.py"
 
 
 def command(entry: str) -> str:
     """Return the words that start a command from the current folder: "centernet eval" or "python eval.py"."""
     if entry in WITHOUT_FILE or by_console():
-        return program(entry)
-    file = ROOT / ("src/dataset.py" if entry == "dataset" else f"{entry}.py")
-    near = os.path.relpath(file)
-    return f"python {file if near.startswith('..') else near}"
+        # Without an installation, Python finds the package only in src.
+        return f"PYTHONPATH={_near('src')} " * (in_checkout() and not _installed()) + program(entry)
+    return f"python {_near('src/dataset.py' if entry == 'dataset' else f'{entry}.py')}"
+
+
+def _near(name: str) -> str:
+    """Return a path of the checkout from the current folder; the absolute one if the folder is outside."""
+    path = ROOT / name
+    near = os.path.relpath(path)
+    return shlex.quote(str(path) if near.startswith("..") else near)
 
 
 def convert_again() -> str:

@@ -220,6 +220,7 @@ def test_the_long_help_has_all_flags_and_the_example_is_valid(entry, capsys):
 
 
 def test_messages_name_the_command_that_was_started(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     for started, name in (("/usr/bin/centernet", "centernet convert-dataset"), ("src/dataset.py", "dataset.py"),
                           ("/lib/centernet/__main__.py", "centernet convert-dataset")):
         monkeypatch.setattr("sys.argv", [started])

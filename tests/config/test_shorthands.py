@@ -1,6 +1,7 @@
 """Flags as people type them: bare booleans, choices in any case, --lr, --epochs, --input_size, --resume PATH, ~."""
 import pytest
 
+from centernet import program
 from centernet.config.load import load_config
 from centernet.config.values import canonical
 from centernet.errors import UserError
@@ -187,11 +188,16 @@ def test_home_is_meant_by_a_tilde(tmp_path, monkeypatch):
      "'my run/last.ckpt'"),
     (["/bin/centernet", "train", "--resume", "true", "--load_checkpoint_path=a.ckpt", "--out", "my run"], {},
      "To go on:\n  centernet train --out 'my run' --resume true --load_checkpoint_path 'my run/last.ckpt'"),
+    (["/lib/centernet/__main__.py", "train", "--seed", "1"], {},  # python -m centernet, without an installation
+     "To go on:\n  python train.py --seed 1 --resume true --load_checkpoint_path 'my run/last.ckpt'"),
     (["/here/train.py"], {"RANK_SIZE": "2"},
      "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'"),
     (["/here/train.py", "--data_url", "https://me:secret@host/coco"], {},
      "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'"),
     (["/lib/pytest/__main__.py"], {},
      "To go on, start the same command with --resume true --load_checkpoint_path 'my run/last.ckpt'")])
-def test_an_interrupted_run_says_how_to_go_on(tmp_path, command, environment, expected):
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, monkeypatch, command, environment, expected):
+    monkeypatch.chdir(program.ROOT)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sys.argv", command)
     assert how_to_go_on(command, environment, "my run/last.ckpt") == expected

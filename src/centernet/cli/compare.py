@@ -16,6 +16,7 @@ from centernet.cli.console import set_up_log
 from centernet.cli.process import print_every_text
 from centernet.errors import UserError, printable, reports_errors
 from centernet.files import write_text
+from centernet.program import command, program
 
 LOG = logging.getLogger("centernet")
 
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     from centernet.evaluation.html_report.compared_data import differences
 
     print_every_text()
-    parser = argparse.ArgumentParser(prog="centernet compare", description="Compare two runs on one HTML page.",
+    parser = argparse.ArgumentParser(prog=program("compare"), description="Compare two runs on one HTML page.",
                                      allow_abbrev=False, exit_on_error=False)
     parser.add_argument("runs", nargs="*", metavar="RUN",
                         help="two folders: results of eval, or of trainings")
@@ -36,13 +37,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         given, unknown = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
-        raise UserError(f"{error}. `centernet compare --help` lists the flags.") from error
+        raise UserError(f"{error}. `{program('compare')} --help` lists the flags.") from error
     if unknown:
         words = ", ".join(printable(word) for word in unknown[:20])
-        raise UserError(f"centernet compare: unknown argument{'s' * (len(unknown) > 1)} {words}. `centernet compare "
-                        "--help` lists the flags.")
+        raise UserError(f"{program('compare')}: unknown argument{'s' * (len(unknown) > 1)} {words}. "
+                        f"`{program('compare')} --help` lists the flags.")
     if len(given.runs) != 2:
-        raise UserError(f"centernet compare needs two folders, found {len(given.runs)}: centernet compare RUN_A RUN_B")
+        raise UserError(f"{program('compare')} needs two folders, found {len(given.runs)}: {command('compare')} RUN_A "
+                        "RUN_B")
     set_up_log("")
     first, second = (read_run(Path(run)) for run in given.runs)
     require_common(first, second)

@@ -25,6 +25,7 @@ from centernet.data.repair import (
 from centernet.documents import is_text, parse_json, require_plain
 from centernet.errors import UserError, shown
 from centernet.files import read_bytes
+from centernet.program import command
 
 LOG = logging.getLogger("centernet")
 
@@ -115,8 +116,8 @@ def parse_annotation_file(path: Path, name: str = "annotation file") -> Document
     subject = f"{name} {path}"
     data = read_bytes(path, subject=subject)
     if data.lstrip()[:1] == b"<":
-        raise UserError(f"{subject} is XML, not COCO's JSON. For Pascal VOC, name the data set's folder: centernet "
-                        "import-dataset --data FOLDER")
+        raise UserError(f"{subject} is XML, not COCO's JSON. For Pascal VOC, name the data set's folder: "
+                        f"{command('import_dataset')} --data FOLDER")
     document = parse_json(data, subject, "Is it truncated? Copy it again, or compare "
                           "its size with the size of the original", object_hook=_compact)
     for key in ("images", "categories"):

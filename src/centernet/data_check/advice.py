@@ -9,6 +9,7 @@ import numpy as np
 from centernet.config.schema import Config
 from centernet.data.mosaic import most_images
 from centernet.data_check.statistics import Statistics, cells, ratios
+from centernet.program import command
 
 SMALL = 2          # cells (8 pixels of the input): a smaller box has hardly a feature of its own
 FEW_BOXES = 50     # of a class
@@ -49,7 +50,7 @@ def _same_images(pairs: list[Pair], splits: dict[str, Statistics]) -> Iterator[s
     if across:
         yield (f"{_many(across, 'image')} of {list(splits)[-1]} {'is' if across == 1 else 'are'} in train too, or "
                "nearly the same: the AP will be too high. Divide the images anew so that images of one scene stay "
-               "together: centernet import-dataset --val_share 0.2 --group_by PATTERN.")
+               f"together: {command('import_dataset')} --val_share 0.2 --group_by PATTERN.")
     if inner:
         yield (f"{_many(inner, 'pair')} of images of one split {'is' if inner == 1 else 'are'} the same or nearly the "
                "same: they add nothing. Are they frames of one video, or copies? Then keep one of each.")

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from centernet import program
 from centernet.run_files import without_passwords
 
 PROGRAMS = ("train.py", "centernet")
@@ -27,8 +28,11 @@ def how_to_go_on(command: Sequence[str], environment: Mapping[str, str], checkpo
     secret = any(without_passwords(word) != word for word in command)
     if not (by_module or started.name in PROGRAMS) or {"RANK_SIZE", "MS_WORKER_NUM"} & set(environment) or secret:
         return f"To go on, start the same command with {flags}"
-    start = ["centernet", "train"] if started.name != "train.py" else ["python", command[0]]
-    words = command[2:] if start[0] == "centernet" else command[1:]
+    if started.name == "train.py":
+        start, words = ["python", command[0]], command[1:]
+    else:
+        start = shlex.split(program.command("train")) if by_module else ["centernet", "train"]
+        words = command[2:]
     return f"To go on:\n  {shlex.join([*start, *_without_start(words)])} {flags}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from centernet import program
 from centernet.categories import categories_from_json
 from centernet.data.annotations import Annotation, Annotations, Document, make_annotations
 from centernet.data.defects import Report
@@ -92,7 +93,7 @@ def describe(found: dict[str, str]) -> str:
 
 def _choose(found: dict[str, str], root: Path) -> str:
     if found:
-        return f"Choose one: --data_format {' or '.join(found)} (of centernet import-dataset)"
+        return f"Choose one: --data_format {' or '.join(found)} (of {program.program('import_dataset')})"
     if next(root.glob("labels/**/*.txt"), None):
         return "labels/ looks like YOLO: add data.yaml, or classes.txt with the name of each class on a line"
     if table := next(root.glob("*.csv"), None):
@@ -136,7 +137,7 @@ def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:
 
 def command(root: Path) -> str:
     """Return the command that imports a data set."""
-    return f"centernet import-dataset --data {shlex.quote(str(root))}"
+    return f"{program.command('import_dataset')} --data {shlex.quote(str(root))}"
 
 
 def count_boxes(pictures: list[Picture], names: tuple[str, ...]) -> dict[str, int]:

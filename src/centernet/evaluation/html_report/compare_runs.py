@@ -15,11 +15,11 @@ from centernet.evaluation.html_report.sections import MEANINGS
 from centernet.files import is_file, read_json, read_json_lines
 from centernet.json_value import JsonValue
 from centernet.markup import Html, decimal, element, note, page, plot, section, table
+from centernet.program import program
 from centernet.run_files import EVALUATION, METRICS, RECORD, REPORT
 
 # Where the files of an evaluation are, from the folder that a user names: its own, or that of a training.
 PLACES = ("", "val", "results/val", "results")
-REMEDY = "name a folder that `centernet eval` or `centernet train` has written"
 Points = list[tuple[float, float]]
 
 
@@ -47,11 +47,11 @@ def read_run(folder: Path) -> Run:
         UserError: the folder has none of the files, or one of them has another form.
     """
     if not folder.is_dir():
-        raise UserError(f"{printable(folder)} is not a folder: {REMEDY}")
+        raise UserError(f"{printable(folder)} is not a folder: {_remedy()}")
     found = _found(folder, EVALUATION, REPORT) | _found(folder, RECORD, METRICS)
     if not (found[EVALUATION] or found[RECORD] or found[METRICS]):
         raise UserError(f"{printable(folder)} has no {EVALUATION}, {RECORD} or {METRICS}, also not in its subfolders "
-                        f"{', '.join(PLACES[1:])}: {REMEDY}")
+                        f"{', '.join(PLACES[1:])}: {_remedy()}")
     metrics, report, record = (_open(found[name]) for name in (EVALUATION, REPORT, RECORD))
     starts = record["runs"].items() if record else []
     last = starts[-1] if starts else None
@@ -68,8 +68,12 @@ def require_common(first: Run, second: Run) -> None:
     same_kind = any(one and other for one, other in pairs)
     if not (same_kind or first.classes.keys() & second.classes.keys()):
         listed = [f"{printable(run.folder)} has {_held(run)}" for run in (first, second)]
-        raise UserError(f"nothing of these runs can be compared: {'; '.join(listed)}. Evaluate both with `centernet "
-                        "eval` on the same data, or name two trainings")
+        raise UserError(f"nothing of these runs can be compared: {'; '.join(listed)}. Evaluate both with "
+                        f"`{program('eval')}` on the same data, or name two trainings")
+
+
+def _remedy() -> str:
+    return f"name a folder that {program('eval')} or {program('train')} has written"
 
 
 def _held(run: Run) -> str:
@@ -88,7 +92,7 @@ def _found(folder: Path, *names: str) -> dict[str, Path | None]:
 
 
 def _open(path: Path | None) -> JsonValue | None:
-    return None if path is None else JsonValue(read_json(path), printable(path), REMEDY)
+    return None if path is None else JsonValue(read_json(path), printable(path), _remedy())
 
 
 def _read_evaluation(document: JsonValue | None) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
@@ -142,7 +146,7 @@ def comparison_page(first: Run, second: Run) -> str:
 
 def _numbers(first: Run, second: Run) -> Html:
     if not (first.numbers or second.numbers):
-        return section("AP", element("p", f"Neither run has a {EVALUATION}: evaluate both with `centernet eval`."))
+        return section("AP", element("p", f"Neither run has a {EVALUATION}: evaluate both with `{program('eval')}`."))
     rows = [[name, *_compared(first.numbers.get(name), second.numbers.get(name)),
              element("td", meaning, class_="text")] for name, meaning in MEANINGS.items()]
     return section("AP", table(("", "A", "B", "B - A", ""), rows), note(_missing(first, second)))
@@ -150,7 +154,7 @@ def _numbers(first: Run, second: Run) -> Html:
 
 def _missing(first: Run, second: Run) -> str:
     lacking = [letter for letter, run in zip("AB", (first, second)) if not run.numbers]
-    return f"Run {lacking[0]} has no {EVALUATION}: evaluate it with `centernet eval`." if lacking else \
+    return f"Run {lacking[0]} has no {EVALUATION}: evaluate it with `{program('eval')}`." if lacking else \
         "Compare only evaluations of the same images. –: not known, or nothing annotated."
 
 
