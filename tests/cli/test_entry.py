@@ -26,6 +26,15 @@ def test_a_user_error_is_one_message_and_status_2(capsys):
     assert capsys.readouterr().err == "error: --image nowhere: no such file\n"
 
 
+@pytest.mark.parametrize("typed, named", [("--out", "--out (save_result_dir)"), ("--out=", "--out (save_result_dir)"),
+                                          ("--save_result_dir", "--save_result_dir")])
+def test_a_message_names_the_flag_as_it_was_typed(capsys, typed, named):
+    def run(config):
+        raise UserError("--save_result_dir found: Permission denied")
+    assert run_entry("infer", "", run, [f"{typed}found"] if "=" in typed else [typed, "found"]) == 2
+    assert capsys.readouterr().err == f"error: {named} found: Permission denied\n"
+
+
 @pytest.mark.parametrize("entry", ["train", "eval", "export", "infer", "convert_weights", "preprocess", "postprocess",
                                    "src/dataset"])
 def test_a_python_without_the_packages_is_told(entry):
@@ -122,10 +131,10 @@ RUN = ("import sys; from centernet.cli import run_command; status = run_command(
     ("train", ["--mindrecord_dir", "s", "--resume", "--model=no.ckpt"], "checkpoint no.ckpt: there is no such file"),
     ("train", ["--mindrecord_dir", "s", "--backbone_checkpoint", "."], "checkpoint . is a folder: name one file; it"),
     ("eval", ["--data", "coco", "--model", "no/b.ckpt"], "there is no such file, and no has no .ckpt file"),
-    ("eval", ["--data", "coco", "--model", "no.onnx"], "--load_checkpoint_path no.onnx: there is no such file. "),
+    ("eval", ["--data", "coco", "--model", "no.onnx"], "error: --model (load_checkpoint_path) no.onnx: there is no"),
     ("export", ["--export_load_ckpt", "no.ckpt"], "checkpoint no.ckpt: there is no such file"),
     ("infer", ["--image", "a.jpg", "--model", "no.ckpt"], "checkpoint no.ckpt: there is no such file"),
-    ("infer", ["--image", "a.jpg", "--model", "no.mindir"], "--model_path no.mindir: there is no such file. "),
+    ("infer", ["--image", "a.jpg", "--model", "no.mindir"], "error: --model (model_path) no.mindir: there is no such"),
     ("convert-weights", ["--input", "no.pth", "--output", "b.ckpt"], "--input no.pth: there is no such file"),
     ("convert-weights", ["--input", "no.ckpt", "--output", "b.pth", "--reverse"], "checkpoint no.ckpt: there is no")])
 @pytest.mark.fault("a model's file that is not there", "a path without a file, for each command and kind of model",

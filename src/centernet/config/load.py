@@ -110,12 +110,12 @@ def require_valid(config: Config, typed: Mapping[str, str] | None = None) -> Non
 
 def _refuse(problems: list[str], typed: Mapping[str, str] | None = None) -> None:
     if problems:
-        listed = "\n  - ".join(_as_typed(problem, typed or {}) for problem in problems)
+        listed = "\n  - ".join(as_typed(problem, typed or {}) for problem in problems)
         raise UserError(f"the configuration has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
 
 
-def _as_typed(problem: str, typed: Mapping[str, str]) -> str:
-    """Return a problem; if it begins with a setting that the user named by another flag, with this flag before it."""
+def as_typed(problem: str, typed: Mapping[str, str]) -> str:
+    """Return a message; if it begins with a setting that the user named by another flag, with this flag before it."""
     first, _, rest = problem.partition(" ")
     name = first.removeprefix("--")
     return f"--{typed[name]} ({name}) {rest}" if name in typed else problem
