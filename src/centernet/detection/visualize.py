@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import colorsys
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,8 +125,17 @@ def picture_path(path: Path) -> Path:
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a .jpg or .png file and create its folder; see picture_path for other names. Raise UserError on failure."""
+    """Write a .jpg or .png file and create its folder; see picture_path for other names.
+
+    Raises:
+        UserError: the file cannot be written. A part of it, for example on a full disk, is removed.
+    """
     path = picture_path(path)
     with user_errors(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
+        try:
+            path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from centernet.data.orientation import DARK
 from centernet.detection.finder import Finder
 from centernet.detection.postprocess import distinct_names
 from centernet.detection.visualize import enlargement, picture_path, save_picture
-from centernet.errors import UserError
+from centernet.errors import Interrupted, UserError
 from centernet.evaluation.found_files import DETECTIONS, PICTURES, listed, remove_earlier, write_found
 from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.sizes import speed
@@ -27,7 +28,8 @@ LOG = logging.getLogger("centernet")
 def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iterable[str] = ("json",)) -> None:
     """Detect objects in image files; write folder/detections.json and folder/pictures/.
 
-    Files that are not complete images are reported and left out. The files of an earlier run are removed.
+    Files that are not complete images are reported and left out. The files of an earlier run are removed. After a
+    signal or an error, too, the lists have the images that were finished; the message says how many.
 
     Args:
         finder: detections below its score_thresh are neither listed nor drawn.
@@ -37,14 +39,34 @@ def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iter
 
     Raises:
         UserError: no file could be read, or the folder is not writable.
+        Interrupted: a signal arrived.
     """
     if others := remove_earlier(folder):
         LOG.warning("%s has %d pictures that are not of the last run here: images with the same names are replaced, "
                     "the others stay", folder / PICTURES, others)
-    rows: list[dict[str, Any]] = []
-    dark: list[tuple[str, str]] = []
-    seconds: list[float] = []
-    best = 0.0
+    run = _Run()
+    try:
+        _detect(finder, images, folder, run)
+    except (Interrupted, UserError) as stop:
+        if run.rows:
+            raise _with_results(stop, finder, images, folder, formats, run) from stop
+        raise
+    if not run.rows:
+        raise UserError(f"none of the {len(images)} files could be read: see the messages above")
+    _finish(finder, images, folder, formats, run)
+
+
+@dataclass
+class _Run:
+    """What is known of a run so far."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of finished images, see write_found
+    dark: list[tuple[str, str]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    highest: float = 0.0
+
+
+def _detect(finder: Finder, images: list[Path], folder: Path, run: _Run) -> None:
     for path, name in zip(tqdm(images, unit="image", disable=None), _picture_names(images)):
         stop_if_interrupted()
         try:
@@ -54,23 +76,37 @@ def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iter
             LOG.warning("left out: %s", error)
             continue
         if is_dark(data):
-            dark.append((DARK, str(path)))
+            run.dark.append((DARK, str(path)))
         start = time.perf_counter()
         result, highest = finder.find(image)
-        seconds.append(time.perf_counter() - start)
-        best = max(best, highest)
+        run.seconds.append(time.perf_counter() - start)
+        run.highest = max(run.highest, highest)
         picture = Path(PICTURES) / name
-        rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0], "picture": str(picture),
-                     "detections": listed(result)})
         save_picture(folder / picture, result.draw(enlargement(image)))
-    report_all("the images", dark)
-    if not rows:
-        raise UserError(f"none of the {len(images)} files could be read: see the messages above")
-    write_found(folder, rows, finder.detector.spec.categories, finder.score_thresh, formats)
-    boxes = sum(len(row["detections"]) for row in rows)
-    LOG.info("%d boxes in %d of %d images: %s and pictures/%s", boxes, len(rows), len(images), folder / DETECTIONS,
-             "" if boxes else no_boxes(best, finder.score_thresh))
-    LOG.info("%s", speed(seconds, 1))
+        run.rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0],
+                         "picture": str(picture), "detections": listed(result)})
+
+
+def _finish(finder: Finder, images: list[Path], folder: Path, formats: Iterable[str], run: _Run) -> None:
+    """Write the lists and log the summary."""
+    report_all("the images", run.dark)
+    write_found(folder, run.rows, finder.detector.spec.categories, finder.score_thresh, formats)
+    boxes = sum(len(row["detections"]) for row in run.rows)
+    LOG.info("%d boxes in %d of %d images: %s and pictures/%s", boxes, len(run.rows), len(images), folder / DETECTIONS,
+             "" if boxes else no_boxes(run.highest, finder.score_thresh))
+    LOG.info("%s", speed(run.seconds, 1))
+
+
+def _with_results(stop: Interrupted | UserError, finder: Finder, images: list[Path], folder: Path,
+                  formats: Iterable[str], run: _Run) -> Interrupted | UserError:
+    """Write the results of the finished images. Return the reason of the stop with a sentence about them."""
+    finished = f"{len(run.rows)} of {len(images)} images"
+    try:
+        _finish(finder, images, folder, formats, run)
+        note = f"The results are those of {finished}"
+    except UserError as error:
+        note = f"The results of {finished} could not be listed: {error}"
+    return Interrupted(stop.number, note) if isinstance(stop, Interrupted) else UserError(f"{stop}. {note}")
 
 
 def no_boxes(highest: float, score_thresh: float) -> str:
