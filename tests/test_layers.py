@@ -21,7 +21,8 @@ LEVELS = {
     "centernet.data.mosaic": 1, "centernet.data.info_file": 1, "centernet.data.layouts": 1,
     "centernet.data.other_forms": 1, "centernet.data.wrong_folder": 1,
     "centernet.evaluation.metrics": 1, "centernet.runtimes.manifest": 1,
-    "centernet.runtimes.manifest_steps": 1, "centernet.runtimes.onnx_session": 1, "centernet.runtimes.sizes": 1,
+    "centernet.runtimes.manifest_steps": 1, "centernet.runtimes.fixed_settings": 1,
+    "centernet.runtimes.onnx_session": 1, "centernet.runtimes.sizes": 1,
     "centernet.detection": 2,
     # rooms
     "centernet.data": 2, "centernet.models": 2, "centernet.jobs": 2, "centernet.device": 3,

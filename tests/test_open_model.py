@@ -3,6 +3,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import mindspore as ms
@@ -49,6 +50,13 @@ def test_auto_is_decided_by_flags_and_images(tmp_path, flags, images, why):
 def test_an_exported_model_has_no_choice_of_weights(tmp_path):
     with pytest.raises(UserError, match="--weights raw: .*x.onnx has only the weights that were chosen at its export"):
         open_model(str(tmp_path / "x.onnx"), settings(tmp_path, "--weights", "raw"), 1)
+
+
+def test_a_flag_that_an_exported_model_cannot_follow_is_refused(tmp_path, monkeypatch):
+    manifest = SimpleNamespace(spec=SimpleNamespace(input_size=(64, 96)), input_shape=(1, 3, 64, 96))
+    monkeypatch.setattr(module, "open_exported", lambda *_: SimpleNamespace(manifest=manifest))
+    with pytest.raises(UserError, match="--eval_config.pad 31 has no effect: the graph of .*x.onnx has the fixed res"):
+        open_model(str(tmp_path / "x.onnx"), load_config("eval", ["--eval_config.pad", "31"], ""), 1)
 
 
 def test_settings_without_effect_and_cut_images_are_said(tmp_path, caplog):

@@ -26,6 +26,7 @@ from centernet.export.onnx import exportable, to_onnx
 from centernet.program import program
 from centernet.runtimes.checkpoint import CheckpointBackend
 from centernet.runtimes.exported import is_exported, open_exported
+from centernet.runtimes.fixed_settings import require_fixed
 from centernet.runtimes.manifest import exported_settings
 from centernet.runtimes.maps import MapsBackend
 from centernet.runtimes.onnx_session import PACKAGES, has_deform_conv, load_onnx, require_package
@@ -54,13 +55,15 @@ def open_model(path: str, config: Config, images: int,
 
     Raises:
         UserError: the file is missing, damaged or of an unknown format, --backend cannot run it, or its network or
-            categories differ. Or an exported model is asked for its raw weights.
+            categories differ. Or an exported model is asked for its raw weights, or by a flag for what its graph
+            has not, see runtimes.fixed_settings.
     """
     if is_exported(path, config.backend):
         if config.weights == "raw":
             raise UserError(f"--weights raw: {path} has only the weights that were chosen at its export. Leave out "
                             "--weights, or export the checkpoint with --weights raw")
         backend = open_exported(path, config.eval_config)
+        require_fixed(backend.manifest, config, path)
         if dataset:
             by_name(backend.spec.categories, dataset.categories, path, str(dataset.annotation_file),
                     "Evaluate on a data set of the same categories, or export a model trained on this one")

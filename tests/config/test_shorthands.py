@@ -122,7 +122,9 @@ PREPARED = ["--predict_dir", "p", "--model", "m.onnx", "--result_path", "r"]
     ("train", ["--partial_backbone"], "--partial_backbone has no effect, because there is no backbone_checkpoint"),
     ("infer", ["--image", "a.jpg", "--overlap", "0.5"], "--overlap has no effect, because tile is 0. Set --tile 640"),
     ("infer", [*PREPARED, "--tile", "640", "--classes", "a", "--nms", "hard", "--result_formats", "csv"],
-     "4 problems:\n  - --tile has no effect, because --predict_dir only runs the model")])
+     "4 problems:\n  - --tile has no effect, because --predict_dir only runs the model"),
+    ("infer", [*PREPARED, "--score_thresh", "0.5"], "--score_thresh (eval_config.score_thresh) has no effect, because "
+                                                    "--predict_dir only runs the model")])
 def test_flags_without_effect(entry, words, message):
     assert message in mistake(*words, entry=entry)
 

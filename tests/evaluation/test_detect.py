@@ -163,14 +163,12 @@ def test_grey_and_single_pixel_images(tmp_path, layer_by_layer):
             assert np.isfinite(boxes).all()
 
 
-@pytest.mark.parametrize("keep_res", [True, False])
-def test_a_fixed_model_tells_that_keep_res_does_not_apply(tmp_path, caplog, keep_res, layer_by_layer):
+def test_the_plan_says_that_an_exported_model_fixes_the_resolution(tmp_path, caplog, layer_by_layer):
     dataset = tiny(tmp_path, num_images=1)
     backend = PerfectBackend(dataset, (128, 160), K=20, fixed_shape=(1, 128, 160))
     with caplog.at_level("INFO", logger="centernet"):
-        detect_dataset(Detector(backend, replace(FIXED, K=20, keep_res=keep_res)), dataset)
-    assert "1 images at fixed resolution 128 x 160" in caplog.text
-    assert ("keep_res has no effect" in caplog.text) == keep_res
+        detect_dataset(Detector(backend, replace(FIXED, K=20)), dataset)
+    assert "1 images at fixed resolution 128 x 160 of the exported model" in caplog.text
 
 
 def test_unreadable_images_are_named(tmp_path, layer_by_layer):

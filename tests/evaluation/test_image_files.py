@@ -59,8 +59,8 @@ def interrupt():
                    "all lists have the 3 finished images, the message says so; status 130")
 def test_a_signal_leaves_the_results_of_finished_images(tmp_path):
     images, folder = pictures_of(tmp_path), tmp_path / "found"
-    with pytest.raises(Interrupted, match=r"^interrupted by SIGINT\. The results are those of 3 of 5 images$") as stop, \
-            signals_set_a_flag():
+    message = r"^interrupted by SIGINT\. The results are those of 3 of 5 images$"
+    with pytest.raises(Interrupted, match=message) as stop, signals_set_a_flag():
         infer_images(Finder(Detector(3, interrupt)), images, folder, ("json", "csv", "coco"))
     assert complete(folder, 3) and stop.value.status == 130
 

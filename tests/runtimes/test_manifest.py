@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 
@@ -5,9 +6,10 @@ import pytest
 from manifest_cases import CASES, manifest_text
 
 from centernet.categories import Categories
-from centernet.config.load import load_config
+from centernet.config.load import load_config, write_config
 from centernet.errors import UserError
 from centernet.files import sha256
+from centernet.runtimes.fixed_settings import require_fixed
 from centernet.runtimes.manifest import (
     Manifest,
     exported_settings,
@@ -60,6 +62,44 @@ def test_an_exported_model_brings_its_test_settings(model, caplog, flags, wanted
     used = exported_settings(read_manifest(model), load_config("eval", flags, ""))
     assert (used.K, used.SOFT_NMS, used.max_dets, used.score_thresh) == wanted
     assert ("gives at most 50 boxes" in caplog.text) == warned and not used.keep_res
+
+
+@pytest.mark.parametrize("flags, problem", [
+    (("--input_size", "64", "96"), ""), (("--eval_config.keep_res", "false"), ""),
+    (("--eval_config.batch_size", "2"), ""),
+    (("--input_size", "128"), r"dataset_config\.input_res_test 128 128 has no effect: the graph of m\.onnx has the "
+     r"fixed resolution 64 x 96\. Leave it \(--input_size\) out, or export"),
+    (("--eval_config.keep_res", "true"), r"eval_config\.keep_res true has no effect: .* or use the checkpoint"),
+    (("--eval_config.pad", "31"), r"eval_config\.pad 31 has no effect"),
+    (("--eval_config.pad", "31", "--input_size", "128"), r"(?s)2 problems:.*input_res_test 128.*pad 31"),
+    (("--eval_config.batch_size", "4"), r"batch_size 4 has no effect: the graph of m\.onnx takes 2 images at a time")])
+@pytest.mark.fault("a flag that an exported model cannot follow", "another input size, keep_res, pad or batch size",
+                   "an error, unless it equals the export's")
+def test_flags_without_effect_on_an_exported_model_are_refused(model, flags, problem):
+    config = load_config("eval", list(flags), "")
+    with pytest.raises(UserError, match=problem) if problem else contextlib.nullcontext():
+        require_fixed(read_manifest(model), config, "m.onnx")
+
+
+@pytest.mark.parametrize("flags, noted", [
+    ((), ""), (("--config_path", "demo_cpu"), "resolution"), (("--config_path", "official_dla34"), "network"),
+    (("--net_config.down_ratio", "4"), ""), (("--net_config.backbone", "resnet50"), "net_config.backbone resnet50")])
+def test_settings_of_a_file_without_effect_on_an_exported_model_are_said(model, caplog, flags, noted):
+    require_fixed(read_manifest(model), load_config("eval", list(flags), ""), "m.onnx")
+    found = [record.message for record in caplog.records]
+    assert bool(found) == bool(noted), found
+    if noted == "network":
+        assert "the network of official_dla34" in found[0] and "dataset_config.input_res_test 512 512" in found[0]
+    elif noted == "resolution":
+        assert "network of" not in found[0] and "dataset_config.input_res_test" in found[0]
+
+
+def test_the_settings_of_the_training_itself_are_no_news(model, tmp_path, caplog):
+    """config.yaml of a training names all settings."""
+    config = load_config("train", ["--input_size", "64", "96", "--eval_config.keep_res", "false"], "")
+    write_config(config, tmp_path / "config.yaml")
+    require_fixed(read_manifest(model), load_config("eval", ["--config_path", str(tmp_path / "config.yaml")], ""), "m")
+    assert not caplog.records
 
 
 def test_an_older_manifest_leaves_the_configured_settings(model):

@@ -18,6 +18,7 @@ from centernet.files import write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.owner import OWNER, owned
 from centernet.program import program
+from centernet.runtimes.fixed_settings import require_fixed
 from centernet.runtimes.manifest import exported_settings, read_manifest
 
 LOG = logging.getLogger("centernet")
@@ -33,6 +34,7 @@ def run(config: Config) -> None:
         if not getattr(config, flag):
             raise UserError(f"--{flag} is not set; `{program('postprocess')} --help` explains it")
     manifest = read_manifest(config.model_path)
+    require_fixed(manifest, config, config.model_path)
     evaluation = exported_settings(manifest, config)
     prepared = read_index(Path(config.meta_path), manifest, aipp=True)
     if not (config.label_path or prepared.annotation_file):

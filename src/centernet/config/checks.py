@@ -56,7 +56,10 @@ IDLE = (
          "Set --dataset_config.rand_crop false and no scale_range"),
     Idle(("partial_backbone",), ("train",), lambda config: not config.backbone_checkpoint,
          "there is no backbone_checkpoint", "Set --backbone_checkpoint"),
-    Idle(("tile", "classes", "nms", "result_formats", "max_frames", "recursive", "save_result_dir"), ("infer",),
+    Idle(("tile", "classes", "nms", "result_formats", "max_frames", "recursive", "save_result_dir",
+          *(f"eval_config.{name}" for name in (
+              "SOFT_NMS", "keep_res", "pad", "multi_scales", "K", "max_dets", "score_thresh", "batch_size"))),
+         ("infer",),
          lambda config: bool(config.predict_dir), "--predict_dir only runs the model, and writes its raw output to "
          "--result_path", "Use --image"),
     Idle(("overlap",), ("infer",), lambda config: not config.tile, "tile is 0", "Set --tile 640"),

@@ -217,10 +217,9 @@ def _exchange(boxes: list[np.ndarray], group: Group) -> list[list[np.ndarray]]:
 
 
 def _log_plan(detector: Detector, images: Sequence[CocoImage]) -> None:
-    settings, fixed, input_res = detector.settings, detector.backend.fixed_shape, detector.spec.input_size
     if not detector.keeps_resolution:
-        overruled = " of the exported model; keep_res has no effect" if fixed and settings.keep_res else ""
-        LOG.info("%d images at fixed resolution %d x %d%s", len(images), *input_res, overruled)
+        LOG.info("%d images at fixed resolution %d x %d%s", len(images), *detector.spec.input_size,
+                 " of the exported model" if detector.backend.fixed_shape else "")
         return
     shapes = {size for image in images for size in detector.input_sizes(image.height, image.width)}
     compiled = detector.backend.first_runs
