@@ -90,12 +90,12 @@ LONG = np.tile([100.0, 10.0], (100, 1))
     ({}, {}, [Pair("train/a", "train/b", True)], "1 pair of images of one split is the same")])
 def test_advice(train, val, pairs, words):
     splits = {"train": dataclasses.replace(numbers(), **train), "val": dataclasses.replace(numbers(), **val)}
-    sentences = advice(splits, pairs, [], load_config("check_data", [], ""))
+    sentences = advice(splits, pairs, [], {"train": {}, "val": {}}, load_config("check_data", [], ""))
     assert len(sentences) <= 2 and re.search(words, " ".join(sentences))
 
 
 def test_no_advice_for_good_data():
-    assert advice({"train": numbers(), "val": numbers()}, [], [], load_config("check_data", [], "")) == []
+    assert advice({"train": numbers(), "val": numbers()}, [], [], {}, load_config("check_data", [], "")) == []
 
 
 def test_names_of_strangers_are_only_text():
@@ -122,6 +122,33 @@ def test_the_whole_report(tmp_path, capsys):
     shown = (tmp_path / "out/index.html").read_text()
     assert shown.count("<img") == 2 and "5 images of val are in train too" in shown
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"index.html", "boxes.jpg", "samples.jpg"}
+
+
+@pytest.mark.fault("a data set with defects", "missing, empty and cut-off files, unknown ids and categories, no bbox",
+                   "check-data lists what the reader left out, and advises; cut-off files have their split")
+def test_defects_are_on_the_console(tmp_path, capsys):
+    for split, seed in (("train", 0), ("val", 1)):
+        path = make_coco(tmp_path / "coco", num_images=6, split=split, seed=seed)
+    images = sorted((tmp_path / "coco/val2017").iterdir())
+    images[0].unlink()
+    images[1].write_bytes(b"")
+    images[2].write_bytes(images[2].read_bytes()[:-200])
+
+    def change(document):
+        rows = document["annotations"]
+        rows[-1]["category_id"] = 4711
+        rows[-2]["image_id"] = 4711
+        del rows[-3]["bbox"]
+    edit(path, change)
+    assert check_data.main(["--data", str(tmp_path / "coco"), "--out", str(tmp_path / "out"), *FLAGS]) == 0
+    text = capsys.readouterr().out
+    table = text.partition("What the reader left out or repaired: val\n")[2]
+    assert "left out or repaired: train" not in text
+    for kind in ("image file missing", "image file of 0 bytes", "unknown category", "unknown image", "bbox"):
+        assert re.search(f"^       1  .*{kind}", table, re.MULTILINE), (kind, table)
+    assert "The reader found 5 defects in val (" in table
+    assert f"(val/{images[2].name}: its file cannot be decoded)" in text
+    assert f"val/{images[2].name}: its file cannot be decoded" in (tmp_path / "out/index.html").read_text()
 
 
 def test_samples_are_those_of_the_training(tmp_path, monkeypatch):

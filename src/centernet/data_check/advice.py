@@ -1,7 +1,7 @@
 """Advice in sentences: what the numbers of a data set mean for a training, and which setting helps."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,10 +32,17 @@ class Pair:
         return self.one.split("/")[0] != self.two.split("/")[0]
 
 
-def advice(splits: dict[str, Statistics], pairs: list[Pair], contradictions: list[str], config: Config) -> list[str]:
-    """Return the sentences, those of the most important findings first; [] if there is nothing to say."""
+def advice(splits: dict[str, Statistics], pairs: list[Pair], contradictions: list[str],
+           defects: Mapping[str, Mapping[str, int]], config: Config) -> list[str]:
+    """Return the sentences, those of the most important findings first; [] if there is nothing to say.
+
+    Args:
+        splits, pairs, contradictions: as Findings of page.py has them.
+        defects: of each split, kind -> number, see data.defects.
+        config: the settings of the training.
+    """
     train = next(iter(splits.values()))
-    found = [*_same_images(pairs, splits), *_contradictions(contradictions), *_small(train, config),
+    found = [*_same_images(pairs, splits), *_contradictions(contradictions), *_defects(defects), *_small(train, config),
              *_full(splits, config), *_collisions(train), *_balance(splits), *_shapes(train, config), *_labels(splits)]
     if train.images < FEW_IMAGES:
         found.append(f"{train.images} images are few: start from a trained checkpoint (--load_checkpoint_path with "
@@ -60,6 +67,14 @@ def _contradictions(found: list[str]) -> Iterator[str]:
     if found:
         yield (f"{_many(len(found), 'image file')} cannot be used or contradict the annotations ({found[0]}): correct "
                "or remove them, a conversion leaves them out.")
+
+
+def _defects(found: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    for split, counts in found.items():
+        if counts:
+            kinds = "; ".join(f"{count} x {kind}" for kind, count in counts.items())
+            yield (f"The reader found {_many(sum(counts.values()), 'defect')} in {split} ({kinds}): correct them, or a "
+                   "conversion leaves these images and boxes out.")
 
 
 def _small(train: Statistics, config: Config) -> Iterator[str]:

@@ -41,13 +41,16 @@ def check(splits: dict[str, CocoDataset], config: Config) -> Findings:
     numbers = {split: statistics(dataset, config.dataset_config, config.net_config.margin)
                for split, dataset in splits.items()}
     names = [f"{split}/{image.file_name}" for split, dataset in splits.items() for image in dataset.images]
-    looks = list(chain.from_iterable(look_at(dataset.images, split) for split, dataset in splits.items()))
+    seen = {split: look_at(dataset.images, split) for split, dataset in splits.items()}
+    looks = list(chain.from_iterable(seen.values()))
     pairs = [Pair(names[one], names[two], exact) for one, two, exact in pairs_of(looks)]
-    contradictions = [look.contradiction for look in looks if look.contradiction]
+    contradictions = [f"{split}/{look.contradiction}" for split, found in seen.items() for look in found
+                      if look.contradiction]
+    defects = {split: dataset.report.defects.counts for split, dataset in splits.items()}
     first = next(iter(splits.values()))
     return Findings(config.data_dir or str(first.annotation_file), numbers, pairs, contradictions,
                     {split: dataset.report.lines() for split, dataset in splits.items()},
-                    advice(numbers, pairs, contradictions, config), config.dataset_config.input_res_train,
+                    advice(numbers, pairs, contradictions, defects, config), config.dataset_config.input_res_train,
                     config.dataset_config.max_objs)
 
 

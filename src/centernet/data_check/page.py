@@ -13,6 +13,7 @@ from centernet.data_check.statistics import Statistics, cells, quantiles, ratios
 from centernet.markup import Html, bar, data_address, element, note, section
 
 SPREAD = "smallest / 10 % / median / 90 % / largest"
+LEFT_OUT = "What the reader left out or repaired"
 MOST_ROWS = 200  # of a list or table on the page
 WIDEST = 240     # pixels of the longest bar of a chart
 
@@ -24,7 +25,7 @@ class Findings:
     title: str                      # name of the data set
     splits: dict[str, Statistics]
     pairs: list[Pair]
-    contradictions: list[str]       # of image files, one line each
+    contradictions: list[str]       # of image files, one line each: "SPLIT/FILE: TEXT"
     defects: dict[str, list[str]]   # lines of the reader's report, by split
     advice: list[str]
     input_size: tuple[int, int]     # height, width
@@ -64,7 +65,9 @@ def text(found: Findings) -> str:
     inner = sum(not pair.across for pair in found.pairs)
     lines += [f"same or nearly same images: {inner} pairs within a split, {len(found.pairs) - inner} across splits",
               f"image files that contradict the annotations: {len(found.contradictions)}",
-              f"(of several numbers: {SPREAD}; sizes at an input of {found.input_size[0]} x {found.input_size[1]})", ""]
+              f"(of several numbers: {SPREAD}; sizes at an input of {found.input_size[0]} x {found.input_size[1]})",
+              *(line for split, rows in found.defects.items() if rows for line in ("", f"{LEFT_OUT}: {split}", *rows)),
+              ""]
     return "\n".join([*lines, *(found.advice or ["Nothing looks wrong."])])
 
 
@@ -97,7 +100,7 @@ def page(found: Findings, sheets: Sequence[tuple[str, str, np.ndarray | None]]) 
         *_list("Same or nearly same images", pairs),
         *_list("Image files that contradict the annotations", found.contradictions),
         *(part for split, lines in found.defects.items()
-          for part in _list(f"What the reader left out or repaired: {split}", lines))])
+          for part in _list(f"{LEFT_OUT}: {split}", lines))])
 
 
 def _items(lines: list[str]) -> Html:
