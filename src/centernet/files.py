@@ -163,6 +163,21 @@ def read_bytes(path: Path, most: int = MOST_BYTES, subject: str = "", remedy: st
             return file.read(status.st_size)  # with `most`, Python would take memory for so many bytes
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders, also linked ones. Links come last; no folder is visited twice."""
+    roots, seen = [str(folder)], set()
+    for root in roots:  # it grows in the loop
+        for place, folders, names in os.walk(root):
+            real = os.path.realpath(place)
+            if real in seen:  # for example a link to a folder that contains it
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            roots += [path for name in folders if os.path.islink(path := os.path.join(place, name))]
+            yield from (Path(place, name) for name in names)
+
+
 def is_file(path: Path) -> bool:
     """Return whether a path is a file. A name that is too long for the file system is none (pathlib raises OSError)."""
     return exists(path) and path.is_file()

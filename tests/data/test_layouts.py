@@ -144,6 +144,14 @@ def test_layouts_with_splits_need_no_import(tmp_path, name):
     assert all(image.path.is_file() and len(image.boxes) == 6 for image in (*train.images, *val.images))
 
 
+def test_a_linked_folder_of_annotations_is_read(tmp_path):
+    make_voc(tmp_path / "set", random_boxes())
+    (tmp_path / "set/Annotations").rename(tmp_path / "elsewhere")
+    (tmp_path / "set/Annotations").mkdir()
+    (tmp_path / "set/Annotations/linked").symlink_to(tmp_path / "elsewhere")
+    assert sum(len(picture.boxes) for picture in read_layout(tmp_path / "set").pictures) == 18
+
+
 def test_a_layout_without_splits_names_the_command(tmp_path):
     make_cvat(tmp_path, random_boxes())
     with pytest.raises(UserError, match=r"instances_default.json\), but its images have no split val.*import-dataset "

@@ -28,6 +28,23 @@ def test_files_folders_globs_and_lists(photos, words, recursive, names):
     assert [path.name for path in found.images] == names and not found.videos
 
 
+@pytest.mark.fault("a linked folder among the images", "links to a folder elsewhere, and to one that contains the link",
+                   "its images are found, each once")
+def test_linked_folders_are_searched_once(photos, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "c.jpg").write_bytes(b"x")
+    (photos / "photos/link").symlink_to(elsewhere)
+    (photos / "photos/deep/again").symlink_to(photos / "photos")
+    (elsewhere / "back").symlink_to(photos / "photos/deep")
+    found = find_inputs([str(photos / "photos")], True).images
+    assert [str(path.relative_to(photos / "photos")) for path in found] == ["a.jpg", "deep/b.png", "link/c.jpg"]
+    (photos / "imported").mkdir()
+    (photos / "imported/images").symlink_to(photos / "photos")  # as import-dataset --out makes it
+    assert len(find_inputs([str(photos / "imported")], True).images) == 3
+    with pytest.raises(UserError, match=r"its subfolders have 3, such as .*imported/images/.*: add --recursive"):
+        find_inputs([str(photos / "imported")])
+
+
 @pytest.mark.parametrize(("flags", "words"), [
     (["--image", "a.jpg"], ("a.jpg",)), (["--data", "a.jpg", "b.jpg"], ("a.jpg", "b.jpg")),
     (["--image", "[ab]*.jpg"], ("[ab]*.jpg",)), (["--image=['a.jpg','b.jpg']"], ("a.jpg", "b.jpg"))])

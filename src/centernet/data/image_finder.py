@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from centernet.data.defects import Report
 from centernet.errors import UserError
+from centernet.files import files_below
 
 
 class ImageFinder:
@@ -93,19 +94,10 @@ class ImageFinder:
         return parts[-count:] == wanted[-count:]
 
     def _listed(self) -> dict[str, list[str]]:
-        """Return all files below image_dir by folded name. Links to folders come last; no folder is listed twice."""
+        """Return all files below image_dir by folded name, see files_below."""
         by_name: dict[str, list[str]] = defaultdict(list)
-        roots, seen = [str(self.image_dir)], set()
-        for root in roots:  # it grows in the loop
-            for folder, folders, names in os.walk(root):
-                real = os.path.realpath(folder)
-                if real in seen:
-                    folders.clear()
-                    continue
-                seen.add(real)
-                roots += [path for name in folders if os.path.islink(path := os.path.join(folder, name))]
-                for name in names:
-                    by_name[_folded(name)].append(os.path.join(folder, name))
+        for path in files_below(self.image_dir):
+            by_name[_folded(path.name)].append(str(path))
         return by_name
 
 

@@ -14,7 +14,7 @@ import cv2
 from centernet.data.defects import EXAMPLES
 from centernet.data.image_file import foreign_format
 from centernet.errors import UserError, printable, without_commas
-from centernet.files import exists, read_bytes, require_utf8
+from centernet.files import exists, files_below, read_bytes, require_utf8
 from centernet.run_files import without_passwords
 
 LOG = logging.getLogger("centernet")
@@ -115,7 +115,7 @@ def _files(word: str, recursive: bool) -> list[Path]:
     if path.is_file():
         return _listed(path, recursive) if path.suffix.lower() in LISTS else [_checked(path)]
     if path.is_dir():
-        candidates = sorted(item for item in (path.rglob("*") if recursive else path.iterdir()) if item.is_file())
+        candidates = sorted(item for item in (files_below(path) if recursive else path.iterdir()) if item.is_file())
         return _media(word, candidates) or _nothing_in(path, recursive)
     candidates = [Path(item) for item in sorted(glob.glob(str(path), recursive=True))]
     found = _media(word, [item for item in candidates if item.is_file()])
@@ -134,7 +134,7 @@ def _advice(word: str) -> str:
 
 def _nothing_in(folder: Path, recursive: bool) -> list[Path]:
     """Raise UserError for a folder without images: it says where they are, if they are below it."""
-    deeper = [] if recursive else [item for item in folder.rglob("*") if item.suffix.lower() in SUFFIXES]
+    deeper = [] if recursive else [item for item in files_below(folder) if item.suffix.lower() in SUFFIXES]
     hint = (f"; its subfolders have {len(deeper)}, such as {printable(deeper[0])}: add --recursive" if deeper else
             ": is it the right folder?")
     raise UserError(f"--image {printable(folder)}: this folder has no images ({', '.join(SUFFIXES)}) and no videos"

@@ -136,3 +136,14 @@ def test_calibration_images_are_picked_evenly(tmp_path, work):
     config = read_config(work / "tiny.yaml", "--export_format", "ONNX", "--precision", "int8", "--calibration_data",
                          str(tmp_path), "--calibration_images", "3")
     assert [path.name for path in low_precision.find_calibration_images(config)] == ["0.jpg", "3.jpg", "6.jpg"]
+
+
+def test_calibration_images_of_an_imported_folder_are_behind_its_link(tmp_path, work):
+    (tmp_path / "voc/JPEGImages").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/images").symlink_to(tmp_path / "voc")
+    for number in range(3):
+        (tmp_path / f"voc/JPEGImages/{number}.jpg").touch()
+    config = read_config(work / "tiny.yaml", "--export_format", "ONNX", "--precision", "int8", "--calibration_data",
+                         str(tmp_path / "data"), "--calibration_images", "3")
+    assert [path.name for path in low_precision.find_calibration_images(config)] == ["0.jpg", "1.jpg", "2.jpg"]

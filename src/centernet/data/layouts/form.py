@@ -16,7 +16,7 @@ from centernet.data.image_size import image_size
 from centernet.data.orientation import displayed_size
 from centernet.data.repair import LARGEST, is_finite
 from centernet.errors import UserError, shown
-from centernet.files import require_utf8
+from centernet.files import files_below, require_utf8
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 USUAL = ("JPEGImages", "images")  # folders of images; those beside them may hold masks or other views of the same name
@@ -132,16 +132,7 @@ def size_of(path: Path, said: tuple[int, int] | None, report: Report) -> tuple[i
 
 def images_below(root: Path) -> list[Path]:
     """Return the image files of a folder and its subfolders, also linked ones, in the order of their paths."""
-    found, seen = [], set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder that contains it
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        found += [Path(folder, name) for name in names if name.lower().endswith(SUFFIXES)]
-    return sorted(found)
+    return sorted(path for path in files_below(root) if path.name.lower().endswith(SUFFIXES))
 
 
 class ImageIndex:

@@ -14,6 +14,7 @@ from centernet.data.layouts import coco_files, csv_files, labelme, voc, yolo
 from centernet.data.layouts.form import Imported, Picture, to_coco
 from centernet.data.layouts.splits import assign, named_splits
 from centernet.errors import UserError, printable
+from centernet.files import files_below
 
 
 class Reader(NamedTuple):
@@ -94,7 +95,7 @@ def describe(found: dict[str, str]) -> str:
 def _choose(found: dict[str, str], root: Path) -> str:
     if found:
         return f"Choose one: --data_format {' or '.join(found)} (of {program.program('import_dataset')})"
-    if next(root.glob("labels/**/*.txt"), None):
+    if any(path.suffix == ".txt" for path in files_below(root / "labels")):
         return "labels/ looks like YOLO: add data.yaml, or classes.txt with the name of each class on a line"
     if table := next(root.glob("*.csv"), None):
         return f"{table.name} is not such a table: its first line must be file,x1,y1,x2,y2,label"

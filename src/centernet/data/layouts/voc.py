@@ -15,7 +15,7 @@ from centernet.data.layouts.form import Box, ImageIndex, Imported, Picture, make
 from centernet.data.repair import number, whole
 from centernet.documents import XmlElement, parse_xml
 from centernet.errors import UserError
-from centernet.files import read_bytes, user_errors
+from centernet.files import files_below, read_bytes, user_errors
 
 MOST_BYTES = 1 << 24  # of an annotation file
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -73,7 +73,7 @@ def _home(root: Path) -> Path:
 
 def _files(home: Path) -> list[Path]:
     """Return the XML files of a data set: those of Annotations, else those beside the images."""
-    inner = sorted((home / "Annotations").rglob("*.xml"))
+    inner = sorted(path for path in files_below(home / "Annotations") if path.suffix == ".xml")
     return inner or sorted(itertools.chain(home.glob("*.xml"), home.glob("*/*.xml")))
 
 

@@ -24,7 +24,7 @@ from centernet.export.quantization.float16 import to_half
 from centernet.export.quantization.layer_error import LayerError, layer_errors, saturation_loss, table
 from centernet.export.quantization.quantize import Int8Options, quantize
 from centernet.export.quantization.side_by_side import evaluate_exported
-from centernet.files import folder_beside, write_json
+from centernet.files import files_below, folder_beside, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import ExportedBackend, load_graph
 from centernet.runtimes.manifest import Manifest, layer_report, metadata_of, publish
@@ -94,16 +94,20 @@ def _reduce(config: Config, manifest: Manifest, model: ModelProto,
 def find_calibration_images(config: Config) -> list[Path]:
     """Return config.calibration_images files of config.calibration_data, evenly spaced by name.
 
+    If the folder itself has no image, those of its subfolders are taken.
+
     Raises:
-        UserError: the folder does not exist or has no image.
+        UserError: the folder does not exist, or neither it nor a subfolder has an image.
     """
     folder = Path(config.calibration_data)
     if not folder.is_dir():
         raise UserError(f"--calibration_data {folder}: there is no such folder")
-    found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    below = [path for path in files_below(folder) if path.is_file() and path.suffix.lower() in SUFFIXES]
+    found = sorted(path for path in below if path.parent == folder) or sorted(below)
     if not found:
-        raise UserError(f"--calibration_data {folder}: there is no image ({', '.join(SUFFIXES)}) in this folder. Use a "
-                        "folder with some hundred images similar to those of the application, such as train2017")
+        raise UserError(f"--calibration_data {folder}: there is no image ({', '.join(SUFFIXES)}) in this folder or "
+                        "below it. Use a folder with some hundred images similar to those of the application, such as "
+                        "train2017")
     count = min(config.calibration_images, len(found))
     if count < config.calibration_images:
         LOG.warning("warning: --calibration_data %s has only %d images, but --calibration_images is %d", folder, count,
