@@ -152,6 +152,25 @@ def test_a_linked_folder_of_annotations_is_read(tmp_path):
     assert sum(len(picture.boxes) for picture in read_layout(tmp_path / "set").pictures) == 18
 
 
+@pytest.mark.parametrize("lists, split, words", [
+    (("trainval", "test"), "test", r"its split test is used as val \(its splits: test, trainval\)\. Use --run_mode "
+     r"val, or import it with its own splits: .* --splits train=trainval test=test$"),
+    (("train", "val", "trainval", "test"), "test", r"--splits train=train val=val test=test$"),
+    (("test",), "test", r"no image is for training \(its splits: test\)\. Import .* --splits train=NAME test=test$"),
+    (("train", "val"), "test", r"its images have no split test \(its splits: train, val\)")])
+@pytest.mark.fault("a split of VOC that is used as another one",
+                   "eval --run_mode test on a folder with trainval and test",
+                   "the message says which split it is, and both ways on")
+def test_a_split_that_is_used_as_another_one_is_said(tmp_path, lists, split, words):
+    make_voc(tmp_path, random_boxes())
+    for path in (tmp_path / "ImageSets/Main").iterdir():
+        path.unlink()
+    for number, name in enumerate(lists):
+        write(tmp_path, f"ImageSets/Main/{name}.txt", f"{('t1', 't2', 't1', 'v1')[number]}\n")
+    with pytest.raises(UserError, match=words):
+        read_data(str(tmp_path), split)
+
+
 def test_a_layout_without_splits_names_the_command(tmp_path):
     make_cvat(tmp_path, random_boxes())
     with pytest.raises(UserError, match=r"instances_default.json\), but its images have no split val.*import-dataset "

@@ -12,7 +12,7 @@ from centernet.data.annotations import Annotation, Annotations, Document, make_a
 from centernet.data.defects import Report
 from centernet.data.layouts import coco_files, csv_files, labelme, voc, yolo
 from centernet.data.layouts.form import Imported, Picture, to_coco
-from centernet.data.layouts.splits import assign, named_splits
+from centernet.data.layouts.splits import OURS, assign, named_splits
 from centernet.errors import UserError, printable
 from centernet.files import files_below
 
@@ -123,9 +123,7 @@ def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:
     except UserError:
         pictures = []
     if not pictures:
-        splits = ", ".join(filter(None, imported.splits())) or "none"
-        raise UserError(f"{printable(root)} {describe(find_layouts(root))}, but its images have no split {split} "
-                        f"(its splits: {splits}). Import it first: {command(root)} --val_share 0.2")
+        raise UserError(f"{printable(root)} {describe(find_layouts(root))}, but {_without(split, imported, root)}")
     document = to_coco(imported, pictures, "", allow_outside)
     rows = [Annotation(**{key: row.get(key) for key in Annotation._fields}) for row in document["annotations"]]
     found = make_annotations(imported.root, Document(document["images"], rows, categories_from_json(
@@ -134,6 +132,21 @@ def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:
         for kind, count in theirs.counts.items():
             mine.add_many(kind, count, theirs.examples[kind])
     return found
+
+
+def _without(split: str, imported: Imported, root: Path) -> str:
+    """Return why no image is for a split, and which command helps."""
+    known = [name for name in imported.splits() if name]
+    listed, names = f"(its splits: {', '.join(known) or 'none'})", named_splits(imported)
+    used = names.get(split, split)
+    if used != split:
+        own = [f"{ours}={ours if ours in known else 'trainval'}" for ours in OURS if ours in known or ours == "train"]
+        return (f"its split {split} is used as {used} {listed}. Use --run_mode {used}, or import it with its own "
+                f"splits: {command(root)} --splits {' '.join(own)}")
+    if "train" not in names.values() and names:
+        return (f"no image is for training {listed}. Import it first: {command(root)} --splits train=NAME "
+                f"{split}={split if split in known else 'NAME'}")
+    return f"its images have no split {split} {listed}. Import it first: {command(root)} --val_share 0.2"
 
 
 def command(root: Path) -> str:
