@@ -144,6 +144,15 @@ def own_data_commands():
     return list(commands("".join(re.findall("^```shell.*?^```$", read("docs/own_data.md"), re.MULTILINE | re.DOTALL))))
 
 
+def test_the_evaluations_that_own_data_compares_have_reports():
+    """Without --report true, compare shows neither types of error nor settings."""
+    words = own_data_commands()
+    compared = next(line for line in words if line[1] == "compare")
+    reported = [line[line.index("--out") + 1] for line in words
+                if line[1] == "eval" and "--report true" in " ".join(line)]
+    assert compared[2:4] == reported
+
+
 def link_cells(cells, names):
     """Make a VOC data set `bccd` of links to some of its images, by the names of both splits."""
     for split, stems in names.items():
