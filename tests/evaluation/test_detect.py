@@ -177,7 +177,7 @@ def test_unreadable_images_are_named(tmp_path, layer_by_layer):
     whole = path.read_bytes()
     for data, message in ((whole[:-200], "cut off after"), (b"text", "is not an image file")):
         path.write_bytes(data)
-        with pytest.raises(UserError, match=f"{path.name}.*{message}"):
+        with pytest.raises(UserError, match=f"{path.name}.*{message}.*check-data --data DATA` lists all such files"):
             detect_dataset(spots(replace(FIXED, K=10)), dataset)
     path.unlink()
     with pytest.raises(UserError, match=f"{path.name}: No such file"):

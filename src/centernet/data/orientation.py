@@ -12,6 +12,8 @@ import numpy as np
 
 from centernet.data.image_file import decode, decode_file, is_dark, read_file
 from centernet.data.image_size import PNG_SIGNATURE, jpeg_segments
+from centernet.errors import UserError
+from centernet.program import command
 
 STORED = "image turned by EXIF whose annotations fit the stored pixels: not turned"
 DARK = "image of 16 bit that uses less than a tenth of their range: it becomes nearly black, image kept"
@@ -43,9 +45,15 @@ def read_annotated(path: Path, width: int, height: int, found: list[tuple[str, s
         path: the file.
         width, height: of the annotation file.
         found: what is unusual is appended: (kind, example), as Defects.add takes them.
+
+    Raises:
+        UserError: the file cannot be read completely. The message names the command that lists all such files.
     """
-    data = read_file(path)
-    pixels = decode_file(data, path)
+    try:
+        data = read_file(path)
+        pixels = decode_file(data, path)
+    except UserError as error:
+        raise UserError(f"{error}. `{command('check_data')} --data DATA` lists all such files of a data set") from error
     _, fitting = in_frame(data, pixels, width, height)
     if fitting is not pixels:
         found.append((STORED, str(path)))
