@@ -92,7 +92,7 @@ def test_a_process_that_does_not_look_is_ended(block, tmp_path):
 def test_a_second_signal_ends_the_process_at_once(tmp_path):
     status, output, errors, seconds = told_to_end("interrupt._watches[0].grace = 60; busy(60, look=False)", tmp_path,
                                                   signal.SIGINT, signal.SIGTERM)
-    assert status == 130 and "spoken" not in output and errors.startswith("a second signal")
+    assert status == 130 and "spoken" not in output and errors.startswith("a second signal: the process ends now")
     assert seconds < 10 and not (tmp_path / "left.tmp").exists()
 
 

@@ -3,7 +3,8 @@
 MindSpore's compiler calls Python functions, and a KeyboardInterrupt that a signal handler raises in one of them is
 lost. So the handlers do nothing, and the interpreter's C level writes each signal to a pipe. A thread reads it there,
 also while the main thread is in native code. If nothing looks at the flag (a graph is compiled, or a device is lost),
-the thread ends the process.
+the thread ends the process. It can do so only when native code does not hold Python's lock: a compilation of MindSpore
+does that for up to many seconds, and then the thread reads all signals of this time at once, as one.
 """
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ class _Watch:
         if not self.number:
             self.number, self.since = number, time.monotonic()
         elif time.monotonic() > self.since + SAME:
-            _leave(128 + self.number, "a second signal: the process ends at once")
+            _leave(128 + self.number, "a second signal: the process ends now")
 
     def _end_if_running(self) -> None:
         with self.claim:
@@ -86,7 +87,8 @@ _watches: list[_Watch] = []
 
 @contextmanager
 def signals_set_a_flag() -> Iterator[None]:
-    """In the block, SIGTERM and SIGINT set the flag of stop_if_interrupted(). A second signal ends the process at once.
+    """In the block, SIGTERM and SIGINT set the flag of stop_if_interrupted(). A second signal ends the process at once,
+    or when native code gives back Python's lock.
 
     If nothing looks at the flag for GRACE seconds, the process is ended with status 143 or 130. In a second block
     inside, and outside of the main thread, this function does nothing: Python has signal handlers only there.
