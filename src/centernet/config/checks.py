@@ -229,7 +229,11 @@ def _precision(config: Config) -> list[str]:
     if config.precision != "fp32" and config.export_input == "uint8":
         problems.append(f"export_input uint8 is only for precision fp32, found {config.precision}: set --export_input "
                         "float32")
-    if config.max_ap_drop >= 0 and (config.precision == "fp32" or not (config.data_dir or config.annotation_file)):
+    if config.max_ap_drop >= 0 and config.export_format != "ONNX":
+        problems.append("max_ap_drop compares fp16 or int8 with fp32, and only ONNX files have these precisions: set "
+                        "--export_format ONNX, --precision and --data_dir, or do not set max_ap_drop; found "
+                        f"export_format {config.export_format}")
+    elif config.max_ap_drop >= 0 and (config.precision == "fp32" or not (config.data_dir or config.annotation_file)):
         problems.append("max_ap_drop compares fp16 or int8 with fp32 on annotated images: set --precision and "
                         "--data_dir, or do not set max_ap_drop")
     return problems
