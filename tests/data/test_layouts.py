@@ -240,7 +240,7 @@ def test_files_in_the_folder_of_the_data_set_or_around_it_need_no_other_folder(t
     (["--val_share", "0.5", "--group_by", "^zzz"], "fits no part of 2 of 2 names"),
     (["--group_by", "folder"], "has no effect without --val_share"),
     (["--val_share", "0.5", "--group_by", "folder"], "all 2 images are in one group"),
-    (["--val_share", "1"], "val_share must be 0 or between 0 and 1"), (["--data_format", "yolo"], "is not in YOLO"),
+    (["--val_share", "1"], "val_share must be at least 0 and below 1,"), (["--data_format", "yolo"], "is not in YOLO"),
     (["--strict", "true"], r"1 defect\(s\), nothing was written"), (["--data", "/nowhere"], "does not exist"),
     (["--data", "https://a.b/c.zip"], "is a URL: download and unpack it first"),
     (["--data", __file__], "is a file: name the folder of the data set")])

@@ -74,7 +74,7 @@ class Config:
     splits: tuple[str, ...] = setting((), "which split becomes which, such as train=trainval val=test; empty: by the "
                                       "usual names", ["import_dataset"])
     val_share: float = setting(0.0, "divide the images anew: this share is for evaluation; 0: as the data set says",
-                               ["import_dataset"], limits=Limits("be 0 or between 0 and 1, such as 0.2",
+                               ["import_dataset"], limits=Limits("be at least 0 and below 1, such as 0.2",
                                                                  lambda value: 0 <= value < 1))
     group_by: str = setting("", "with val_share: keep images together that have the same folder (the word folder), or "
                             "the same text of a regular expression in their names, such as ^[^_]+",
