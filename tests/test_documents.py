@@ -35,6 +35,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     (b"\xff{}", "not valid JSON: it is not UTF-8 text"),
     ("\N{BYTE ORDER MARK}\N{BYTE ORDER MARK}{}", "not valid JSON"),
     ("{'a': 1}", "not valid JSON: .* line 1 column 2"),
+    ('{"a": [{"b": 1, "c": 2, "b": 3}]}', "not valid JSON: an object has the key 'b' twice: keep one of the two"),
 ])
 def test_json_that_is_refused(text, message):
     with pytest.raises(UserError, match=rf"^rows.json.*{message}.*\. Write it again$"):
@@ -72,6 +73,12 @@ def test_json_that_is_read():
     ("[a]: 1\n? {a: 1}\n: 2", "not valid YAML"),
     ("a: \x01", "not valid YAML"),
     (b"a: \xff", "not valid YAML: it is not UTF-8 text"),
+    ("a: 1\nb: 2\n'a': 3", "the key 'a' is on line 1 and again on line 3: keep one of the two"),
+    ("x:\n  a: 1\n  b: {a: 1}\n\n  a: 2", "the key 'a' is on line 2 and again on line 5"),
+    ("x: {a: 1, a: 1}", "the key 'a' is on line 1 and again on line 1"),
+    ("1: a\n0x1: b", "the key 1 is on line 1 and again on line 2"),
+    ("a: 1\n---\nb: 1\nb: 1", "the key 'b' is on line 3 and again on line 4"),
+    ("a: &a {b: 1, b: 2}\nc: {<<: *a}", "the key 'b' is on line 1"),
 ])
 def test_yaml_that_is_refused(text, message):
     with pytest.raises(UserError, match=f"^rows.yaml.*{message}"):
@@ -83,6 +90,13 @@ def test_yaml_that_is_read():
     assert parse_yaml(b"\xef\xbb\xbfa: 2001-99-99\nb: &x [1, 0.5]\nc: [*x, *x]\n---\n", "x") == [
         {"a": "2001-99-99", "b": [1, 0.5], "c": [[1, 0.5], [1, 0.5]]}, None]
     assert parse_yaml("a: &a {b: 1}\nc: {<<: *a, d: '*'}", "x") == [{"a": {"b": 1}, "c": {"b": 1, "d": "*"}}]
+
+
+def test_keys_that_are_not_twice_in_one_mapping():
+    """A mapping may replace a key of its `<<`, also if an alias names it before it is built."""
+    text = "a: &a {b: 1, c: 2}\nd: {e: &e {<<: *a, b: 3}}\nf: {<<: *e, c: 4, =: 5}\n---\na: 1"
+    e = {"b": 3, "c": 2}
+    assert parse_yaml(text, "x") == [{"a": {"b": 1, "c": 2}, "d": {"e": e}, "f": {"b": 3, "c": 4, "=": 5}}, {"a": 1}]
 
 
 @pytest.mark.fault("deep or repeated JSON and YAML", "ten texts made to be slow", "all refused within 2 s and 100 MB")

@@ -26,7 +26,32 @@ LOWEST, HIGHEST = -2**63, 2**64 - 1  # whole numbers of a document have 64 bits
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # No dates, sets and binary data: settings have none, and PyYAML's constructors of them raise errors of many types.
 _TAGS = [f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")]
+
+
+def _flatten_once(loader: Any, node: Any) -> None:
+    """Do what flatten_mapping does for `<<`, and refuse a key that a mapping has twice: the last one would win.
+
+    PyYAML may call this again for a mapping that an alias names. Then the mapping has the keys of its `<<`, too.
+
+    Raises:
+        ValueError: a key is there twice.
+    """
+    if hasattr(node, "flattened"):
+        return
+    own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode)]
+    FAST_LOADER.flatten_mapping(loader, node)
+    node.flattened = True
+    lines: dict[Any, int] = {}
+    for key in own:
+        value, line = loader.construct_object(key), key.start_mark.line + 1
+        if value in lines:
+            raise ValueError(f"the key {shown(value)} is on line {lines[value]} and again on line {line}: keep one of "
+                             "the two")
+        lines[value] = line
+
+
 LOADER: Any = type("PlainLoader", (FAST_LOADER,), {
+    "flatten_mapping": _flatten_once,
     "yaml_constructors": {tag: FAST_LOADER.yaml_constructors[tag] for tag in [*_TAGS, None]},
     "yaml_implicit_resolvers": {
         first: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
@@ -42,14 +67,15 @@ def parse_json(text: str | bytes, subject: str, remedy: str = "", *,
         subject: name of the document in messages.
         remedy: last sentence of the messages.
         object_hook: reduces each object as soon as it is parsed, see json.loads. With it, the document may be large,
-            and its numbers and texts are not checked: the caller checks them.
+            and its numbers and texts are not checked: the caller checks them. Of a repeated key, the last one wins.
 
     Raises:
-        UserError: the text is not UTF-8 or not JSON, is nested too deeply, or has a number that is not finite or has
-            more than 64 bits, or text that cannot be encoded.
+        UserError: the text is not UTF-8 or not JSON, is nested too deeply, has a key twice in an object, or has a
+            number that is not finite or has more than 64 bits, or text that cannot be encoded.
     """
     try:
-        value = json.loads(_decoded(text), object_hook=object_hook)
+        value = json.loads(_decoded(text), object_hook=object_hook,
+                           object_pairs_hook=None if object_hook else _without_repeats)
     except RecursionError as error:
         raise _too_deep("JSON", subject, remedy) from error
     except ValueError as error:  # also from the UTF-8 decoder, and for integers of more than 4300 digits
@@ -57,6 +83,16 @@ def parse_json(text: str | bytes, subject: str, remedy: str = "", *,
     if object_hook is None:
         require_plain(value, subject, remedy)
     return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these keys and values. Raise ValueError if a key is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has the key {shown(twice)} twice: keep one of the two")
+    return found
 
 
 def parse_object(text: str | bytes, subject: str, remedy: str = "") -> dict[str, Any]:
@@ -71,7 +107,8 @@ def parse_yaml(text: str | bytes, subject: str, remedy: str = "") -> list[Any]:
     """Parse the documents of a YAML text. The conditions are those of parse_json, and dates are texts.
 
     Raises:
-        UserError: as parse_json does; also if the aliases of the text stand for too many values.
+        UserError: as parse_json does; also if the aliases of the text stand for too many values. For a key that a
+            mapping has twice, the message names both lines.
     """
     try:
         text = _decoded(text)

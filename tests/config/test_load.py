@@ -168,6 +168,10 @@ def test_another_entry_s_name_of_the_checkpoint_leads_to_this_one_s(entry, flag,
 
 
 @pytest.mark.parametrize("text, words", [
+    ("seed: 1\ntrain_config: {batch_size: 4}\ntrain_config: {epoch_size: 2}", "bad.yaml is not valid YAML: the key "
+     "'train_config' is on line 2 and again on line 3: keep one of the two"),
+    ("train_config: {batch_size: 4}\ntrain_config.batch_size: 8", "'train_config.batch_size' is there twice"),
+    ("train_config.batch_size: 8\ntrain_config: {batch_size: 4}", "'train_config.batch_size' is there twice"),
     ("epoch_sizes: 3", "unknown key 'epoch_sizes'; did you mean epoch_size?"),
     ("train_config: {batchsize: 3}", "unknown key 'train_config.batchsize'; did you mean batch_size?"),
     ("train_config: 3", "'train_config' is a section"),

@@ -161,11 +161,12 @@ def _read_values(path: Path) -> dict[str, Any]:
 
 
 def _flat(document: Mapping[Any, Any], problems: list[str], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of a mapping by dotted name. Append a message to problems for each unknown key."""
-    found = {}
+    """Return the leaves of a mapping by dotted name. Append a message to problems for each unknown or repeated key."""
+    found: dict[str, Any] = {}
     for key, value in document.items():
         name = f"{prefix}{key}"
         if name in SETTINGS:
+            problems += [_twice(name)] if name in found else []
             found[name] = value
             continue
         known = [other for other in SETTINGS if other.startswith(prefix)]
@@ -176,5 +177,11 @@ def _flat(document: Mapping[Any, Any], problems: list[str], prefix: str = "") ->
         elif not isinstance(value, dict):
             problems.append(f"'{name}' is a section and needs a mapping of keys, found {shown(value)}")
         else:
-            found.update(_flat(value, problems, f"{name}."))
+            inner = _flat(value, problems, f"{name}.")
+            problems.extend(_twice(key) for key in inner if key in found)
+            found.update(inner)
     return found
+
+
+def _twice(name: str) -> str:
+    return f"{shown(name)} is there twice: in a section and outside of it. Keep one of the two"
