@@ -6,11 +6,12 @@ import pytest
 
 from centernet.config.declared import SETTINGS
 from centernet.config.load import load_config
+from centernet.config.recipe import with_recipe
 from centernet.data.coco import read_coco
 from centernet.data.convert import convert
 from centernet.data.mindrecord import info_path, open_shards
 from centernet.errors import UserError
-from centernet.training.conditions import CONDITIONS, SETTINGS_KEY, compare, deciding_settings
+from centernet.training.conditions import CONDITIONS, SETTINGS_KEY, compare, deciding_settings, recorded_settings
 from centernet.training.setup import make_plan
 from tests.tiny_coco import make_coco
 from tests.tiny_training import settings
@@ -91,12 +92,54 @@ def test_settings_of_other_schedules_and_optimizers_may_change(tmp_path):
                                          (("--train_config.loss_scale_value", "8"), "loss_scale_value")])
 def test_what_is_in_the_state_cannot_change(flags, name):
     with pytest.raises(UserError, match="cannot be resumed exactly.*Use the same values, or leave out --resume"):
+        compared(*flags)
+    with pytest.raises(UserError, match=f"--resume_changed {name}: a resumed run cannot change it.*Leave it out"):
         compared(*flags, changed=[name])
 
 
+RECIPE = ("--config_path", "demo_cpu", "--recipe", "scratch")
+
+
+def with_decisions(flags, earlier=None):
+    """The configuration of a training of 200 images in batches of 8, and what the log says about its recipe."""
+    return with_recipe(load_config("train", [*RECIPE, *flags], ""), 200, 8, earlier)
+
+
+def conditions(config):
+    return make_plan(config, 25, 200, 1).conditions
+
+
+@pytest.mark.parametrize("flags", [(), ("--train_config.lr_schedule", "MultiDecay")])
+def test_a_training_with_a_recipe_can_be_made_longer(flags):
+    """The recipe's warm-up, drops and average follow the length; a resumed run keeps those of its checkpoint."""
+    first, _ = with_decisions((*flags, "--epochs", "3"))
+    then = json.loads(json.dumps(make_plan(first, 25, 200, 1).progress(75)))
+    longer = (*flags, "--epochs", "6")
+    with pytest.raises(UserError, match="ema_decay was .*warmup_steps was"):
+        compare(then, conditions(with_decisions(longer)[0]), ["epoch_size"], "a.ckpt")
+    config, text = with_decisions(longer, recorded_settings(then, ["epoch_size"]))
+    compare(then, conditions(config), ["epoch_size"], "a.ckpt")
+    assert config.epoch_size == 6 and "note: the resumed training keeps its train_config." in text
+    assert "train_config.ema_decay (for this length it would be 0.93333)" in text
+
+
+def test_a_resumed_recipe_yields_to_flags_and_to_what_may_change():
+    flags = ("--train_config.lr_schedule", "MultiDecay")
+    then = json.loads(json.dumps(make_plan(with_decisions((*flags, "--epochs", "3"))[0], 25, 200, 1).progress(75)))
+    train = with_decisions((*flags, "--epochs", "6", "--train_config.MultiDecay.warmup_steps", "5"),
+                           recorded_settings(then, ["multi_epochs"]))[0].train_config
+    assert (train.MultiDecay.warmup_steps, train.MultiDecay.multi_epochs, train.ema_decay) == (5, (4, 5), 0.9)
+    assert "train_config.MultiDecay.warmup_steps" not in recorded_settings(
+        {SETTINGS_KEY: {"train_config.MultiDecay.warmup_steps": "x", "nothing.x": 1, "seed": 2}}, [])
+    assert recorded_settings({SETTINGS_KEY: [1]}, []) == {}
+
+
 def test_a_misspelt_name_is_an_error():
-    with pytest.raises(UserError, match="--resume_changed lerning_rate: there is no such condition"):
+    with pytest.raises(UserError, match="--resume_changed lerning_rate: there is no such condition") as refused:
         compared(changed=["lerning_rate"])
+    offered = str(refused.value).partition("or one of ")[2].split(", ")
+    assert {"seed", "data", "schedule_steps"} <= set(offered) and not {"optimizer", "momentum", "ema_decay",
+                                                                       "freeze_stages"} & set(offered)
     with pytest.raises(UserError, match="resume_changed needs resume"):
         load_config("train", ["--resume_changed", "learning_rate"], "")
 

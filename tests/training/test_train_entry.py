@@ -72,6 +72,23 @@ def test_half_and_half_equal_the_whole_bit_for_bit(shards, tmp_path, capsys):
     assert len(losses(whole)) == 4 and losses(whole) == losses(halves)
 
 
+@pytest.mark.slow  # test_conditions.py tests its parts
+def test_a_training_with_a_recipe_is_made_longer(shards, tmp_path, capsys):
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("train_config: {lr_schedule: CosineDecay, ema_decay: 0.9998}")
+
+    def status(*flags):
+        return train.main([*TINY, "--train_config.batch_size", "2", "--num_workers", "1", "--data", str(shards),
+                           "--out", str(tmp_path), "--recipe", "scratch", "--config_path", str(preset), *flags])
+    assert status("--epochs", "35") == 0
+    assert status("--epochs", "38", "--resume", str(tmp_path)) == 2
+    assert "(--epoch_size, --train_steps), was 105, now 114. Use the same values, add --resume_changed epoch_size" in (
+        error(capsys))
+    assert status("--epochs", "38", "--resume", str(tmp_path), "--resume_changed", "epoch_size") == 0
+    assert "note: the resumed training keeps its train_config.ema_decay (for this length" in capsys.readouterr().out
+    assert len(losses(tmp_path)) == 114
+
+
 @pytest.mark.slow
 def test_a_run_with_sgd_goes_on_from_its_middle_bit_for_bit(shards, tmp_path, capsys):
     whole, half, choice = tmp_path / "whole", tmp_path / "half", ("--train_config.optimizer", "SGD")

@@ -26,7 +26,7 @@ def run(config: Config) -> None:
     from centernet.group import from_first
     from centernet.training.loop import train
     from centernet.training.run_folder import open_output, owned_folders
-    from centernet.training.setup import make_plan, start, validation_data
+    from centernet.training.setup import earlier_settings, make_plan, start, validation_data
     from centernet.weights.average import averaged
 
     group = set_up_group(config)
@@ -35,7 +35,8 @@ def run(config: Config) -> None:
                               num_workers=input_threads(config), shuffle=config.do_shuffle,
                               hm_gaussian=config.net_config.hm_gaussian, margin=config.net_config.margin,
                               strict=config.strict)
-    config, decided = with_recipe(config, data.num_images, config.train_config.step_images * group.size)
+    earlier = earlier_settings(config) if config.resume and config.recipe != "none" else {}
+    config, decided = with_recipe(config, data.num_images, config.train_config.step_images * group.size, earlier)
     if decided and group.rank == 0:
         LOG.info("%s", decided)
     validation = validation_data(config, data.categories)

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from centernet.config.declared import read
+from centernet.config.declared import SETTINGS, read
 from centernet.config.schema import Config
-from centernet.config.values import plain
+from centernet.config.values import convert, plain
 
 
 class Length(NamedTuple):
@@ -27,13 +28,15 @@ DROPS = (0.65, 0.87)                   # shares of the epochs, as 90 and 120 of 
 AVERAGED = 0.1                         # share of the training that the average of the weights (ema_decay) looks back
 
 
-def decide(config: Config, images: int, batch: int) -> dict[str, Any]:
+def decide(config: Config, images: int, batch: int, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what config.recipe sets: name of the setting -> value. Flags that the user gave are left out.
 
     Args:
         config: the configuration; its train_steps, if set, is the length of the training.
         images: images of the training data.
         batch: global batch size.
+        earlier: of a resumed run, the values that it had, see conditions.recorded_settings. They win over new ones,
+            because a longer training would get another warm-up and another average of the weights.
     """
     train, length, each = config.train_config, LENGTHS[config.recipe], max(1, images // batch)
     epochs = max(length.fewest, min(length.most, math.ceil(length.updates / each)))
@@ -52,6 +55,7 @@ def decide(config: Config, images: int, batch: int) -> dict[str, Any]:
         chosen["train_config.lr_scale"] = "linear" if train.optimizer == "SGD" else "sqrt"
     if train.ema_decay:
         chosen["train_config.ema_decay"] = min(train.ema_decay, round(1 - 1 / max(10.0, AVERAGED * steps), 5))
+    chosen |= {name: convert(SETTINGS[name].kind, value) for name, value in (earlier or {}).items() if name in chosen}
     return {name: value for name, value in chosen.items() if name not in config.given}
 
 
@@ -61,20 +65,24 @@ def drops(epochs: int) -> tuple[int, ...]:
     return tuple(sorted(epoch for epoch in found if epoch < epochs))
 
 
-def with_recipe(config: Config, images: int, batch: int) -> tuple[Config, str]:
+def with_recipe(config: Config, images: int, batch: int,
+                earlier: Mapping[str, Any] | None = None) -> tuple[Config, str]:
     """Return the configuration with what its recipe decides, and a text that says it. Without a recipe, change nothing.
 
     The arguments are those of decide().
     """
     if config.recipe == "none":
         return config, ""
-    chosen = decide(config, images, batch)
+    chosen, new = decide(config, images, batch, earlier), decide(config, images, batch)
     changes = [f"  {name}: {plain(read(config, name))} -> {plain(value)}" for name, value in chosen.items()
                if read(config, name) != value]
     text = (f"recipe {config.recipe} for {images} images, global batch size {batch}: "
             f"{max(1, images // batch)} steps in an epoch")
     after: Config = _replaced(config, chosen)
     lines = [text, *(changes or ["  it changes nothing"])]
+    if kept := [f"{name} (for this length it would be {plain(new[name])})" for name in chosen
+                if chosen[name] != new[name]]:
+        lines.append(f"  note: the resumed training keeps its {', '.join(kept)}")
     steps = after.train_steps if after.train_steps > 0 else after.epoch_size * max(1, images // batch)
     if steps < LENGTHS[config.recipe].updates / 2:
         lines.append(f"  note: {steps} steps are few for a training of this kind: without --epochs and --train_steps, "

@@ -4,6 +4,7 @@ A setting is a condition unless it is in one of the lists below. So a new settin
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from centernet.config.declared import SETTINGS, read
 from centernet.config.load import Config
 from centernet.errors import UserError
 from centernet.weights.checkpoint import ARCHITECTURE
+from centernet.weights.recorded import checked
 
 # Conditions that are computed from settings and data, and the flags that set them.
 CONDITIONS = {"seed": "--seed", "batch_size": "--train_config.batch_size",
@@ -64,6 +66,24 @@ def deciding_settings(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps({name: read(config, name) for name in ("enable_lossscale", *names)}))
 
 
+def recorded_settings(then: Mapping[str, Any], changed: Sequence[str]) -> dict[str, Any]:
+    """Return settings of the training as a checkpoint records them: name -> JSON value. Those in changed are left out.
+
+    The arguments are those of compare().
+    """
+    recorded = then.get(SETTINGS_KEY)
+    known = dict(recorded) if isinstance(recorded, dict) else {}
+    if decay := then.get("ema_decay"):
+        known["train_config.ema_decay"] = decay
+    found = {}
+    for name, value in known.items():
+        section, _, key = name.partition(".")
+        if name in SETTINGS and key and not _is_named(name, changed):
+            with contextlib.suppress(ValueError):  # the checkpoint has a wrong value: compare() shows it
+                found[name] = checked(section, {key: value})[key]
+    return found
+
+
 def compare(then: Mapping[str, Any], now: Mapping[str, Any], changed: Sequence[str], path: str) -> list[str]:
     """Compare the conditions of a checkpoint with those of this run. Return what was changed on purpose.
 
@@ -74,7 +94,7 @@ def compare(then: Mapping[str, Any], now: Mapping[str, Any], changed: Sequence[s
         path: the checkpoint, for messages.
 
     Raises:
-        UserError: another condition differs, or a name in changed is none.
+        UserError: another condition differs, or a name in changed is none or cannot be changed.
     """
     _require_known(changed, now)
     different = list(_differences({**EARLIER, **then}, now))
@@ -123,10 +143,14 @@ def _is_named(name: str, changed: Sequence[str]) -> bool:
 def _require_known(changed: Sequence[str], now: Mapping[str, Any]) -> None:
     names = [*CONDITIONS, *now.get(SETTINGS_KEY, {})]
     for said in changed:
-        if not any(_is_named(name, [said]) for name in names):
+        meant = [name for name in names if _is_named(name, [said])]
+        if not meant:
             raise UserError(f"--resume_changed {said}: there is no such condition of a training. Name settings such as "
                             "learning_rate or train_config.MultiDecay.learning_rate, or one of "
-                            f"{', '.join(CONDITIONS)}")
+                            f"{', '.join(name for name in CONDITIONS if name not in STATE)}")
+        if set(meant) <= set(STATE):
+            raise UserError(f"--resume_changed {said}: a resumed run cannot change it, because the checkpoint contains "
+                            "what the earlier value has made. Leave it out")
 
 
 def _shown(value: Any) -> str:

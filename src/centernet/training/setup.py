@@ -16,7 +16,14 @@ from centernet.errors import UserError
 from centernet.group import Group, require_agreement
 from centernet.models.centernet import build_centernet
 from centernet.models.precision import lower, precision_of
-from centernet.training.conditions import CONDITIONS, EARLIER, SETTINGS_KEY, compare, deciding_settings
+from centernet.training.conditions import (
+    CONDITIONS,
+    EARLIER,
+    SETTINGS_KEY,
+    compare,
+    deciding_settings,
+    recorded_settings,
+)
 from centernet.training.early_stop import KEY as EARLY_STOP
 from centernet.training.early_stop import EarlyStop
 from centernet.training.loop import Plan
@@ -195,6 +202,15 @@ def _recorded_network(checkpoint: Checkpoint, network: nn.Cell, config: Config) 
     if record is None or not renewed(record, config.net_config):
         return network
     return skeleton(network_config(record, config.net_config), len(record.spec.categories))
+
+
+def earlier_settings(config: Config) -> dict[str, Any]:
+    """Return the settings of the run that is resumed: name -> JSON value. Those of --resume_changed are left out.
+
+    Raises:
+        UserError: the checkpoint cannot be read.
+    """
+    return recorded_settings(read_checkpoint(config.load_checkpoint_path).progress, config.resume_changed)
 
 
 def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan) -> Plan:
