@@ -1,8 +1,11 @@
-"""SIGTERM and Ctrl-C: loops see a flag, and a process that does not look is ended. The blocks run in processes."""
+"""SIGTERM, SIGHUP, Ctrl-C: loops see a flag, and a process that does not look is ended. The blocks run in processes."""
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -49,12 +52,13 @@ def main():
 END = "\nsys.exit(main())\n"
 
 
-def told_to_end(block, tmp_path, *numbers, pause=1.5):
+def told_to_end(block, tmp_path, *numbers, pause=1.5, hangup=signal.SIG_DFL):
     """Status, output, errors and seconds of a process that gets signals once it is busy."""
     left = tmp_path / "left.tmp"
     left.write_text("")
     process = subprocess.Popen([sys.executable, "-c", START + "        " + block + END, left], cwd=ROOT,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup))  # pytest may run under nohup
     try:
         assert process.stdout.readline() == "busy\n"
         start = time.monotonic()
@@ -67,16 +71,46 @@ def told_to_end(block, tmp_path, *numbers, pause=1.5):
     return process.returncode, output, errors, time.monotonic() - start
 
 
-@pytest.mark.fault("SIGTERM or Ctrl-C in a loop of steps or images",
+@pytest.mark.fault("SIGTERM, SIGHUP or Ctrl-C in a loop of steps or images",
                    "a process gets the signal, also inside code that swallows exceptions",
-                   "the loop ends after its item, status 143 or 130")
+                   "the loop ends after its item, status 143, 129 or 130")
 @pytest.mark.parametrize("block", ["busy(60)", "Dropper(); busy(60)"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_loop_ends_in_order(block, number, tmp_path):
     """Also if the signal arrived where an exception would be lost."""
     status, output, errors, _ = told_to_end(block, tmp_path, number)
     assert status == 128 + number and "spoken" not in output
     assert errors == f"interrupted by {number.name}\n"
+
+
+@pytest.mark.fault("the terminal is closed", "the other end of a process's pseudo-terminal is closed",
+                   "the loop ends in order, status 129, although its messages cannot be printed")
+def test_a_lost_terminal_ends_a_loop_in_order(tmp_path):
+    left = tmp_path / "left.tmp"
+    left.write_text("")
+    ours, theirs = pty.openpty()
+
+    def take_terminal():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen([sys.executable, "-c", START + "        busy(60)" + END, left], cwd=ROOT, stdin=theirs,
+                               stdout=theirs, stderr=theirs, start_new_session=True, preexec_fn=take_terminal)
+    try:
+        os.close(theirs)
+        assert os.read(ours, 4) == b"busy"
+        time.sleep(0.5)  # until its call of write() has ended
+        os.close(ours)
+        assert process.wait(timeout=30) == 129
+    finally:
+        process.kill()
+
+
+@pytest.mark.fault("SIGHUP to a command that nohup started", "a process that ignores SIGHUP gets one, then SIGTERM",
+                   "SIGHUP changes nothing")
+def test_a_hangup_is_ignored_after_nohup(tmp_path):
+    status, _, errors, _ = told_to_end("busy(60)", tmp_path, signal.SIGHUP, signal.SIGTERM, hangup=signal.SIG_IGN)
+    assert (status, errors) == (143, "interrupted by SIGTERM\n")
 
 
 @pytest.mark.fault("SIGTERM while foreign code runs for minutes", "a process sleeps in native code and gets the signal",

@@ -1,6 +1,7 @@
 """The exceptions that commands print as a message for the user, and how they print it."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import reprlib
 import signal
@@ -79,7 +80,7 @@ _SHORT = _Short()
 
 
 class Interrupted(KeyboardInterrupt):
-    """A loop of this program ends because of a signal. The command's exit status is `status` (143 or 130).
+    """A loop of this program ends because of a signal. The command's exit status is `status`, 143 for example.
 
     Args:
         number: the signal.
@@ -96,19 +97,25 @@ def reports_errors(command: Callable[..., int]) -> Callable[..., int]:
     """Decorate a function that returns an exit status.
 
     After a UserError it prints the message to standard error and returns 2. After an interrupt it prints
-    "interrupted", the signal and how to go on, and returns 130 (Ctrl-C) or 143 (SIGTERM).
+    "interrupted", the signal and how to go on, and returns 130 (Ctrl-C), 143 (SIGTERM) or 129 (SIGHUP).
     """
     @functools.wraps(command)
     def reporting(*args: object, **options: object) -> int:
         try:
             return command(*args, **options)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            _tell(f"error: {error}")
             return 2
         except Interrupted as stop:
-            print(stop, file=sys.stderr)
+            _tell(stop)
             return stop.status
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            _tell("interrupted")
             return 130
     return reporting
+
+
+def _tell(message: object) -> None:
+    """Print to standard error. After SIGHUP its terminal is gone, and that must not change the exit status."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr)

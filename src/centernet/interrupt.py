@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C set a flag that loops look at. No exception is raised through foreign code.
+"""SIGTERM, SIGHUP and Ctrl-C set a flag that loops look at. No exception is raised through foreign code.
 
 MindSpore's compiler calls Python functions, and a KeyboardInterrupt that a signal handler raises in one of them is
 lost. So the handlers do nothing, and the interpreter's C level writes each signal to a pipe. A thread reads it there,
@@ -27,7 +27,7 @@ ORDERLY = 28.0  # the same for one that has looked: it may be writing a checkpoi
 CLEANING = 2.0  # seconds for the removal of temporary files at a forced end
 SAME = 1.0      # signals within this time count as one: `timeout` sends its signal twice
 POLL = 0.25     # seconds between two looks at the deadline and at the handler of SIGINT
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal or the connection is lost
 
 
 class _Watch:
@@ -87,11 +87,12 @@ _watches: list[_Watch] = []
 
 @contextmanager
 def signals_set_a_flag() -> Iterator[None]:
-    """In the block, SIGTERM and SIGINT set the flag of stop_if_interrupted(). A second signal ends the process at once,
-    or when native code gives back Python's lock.
+    """In the block, SIGNALS set the flag of stop_if_interrupted(). A second signal ends the process at once, or when
+    native code gives back Python's lock.
 
-    If nothing looks at the flag for GRACE seconds, the process is ended with status 143 or 130. In a second block
-    inside, and outside of the main thread, this function does nothing: Python has signal handlers only there.
+    If nothing looks at the flag for GRACE seconds, the process is ended with the status 128 + number of the signal. If
+    SIGHUP is ignored, as after nohup, it stays so. In a second block inside, and outside of the main thread, this
+    function does nothing: Python has signal handlers only there.
     """
     if _watches or threading.current_thread() is not threading.main_thread():
         yield
@@ -102,7 +103,7 @@ def signals_set_a_flag() -> Iterator[None]:
 
     watch = _Watch()
     pipe = signal.set_wakeup_fd(watch.writer, warn_on_full_buffer=False)  # first, or a signal could be lost
-    before = {number: signal.signal(number, nothing) for number in SIGNALS}
+    before = {number: signal.signal(number, nothing) for number in SIGNALS if not is_ignored_hangup(number)}
     _remember_sigint()
     _watches.append(watch)
     watch.thread.start()
@@ -114,6 +115,11 @@ def signals_set_a_flag() -> Iterator[None]:
         watch.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def is_ignored_hangup(number: int) -> bool:
+    """Return whether a signal is SIGHUP and the process goes on after it: nohup started it."""
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
 
 
 _masks: list[set[int]] = []  # of the thread that forks
@@ -135,7 +141,8 @@ def _forget_in_child() -> None:
         _watches.clear()
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+            if not is_ignored_hangup(number):
+                signal.signal(number, signal.SIG_DFL)
     _after_fork()
 
 
@@ -177,11 +184,12 @@ def before_forced_end(action: Callable[[], None], grace: float = GRACE) -> Itera
 
 
 def ignore_signals() -> None:
-    """From now on, neither SIGTERM nor the deadline ends the process: it is copying its results.
+    """From now on, neither SIGTERM nor SIGHUP nor the deadline ends the process: it is copying its results.
 
     Call this function in the main thread.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     if _watches:
         with _watches[0].claim:
             _watches[0].deadline_counts = False

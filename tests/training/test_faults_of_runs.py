@@ -182,12 +182,17 @@ def test_a_signal_during_an_evaluation_saves_what_is_pending(whole, tmp_path, nu
     assert result(tmp_path) == result(whole)
 
 
-@pytest.mark.fault("SIGTERM during a step", "the signal arrives in the step",
+@pytest.mark.fault("SIGTERM or SIGHUP during a step", "the signal arrives in the step",
                    "the step is finished and saved; the end says how to resume")
-def test_a_signal_during_a_step_saves_after_it(tmp_path):
-    calls = iter(range(99))
-    with signals_set_a_flag(), pytest.raises(Interrupted, match="--resume true"):
-        run(tmp_path, before=lambda: signal_comes() if next(calls) == 2 else None, every=100)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_a_step_saves_after_it(tmp_path, number):
+    calls, before = iter(range(99)), signal.signal(signal.SIGHUP, signal.SIG_DFL)  # pytest may run under nohup
+    try:
+        with signals_set_a_flag(), pytest.raises(Interrupted, match="--resume true") as stop:
+            run(tmp_path, before=lambda: signal_comes(number) if next(calls) == 2 else None, every=100)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert stop.value.status == 128 + number
     assert read_checkpoint(tmp_path / "last.ckpt").progress["step"] == 3
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl") if row["kind"] == "step"] == [1, 2, 3]
 

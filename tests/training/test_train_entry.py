@@ -243,7 +243,7 @@ def test_a_checkpoint_from_before_a_setting_has_its_only_value(shards, two_steps
 
 
 @pytest.mark.slow  # fast: test_faults_of_runs.py (the state is saved) and SIGTERM in tests/jobs/test_modelarts_jobs.py
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_ends_in_order(shards, tmp_path, number):
     """It saves the state after its last step, says how to go on, and leaves nothing in the current folder."""
     folder, current = tmp_path / "out", tmp_path / "current"
@@ -251,7 +251,8 @@ def test_an_interrupted_run_ends_in_order(shards, tmp_path, number):
     command = [sys.executable, Path(__file__).parents[2] / "train.py", *TINY, *BATCH, "--mindrecord_dir", shards,
                "--save_checkpoint_path", folder, "--train_steps", "200", "--save_checkpoint_steps", "100"]
     process = subprocess.Popen(list(map(str, command)), cwd=current, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env=without_graph_folder())
+                               stderr=subprocess.PIPE, env=without_graph_folder(),
+                               preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # as without nohup
     lines = []
     for line in process.stdout:
         lines.append(line)

@@ -24,7 +24,7 @@ LOG = logging.getLogger("centernet")
 
 @reports_errors
 def run_entry(entry: str, description: str, run: Callable[[Config], None], argv: list[str] | None) -> int:
-    """Run a command and return its exit status: 0, 2 for a UserError, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Run a command and return its exit status: 0, 2 for a UserError, 128 + number of a signal that ended it."""
     print_every_text()
     words = sys.argv[1:] if argv is None else argv
     config, ignored = _read_config(entry, description, words)

@@ -94,7 +94,7 @@ def plan(entry: str, config: Config, environment: Mapping[str, str]) -> ModelArt
 
 
 def run_job(job: ModelArtsJob, run: Callable[[Config], None]) -> None:
-    """Download, run, upload. The upload also happens if the download or the command fails, or after SIGTERM.
+    """Download, run, upload. The upload also happens if the download or the command fails, or after a signal.
 
     Raises:
         UserError: a copy failed. If the command failed, its error is raised, and an error of the upload is only logged.
@@ -123,7 +123,7 @@ def _results_kept(job: ModelArtsJob) -> Iterator[None]:
             upload(job.output, job.train_url)
 
     def keep_beside() -> None:
-        LOG.info("SIGTERM arrived %g s ago, but this process is still blocked; it probably waits for a lost device",
+        LOG.info("a signal arrived %g s ago, but this process is still blocked; it probably waits for a lost device",
                  GRACE)
         keep()
 

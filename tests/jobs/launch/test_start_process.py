@@ -13,6 +13,7 @@ def stop(number, frame):
     raise SystemExit(7)
 
 signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGHUP, stop)
 os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.{name}))
 try:
     start_process(["true"], {{}}, sys.stdout)
@@ -22,7 +23,7 @@ print("the signal was lost")
 """
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_at_the_fork_is_not_lost(name):
     done = subprocess.run([sys.executable, "-c", PROGRAM.format(name=name)], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (7, "", "")

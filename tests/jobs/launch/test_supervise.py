@@ -23,9 +23,11 @@ ORPHAN = ("import os, subprocess, sys, time; "
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); " + LONG
 
 
-def supervise(folder, *scripts):
+def supervise(folder, *scripts, nohup=False):
+    hangup = signal.SIG_IGN if nohup else signal.SIG_DFL  # pytest itself may run under nohup
     return subprocess.Popen([sys.executable, str(HERE / "supervised.py"), str(folder), *scripts],
-                            stdout=subprocess.PIPE, text=True)
+                            stdout=subprocess.PIPE, text=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup))
 
 
 def wait_for(condition, seconds=50):
@@ -78,6 +80,16 @@ def test_a_signal_leaves_nothing_behind(tmp_path, number):
     job.send_signal(number)
     assert job.wait(timeout=40) == 128 + number  # 2 s of patience, then SIGKILL: before LONG ends by itself
     assert not [child for child in (*map(int, children), pid) if is_running(child)]
+
+
+@pytest.mark.fault("SIGHUP to a job that nohup started", "a job that ignores SIGHUP gets one", "it goes on to its end")
+def test_a_job_of_nohup_goes_on_after_a_hangup(tmp_path):
+    ready, done = tmp_path / "ready", tmp_path / "done"
+    job = supervise(tmp_path, f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(2); "
+                    f"pathlib.Path({str(done)!r}).touch()", nohup=True)
+    wait_for(ready.exists)
+    job.send_signal(signal.SIGHUP)
+    assert job.wait(timeout=40) == 0 and done.exists()
 
 
 def test_even_sigkill_of_the_supervisor_ends_the_ranks(tmp_path):
