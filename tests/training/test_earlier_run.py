@@ -38,6 +38,16 @@ def test_files_of_earlier_trainings_are_moved(tmp_path, caplog):
     assert names_in(tmp_path) == ["run"] and not caplog.text and (folder / "photo.jpg").exists()
 
 
+def test_files_without_a_checkpoint_are_not_offered_for_a_resume(tmp_path, caplog):
+    """The earlier training was killed before its first checkpoint, or its checkpoints are in another folder."""
+    set_aside(write(tmp_path / "run", ("run.json", "metrics.jsonl")), tmp_path / "run", "")
+    assert "run has the files of an earlier training. They are now in" in caplog.text and "--resume" not in caplog.text
+    caplog.clear()
+    set_aside(write(tmp_path / "weights", ("last.ckpt",)), write(tmp_path / "log", ("metrics.jsonl",)), "")
+    assert len(caplog.records) == 2 and caplog.text.count("--resume") == 1
+    assert f"give --resume {tmp_path / 'weights' / 'earlier-1'}" in caplog.text
+
+
 @pytest.fixture(scope="module")
 def network():
     return tiny_step().loss_network.network

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from centernet.config.shorthands import last_checkpoint
 from centernet.errors import UserError
 from centernet.files import user_errors
 from centernet.run_files import METRICS, RECORD
@@ -42,9 +43,10 @@ def set_aside(checkpoints: Path | None, results: Path, loaded: str) -> None:
     for folder, paths in files.items():
         if paths:
             _move(paths, target := folder / name)
+            resume = (f". To continue the earlier one, stop this one and give --resume {target}"
+                      if last_checkpoint(target) else "")
             LOG.warning("note: %s has the files of an earlier training. They are now in %s, because this is a new "
-                        "training. To continue the earlier one, stop this one and give --resume %s", folder, target,
-                        target)
+                        "training%s", folder, target, resume)
 
 
 def set_aside_branch(checkpoints: Path, plan: Plan, loaded: str) -> None:
