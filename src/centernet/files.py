@@ -178,6 +178,21 @@ def files_below(folder: Path) -> Iterator[Path]:
             yield from (Path(place, name) for name in names)
 
 
+def make_folder(folder: Path, flag: str) -> None:
+    """Create a folder for results. Raise UserError if it cannot be created; `flag` begins the message."""
+    require_no_file(folder, flag)
+    with user_errors(f"{flag} {printable(folder)}: cannot write to this folder", "Choose another one"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def require_no_file(folder: Path, flag: str) -> None:
+    """Raise UserError if a folder for results, or one above it, is a file; `flag` begins the message."""
+    file = next((path for path in (folder, *folder.parents) if exists(path) and not path.is_dir()), None)
+    if file is not None:
+        found = "" if file == folder else f": {printable(file)}"
+        raise UserError(f"{flag} {printable(folder)}{found} is a file: name a folder")
+
+
 def is_file(path: Path) -> bool:
     """Return whether a path is a file. A name that is too long for the file system is none (pathlib raises OSError)."""
     return exists(path) and path.is_file()

@@ -20,7 +20,7 @@ from typing import Any
 
 from centernet.documents import parse_json
 from centernet.errors import UserError
-from centernet.files import temporary, user_errors
+from centernet.files import make_folder, temporary, user_errors
 from centernet.interrupt import stop_if_interrupted
 
 LOG = logging.getLogger("centernet")
@@ -42,10 +42,8 @@ def owned(folder: Path, flag: str, name: str = OWNER) -> Iterator[None]:
         UserError: another process owns it, or the folder is not writable.
     """
     path = folder / name
-    if folder.is_file():
-        raise UserError(f"{flag} {folder} is a file: name a folder")
-    with user_errors(f"{flag} {folder}: cannot write to this folder"):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, flag)
+    with user_errors(f"{flag} {folder}: cannot write to this folder", "Choose another one"):
         file, locked = _open(path)
     try:
         _take(path, file, locked, f"{flag} {folder}")

@@ -1,13 +1,22 @@
 """--help marks the flags that a command needs, and a command without them names one of them."""
+import dataclasses
+import errno
 import importlib
+import os
 
 import pytest
+from tiny_coco import make_coco
 
-from centernet.cli import COMMANDS
-from centernet.config.declared import flags_of
+from centernet import owner
+from centernet.cli import COMMANDS, check_data, compare, import_dataset
+from centernet.config.declared import aliases, flags_of
 from centernet.config.load import load_config
 from centernet.config.setting import ENTRIES
+from centernet.data.layouts import write
+from centernet.data_check import check
 from centernet.errors import UserError
+from centernet.evaluation.report import result_folder
+from centernet.training.run_folder import prepare_folders
 
 NEEDED = {"train": {"data"}, "eval": {"model", "data"}, "export": {"model"}, "infer": {"model", "data"},
           "dataset": {"data", "out"}, "import_dataset": {"data"}, "check_data": {"data"},
@@ -40,3 +49,59 @@ def test_a_command_without_its_flags_names_one_of_them(entry):
     with pytest.raises(UserError) as caught:
         run(load_config(entry, ["--device_target", "CPU"], ""))
     assert str(caught.value).split()[0] in names
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.fault("--out with an unset variable of the shell", "each command with an empty --out",
+                   "an error; the default would be another folder than the user meant")
+def test_an_empty_place_for_the_results_is_an_error(entry, value):
+    name = aliases(entry)["out"]
+    for flag in (f"--out={value}", f"--{name}={value}"):
+        with pytest.raises(UserError, match=rf"^--(out \({name}\)|{name}) is empty: name where the results "
+                                            "go, or leave the flag out$"):
+            load_config(entry, [flag], "")
+
+
+def test_an_empty_page_of_a_comparison_is_an_error(capsys):
+    assert compare.main(["a", "b", "--out", ""]) == 2
+    assert "--out is empty: name the page to write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("below", ["", "sub/folder"])
+@pytest.mark.fault("--out that is a file", "commands that write into a folder", "an error that says so")
+def test_a_file_in_place_of_the_folder_of_the_results(below, tmp_path, capsys):
+    file, data = tmp_path / "afile", tmp_path / "data"
+    file.write_text("mine")
+    make_coco(data, num_images=2)
+    make_coco(data, num_images=2, split="val")
+    out = file / below
+    config = dataclasses.replace(load_config("train", [], ""), save_checkpoint_path=str(out))
+    for flag, start in (("--save_checkpoint_path", lambda: prepare_folders(config)),
+                        ("--save_result_dir", lambda: result_folder(dataclasses.replace(
+                            config, save_result_dir=str(out))))):
+        with pytest.raises(UserError, match=f"^{flag} {out}.*is a file: name a folder$"):
+            start()
+    assert check_data.main(["--data", str(data), "--out", str(out)]) == 2
+    assert import_dataset.main(["--data", str(data), "--out", str(out)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: --out (save_result_dir) {out}") and second.startswith(f"error: --out {out}")
+    assert first.endswith("is a file: name a folder") and second.endswith("is a file: name a folder")
+    assert "without --out" not in second and file.read_text() == "mine"
+
+
+@pytest.mark.fault("check-data --out without permission", "the lock of the folder cannot be written",
+                   "an error before any image is read")
+def test_a_check_whose_folder_is_not_writable_reads_no_image(tmp_path, monkeypatch, capsys):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    monkeypatch.setattr(owner, "_open", refuse)
+    monkeypatch.setattr(check, "read_splits", lambda config: pytest.fail("data were read"))
+    assert check_data.main(["--data", str(tmp_path), "--out", str(tmp_path / "report")]) == 2
+    assert "report: cannot write to this folder: Permission denied. Choose another one" in capsys.readouterr().err
+
+
+def test_an_import_into_a_folder_without_permission_names_another_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(UserError, match=f"^--out {tmp_path}: cannot write to this folder. Choose another one$"):
+        write._link(tmp_path / "data", tmp_path / "images")

@@ -6,23 +6,30 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.errors import UserError
+from centernet.owner import OWNER, owned
 
 
 def run(config: Config) -> None:
     """Read the data set, count, draw, and write the report."""
-    from centernet.data_check.check import check, read_splits, result_folder
+    if not (config.data_dir or config.annotation_file or config.image_dir):
+        raise UserError("--data is not set: name the folder of the data set, or --annotation_file and --image_dir")
+    folder = Path(config.save_result_dir or "data_check")
+    with owned(folder, "--save_result_dir", f".check_data{OWNER}"):  # before the work, so that a wrong path fails now
+        _check(config, folder)
+
+
+def _check(config: Config, folder: Path) -> None:
+    from centernet.data_check.check import check, read_splits
     from centernet.data_check.page import page, text
     from centernet.data_check.sheets import sheet_of_boxes, sheet_of_samples
     from centernet.detection.visualize import save_picture
     from centernet.files import write_text
 
-    if not (config.data_dir or config.annotation_file or config.image_dir):
-        raise UserError("--data is not set: name the folder of the data set, or --annotation_file and --image_dir")
-    folder = result_folder(config)  # before the work, so that a wrong path fails now
     splits = read_splits(config)
     found = check(splits, config)
     log = logging.getLogger("centernet")

@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     if len(given.runs) != 2:
         raise UserError(f"{program('compare')} needs two folders, found {len(given.runs)}: {command('compare')} RUN_A "
                         "RUN_B")
+    if not given.out.strip():
+        raise UserError("--out is empty: name the page to write, or leave the flag out")
     set_up_log("")
     first, second = (read_run(Path(run)) for run in given.runs)
     require_common(first, second)

@@ -11,6 +11,7 @@ from pathlib import Path
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.errors import UserError
+from centernet.files import require_no_file
 
 
 def run(config: Config) -> None:
@@ -24,6 +25,7 @@ def run(config: Config) -> None:
     out = Path(config.import_dir) if config.import_dir else None
     group_pattern(config.group_by)  # before minutes of reading
     if out:
+        require_no_file(out, "--out")
         require_outside(Path(config.source_dir), out)
     imported = read_layout(Path(config.source_dir), config.data_format, config.allow_outside)
     imported.report.require_none(config.source_dir, config.strict, ", nothing was written")

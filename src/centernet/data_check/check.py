@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import logging
 from itertools import chain
-from pathlib import Path
 
 from centernet.config.schema import Config
 from centernet.data.coco import CocoDataset, read_data
@@ -52,13 +51,3 @@ def check(splits: dict[str, CocoDataset], config: Config) -> Findings:
                     {split: dataset.report.lines() for split, dataset in splits.items()},
                     advice(numbers, pairs, contradictions, defects, config), config.dataset_config.input_res_train,
                     config.dataset_config.max_objs)
-
-
-def result_folder(config: Config) -> Path:
-    """Return the folder of the report, created. Raise UserError if that is not possible."""
-    folder = Path(config.save_result_dir or "data_check")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--save_result_dir {folder}: {error.strerror}") from error
-    return folder

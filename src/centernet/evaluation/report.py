@@ -16,7 +16,7 @@ from centernet.detection.postprocess import distinct_names, write_results
 from centernet.detection.visualize import draw_boxes, enlargement, picture_path, save_picture
 from centernet.evaluation.html_report.page import PAGE, write_report
 from centernet.evaluation.metrics import HEADING, run_evaluation
-from centernet.files import user_errors, write_json
+from centernet.files import make_folder, user_errors, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.run_files import EVALUATION, REPORT
 
@@ -26,8 +26,7 @@ LOG = logging.getLogger("centernet")
 def result_folder(config: Config) -> Path:
     """Create and return <save_result_dir>/<run_mode>. Raise UserError if that is impossible."""
     folder = Path(config.save_result_dir or "results") / config.run_mode
-    with user_errors(f"--save_result_dir {config.save_result_dir}"):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "--save_result_dir")
     return folder
 
 

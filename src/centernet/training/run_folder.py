@@ -13,7 +13,7 @@ from centernet.config.declared import SETTINGS, read
 from centernet.config.load import Config, write_config
 from centernet.config.values import MOST_NAME_BYTES
 from centernet.documents import is_text
-from centernet.files import user_errors
+from centernet.files import make_folder
 from centernet.group import Group
 from centernet.owner import owned
 from centernet.run_files import RECORD, public
@@ -120,8 +120,7 @@ def prepare_folders(config: Config) -> tuple[Path, Path]:
     checkpoints = Path(config.save_checkpoint_path or "checkpoints")
     results = Path(config.save_result_dir or checkpoints)
     for flag, folder in (("--save_checkpoint_path", checkpoints), ("--save_result_dir", results)):
-        with user_errors(f"{flag} {folder}"):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, flag)
     return checkpoints, results
 
 

@@ -9,7 +9,7 @@ from centernet.data.layouts.form import Imported, Picture, to_coco
 from centernet.data.layouts.found import READERS, count_boxes
 from centernet.data.layouts.splits import OURS
 from centernet.errors import UserError, printable
-from centernet.files import user_errors, write_json
+from centernet.files import make_folder, user_errors, write_json
 
 
 def write_import(imported: Imported, parts: dict[str, list[Picture]], out: Path | None,
@@ -63,9 +63,11 @@ def require_outside(source: Path, out: Path) -> None:
 
 
 def _link(root: Path, link: Path) -> None:
+    make_folder(link.parent, "--out")
+    if not os.access(link.parent, os.W_OK | os.X_OK):
+        raise UserError(f"--out {printable(link.parent)}: cannot write to this folder. Choose another one")
     with user_errors(f"cannot make the link {link} to the images",
                      "Import without --out, so that the files are written into the folder of the data set"):
-        link.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(link):
             if link.is_symlink() and os.path.realpath(link) == os.path.realpath(root):
                 return  # of an earlier import
