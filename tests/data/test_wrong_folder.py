@@ -63,3 +63,33 @@ def test_other_paths_in_place_of_a_data_set(tmp_path):
     voc(tmp_path / "voc")
     with pytest.raises(UserError, match="Name its parent folder, which has Annotations"):
         read_layout(tmp_path / "voc" / "Annotations")
+
+
+@pytest.mark.parametrize("name, content, message", [
+    ("data.zip", "PK", "data.zip is an archive. Unpack it. If it has shards, .* convert that first: .*--out SHARDS"),
+    ("boxes.csv", "file,x1,y1,x2,y2,label\na.jpg,1,1,9,9,cat\n",
+     "boxes.csv is a table of boxes, .*Import it first: .*import.dataset.*--data .*boxes.csv --out DATA, then convert"),
+    ("photo.jpg", "", "photo.jpg is a file, but a training needs a folder of shards. Convert a data set first"),
+    ("none.jpg", None, "none.jpg: there is no such folder. Convert a data set first"),
+])
+@pytest.mark.fault("train --data with a file", "an archive, a table, an image", "an error that says what to do with it")
+def test_a_file_in_place_of_shards(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=f"^--mindrecord_dir .*{message}"):
+        open_shards(path, "p", (), 0)
+
+
+def test_a_shard_in_place_of_its_folder(tmp_path):
+    (tmp_path / "p.info.json").write_text("{}")
+    (tmp_path / "p0").touch()
+    with pytest.raises(UserError, match=f"p0 is a file. Name its folder, which has shards: {tmp_path}$"):
+        open_shards(tmp_path / "p0", "p", (), 0)
+
+
+def test_an_archive_in_place_of_a_data_set(tmp_path):
+    (tmp_path / "coco.zip").touch()
+    for read in (lambda path: locate(str(path), "train"), read_layout):
+        with pytest.raises(UserError, match="coco.zip is an archive[.:] [uU]npack it, and name "):
+            read(tmp_path / "coco.zip")

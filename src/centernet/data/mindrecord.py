@@ -21,8 +21,9 @@ import numpy as np
 from centernet.categories import Categories, categories_from_json, categories_from_names
 from centernet.data.info_file import info_path, read_info
 from centernet.data.verify import hash_files, verify_files
-from centernet.data.wrong_folder import no_shards
-from centernet.errors import UserError, listed
+from centernet.data.wrong_folder import file_for_shards, no_shards
+from centernet.errors import UserError, listed, printable
+from centernet.files import is_file
 from centernet.group import ALONE, Group
 from centernet.program import command, convert_again
 
@@ -81,6 +82,8 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     Raises:
         UserError: there are no shards, a conversion was interrupted, or files are missing or changed.
     """
+    if is_file(folder):
+        raise UserError(f"--mindrecord_dir {printable(folder)} {file_for_shards(folder)}")
     if not folder.is_dir():
         raise UserError(f"--mindrecord_dir {str(folder) or '(empty)'}: there is no such folder. Convert a data set "
                         f"first: {command('dataset')} --data DATA --out {str(folder) or 'SHARDS'}")

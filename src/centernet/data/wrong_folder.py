@@ -31,10 +31,26 @@ def no_shards(folder: Path) -> str:
     return ""
 
 
+def file_for_shards(file: Path) -> str:
+    """Return what a file is that was given in place of a folder of shards, and what to do with it."""
+    shards = f"{command('dataset')} --data DATA --out SHARDS, and give SHARDS here"
+    if any(file.parent.glob(f"*{INFO}")):
+        return f"is a file. Name its folder, which has shards: {printable(file.parent)}"
+    if found.find_layouts(file):
+        return (f"is a table of boxes, but a training needs shards. Import it first: {found.command(file)} --out DATA, "
+                f"then convert it: {shards}")
+    if found.is_archive(file):
+        return (f"is an archive. Unpack it. If it has shards, give their folder here. If it has a data set with "
+                f"images, convert that first: {shards}")
+    return f"is a file, but a training needs a folder of shards. Convert a data set first: {shards}"
+
+
 def no_data_set(root: Path) -> str:
     """Return what a path without a data set in COCO's layout is and what to name instead; "" if nothing is known."""
     if not exists(root):
         return "does not exist"
+    if found.is_archive(root):
+        return "is an archive. Unpack it, and name the data set's folder"
     if not root.is_dir():
         return f"is a file. Name its data set's folder, or --annotation_file {printable(root)} and --image_dir" \
             if root.suffix.lower() == ".json" else "is a file. Name the data set's folder"

@@ -14,7 +14,7 @@ from centernet.data.layouts import coco_files, csv_files, labelme, voc, yolo
 from centernet.data.layouts.form import Imported, Picture, to_coco
 from centernet.data.layouts.splits import OURS, assign, named_splits
 from centernet.errors import UserError, printable
-from centernet.files import files_below
+from centernet.files import files_below, is_file
 
 
 class Reader(NamedTuple):
@@ -32,6 +32,7 @@ READERS = {
     "labelme": Reader("LabelMe's layout", labelme.evidence, labelme.read),
     "csv": Reader("CSV files", csv_files.evidence, csv_files.read),
 }
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 MOST_COMMON = "Pascal VOC, YOLO, COCO of Roboflow and CVAT, LabelMe, CSV (file,x1,y1,x2,y2,label)"
 
 
@@ -64,6 +65,8 @@ def read_layout(root: Path, layout: str = "auto", allow_outside: bool = False) -
         raise UserError(f"the data set {printable(root)} {what}")
     found = find_layouts(root)
     if root.is_file() and not found:
+        if is_archive(root):
+            raise UserError(f"the data set {printable(root)} is an archive: unpack it, and name its folder")
         raise UserError(f"the data set {printable(root)} is a file: name the folder of the data set, or a CSV file")
     if layout == "auto" and len(found) != 1:
         raise UserError(f"{printable(root)} {describe(found)}. {_choose(found, root)}")
@@ -82,6 +85,11 @@ def read_layout(root: Path, layout: str = "auto", allow_outside: bool = False) -
         raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable box:\n"
                         f"{listed}")
     return imported
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a path is a file that has to be unpacked, by its suffix."""
+    return path.suffix.lower() in ARCHIVES and is_file(path)
 
 
 def describe(found: dict[str, str]) -> str:
