@@ -1,15 +1,17 @@
-"""Is the file of a model there? This needs no MindSpore, whose import takes seconds."""
+"""Is the file of a model there, and of the right kind? This needs no MindSpore, whose import takes seconds."""
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from centernet.config.declared import paths, read
 from centernet.config.schema import Config
 from centernet.errors import UserError
 from centernet.files import exists, is_file
-from centernet.program import program
+from centernet.program import command, program
 
 EXPORTED = (".mindir", ".onnx")
+FOREIGN = (".pth", ".pt", ".safetensors")  # of the programs whose weights convert_weights reads
 RUNS_EXPORTED = ("eval", "infer")  # besides preprocess and postprocess, which take nothing else
 
 
@@ -23,17 +25,38 @@ def require_models(entry: str, config: Config) -> None:
             require_weight_file(Path(path))
         elif entry in ("preprocess", "postprocess") or entry in RUNS_EXPORTED and path.endswith(EXPORTED):
             require_exported(Path(path), f"--{name}")
+        elif entry in RUNS_EXPORTED and config.backend != "auto":
+            _require_there(Path(path))  # runtimes.exported compares its kind with --backend
         else:
-            require_checkpoint(Path(path))
+            require_checkpoint(Path(path), entry)
 
 
-def require_checkpoint(path: Path) -> None:
-    """Raise UserError unless a checkpoint is a file."""
+def require_checkpoint(path: Path, entry: str = "") -> None:
+    """Raise UserError unless a checkpoint is a file NAME.ckpt; entry, one of config.setting, is the command."""
+    _require_there(path)
+    if path.suffix != ".ckpt":
+        raise UserError(f"checkpoint {path}{_other_kind(path, entry)}")
+
+
+def _require_there(path: Path) -> None:
     if exists(path) and path.is_dir():
         names = ", ".join(sorted(file.name for file in path.glob("*.ckpt"))) or "no .ckpt file"
         raise UserError(f"checkpoint {path} is a folder: name one file; it has {names}")
     if not is_file(path):
         raise UserError(f"checkpoint {path}: there is no such file{_neighbours(path)}")
+
+
+def _other_kind(path: Path, entry: str) -> str:
+    """Return what a file is that is no checkpoint by its name, and what to do with it."""
+    if path.suffix in EXPORTED:
+        reader = f"{program(entry)} needs one" if entry else "one is needed"
+        return (f" is an exported model and no checkpoint, but {reader}: use the checkpoint (.ckpt) that it was "
+                "exported from")
+    if path.suffix in FOREIGN:
+        return (f" has the weights of another program. Convert them first: {command('convert_weights')} --source NAME "
+                f"--config_path PRESET --model {shlex.quote(str(path))} --out {shlex.quote(f'{path.stem}.ckpt')}")
+    others = f", or an exported model ({', '.join(EXPORTED)})" if entry in RUNS_EXPORTED else ""
+    return f": expected a MindSpore checkpoint with a name that ends in .ckpt{others}"
 
 
 def require_exported(path: Path, subject: str) -> None:

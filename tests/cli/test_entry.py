@@ -15,6 +15,8 @@ from centernet.config.load import load_config
 from centernet.device import join_group, set_up_group
 from centernet.errors import UserError
 from centernet.group import Group
+from centernet.model_files import require_models
+from centernet.program import program
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,6 +146,34 @@ def test_a_missing_model_is_told_before_mindspore_is_imported(tmp_path, command,
     done = subprocess.run([sys.executable, "-c", RUN, command, "--device_target", "CPU", *words], cwd=tmp_path,
                           capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
     assert done.stderr.startswith("error: ") and message in done.stderr and done.stdout == "2 False\n"
+
+
+EXPORT = "cells.onnx is an exported model and no checkpoint, but {} needs one: use the checkpoint (.ckpt) that it was"
+FOREIGN = " --source NAME --config_path PRESET --model {} --out {}"
+
+
+@pytest.mark.parametrize("entry, flags, message", [
+    ("train", ["--model", "cells.onnx"], EXPORT.format(program("train"))),
+    ("train", ["--resume", "cells.onnx"], EXPORT.format(program("train"))),
+    ("train", ["--backbone_checkpoint", "ok.pth"], FOREIGN.format("ok.pth", "ok.ckpt")),
+    ("export", ["--model", "cells.onnx"], EXPORT.format(program("export"))),
+    ("infer", ["--model", "my cells.safetensors"], FOREIGN.format("'my cells.safetensors'", "'my cells.ckpt'")),
+    ("infer", ["--model", "t.txt"], "in .ckpt, or an exported model (.mindir, .onnx)"),
+    ("eval", ["--model", "t.txt"], "in .ckpt, or an exported model (.mindir, .onnx)"),
+    ("infer", ["--model", "ok.pth"], "checkpoint ok.pth has the weights of another program. Convert them first: "),
+    ("export", ["--model", "t.txt"], "checkpoint t.txt: expected a MindSpore checkpoint with a name that ends in .ckpt"
+     )])
+@pytest.mark.fault("a model of another kind", "exported models, weights of other programs, a text",
+                   "an error that says what the file is and how to come to a checkpoint")
+def test_a_model_of_another_kind_is_told_with_what_to_do(tmp_path, monkeypatch, entry, flags, message):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cells.onnx", "ok.pth", "my cells.safetensors", "t.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError) as caught:
+        require_models(entry, load_config(entry, flags, ""))
+    assert message in str(caught.value)
+    if entry == "export" and flags[1] == "t.txt":
+        assert str(caught.value) == message  # it does not run exported models
 
 
 def test_the_python_interface_tells_it_too(tmp_path):

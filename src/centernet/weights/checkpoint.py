@@ -143,8 +143,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     require_checkpoint(path)
-    if path.suffix != ".ckpt":
-        raise UserError(f"checkpoint {path}: expected a MindSpore checkpoint with a name that ends in .ckpt")
     try:
         intact = _crc_holds(path)
         if intact is False:
