@@ -39,6 +39,17 @@ def test_help_marks_required_flags(entry, flag, capsys):
     assert set(needed) == NEEDED[entry] and all(text.count(f"[{need}]") for need in needed.values())
 
 
+@pytest.mark.parametrize("entry, folder", [("train", "checkpoints"), ("eval", "results"), ("infer", "results"),
+                                           ("check_data", "data_check"), ("export", "centernet_resnet50"),
+                                           ("postprocess", "results_310"),
+                                           ("import_dataset", "the folder of the data set")])
+def test_help_shows_where_the_results_go_without_a_flag(entry, folder, capsys):
+    with pytest.raises(SystemExit):
+        load_config(entry, ["--help"], "")
+    text = " ".join(capsys.readouterr().out.split()).partition(" --out PATH ")[2].partition(" --")[0]
+    assert text.endswith((f"(default: {folder})", f"without it: {folder}"))
+
+
 @pytest.mark.parametrize("entry", sorted(set(ENTRIES) - {"dataset"}))
 def test_a_command_without_its_flags_names_one_of_them(entry):
     name = {"eval": "evaluate"}.get(entry, entry)

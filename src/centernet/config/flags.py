@@ -163,9 +163,11 @@ def required_words(entry: str) -> str:
 
 
 def _help(declared: Declared, default: Any, entry: str) -> str:
-    allowed, need = declared.choices, declared.uses[entry].need
-    if need:
-        return f"[{need}] {declared.help}"
+    allowed, use = declared.choices, declared.uses[entry]
+    if use.need:
+        return f"[{use.need}] {declared.help}"
+    if use.role == "output" and not default:  # the command chooses a folder; a text may say which
+        return f"{declared.help} (default: {use.default})" if use.default else declared.help
     listed = f"; choices: {', '.join(allowed)}" if allowed else ""
     return f"{declared.help} (default: {_shown(plain(default))}{listed})"
 

@@ -64,8 +64,8 @@ class Config:
     # Import of a data set.
     source_dir: str = setting("", "data set to import: its folder, or a CSV file",
                               {"import_dataset": reads("", alias="data", need=REQUIRED)})
-    import_dir: str = setting("", "folder for annotations/imported_train.json, ... and a link to the images; empty: "
-                              "the folder of the data set", {"import_dataset": writes("", alias="out")})
+    import_dir: str = setting("", "folder for annotations/imported_train.json, ... and a link to the images; "
+                              "without it: the folder of the data set", {"import_dataset": writes("", alias="out")})
     data_format: str = setting("auto", "layout of the data set; auto: the one that fits", ["import_dataset"],
                                choices=("auto", "voc", "yolo", "coco", "labelme", "csv"))
     classes: tuple[str, ...] = setting((), "only these classes. import-dataset: names in the new order; images without "
@@ -263,7 +263,8 @@ class Config:
     meta_path: str = setting("", "folder meta that preprocess wrote: how each image was transformed",
                              {"postprocess": reads("meta", need=REQUIRED)})
     label_path: str = setting("", "annotation file to evaluate with", {"postprocess": reads()})
-    save_path: str = setting("", "folder of the final results", {"postprocess": writes("", alias="out")})
+    save_path: str = setting("", "folder of the final results; without it: results_310",
+                             {"postprocess": writes("", alias="out")})
 
     dataset_config: DatasetConfig = section(DatasetConfig, ["train", "eval", "export", "convert_weights", "check_data"])
     net_config: NetConfig = section(NetConfig, ["train", "eval", "export", "convert_weights", "check_data"])
