@@ -98,6 +98,19 @@ def test_a_detector_with_another_kind_of_neck_is_only_fine_tuned(tmp_path, weigh
         load_weights(other, own, CATEGORIES)
 
 
+def test_fine_tuning_for_the_same_categories_is_remarked_upon(tmp_path, caplog):
+    """Without --fine_tune the heatmap's head would be kept. That is no way if the network differs, too."""
+    detector, path = settings(), tmp_path / "ours.ckpt"
+    save_checkpoint(path, build_centernet(detector.net_config, 3), model_record(detector, CATEGORIES), {})
+    other = Categories(("disc", "frame", "star"), (1, 7, 90))
+    for flags, categories, remark in (((), CATEGORIES, True), ((), other, False), (SHORTCUT, CATEGORIES, False)):
+        config = settings(*flags, "--load_checkpoint_path", str(path), "--fine_tune", "true")
+        caplog.clear()
+        load_weights(config, build_centernet(config.net_config, 3), categories)
+        assert (f"note: {path} has the same categories as the training data: leave out --fine_tune" in
+                caplog.text) == remark
+
+
 @pytest.mark.parametrize("old, new", [("wh_reg", "ltrb"),
                                       pytest.param("ltrb", "wh_reg", marks=pytest.mark.slow)])
 def test_fine_tuning_for_another_box_head_lists_the_new_one(old, new):

@@ -190,6 +190,10 @@ def load_weights(config: Config, network: nn.Cell, categories: Categories) -> No
     if config.fine_tune:
         transfer = load_for_fine_tuning(network, checkpoint, config.net_config.cat_spec_wh, path)
         LOG.info("fine-tuning from %s\n%s", path, transfer.table())
+        record = checkpoint.record
+        if record and record.spec.categories.names == categories.names and not renewed(record, config.net_config):
+            LOG.warning("note: %s has the same categories as the training data: leave out --fine_tune to keep the "
+                        "weights of its heatmap head", path)
         return
     _require_categories(checkpoint, categories, path)
     load_parameters(network, checkpoint.parameters, path)
