@@ -72,6 +72,7 @@ def test_an_empty_place_for_the_results_is_an_error(entry, value):
         with pytest.raises(UserError, match=rf"^--(out \({name}\)|{name}) is empty: name where the results "
                                             "go, or leave the flag out$"):
             load_config(entry, [flag], "")
+        load_config(entry, [flag, "--enable_modelarts", "true"], "")  # the job completes it
 
 
 def test_an_empty_page_of_a_comparison_is_an_error(capsys):

@@ -396,6 +396,15 @@ def test_rows_of_csv_files(tmp_path):
     assert find_layouts(tmp_path) == {}
 
 
+def test_an_image_that_is_named_by_a_link_is_not_left_out(tmp_path):
+    (tmp_path / "raw").mkdir()
+    make_images(tmp_path / "raw", ["a.png", "b.png"])
+    (tmp_path / "photos").symlink_to(tmp_path / "raw")
+    write(tmp_path, "boxes.csv", "photos/a.png,1,2,5,6,dot\n")
+    notes = read_layout(tmp_path / "boxes.csv").report.notes
+    assert list(notes.counts.items()) == [("image without annotation: left out", 1)]
+
+
 def test_images_outside_of_the_data_set_are_refused(tmp_path):
     make_images(tmp_path, ["secret.png"])
     write(tmp_path, "set/train.csv", "../secret.png,1,2,5,6,dot\n")

@@ -30,7 +30,7 @@ def test_files_folders_globs_and_lists(photos, words, recursive, names):
 
 @pytest.mark.fault("a linked folder among the images", "links to a folder elsewhere, and to one that contains the link",
                    "its images are found, each once")
-def test_linked_folders_are_searched_once(photos, tmp_path_factory):
+def test_linked_folders_are_searched_once(photos, tmp_path_factory, monkeypatch):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "c.jpg").write_bytes(b"x")
     (photos / "photos/link").symlink_to(elsewhere)
@@ -42,6 +42,9 @@ def test_linked_folders_are_searched_once(photos, tmp_path_factory):
     (photos / "imported/images").symlink_to(photos / "photos")  # as import-dataset --out makes it
     assert len(find_inputs([str(photos / "imported")], True).images) == 3
     with pytest.raises(UserError, match=r"its subfolders have 3, such as .*imported/images/.*: add --recursive"):
+        find_inputs([str(photos / "imported")])
+    monkeypatch.setattr("centernet.evaluation.inputs.SEARCHED", 2)  # a link can lead to a whole disk
+    with pytest.raises(UserError, match=r"its subfolders have at least 2, such as"):
         find_inputs([str(photos / "imported")])
 
 

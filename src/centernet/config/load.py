@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from centernet.config.checks import find_idle, find_problems
-from centernet.config.declared import SETTINGS, aliases
+from centernet.config.declared import SETTINGS, aliases, read
 from centernet.config.documented import along_with, find_misuse
 from centernet.config.flags import parse_flags, split_config_path, typed_aliases
 from centernet.config.near_flags import nearest
@@ -56,21 +56,23 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
         chosen = _read_values(path)
         _add(values, chosen)
     flags = parse_flags(entry, rest, description, values)
-    _require_out(entry, flags, rest)
     given = expanded(entry, flags, values)
     typed = {**typed_aliases(entry, rest), **typed_shorthands(entry, flags, values)}
     _add(values, given)
     config = build_config(values, preset, tuple(sorted(given)), typed)
+    _require_out(entry, config, typed)
     _refuse(find_idle(entry, config), typed)
     return dataclasses.replace(config, named=(*chosen, *given))
 
 
-def _require_out(entry: str, flags: Mapping[str, Any], argv: list[str]) -> None:
-    """Raise UserError if the flag of the results is empty, as with an unset variable of a shell: --out "$FOLDER"."""
+def _require_out(entry: str, config: Config, typed: Mapping[str, str]) -> None:
+    """Raise UserError if the flag of the results is empty, as with an unset variable of a shell: --out "$FOLDER".
+
+    A job of ModelArts completes empty paths.
+    """
     name = aliases(entry).get("out", "")
-    if name in flags and not str(flags[name]).strip():
-        flag = as_typed(f"--{name} is empty", typed_aliases(entry, argv))
-        raise UserError(f"{flag}: name where the results go, or leave the flag out")
+    if name in config.given and not str(read(config, name)).strip() and not config.enable_modelarts:
+        raise UserError(as_typed(f"--{name} is empty", typed) + ": name where the results go, or leave the flag out")
 
 
 def find_config(word: str, flag: str = "") -> Path:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wm
 LISTS = (".txt", ".lst", ".list")
 STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "rtp", "srt")
 MOST_LIST_BYTES = 1 << 26
+SEARCHED = 10_000  # files below a folder, for a hint
 
 KINDS = {".xml": "an annotation file (XML, such as Pascal VOC's)", ".json": "a JSON file, such as annotations",
          ".csv": "a table", ".yaml": "a configuration", ".yml": "a configuration",
@@ -134,8 +136,11 @@ def _advice(word: str) -> str:
 
 def _nothing_in(folder: Path, recursive: bool) -> list[Path]:
     """Raise UserError for a folder without images: it says where they are, if they are below it."""
-    deeper = [] if recursive else [item for item in files_below(folder) if item.suffix.lower() in SUFFIXES]
-    hint = (f"; its subfolders have {len(deeper)}, such as {printable(deeper[0])}: add --recursive" if deeper else
+    # Only for a hint, and links lead anywhere: a large tree is not searched to its end.
+    below = [] if recursive else list(islice(files_below(folder), SEARCHED))
+    deeper = sorted(item for item in below if item.suffix.lower() in SUFFIXES)
+    most = "at least " * (len(below) == SEARCHED)
+    hint = (f"; its subfolders have {most}{len(deeper)}, such as {printable(deeper[0])}: add --recursive" if deeper else
             ": is it the right folder?")
     raise UserError(f"--image {printable(folder)}: this folder has no images ({', '.join(SUFFIXES)}) and no videos"
                     f"{hint}")

@@ -36,7 +36,7 @@ def require_fixed(manifest: Manifest, config: Config, path: str) -> None:
     if config.eval_config.pad:
         asked["eval_config.pad"] = f"{graph}. Leave it out, or use the checkpoint"
     if config.eval_config.batch_size != (manifest.input_shape[0] or config.eval_config.batch_size):
-        asked["eval_config.batch_size"] = (f"the graph of {path} takes {manifest.input_shape[0]} images at a time. "
+        asked["eval_config.batch_size"] = (f"the graph of {path} takes batches of {manifest.input_shape[0]}. "
                                            "Leave it out, or export the checkpoint with this --export_batch_size")
     problems = [f"--{name} {_text(config, name)} has no effect: {why}" for name, why in asked.items()
                 if name in config.given]

@@ -150,3 +150,7 @@ def test_calibration_images_of_an_imported_folder_are_behind_its_link(tmp_path, 
     config = read_config(work / "tiny.yaml", "--export_format", "ONNX", "--precision", "int8", "--calibration_data",
                          str(tmp_path / "data"), "--calibration_images", "3")
     assert [path.name for path in low_precision.find_calibration_images(config)] == ["0.jpg", "1.jpg", "2.jpg"]
+    (tmp_path / "voc/SegmentationClass").mkdir()
+    (tmp_path / "voc/SegmentationClass/0.png").touch()
+    with pytest.raises(UserError, match="several of its subfolders have images: .*JPEGImages, .*SegmentationClass"):
+        low_precision.find_calibration_images(config)

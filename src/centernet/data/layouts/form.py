@@ -202,10 +202,10 @@ def _common_end(one: tuple[str, ...], other: tuple[str, ...]) -> int:
 
 
 def note_unlabelled(index: ImageIndex, pictures: Iterable[Picture | None], report: Report) -> None:
-    """Note images without an annotation file."""
-    known = {picture.path for picture in pictures if picture}
+    """Note images without an annotation file. A link can give an image two paths."""
+    known = {os.path.realpath(picture.path) for picture in pictures if picture}
     for path in index.all():
-        if path not in known:
+        if os.path.realpath(path) not in known:
             report.notes.add("image without annotation: left out", str(path.relative_to(index.root)))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from centernet.config.threads import input_threads
 from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import read_image
 from centernet.detection.transform import prepare_image
-from centernet.errors import UserError
+from centernet.errors import UserError, listed
 from centernet.evaluation.inputs import SUFFIXES
 from centernet.export.publish import export_model
 from centernet.export.quantization.calibration import Inputs
@@ -94,25 +94,32 @@ def _reduce(config: Config, manifest: Manifest, model: ModelProto,
 def find_calibration_images(config: Config) -> list[Path]:
     """Return config.calibration_images files of config.calibration_data, evenly spaced by name.
 
-    If the folder itself has no image, those of its subfolders are taken.
+    If the folder itself has no image, those of its only subfolder with images are taken.
 
     Raises:
-        UserError: the folder does not exist, or neither it nor a subfolder has an image.
+        UserError: the folder does not exist; there is no image, or several subfolders have images.
     """
     folder = Path(config.calibration_data)
     if not folder.is_dir():
         raise UserError(f"--calibration_data {folder}: there is no such folder")
-    below = [path for path in files_below(folder) if path.is_file() and path.suffix.lower() in SUFFIXES]
-    found = sorted(path for path in below if path.parent == folder) or sorted(below)
+    found = _images(folder.iterdir()) or _images(files_below(folder))
     if not found:
         raise UserError(f"--calibration_data {folder}: there is no image ({', '.join(SUFFIXES)}) in this folder or "
                         "below it. Use a folder with some hundred images similar to those of the application, such as "
                         "train2017")
+    if len(places := sorted({str(path.parent) for path in found})) > 1:
+        # One of them may have masks, or the images of the evaluation.
+        raise UserError(f"--calibration_data {folder}: several of its subfolders have images: {listed(places)}. Name "
+                        "one of them")
     count = min(config.calibration_images, len(found))
     if count < config.calibration_images:
         LOG.warning("warning: --calibration_data %s has only %d images, but --calibration_images is %d", folder, count,
                     config.calibration_images)
     return [found[position * len(found) // count] for position in range(count)]
+
+
+def _images(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def calibration_inputs(paths: list[Path], manifest: Manifest) -> Inputs:
