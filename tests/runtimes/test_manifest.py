@@ -72,7 +72,7 @@ def test_an_exported_model_brings_its_test_settings(model, caplog, flags, wanted
     (("--eval_config.keep_res", "true"), r"eval_config\.keep_res true has no effect: .* or use the checkpoint"),
     (("--eval_config.pad", "31"), r"eval_config\.pad 31 has no effect"),
     (("--eval_config.pad", "31", "--input_size", "128"), r"(?s)2 problems:.*input_res_test 128.*pad 31"),
-    (("--eval_config.batch_size", "4"), r"batch_size 4 has no effect: the graph of m\.onnx takes 2 images at a time")])
+    (("--eval_config.batch_size", "4"), r"batch_size 4 has no effect: the graph of m\.onnx takes batches of 2")])
 @pytest.mark.fault("a flag that an exported model cannot follow", "another input size, keep_res, pad or batch size",
                    "an error, unless it equals the export's")
 def test_flags_without_effect_on_an_exported_model_are_refused(model, flags, problem):

@@ -94,9 +94,10 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "a.ckpt").write_bytes(b"PK\x03\x04" + bytes(range(256)) * 9)
     with pytest.raises(UserError, match="not a MindSpore checkpoint"):
         read_checkpoint(tmp_path / "a.ckpt")
-    (tmp_path / "a.pth").write_bytes(b"x")
-    with pytest.raises(UserError, match="ends in .ckpt"):
-        read_checkpoint(tmp_path / "a.pth")
+    for name, words in (("a.pth", "has the weights of another program"), ("a.bin", "ends in .ckpt")):
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(UserError, match=words):
+            read_checkpoint(tmp_path / name)
     with pytest.raises(UserError, match=r"no such file; .* has a.ckpt"):
         read_checkpoint(tmp_path / "b.ckpt")
 
