@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import reprlib
 import signal
 import sys
@@ -116,6 +117,13 @@ def reports_errors(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def _tell(message: object) -> None:
-    """Print to standard error. After SIGHUP its terminal is gone, and that must not change the exit status."""
-    with contextlib.suppress(OSError):
-        print(message, file=sys.stderr)
+    """Print to standard error. A terminal that is gone, as after SIGHUP, does not change the exit status.
+
+    Python ends with status 120 if it cannot write what standard output still holds.
+    """
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{message}\n")):
+        try:
+            print(text, end="", file=stream, flush=True)
+        except OSError:
+            with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
