@@ -1,4 +1,4 @@
-"""Parsing of JSON, YAML and XML text that a stranger may have written. No other module parses such files.
+"""Parsing of JSON and YAML text that a stranger may have written. No other module parses such files.
 
 A small text can ask for much: memory (YAML aliases that refer to aliases), stack (100,000 nested lists), or numbers and
 texts that fail later, where they are used (Infinity, 10^400, half of a surrogate pair). The functions here refuse
@@ -10,16 +10,13 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
-from xml.parsers import expat
 
 import yaml
 
 from centernet.errors import UserError, printable, shown
 
 MOST_DEPTH = 64             # nested lists and objects; the C++ program has the same limit
-MOST_XML_NODES = 200_000    # elements of a text
 MOST_YAML_NODES = 100_000   # of a text; an alias counts as all that it stands for
 LOWEST, HIGHEST = -2**63, 2**64 - 1  # whole numbers of a document have 64 bits
 
@@ -123,60 +120,6 @@ def parse_yaml(text: str | bytes, subject: str, remedy: str = "") -> list[Any]:
     for document in documents:
         require_plain(document, subject, remedy)
     return documents
-
-
-@dataclass
-class XmlElement:
-    """An element of an XML text: its name, its own text, and its children. Attributes are left out."""
-
-    tag: str
-    text: str = ""
-    children: list[XmlElement] = field(default_factory=list)
-
-    def all(self, tag: str) -> list[XmlElement]:
-        """Return the children of a name."""
-        return [child for child in self.children if child.tag == tag]
-
-    def find(self, *tags: str) -> str:
-        """Return the text below a path of names, without spaces around it; "" if it is not there."""
-        found: XmlElement | None = self
-        for tag in tags:
-            found = next(iter(found.all(tag)), None) if found else None
-        return found.text.strip() if found else ""
-
-
-def parse_xml(text: bytes, subject: str) -> XmlElement:
-    """Parse an XML text. One that declares entities is refused: a few lines of them can stand for gigabytes.
-
-    Raises:
-        UserError: the text is not XML, declares entities, is nested too deeply, or has too many elements.
-    """
-    opened = [XmlElement("")]
-    count = 0
-
-    def start(tag: str, _attributes: dict[str, str]) -> None:
-        nonlocal count
-        count += 1
-        if len(opened) > MOST_DEPTH or count > MOST_XML_NODES:
-            raise ValueError(f"it has more than {MOST_DEPTH} levels or {MOST_XML_NODES} elements")
-        opened[-1].children.append(XmlElement(tag))
-        opened.append(opened[-1].children[-1])
-
-    def add(words: str) -> None:
-        opened[-1].text += words
-
-    def refuse(name: str, *_details: object) -> None:
-        raise ValueError(f"it declares the entity {shown(name)}, and no annotation needs one")
-
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler = start, lambda _tag: opened.pop()
-    parser.CharacterDataHandler, parser.EntityDeclHandler = add, refuse
-    try:
-        parser.Parse(text, True)
-    except (expat.ExpatError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
-        raise UserError(f"{subject} is not valid XML for this program: {error}") from error
-    return opened[0].children[0]
 
 
 def whole_number(text: str, below: int) -> int | None:

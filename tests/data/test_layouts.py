@@ -15,8 +15,8 @@ from centernet.data.defects import Report
 from centernet.data.layouts.form import Box, cut, to_coco
 from centernet.data.layouts.found import READERS, find_layouts, read_layout
 from centernet.data.layouts.splits import group_pattern, select_classes
-from centernet.documents import parse_xml
 from centernet.errors import UserError
+from centernet.xml_document import parse_xml
 
 WIDTH, HEIGHT = 96, 64
 NAMES = ("dot", "ring")
@@ -620,7 +620,7 @@ BOMB = "<!DOCTYPE a [<!ENTITY x 'xx'><!ENTITY y '&x;&x;'>]><annotation>&y;</anno
     ("<a>" + "<b/>" * 300, "or 200 elements"), ("", "no element"), ("\0", "unclosed token"),
     ("<?xml version='1.0' encoding='no-such'?><a/>", "unknown encoding")])
 def test_hostile_xml(text, words, monkeypatch):
-    monkeypatch.setattr("centernet.documents.MOST_XML_NODES", 200)
+    monkeypatch.setattr("centernet.xml_document.MOST_XML_NODES", 200)
     if words is None:
         assert parse_xml(text.encode(), "here").find() == ""
         return

@@ -13,9 +13,9 @@ from pathlib import Path
 from centernet.data.defects import Report
 from centernet.data.layouts.form import Box, ImageIndex, Imported, Picture, make_picture, note_unlabelled
 from centernet.data.repair import number, whole
-from centernet.documents import XmlElement, parse_xml
 from centernet.errors import UserError
 from centernet.files import files_below, read_bytes, user_errors
+from centernet.xml_document import XmlElement, parse_xml
 
 MOST_BYTES = 1 << 24  # of an annotation file
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
