@@ -103,7 +103,7 @@ def signals_set_a_flag() -> Iterator[None]:
 
     watch = _Watch()
     pipe = signal.set_wakeup_fd(watch.writer, warn_on_full_buffer=False)  # first, or a signal could be lost
-    before = {number: signal.signal(number, nothing) for number in SIGNALS if not is_ignored_hangup(number)}
+    before = {number: signal.signal(number, nothing) for number in ending_signals()}
     _remember_sigint()
     _watches.append(watch)
     watch.thread.start()
@@ -117,9 +117,10 @@ def signals_set_a_flag() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def is_ignored_hangup(number: int) -> bool:
-    """Return whether a signal is SIGHUP and the process goes on after it: nohup started it."""
-    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
+def ending_signals() -> tuple[int, ...]:
+    """Return the signals that end this process: SIGNALS, but not a SIGHUP that it ignores because nohup started it."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return tuple(number for number in SIGNALS if not (number == signal.SIGHUP and ignored))
 
 
 _masks: list[set[int]] = []  # of the thread that forks
@@ -140,9 +141,8 @@ def _forget_in_child() -> None:
     if _watches:
         _watches.clear()
         signal.set_wakeup_fd(-1)
-        for number in SIGNALS:
-            if not is_ignored_hangup(number):
-                signal.signal(number, signal.SIG_DFL)
+        for number in ending_signals():
+            signal.signal(number, signal.SIG_DFL)
     _after_fork()
 
 

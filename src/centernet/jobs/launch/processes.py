@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from centernet.interrupt import SIGNALS, is_ignored_hangup
+from centernet.interrupt import ending_signals
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 LIBC = "libc.so.6"
@@ -40,13 +40,13 @@ def start_process(command: Sequence[str], environment: Mapping[str, str], log: I
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Let the handlers of SIGNALS wait for the end of the block.
+    """Let the handlers of ending_signals() wait for the end of the block.
 
     An exception of a handler vanishes in the functions that Python calls after a fork ("Exception ignored in ...").
     """
     arrived: list[int] = []
     before = {number: signal.signal(number, lambda number, frame: arrived.append(number))
-              for number in SIGNALS if not is_ignored_hangup(number)}
+              for number in ending_signals()}
     try:
         yield
     finally:

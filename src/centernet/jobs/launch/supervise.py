@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from centernet.interrupt import SIGNALS, is_ignored_hangup
+from centernet.interrupt import ending_signals
 from centernet.jobs.launch.plan import GROUP_VARIABLES, RankPlan
 from centernet.jobs.launch.processes import adopt_orphans, end_descendants, start_process
 from centernet.jobs.launch.rank_process import VANISHED, read_status, start, status_file
@@ -173,7 +173,7 @@ def _in_charge(patience: float) -> Iterator[None]:
     """In the block, signals raise Stopped. At its end, all descendants of this process are ended."""
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
-    numbers = [number for number in SIGNALS if not is_ignored_hangup(number)]
+    numbers = ending_signals()  # before the handlers change
     adopt_orphans()
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
