@@ -14,6 +14,7 @@ from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up
 from centernet.errors import UserError
+from centernet.model_files import EXPORTED
 from centernet.owner import OWNER, owned
 from centernet.program import program
 
@@ -31,7 +32,7 @@ def run(config: Config) -> None:
         raise UserError("--model_path is not set: name a checkpoint (.ckpt) or an exported model (.mindir, .onnx)")
     if bool(config.image) == bool(config.predict_dir):
         raise UserError(f"give either --image (image files) or --predict_dir (the output of {program('preprocess')})")
-    if config.predict_dir and not config.model_path.endswith((".mindir", ".onnx")):
+    if config.predict_dir and not config.model_path.endswith(EXPORTED):
         raise UserError(f"--predict_dir holds inputs of one fixed size. They need an exported model (.mindir, .onnx), "
                         f"found --model_path {config.model_path}")
     if config.predict_dir and not config.result_path:

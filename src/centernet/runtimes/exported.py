@@ -11,6 +11,7 @@ from mindspore import nn
 from centernet.config.schema import EvalConfig
 from centernet.detection.decode import decode, sigmoid
 from centernet.errors import UserError
+from centernet.model_files import EXPORTED
 from centernet.program import program
 from centernet.runtimes.manifest import read_manifest
 from centernet.runtimes.onnx_session import load_onnx
@@ -25,7 +26,7 @@ def is_exported(path: str, backend: str = "auto") -> bool:
     if not path.endswith(wanted):
         raise UserError(f"--backend {backend} runs {' and '.join(wanted)} files, found {path}: use such a file, or "
                         "use --backend auto, which runs every kind of file")
-    return path.endswith((".mindir", ".onnx"))
+    return path.endswith(EXPORTED)
 
 
 def open_exported(path: str, evaluation: EvalConfig) -> ExportedBackend:

@@ -13,6 +13,7 @@ import numpy as np
 
 from centernet.config.schema import NetConfig
 from centernet.errors import UserError
+from centernet.model_files import FOREIGN
 from centernet.program import program
 
 Rules = tuple[tuple[str, str], ...]
@@ -87,7 +88,7 @@ class Source:
     ignored: tuple[str, ...]
     backbone_knows: str = ""
     stem_pool: str = "pad"
-    suffixes: tuple[str, ...] = (".pth", ".pt", ".safetensors")
+    suffixes: tuple[str, ...] = FOREIGN
     wrapped: bool = False
 
 
