@@ -44,69 +44,71 @@ def infer_images(finder: Finder, images: list[Path], folder: Path, formats: Iter
     if others := remove_earlier(folder):
         LOG.warning("%s has %d pictures that are not of the last run here: images with the same names are replaced, "
                     "the others stay", folder / PICTURES, others)
-    run = _Run()
+    run = _Run(finder, images, folder, formats)
     try:
-        _detect(finder, images, folder, run)
+        run.detect()
     except (Interrupted, UserError) as stop:
         if run.rows:
-            raise _with_results(stop, finder, images, folder, formats, run) from stop
+            raise run.with_results(stop) from stop
         raise
     if not run.rows:
         raise UserError(f"none of the {len(images)} files could be read: see the messages above")
-    _finish(finder, images, folder, formats, run)
+    run.finish()
 
 
 @dataclass
 class _Run:
-    """What is known of a run so far."""
+    """The arguments of infer_images, and what is known so far."""
 
+    finder: Finder
+    images: list[Path]
+    folder: Path
+    formats: Iterable[str]
     rows: list[dict[str, Any]] = field(default_factory=list)  # of finished images, see write_found
     dark: list[tuple[str, str]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     highest: float = 0.0
 
+    def detect(self) -> None:
+        """Detect in all images and write their pictures."""
+        for path, name in zip(tqdm(self.images, unit="image", disable=None), _picture_names(self.images)):
+            stop_if_interrupted()
+            try:
+                data = read_file(path)
+                image = decode_file(data, path)
+            except UserError as error:
+                LOG.warning("left out: %s", error)
+                continue
+            if is_dark(data):
+                self.dark.append((DARK, str(path)))
+            start = time.perf_counter()
+            result, highest = self.finder.find(image)
+            self.seconds.append(time.perf_counter() - start)
+            self.highest = max(self.highest, highest)
+            picture = Path(PICTURES) / name
+            save_picture(self.folder / picture, result.draw(enlargement(image)))
+            self.rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0],
+                              "picture": str(picture), "detections": listed(result)})
 
-def _detect(finder: Finder, images: list[Path], folder: Path, run: _Run) -> None:
-    for path, name in zip(tqdm(images, unit="image", disable=None), _picture_names(images)):
-        stop_if_interrupted()
+    def finish(self) -> None:
+        """Write the lists and log the summary."""
+        report_all("the images", self.dark)
+        write_found(self.folder, self.rows, self.finder.detector.spec.categories, self.finder.score_thresh,
+                    self.formats)
+        boxes = sum(len(row["detections"]) for row in self.rows)
+        LOG.info("%d boxes in %d of %d images: %s and pictures/%s", boxes, len(self.rows), len(self.images),
+                 self.folder / DETECTIONS, "" if boxes else no_boxes(self.highest, self.finder.score_thresh))
+        LOG.info("%s", speed(self.seconds, 1))
+
+    def with_results(self, stop: Interrupted | UserError) -> Interrupted | UserError:
+        """Write the results of the finished images. Return the reason of the stop with a sentence about them."""
+        finished = f"{len(self.rows)} of {len(self.images)} images"
         try:
-            data = read_file(path)
-            image = decode_file(data, path)
+            self.finish()
+            note = f"The results are those of {finished}"
         except UserError as error:
-            LOG.warning("left out: %s", error)
-            continue
-        if is_dark(data):
-            run.dark.append((DARK, str(path)))
-        start = time.perf_counter()
-        result, highest = finder.find(image)
-        run.seconds.append(time.perf_counter() - start)
-        run.highest = max(run.highest, highest)
-        picture = Path(PICTURES) / name
-        save_picture(folder / picture, result.draw(enlargement(image)))
-        run.rows.append({"file": str(path), "width": image.shape[1], "height": image.shape[0],
-                         "picture": str(picture), "detections": listed(result)})
-
-
-def _finish(finder: Finder, images: list[Path], folder: Path, formats: Iterable[str], run: _Run) -> None:
-    """Write the lists and log the summary."""
-    report_all("the images", run.dark)
-    write_found(folder, run.rows, finder.detector.spec.categories, finder.score_thresh, formats)
-    boxes = sum(len(row["detections"]) for row in run.rows)
-    LOG.info("%d boxes in %d of %d images: %s and pictures/%s", boxes, len(run.rows), len(images), folder / DETECTIONS,
-             "" if boxes else no_boxes(run.highest, finder.score_thresh))
-    LOG.info("%s", speed(run.seconds, 1))
-
-
-def _with_results(stop: Interrupted | UserError, finder: Finder, images: list[Path], folder: Path,
-                  formats: Iterable[str], run: _Run) -> Interrupted | UserError:
-    """Write the results of the finished images. Return the reason of the stop with a sentence about them."""
-    finished = f"{len(run.rows)} of {len(images)} images"
-    try:
-        _finish(finder, images, folder, formats, run)
-        note = f"The results are those of {finished}"
-    except UserError as error:
-        note = f"The results of {finished} could not be listed: {error}"
-    return Interrupted(stop.number, note) if isinstance(stop, Interrupted) else UserError(f"{stop}. {note}")
+            note = f"The results of {finished} could not be listed: {error}"
+        return Interrupted(stop.number, note) if isinstance(stop, Interrupted) else UserError(f"{stop}. {note}")
 
 
 def no_boxes(highest: float, score_thresh: float) -> str:
