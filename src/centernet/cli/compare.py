@@ -14,7 +14,7 @@ from pathlib import Path
 
 from centernet.cli.console import set_up_log
 from centernet.cli.process import print_every_text
-from centernet.errors import UserError, printable, reports_errors
+from centernet.errors import LISTED_PROBLEMS, UserError, printable, reports_errors
 from centernet.files import write_text
 from centernet.program import command, program
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     except argparse.ArgumentError as error:
         raise UserError(f"{error}. `{program('compare')} --help` lists the flags.") from error
     if unknown:
-        words = ", ".join(printable(word) for word in unknown[:20])
+        words = ", ".join(printable(word) for word in unknown[:LISTED_PROBLEMS])
         raise UserError(f"{program('compare')}: unknown argument{'s' * (len(unknown) > 1)} {words}. "
                         f"`{program('compare')} --help` lists the flags.")
     if len(given.runs) != 2:

@@ -133,7 +133,7 @@ def save_picture(path: Path, picture: np.ndarray) -> None:
     path = picture_path(path)
     with user_errors(f"cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        try:  # files.replacing would flush the disk for each picture
             path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
         except OSError:
             with contextlib.suppress(OSError):
