@@ -1,39 +1,25 @@
 """The arrows of docs/architecture.md: who may import whom."""
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 SOURCES = sorted((SRC / "centernet").glob("**/*.py"))
 
-# Level of each room or file; an import must point to a lower level, or stay in its room at the same one.
-LEVELS = {
-    # values and plain functions
-    "centernet.errors": 0, "centernet.files": 0, "centernet.documents": 0, "centernet.json_value": 0,
-    "centernet.xml_document": 0,
-    "centernet.embedded_json": 0, "centernet.categories": 0, "centernet.geometry": 0,
-    "centernet.config": 0, "centernet.spec": 0, "centernet.group": 0, "centernet.data.annotations": 0,
-    "centernet.data.defects": 0, "centernet.data.repair": 0, "centernet.interrupt": 0, "centernet.owner": 0,
-    "centernet.markup": 0, "centernet.plots": 0, "centernet.run_files": 0, "centernet.program": 0,
-    "centernet.model_files": 0,
-    # files that need no MindSpore
-    "centernet.data.coco": 1, "centernet.data.augment": 1, "centernet.data.targets": 1, "centernet.data.image_file": 1,
-    "centernet.data.image_finder": 1, "centernet.data.image_size": 1, "centernet.data.orientation": 1,
-    "centernet.data.mosaic": 1, "centernet.data.info_file": 1, "centernet.data.layouts": 1,
-    "centernet.data.other_forms": 1, "centernet.data.wrong_folder": 1,
-    "centernet.evaluation.metrics": 1, "centernet.runtimes.manifest": 1,
-    "centernet.runtimes.manifest_steps": 1, "centernet.runtimes.fixed_settings": 1,
-    "centernet.runtimes.onnx_session": 1, "centernet.runtimes.sizes": 1,
-    "centernet.detection": 2,
-    # rooms
-    "centernet.data": 2, "centernet.models": 2, "centernet.jobs": 2, "centernet.device": 3,
-    "centernet.data_check": 3,
-    "centernet.weights": 3, "centernet.runtimes": 3,
-    "centernet.training.losses": 3, "centernet.training.optimization": 4,
-    "centernet.evaluation": 4, "centernet.export": 4,
-    "centernet.training": 5, "centernet.export.quantization": 5, "centernet.open_model": 5,
-    "centernet": 6, "centernet.cli": 6, "centernet.__main__": 7,
-}
+
+
+def levels():
+    """Module or folder -> level, from the table of docs/architecture.md."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| ([^|]*) \|", text.split("test_layers.py reads this table -->")[1], re.MULTILINE)
+    names = [(name, int(number)) for number, cell in rows for name in re.findall(r"`([^`]+)`", cell)]
+    found = {f"centernet.{name.strip('/').replace('/', '.')}".removesuffix(".__init__"): level for name, level in names}
+    assert len(found) == len(names) > 40, "a module is named twice, or the table was not found"
+    return found
+
+
+LEVELS = levels()
 WITHOUT_MINDSPORE = [name for name, level in LEVELS.items() if level <= 1] + ["centernet.detection"]
 
 
@@ -54,10 +40,12 @@ def imports(path):
 
 
 def level(module):
-    while module not in LEVELS:
-        module, _, tail = module.rpartition(".")
-        assert tail, "module without a level"
-    return LEVELS[module]
+    """The level of the most exact name in the table. `centernet` means its __init__ only."""
+    name = module
+    while name not in LEVELS or (name == "centernet" and module != name):
+        name = name.rpartition(".")[0]
+        assert name, f"docs/architecture.md gives {module} no level"
+    return LEVELS[name]
 
 
 def without_mindspore(module):
@@ -66,6 +54,14 @@ def without_mindspore(module):
 
 def room(module):
     return ".".join(module.split(".")[:2])
+
+
+def test_every_module_has_a_level_and_every_name_a_module():
+    for path in SOURCES:
+        level(module_name(path))
+    for name in LEVELS:
+        place = SRC / name.replace(".", "/")
+        assert place.with_suffix(".py").exists() or place.is_dir(), name
 
 
 def test_imports_point_down():
