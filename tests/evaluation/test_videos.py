@@ -5,29 +5,24 @@ import json
 import os
 import signal
 import time
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-from centernet.categories import categories_from_names
 from centernet.data.annotations import read_annotations
-from centernet.detection.finder import Finder
 from centernet.errors import Interrupted, UserError
 from centernet.evaluation.found_files import write_coco_of_frames
-from centernet.evaluation.inputs import Video, find_inputs
-from centernet.evaluation.videos import infer_video, require_readable
+from centernet.evaluation.inputs import Video
+from centernet.evaluation.videos import require_readable
 from centernet.interrupt import signals_set_a_flag
+from tests.video_runs import Detector, read, run
 
 
-class Detector:
-    """It finds one box in each image; at the image number `stop` the process gets a signal."""
+class SignalAt(Detector):
+    """At the image number `stop` the process gets a signal."""
 
-    spec = SimpleNamespace(categories=categories_from_names(("disc",)))
-    settings = SimpleNamespace(score_thresh=0.3)
-
-    def __init__(self, stop=-1):
+    def __init__(self, stop):
         self.left = stop
 
     def rows(self, image):
@@ -35,7 +30,7 @@ class Detector:
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.3)
-        return np.array([[10, 20, 200, 90, 0.5, 0], [0, 0, 9, 9, 0.1, 0]], np.float32)
+        return super().rows(image)
 
 
 def make_video(path, frames=12, size=(160, 120), codec="MJPG", rate=10.0):
@@ -45,22 +40,6 @@ def make_video(path, frames=12, size=(160, 120), codec="MJPG", rate=10.0):
         writer.write(np.full((size[1], size[0], 3), 10 * index, np.uint8))
     writer.release()
     return path
-
-
-def run(path, folder, **options):
-    video, = find_inputs([str(path)]).videos
-    require_readable(video)
-    infer_video(Finder(options.pop("detector", Detector())), video, folder, **options)
-
-
-def read(folder, name="clip"):
-    """The lines, the summary and the number of pictures of the annotated video."""
-    lines = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-    summary = json.loads((folder / f"{name}.json").read_text())
-    capture, pictures = cv2.VideoCapture(str(folder / summary["annotated_video"])), []
-    while (frame := capture.read())[0]:
-        pictures.append(frame[1])
-    return lines, summary, pictures
 
 
 def test_a_video_gives_lines_a_summary_and_an_annotated_video(tmp_path, caplog):
@@ -109,7 +88,7 @@ def test_max_frames(tmp_path):
 def test_a_signal_leaves_complete_files(tmp_path):
     path = make_video(tmp_path / "clip.avi")
     with pytest.raises(Interrupted), signals_set_a_flag():
-        run(path, tmp_path / "found", detector=Detector(stop=4))
+        run(path, tmp_path / "found", detector=SignalAt(4))
     lines, summary, pictures = read(tmp_path / "found")
     assert len(lines) == len(pictures) == summary["frames"] == 4 and summary["ended"] == "interrupted"
 
