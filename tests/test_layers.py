@@ -40,11 +40,11 @@ def imports(path):
 
 
 def level(module):
-    """The level of the most exact name in the table. `centernet` means its __init__ only."""
+    """The level of the most exact name in the table."""
     name = module
-    while name not in LEVELS or (name == "centernet" and module != name):
+    while name not in LEVELS:
         name = name.rpartition(".")[0]
-        assert name, f"docs/architecture.md gives {module} no level"
+        assert name not in ("", "centernet"), f"docs/architecture.md gives {module} no level"
     return LEVELS[name]
 
 
