@@ -50,7 +50,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="flags of the training program, an .ini file (default: the one beside this program)")
     add("--mindrecord_dir", required=True, help="the folder of the shards")
     add("--hccl_config_dir", required=True, help="the rank table (hccl.json)")
-    add("--load_checkpoint_path", default="", help="a checkpoint to start from")
+    add("--load_checkpoint_path", help="a checkpoint to start from")
     add("--hccl_time_out", type=int, default=TIME_OUT, help="seconds that ranks wait for each other (default: "
         "%(default)s)")
     add("--cmd_file", default="distributed_cmd.sh", help="the file to write (default: %(default)s)")
@@ -66,7 +66,7 @@ def write_commands(options: argparse.Namespace) -> str:
     if not script.is_file():
         raise UserError(f"--run_script_dir {script} is not a file")
     line = ["--mindrecord_dir", options.mindrecord_dir]
-    if options.load_checkpoint_path:
+    if options.load_checkpoint_path is not None:
         line += ["--load_checkpoint_path", options.load_checkpoint_path]
     flags = [*read_hyper_parameters(options.hyper_parameter_config_dir, line), *line]
     config = load_config("train", flags, "")

@@ -141,7 +141,7 @@ def test_other_categories_are_an_error_with_the_remedy(run, tmp_path):
     (("--load_checkpoint_path", "no.ckpt"), "checkpoint no.ckpt: there is no such file"),
     (("--load_checkpoint_path", "configs"), "checkpoint configs is a folder: name one file; it has no .ckpt file"),
     (("--save_result_dir", "README.md"), "--save_result_dir README.md"),
-    (("--load_checkpoint_path", ""), "--load_checkpoint_path is not set"),
+    (("--load_checkpoint_path", ""), "--load_checkpoint_path is empty"),
     (("--net_config.backbone", "resnet34"), "holds another network than the configuration"),
 ])
 def test_user_errors(run, data_dir, flags, message):

@@ -75,9 +75,37 @@ def test_an_empty_place_for_the_results_is_an_error(entry, value):
         load_config(entry, [flag, "--enable_modelarts", "true"], "")  # the job completes it
 
 
-def test_an_empty_page_of_a_comparison_is_an_error(capsys):
-    assert compare.main(["a", "b", "--out", ""]) == 2
-    assert "--out is empty: name the page to write" in capsys.readouterr().err
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.fault("a flag with an unset variable of the shell", "each flag of a text that is empty, in each command",
+                   "an error; a training would start from random weights, and a preset would be passed over")
+def test_an_empty_text_is_an_error(entry, value):
+    texts = [declared.name for declared in flags_of(entry) if declared.kind is str and not declared.choices]
+    assert {"log_file", "data_url"} < set(texts)
+    out = aliases(entry)["out"]
+    for name in (names := ["config_path", *texts]):
+        wanted = "name where the results go" if name == out else "give a value"
+        with pytest.raises(UserError, match=f"^--{name} is empty: {wanted}, or leave the flag out$"):
+            load_config(entry, [f"--{name}={value}"], "")
+    for name in () if value else names:
+        load_config(entry, [f"--{name}={value}", "--enable_modelarts", "true"], "")  # the job completes it
+
+
+def test_an_empty_text_does_not_unset_what_a_file_says(tmp_path):
+    (tmp_path / "mine.yaml").write_text("load_checkpoint_path: a.ckpt\ndata_dir: ''")
+    flags = ["--config_path", str(tmp_path / "mine.yaml")]
+    with pytest.raises(UserError, match=r"^--model \(load_checkpoint_path\) is empty: give a value, or leave the flag "
+                                        "out, and load_checkpoint_path out of the file of --config_path, too$"):
+        load_config("train", [*flags, "--model", ""], "")
+    assert load_config("train", flags, "").data_dir == ""  # in a file it means: not set
+
+
+@pytest.mark.parametrize("words, message", [
+    (["a", "b", "--out", ""], "--out is empty: name the page to write"),
+    (["a", ""], "one of the two folders is empty")])
+def test_an_empty_word_of_a_comparison_is_an_error(words, message, capsys):
+    assert compare.main(words) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("below", ["", "sub/folder"])

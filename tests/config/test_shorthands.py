@@ -82,6 +82,7 @@ def test_epochs_and_input_size():
     (["--warmup_steps", "9", "--config_path", "demo_cpu"], "did you mean --train_config.CosineDecay.warmup_steps?"),
     (["--resume", "nowhere.ckpt"], "--resume must be true, false, a checkpoint, or the folder of a run; found "
                                    "'nowhere.ckpt': there is no such file or folder"),
+    (["--resume", ""], "--resume is empty: give true, false, a checkpoint, or the folder of a run, or leave the flag"),
     (["--resume"], "resume and fine_tune need --load_checkpoint_path")])
 def test_mistakes(words, message):
     assert message in mistake(*words)

@@ -67,6 +67,7 @@ def test_the_file_starts_its_ranks(folder):
 @pytest.mark.parametrize("change, message", [
     (["--run_script_dir", "none.py"], "--run_script_dir none.py is not a file"),
     (["--hccl_config_dir", "none.json"], "rank table none.json: No such file"),
+    (["--load_checkpoint_path", ""], "--load_checkpoint_path is empty: give a value, or leave the flag out"),
     (["--server_id", "10.0.0.7"], "has the servers 10.0.0.1, 10.0.0.2"),
     (["--hyper_parameter_config_dir", "none.ini"], "none.ini: No such file"),
     (["--cmd_file", "no/such/folder.sh"], "--cmd_file no/such/folder.sh: No such file")])

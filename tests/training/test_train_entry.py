@@ -185,7 +185,7 @@ def test_other_categories_need_fine_tuning(shards, foreign, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("flags, message", [
-    (("--mindrecord_dir", ""), "--mindrecord_dir is not set"),
+    (("--mindrecord_dir", ""), "--mindrecord_dir is empty"),
     (("--mindrecord_dir", "/nowhere"), "/nowhere"),
     (("--train_config.batch_size", "16"), "7 images, fewer than one step needs"),
     (("--load_checkpoint_path", "/nowhere/a.ckpt"), "there is no such file"),

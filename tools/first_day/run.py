@@ -113,7 +113,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line. Raise UserError for values that make no sense."""
     parser = argparse.ArgumentParser(prog="first_day_ascend.sh", description=__doc__.splitlines()[0],
                                      allow_abbrev=False)
-    parser.add_argument("--data", default="", metavar="COCO", help="data set in COCO's layout (default: generated)")
+    parser.add_argument("--data", metavar="COCO", help="data set in COCO's layout (default: generated)")
     parser.add_argument("--minutes", type=float, default=30.0, help="time for everything (default: 30)")
     parser.add_argument("--out", type=Path, help="new folder for the report (default: first_day_DATE_TIME)")
     parser.add_argument("--device_target", choices=("Ascend", "CPU"), help="default: the variable DEVICE_TARGET, or "
@@ -127,6 +127,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     words = parser.parse_args(argv)
     if not words.minutes > 0:
         raise UserError(f"--minutes {words.minutes:g}: it must be greater than 0")
+    if words.data is not None and not words.data.strip():
+        raise UserError("--data is empty: name a data set, or leave the flag out")
     if words.device_id < 0:
         raise UserError(f"--device_id {words.device_id}: devices count from 0")
     return words

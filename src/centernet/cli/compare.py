@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     if len(given.runs) != 2:
         raise UserError(f"{program('compare')} needs two folders, found {len(given.runs)}: {command('compare')} RUN_A "
                         "RUN_B")
+    if not all(map(str.strip, given.runs)):  # Path("") is the current folder
+        raise UserError("one of the two folders is empty: is a variable of your shell not set?")
     if not given.out.strip():
         raise UserError("--out is empty: name the page to write, or leave the flag out")
     set_up_log("")

@@ -32,10 +32,10 @@ EXAMPLES = {
 }
 
 
-def split_config_path(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the value of --config_path ("" without it) and the other words."""
+def split_config_path(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the value of --config_path (None without it) and the other words."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config_path", default="")
+    parser.add_argument("--config_path")
     try:
         known, rest = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:

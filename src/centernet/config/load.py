@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from centernet.config.checks import find_idle, find_problems
-from centernet.config.declared import SETTINGS, aliases, read
+from centernet.config.declared import SETTINGS, aliases
 from centernet.config.documented import along_with, find_misuse
 from centernet.config.flags import parse_flags, split_config_path, typed_aliases
 from centernet.config.near_flags import nearest
@@ -50,7 +50,7 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
     values: dict[str, Any] = {name: declared.default for name, declared in SETTINGS.items()}
     _add(values, _read_values(DEFAULT_CONFIG))
     preset, chosen = "", dict[str, Any]()
-    if word:
+    if word and word.strip():
         path = find_config(word, "--config_path ")
         preset = path.stem if path.resolve() != DEFAULT_CONFIG else ""
         chosen = _read_values(path)
@@ -59,20 +59,32 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
     given = expanded(entry, flags, values)
     typed = {**typed_aliases(entry, rest), **typed_shorthands(entry, flags, values)}
     _add(values, given)
+    if str(values["enable_modelarts"]).lower() != "true":  # a job completes empty paths
+        _refuse_empty(entry, flags if word is None else {**flags, "config_path": word}, chosen, typed)
     config = build_config(values, preset, tuple(sorted(given)), typed)
-    _require_out(entry, config, typed)
     _refuse(find_idle(entry, config), typed)
     return dataclasses.replace(config, named=(*chosen, *given))
 
 
-def _require_out(entry: str, config: Config, typed: Mapping[str, str]) -> None:
-    """Raise UserError if the flag of the results is empty, as with an unset variable of a shell: --out "$FOLDER".
+def _refuse_empty(entry: str, flags: Mapping[str, Any], chosen: Mapping[str, Any], typed: Mapping[str, str]) -> None:
+    """Raise UserError if the text of a flag is empty, as with an unset variable of a shell: --model "$CHECKPOINT".
 
-    A job of ModelArts completes empty paths.
+    An empty text means "not set" in a file. So the command would do something else than the user meant: a training
+    would start from random weights.
+
+    Args:
+        entry: one of setting.ENTRIES.
+        flags: flags of the command line: name of the setting, or config_path -> what the user wrote.
+        chosen: values of the file of --config_path.
+        typed: that of build_config.
     """
-    name = aliases(entry).get("out", "")
-    if name in config.given and not str(read(config, name)).strip() and not config.enable_modelarts:
-        raise UserError(as_typed(f"--{name} is empty", typed) + ": name where the results go, or leave the flag out")
+    for name, value in flags.items():
+        declared = SETTINGS.get(name)
+        is_text = name == "config_path" or declared and declared.kind is str and not declared.choices
+        if is_text and not value.strip():
+            wanted = "name where the results go" if name == aliases(entry).get("out") else "give a value"
+            in_file = f", and {name} out of the file of --config_path, too" if chosen.get(name) else ""
+            raise UserError(f"{as_typed(f'--{name} is empty', typed)}: {wanted}, or leave the flag out{in_file}")
 
 
 def find_config(word: str, flag: str = "") -> Path:

@@ -139,6 +139,9 @@ def _resumed(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
     """Return what --resume PATH stands for: --resume true and --load_checkpoint_path PATH."""
     if RESUME not in given:
         return {}
+    if not str(given[RESUME]).strip():  # Path("") is the current folder
+        raise UserError("--resume is empty: give true, false, a checkpoint, or the folder of a run, or leave the flag "
+                        "out")
     try:
         convert(bool, given[RESUME])
         return {}

@@ -39,6 +39,8 @@ def test_the_launchers_own_flags_are_not_passed_on():
     assert by_variable.options == {"rank_table_file": "hccl.json"} and not by_variable.foreground
     assert read_arguments("distribute", ["shards", "a.json"], {"RANK_TABLE_FILE": "b.json"}).options == {
         "rank_table_file": "a.json"}
+    assert read_arguments("distribute", ["shards", ""], {"DEVICE_NUM": "2", "SERVER_ID": ""}).options == {
+        "device_num": 2}
 
 
 def test_a_data_set_in_ones_own_layout_needs_no_folder():
@@ -73,6 +75,10 @@ def test_exactly_what_is_missing_is_listed_with_the_ways_to_give_it(name, words,
     ("train", ["0", "shards", "--epoch", "3"], "unknown argument '--epoch'"),
     ("train", ["0", "shards", "--mindrecord_dir", "x"], "MINDRECORD_DIR is given twice"),
     ("distribute", ["shards", "--device_num", "two"], "--device_num .*must be a number, found 'two'"),
+    ("train", ["0", "shards", ""], "^LOAD_CHECKPOINT_PATH is empty: give a checkpoint to start from, or leave the arg"),
+    ("distribute", ["shards", "", ""], "^LOAD_CHECKPOINT_PATH is empty"),
+    ("train", ["0", "shards", "--model", ""], r"^--load_checkpoint_path is empty"),
+    ("distribute", ["shards", "--rank_table_file", ""], "^--rank_table_file is empty: give a value, or leave the flag"),
     ("distribute", ["shards", "--server_id"], "argument --server_id: expected one argument"),
     ("train", ["0", "shards", "--epoch_size", "0"], "epoch_size must be greater than 0")])
 def test_wrong_arguments(name, words, message):

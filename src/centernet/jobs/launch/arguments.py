@@ -10,6 +10,7 @@ import configparser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from centernet.config.declared import SETTINGS
 from centernet.config.flags import without_aliases
@@ -193,12 +194,16 @@ def _split_options(words: list[str], environment: Mapping[str, str],
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--foreground", action="store_true")
     for name in options:
-        parser.add_argument(f"--{name}", default=environment.get(name.upper(), ""))
+        parser.add_argument(f"--{name}")
     try:
         known, rest = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
-    given = {name: getattr(known, name) for name in options if getattr(known, name)}
+    typed = {name: getattr(known, name) for name in options if getattr(known, name) is not None}
+    if empty := [name for name, value in typed.items() if not value.strip()]:
+        raise UserError(f"--{empty[0]} is empty: give a value, or leave the flag out")
+    values = {name: typed.get(name) or environment.get(name.upper(), "") for name in options}
+    given: dict[str, Any] = {name: value for name, value in values.items() if value}
     for name, value in given.items():
         if options[name] is int:
             number = whole_number(value, MOST_PROCESSES)
@@ -220,6 +225,9 @@ def _split_places(kind: Kind, words: list[str]) -> tuple[dict[str, str], list[st
     if len(values) > len(places):
         raise UserError(f"there are too many arguments: {' '.join(values[len(places):])!r} comes after "
                         f"{' '.join(argument.name for argument in places)}. Flags start with --")
+    if values and not values[-1] and places[len(values) - 1] != TABLE:  # a "" before others keeps their places
+        last = places[len(values) - 1]
+        raise UserError(f"{last.name} is empty: give {last.what}, or leave the argument out")
     placed = {argument.key: value for argument, value in zip(places, values) if value}
     device, mode = placed.get("device_id", "0"), placed.get("run_mode", "val")
     if not device.isdecimal():
