@@ -310,6 +310,41 @@ def test_damaged_voc(tmp_path, name):
     assert sum(defects.counts.values()) == 1 and kind in next(iter(defects.counts))
 
 
+HIDING = {  # name of the first file, its text, the layout, and what is said about the file
+    "labelme": ("0.json", '{"shapes": [], "shapes": [], "imagePath": "a.png"}', "labelme",
+                "0.json is not valid JSON: an object has the key 'shapes' twice"),
+    "voc beside the images": ("0.xml", "<annotation><size>", "voc", "0.xml is not valid XML"),
+    "yolo": ("coco8.yaml", "path: .\nnames: [dot]\nnames: [ring]\n", "yolo", "coco8.yaml is not valid YAML")}
+
+
+@pytest.mark.parametrize("name", HIDING)
+@pytest.mark.fault("a damaged annotation file that comes first", "a key that is twice, or text that ends too early, in "
+                   "the layouts of LabelMe, VOC and YOLO", "the layout is found, and the message names the file")
+def test_a_damaged_file_does_not_hide_the_layout(tmp_path, name):
+    file, text, layout, words = HIDING[name]
+    make_images(tmp_path, ["0.png", "1.png"])
+    write(tmp_path, file, text)
+    assert list(find_layouts(tmp_path)) == [layout]
+    with pytest.raises(UserError, match=re.escape(words)):
+        read_layout(tmp_path)
+    write(tmp_path, f"1{Path(file).suffix}", {
+        "labelme": {"shapes": [{"label": "dot", "shape_type": "rectangle", "points": [[1, 1], [9, 9]]}]},
+        "voc": voc_text([("dot", (1, 1, 5, 5))]), "yolo": "names: [dot, ring]"}[layout])
+    write(tmp_path, "1.txt", "0 0.5 0.5 0.5 0.5\n")
+    imported = read_layout(tmp_path)
+    assert imported.names[0] == "dot" and (layout == "yolo" or words in str(imported.report.defects.examples))
+
+
+def test_a_damaged_file_of_another_kind_is_passed_over(tmp_path):
+    make_images(tmp_path, ["1.png"])
+    for file in ("0.json", "0.xml", "0.yaml"):
+        write(tmp_path, file, "{: <")
+    assert not find_layouts(tmp_path)
+    write(tmp_path, "1.json", {"shapes": []})
+    write(tmp_path, "1.xml", voc_text([]))
+    assert sorted(find_layouts(tmp_path)) == ["labelme", "voc"]
+
+
 @pytest.mark.parametrize("line, kind", [
     ("0 0.5 0.5", "not: class x y"), ("7 0.5 0.5 0.1 0.1", "class that is not from 0 to 1"),
     ("0 48 32 9 9", "numbers outside of 0..1"), ("0 0.5 0.5 0 0.1", "without area"), ("0 0.5 0.5 nan 1", "not: class"),

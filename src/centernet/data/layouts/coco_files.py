@@ -9,11 +9,10 @@ from pathlib import Path
 from centernet.data.annotations import Annotations, Document, make_annotations, parse_annotation_file
 from centernet.data.defects import Report
 from centernet.data.image_finder import ImageFinder
-from centernet.data.layouts.form import NOT_INSIDE, Box, Imported, Picture, size_of
+from centernet.data.layouts.form import NOT_INSIDE, Box, Imported, Picture, head_has, size_of
 from centernet.data.repair import whole
 
-KEYS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
-HEAD = 1 << 16  # bytes in which a file in the data set's own folder must have one of these keys
+KEYS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')  # a file beside the images must have one of them
 OWN_NAMES = re.compile(r"instances?_(train|val|test)2017|train|val|test")  # of COCO's own layout, see data/coco.py
 ROBOFLOW = "_annotations.coco.json"
 WITHOUT_SPLIT = ("default", "instances", "annotations", "result", "_annotations", "coco", "labels")
@@ -39,7 +38,7 @@ def files(root: Path) -> dict[Path, str]:
             name = file.stem.removeprefix("instances_").removeprefix("instance_").removesuffix("2017")
             found[file] = "" if name in WITHOUT_SPLIT else name
     for file in [] if found else sorted(root.glob("*.json")):
-        if _has_keys(file) and not file.name.endswith(INFO):
+        if head_has(file, KEYS) and not file.name.endswith(INFO):
             name = file.stem.removeprefix("instances_")
             found[file] = "" if name in WITHOUT_SPLIT else name
     return found
@@ -48,14 +47,6 @@ def files(root: Path) -> dict[Path, str]:
 def is_own(root: Path) -> bool:
     """Return whether the annotation files have the names of COCO's own layout."""
     return all(file.parent.name == "annotations" and OWN_NAMES.fullmatch(file.stem) for file in files(root))
-
-
-def _has_keys(file: Path) -> bool:
-    try:
-        with file.open("rb") as opened:
-            return bool(KEYS.search(opened.read(HEAD)))
-    except OSError:
-        return False
 
 
 def read(root: Path, report: Report, allow_outside: bool = False) -> Imported:

@@ -6,6 +6,7 @@ pixel: a box of one pixel is 0, 0, 1, 1. This is the frame of COCO's boxes.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,7 @@ from centernet.files import files_below, require_utf8
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 USUAL = ("JPEGImages", "images")  # folders of images; those beside them may hold masks or other views of the same name
 HEADER = 1 << 16      # bytes of an image file that usually have its size
+HEAD = 1 << 16        # bytes of an annotation file that usually show of which layout it is
 CUT = 0.01            # pixels; a box that reaches further past its image is counted when it is cut
 NOT_INSIDE = "box without area inside its image: left out"
 
@@ -128,6 +130,17 @@ def size_of(path: Path, said: tuple[int, int] | None, report: Report) -> tuple[i
     report.defects.add("image of another size than its annotation says: image left out",
                        f"{path.name}: {frames[0][0]} x {frames[0][1]}, annotated as {said[0]} x {said[1]}")
     return None
+
+
+def head_has(file: Path, pattern: re.Pattern[bytes]) -> bool:
+    """Return whether the first bytes of a file have a pattern. What is no file, or cannot be opened, has none."""
+    try:
+        if not file.is_file():  # a pipe would be waited for
+            return False
+        with file.open("rb") as opened:
+            return bool(pattern.search(opened.read(HEAD)))
+    except OSError:
+        return False
 
 
 def images_below(root: Path) -> list[Path]:

@@ -3,29 +3,42 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 from centernet.data.defects import Report
-from centernet.data.layouts.form import Box, ImageIndex, Imported, Picture, make_picture, note_unlabelled
+from centernet.data.layouts.form import (
+    Box,
+    ImageIndex,
+    Imported,
+    Picture,
+    head_has,
+    make_picture,
+    note_unlabelled,
+)
 from centernet.data.repair import number, whole
 from centernet.errors import UserError, shown
 from centernet.files import read_json
 
 MOST_BYTES = 1 << 27  # of an annotation file; it can hold the image itself
+SHAPES = re.compile(rb'"shapes"\s*:\s*\[')
 OUTLINES = ("rectangle", "polygon", "circle", "mask", "rotation")
 
 
 def evidence(root: Path) -> str:
     """Return what makes a folder a data set in LabelMe's layout; "" if it is none."""
-    file = next(iter(files(root)), None)
-    if file is None:
-        return ""
+    known = ((file, has) for file in files(root) if (has := _has_shapes(file)) is not None)
+    file, has = next(known, (root, False))
+    return f"{file.parent.relative_to(root)}/*.json".removeprefix("./") if has else ""
+
+
+def _has_shapes(file: Path) -> bool | None:
+    """Return whether a JSON file has shapes. A damaged one that shows none can be anything: None."""
     try:
-        document = read_json(file, most=MOST_BYTES)
-    except UserError:
-        return ""
-    return f"{file.parent.relative_to(root)}/*.json".removeprefix("./") if "shapes" in document else ""
+        return "shapes" in read_json(file, most=MOST_BYTES)
+    except UserError:  # read() says what is wrong
+        return head_has(file, SHAPES) or None
 
 
 def files(root: Path) -> list[Path]:

@@ -7,33 +7,45 @@ from 0 move boxes by one pixel to the upper left.
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from centernet.data.defects import Report
-from centernet.data.layouts.form import Box, ImageIndex, Imported, Picture, make_picture, note_unlabelled
+from centernet.data.layouts.form import (
+    Box,
+    ImageIndex,
+    Imported,
+    Picture,
+    head_has,
+    make_picture,
+    note_unlabelled,
+)
 from centernet.data.repair import number, whole
 from centernet.errors import UserError
 from centernet.files import files_below, read_bytes, user_errors
 from centernet.xml_document import XmlElement, parse_xml
 
 MOST_BYTES = 1 << 24  # of an annotation file
+ROOT = re.compile(rb"<annotation\b")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def evidence(root: Path) -> str:
     """Return what makes a folder a data set in VOC's layout; "" if it is none."""
     home = _home(root)
-    file = next(iter(_files(home)), None)
-    if file is None:
-        return ""
-    try:
-        if _parsed(file).tag != "annotation":
-            return ""
-    except UserError:
-        return "Annotations/*.xml" if file.parent.name == "Annotations" else ""
+    known = ((file, own) for file in _files(home) if (own := _is_own(file)) is not None)
+    file, own = next(known, (root, False))
     lists = ", ImageSets/Main" if (home / "ImageSets/Main").is_dir() else ""
-    return f"{file.parent.relative_to(root)}/*.xml{lists}".removeprefix("./")
+    return f"{file.parent.relative_to(root)}/*.xml{lists}".removeprefix("./") if own else ""
+
+
+def _is_own(file: Path) -> bool | None:
+    """Return whether an XML file is an annotation. A damaged one that does not look like one can be anything: None."""
+    try:
+        return _parsed(file).tag == "annotation"
+    except UserError:  # read() says what is wrong
+        return file.parent.name == "Annotations" or head_has(file, ROOT) or None
 
 
 def read(root: Path, report: Report) -> Imported:

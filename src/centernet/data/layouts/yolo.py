@@ -6,16 +6,18 @@ has no objects.
 """
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from centernet.data.defects import Report
-from centernet.data.layouts.form import Box, Imported, Picture, images_below, make_picture, size_of
+from centernet.data.layouts.form import Box, Imported, Picture, head_has, images_below, make_picture, size_of
 from centernet.data.repair import number, whole
 from centernet.errors import UserError, printable, shown
 from centernet.files import exists, is_file, read_bytes, read_yaml
 
 NAMES = ("classes.txt", "obj.names", "labels/classes.txt", "classes.names", "_darknet.labels")
+KEY = re.compile(rb"^names\s*:", re.MULTILINE)
 SPLITS = ("train", "val", "valid", "test")
 MOST_BYTES = 1 << 26   # of a text file
 SLACK = 1e-3           # of normalised numbers; files have 6 digits
@@ -44,17 +46,20 @@ def read(root: Path, report: Report) -> Imported:
 
 
 def _yaml(root: Path) -> Path | None:
-    """Return the YAML file with the names: data.yaml, or the only one of the folder that has the key names."""
+    """Return the YAML file with the names: data.yaml, or one of the folder that has the key names, a damaged one last.
+    """
     usual = root / "data.yaml"
     files = [usual] if usual.is_file() else sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
-    return next((file for file in files if _has_names(file)), None)
+    found = {file: _has_names(file) for file in files}
+    return next((file for wanted in (True, None) for file, has in found.items() if has is wanted), None)
 
 
-def _has_names(file: Path) -> bool:
+def _has_names(file: Path) -> bool | None:
+    """Return whether a YAML file has names; None: it is damaged, and read() says so."""
     try:
         return bool(_document(file).get("names"))
     except UserError:
-        return file.name == "data.yaml"  # damaged: read() says so
+        return None if file.name == "data.yaml" or head_has(file, KEY) else False
 
 
 def _document(file: Path) -> dict[str, Any]:
