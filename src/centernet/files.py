@@ -179,10 +179,24 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def make_folder(folder: Path, flag: str) -> None:
-    """Create a folder for results. Raise UserError if it cannot be created; `flag` begins the message."""
-    require_no_file(folder, flag)
+    """Create a folder for results. Raise UserError if it cannot be created or written; `flag` begins the message."""
+    require_writable(folder, flag)
     with user_errors(f"{flag} {printable(folder)}: cannot write to this folder", "Choose another one"):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+def require_writable(folder: Path, flag: str, remedy: str = "Choose another one") -> None:
+    """Raise UserError if a folder for results cannot be written, or not be created. Nothing is created.
+
+    Args:
+        folder: the folder; it need not exist.
+        flag: begins the message.
+        remedy: ends it, unless the folder, or one above it, is a file.
+    """
+    require_no_file(folder, flag)
+    place = next((path for path in (folder, *folder.parents) if exists(path)), folder)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"{flag} {printable(folder)}: cannot write to this folder. {remedy}")
 
 
 def require_no_file(folder: Path, flag: str) -> None:

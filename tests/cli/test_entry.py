@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from centernet.cli.console import set_up_log
@@ -146,6 +148,22 @@ def test_a_missing_model_is_told_before_mindspore_is_imported(tmp_path, command,
     done = subprocess.run([sys.executable, "-c", RUN, command, "--device_target", "CPU", *words], cwd=tmp_path,
                           capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
     assert done.stderr.startswith("error: ") and message in done.stderr and done.stdout == "2 False\n"
+
+
+@pytest.mark.parametrize("command, words, message", [
+    ("train", ["--mindrecord_dir", "s", "--out", "a.png/x"], "--out (save_checkpoint_path) a.png/x: a.png is a file"),
+    ("train", ["--mindrecord_dir", "s", "--save_result_dir", "a.png"], "error: --save_result_dir a.png is a file: na"),
+    ("infer", ["--image", "a.png", "--model", "a.ckpt", "--out", "a.png"], "--out (save_result_dir) a.png is a file:"),
+    ("convert-dataset", ["--data", "/nowhere", "--out", "a.png"], "--out (mindrecord_dir) a.png is a file: name a f")])
+@pytest.mark.fault("--out that cannot be a folder", "a file in its place, for commands that work for minutes",
+                   "an error before MindSpore is imported")
+def test_a_wrong_place_for_the_results_is_told_before_mindspore_is_imported(tmp_path, command, words, message):
+    (tmp_path / "a.ckpt").touch()
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    done = subprocess.run([sys.executable, "-c", RUN, command, "--device_target", "CPU", *words], cwd=tmp_path,
+                          capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    assert done.stderr.startswith("error: ") and message in done.stderr and done.stdout == "2 False\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.ckpt", "a.png"}
 
 
 EXPORT = "cells.onnx is an exported model and no checkpoint, but {} needs one: use the checkpoint (.ckpt) that it was"

@@ -16,7 +16,7 @@ from centernet.data.layouts import write
 from centernet.data_check import check
 from centernet.errors import UserError
 from centernet.evaluation.report import result_folder
-from centernet.training.run_folder import prepare_folders
+from centernet.training.folders import prepare_folders
 
 NEEDED = {"train": {"data"}, "eval": {"model", "data"}, "export": {"model"}, "infer": {"model", "data"},
           "dataset": {"data", "out"}, "import_dataset": {"data"}, "check_data": {"data"},

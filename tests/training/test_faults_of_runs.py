@@ -13,7 +13,7 @@ from mindspore import Parameter, Tensor, nn
 from centernet.cli.console import set_up_log
 from centernet.errors import Interrupted, UserError
 from centernet.interrupt import interrupted, signals_set_a_flag, stop_if_interrupted
-from centernet.training import checkpoints, loss_plot, run_folder, train_log
+from centernet.training import checkpoints, folders, loss_plot, train_log
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.loop import Evaluated, Plan, train
 from centernet.training.setup import make_plan, resume
@@ -327,15 +327,15 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
 @pytest.mark.fault("two trainings with one checkpoint folder", "a second training starts",
                    "it ends at its start, with the process that owns the folder")
 def test_two_trainings_do_not_write_into_one_folder(tmp_path):
-    def folders(checkpoints, results, first=True):
-        return run_folder.owned_folders(settings("--save_checkpoint_path", str(tmp_path / checkpoints),
-                                                 "--save_result_dir", str(tmp_path / results)), first)
-    with folders("a", "b"):
+    def owned(checkpoints, results, first=True):
+        return folders.owned_folders(settings("--save_checkpoint_path", str(tmp_path / checkpoints),
+                                              "--save_result_dir", str(tmp_path / results)), first)
+    with owned("a", "b"):
         for others, flag in ((("a", "c"), "checkpoint_path"), (("c", "b"), "result_dir")):
-            with pytest.raises(UserError, match=rf"--save_{flag} .*: process {os.getpid()} on"), folders(*others):
+            with pytest.raises(UserError, match=rf"--save_{flag} .*: process {os.getpid()} on"), owned(*others):
                 pass
-        with folders("a", "b", first=False):  # the other ranks
+        with owned("a", "b", first=False):  # the other ranks
             pass
-    with folders("a", "a"):  # one folder for both
+    with owned("a", "a"):  # one folder for both
         pass
-    assert not list((tmp_path / "a").iterdir())
+    assert not list(tmp_path.iterdir())

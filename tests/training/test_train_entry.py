@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from centernet.cli import train
+from centernet.data import pipeline
 from centernet.models.centernet import build_centernet
+from centernet.owner import owned
 from centernet.training.setup import make_plan
 from centernet.weights import average
 from centernet.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
@@ -202,6 +204,20 @@ def test_mistakes_are_named_before_anything_is_compiled(shards, tmp_path, capsys
         (tmp_path / name).touch()
     assert train_tiny(shards, tmp_path, *flags) == 2
     assert message in error(capsys)
+
+
+@pytest.mark.fault("a second training with the folder of a running one", "train starts in a folder that is owned",
+                   "it ends before the shards are checked and the network is built")
+def test_a_folder_of_another_run_is_told_first(shards, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "open_training_data", lambda *_, **__: pytest.fail("the shards were opened"))
+    with owned(tmp_path, "--save_checkpoint_path"):
+        assert train_tiny(shards, tmp_path) == 2
+    assert f"--save_checkpoint_path {tmp_path}: process {os.getpid()} on" in error(capsys)
+
+
+def test_a_training_that_cannot_start_leaves_no_folder(tmp_path):
+    assert train_tiny("/nowhere", tmp_path / "new", "--save_result_dir", str(tmp_path / "new" / "log")) == 2
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,19 @@ from pathlib import Path
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.errors import UserError
+from centernet.files import require_writable
 
 
 def run(config: Config) -> None:
     """Read, check and write the data set. Print the numbers of written and omitted images and boxes."""
+    if not config.mindrecord_dir:
+        raise UserError("--mindrecord_dir is not set: name the folder for the shards")
+    require_writable(Path(config.mindrecord_dir), "--mindrecord_dir")  # before the annotations are read
     import logging
 
     from centernet.data.coco import read_data
     from centernet.data.convert import convert
 
-    if not config.mindrecord_dir:
-        raise UserError("--mindrecord_dir is not set: name the folder for the shards")
     dataset = read_data(config.coco_data_dir, "train", config.annotation_file, config.image_dir, config.allow_outside)
     summary = convert(dataset, Path(config.mindrecord_dir), config.mindrecord_prefix,
                       config.shard_num, keep_empty=config.keep_empty, strict=config.strict)

@@ -13,6 +13,7 @@ from centernet.config.load import Config
 from centernet.config.sections import MAPS
 from centernet.device import set_up
 from centernet.errors import UserError
+from centernet.files import require_writable
 from centernet.owner import OWNER, owned
 
 
@@ -28,6 +29,7 @@ def run(config: Config) -> None:
 
     log = logging.getLogger("centernet")
     target = target_path(config.export_name, config.export_format)
+    require_writable(target.parent, "--export_name")
     set_up(config, config.device_id)
     model = load_model(config.export_load_ckpt, config)
     config = model.config

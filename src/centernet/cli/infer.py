@@ -14,6 +14,7 @@ from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.device import set_up
 from centernet.errors import UserError
+from centernet.files import require_writable
 from centernet.model_files import EXPORTED
 from centernet.owner import OWNER, owned
 from centernet.program import program
@@ -49,7 +50,7 @@ def run(config: Config) -> None:
 
 
 def _detect(config: Config) -> None:
-    """Detect in all images, then in all videos. What can be wrong with --image is found before MindSpore starts."""
+    """Detect in all images, then in all videos. What can be wrong with paths is found before MindSpore starts."""
     from centernet.evaluation.image_files import infer_images
     from centernet.evaluation.inputs import find_inputs
     from centernet.evaluation.result_places import require_free_places
@@ -58,6 +59,7 @@ def _detect(config: Config) -> None:
     inputs = find_inputs(config.image, config.recursive)
     folder = Path(config.save_result_dir or "results")
     require_free_places(inputs, folder)
+    require_writable(folder, "--save_result_dir")
     frames = sum(require_readable(video) or LONG for video in inputs.videos)
     set_up(config, config.device_id)
     from centernet.open_model import open_model

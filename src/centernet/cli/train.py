@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
@@ -13,6 +14,9 @@ from centernet.device import set_up_group
 from centernet.errors import UserError
 from centernet.program import program
 
+if TYPE_CHECKING:
+    from centernet.group import Group
+
 LOG = logging.getLogger("centernet")
 
 
@@ -20,16 +24,24 @@ def run(config: Config) -> None:
     """Build the input pipeline and the training step, load the initial weights, and train."""
     if not config.mindrecord_dir:
         raise UserError(f"--mindrecord_dir is not set: name the folder of the shards that {program('dataset')} wrote")
+    from centernet.training.folders import owned_folders, require_folders
+
+    require_folders(config)  # before the import of MindSpore, which takes seconds
+    group = set_up_group(config)
+    with owned_folders(config, group.rank == 0):
+        _train(config, group)
+
+
+def _train(config: Config, group: Group) -> None:
     from centernet.config.threads import input_threads
     from centernet.data.pipeline import open_training_data
     from centernet.evaluation.dataset import NetworkEvaluation
     from centernet.group import from_first
     from centernet.training.loop import train
-    from centernet.training.run_folder import open_output, owned_folders
+    from centernet.training.run_folder import open_output
     from centernet.training.setup import earlier_settings, make_plan, start, validation_data
     from centernet.weights.average import averaged
 
-    group = set_up_group(config)
     data = open_training_data(config.mindrecord_dir, config.mindrecord_prefix, config.dataset_config,
                               config.train_config.step_images, config.seed, group=group,
                               num_workers=input_threads(config), shuffle=config.do_shuffle,
@@ -51,7 +63,7 @@ def run(config: Config) -> None:
         precision = metrics.AP if metrics else None
         return from_first(precision, group) if plan.early_stop else precision  # all ranks stop at the same place
 
-    with owned_folders(config, group.rank == 0), open_output(config, step, data.categories, plan, group) as output:
+    with open_output(config, step, data.categories, plan, group) as output:
         train(step, data.until(plan.epochs), plan, output.log, output.keeper, evaluate=average_precision,
               profile=output.after_step, sink_level=sink_level(config))
         output.log.compilation(evaluation.first_runs.values() if evaluation else ())

@@ -1,10 +1,10 @@
-"""Output of a training: folders, checkpoints, log, profile, loss plot, and the summary at the start."""
+"""Output of a training: checkpoints, log, profile, loss plot, and the summary at the start."""
 from __future__ import annotations
 
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,11 @@ from centernet.config.declared import SETTINGS, read
 from centernet.config.load import Config, write_config
 from centernet.config.values import MOST_NAME_BYTES
 from centernet.documents import is_text
-from centernet.files import make_folder
 from centernet.group import Group
-from centernet.owner import owned
 from centernet.run_files import RECORD, public
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.earlier_run import set_aside, set_aside_branch
+from centernet.training.folders import prepare_folders
 from centernet.training.loop import Plan, profiler
 from centernet.training.loss_plot import LossPlot
 from centernet.training.optimization.freeze import frozen_size
@@ -42,22 +41,6 @@ class Output:
     log: TrainLog
     keeper: CheckpointKeeper
     after_step: Callable[[], None] | None
-
-
-@contextmanager
-def owned_folders(config: Config, first: bool) -> Iterator[None]:
-    """Own the folders of checkpoints and results in the block, on the first rank.
-
-    Raises:
-        UserError: another run owns one of them, or it cannot be created.
-    """
-    with ExitStack() as stack:
-        if first:
-            checkpoints, results = prepare_folders(config)
-            stack.enter_context(owned(checkpoints, "--save_checkpoint_path"))
-            if not results.samefile(checkpoints):
-                stack.enter_context(owned(results, "--save_result_dir"))
-        yield
 
 
 @contextmanager
@@ -113,15 +96,6 @@ def _followers(config: Config, results: Path) -> list[Follower]:
     plot = LossPlot(results, {"hm": net.hm_weight, "wh": net.wh_weight, "off": net.off_weight})
     tracker = open_tracker(name, results, {key: public(read(config, key)) for key in SETTINGS})
     return [plot, Guarded(tracker, name)] if tracker else [plot]
-
-
-def prepare_folders(config: Config) -> tuple[Path, Path]:
-    """Create the folders of checkpoints and results (log, metrics, plot). Raise UserError if that is impossible."""
-    checkpoints = Path(config.save_checkpoint_path or "checkpoints")
-    results = Path(config.save_result_dir or checkpoints)
-    for flag, folder in (("--save_checkpoint_path", checkpoints), ("--save_result_dir", results)):
-        make_folder(folder, flag)
-    return checkpoints, results
 
 
 def summary(config: Config, step_cell: TrainStep, categories: Categories, plan: Plan, devices: int,

@@ -64,8 +64,6 @@ def require_outside(source: Path, out: Path) -> None:
 
 def _link(root: Path, link: Path) -> None:
     make_folder(link.parent, "--out")
-    if not os.access(link.parent, os.W_OK | os.X_OK):
-        raise UserError(f"--out {printable(link.parent)}: cannot write to this folder. Choose another one")
     with user_errors(f"cannot make the link {link} to the images",
                      "Import without --out, so that the files are written into the folder of the data set"):
         if os.path.lexists(link):
