@@ -12,7 +12,7 @@ from centernet.cli import COMMANDS, check_data, compare, import_dataset
 from centernet.config.declared import aliases, flags_of
 from centernet.config.load import load_config
 from centernet.config.setting import ENTRIES
-from centernet.data.layouts import write
+from centernet.data.layouts import found, write
 from centernet.data_check import check
 from centernet.errors import UserError
 from centernet.evaluation.report import result_folder
@@ -145,3 +145,19 @@ def test_an_import_into_a_folder_without_permission_names_another_way(tmp_path, 
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     with pytest.raises(UserError, match=f"^--out {tmp_path}: cannot write to this folder. Choose another one$"):
         write._link(tmp_path / "data", tmp_path / "images")
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "OUT"]])
+@pytest.mark.fault("import-dataset into a folder without permission", "a data set on a read-only disk, or --out there",
+                   "an error before the data are read")
+def test_an_import_that_cannot_be_written_reads_nothing(tmp_path, monkeypatch, capsys, out):
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    monkeypatch.setattr(found, "read_layout", lambda *_: pytest.fail("data were read"))
+    out = [str(tmp_path / "new") if word == "OUT" else word for word in out]
+    assert import_dataset.main(["--data", str(tmp_path / "data"), *out]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --out {tmp_path / 'new'}: cannot write to this folder. Choose another one\n" if out else
+        f"error: --data {tmp_path / 'data/annotations'}: cannot write to this folder. Name a folder for the annotation "
+        "files with --out\n")
+    assert [path.name for path in tmp_path.rglob("*")] == ["data"]

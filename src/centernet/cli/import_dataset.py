@@ -11,22 +11,19 @@ from pathlib import Path
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.errors import UserError
-from centernet.files import require_no_file
 
 
 def run(config: Config) -> None:
     """Read the data set, select classes, divide it, and write the files. Print what was found and left out."""
     from centernet.data.layouts.found import read_layout
     from centernet.data.layouts.splits import assign, group_pattern, named_splits, select_classes
-    from centernet.data.layouts.write import require_outside, write_import
+    from centernet.data.layouts.write import require_place, write_import
 
     if not config.source_dir:
         raise UserError("--data is not set: name the folder of the data set, or a CSV file")
     out = Path(config.import_dir) if config.import_dir else None
     group_pattern(config.group_by)  # before minutes of reading
-    if out:
-        require_no_file(out, "--out")
-        require_outside(Path(config.source_dir), out)
+    require_place(Path(config.source_dir), out)
     imported = read_layout(Path(config.source_dir), config.data_format, config.allow_outside)
     imported.report.require_none(config.source_dir, config.strict, ", nothing was written")
     imported = select_classes(imported, config.classes)

@@ -9,7 +9,7 @@ from centernet.data.layouts.form import Imported, Picture, to_coco
 from centernet.data.layouts.found import READERS, count_boxes
 from centernet.data.layouts.splits import OURS
 from centernet.errors import UserError, printable
-from centernet.files import make_folder, user_errors, write_json
+from centernet.files import exists, is_file, make_folder, require_writable, user_errors, write_json
 
 
 def write_import(imported: Imported, parts: dict[str, list[Picture]], out: Path | None,
@@ -44,17 +44,27 @@ def write_import(imported: Imported, parts: dict[str, list[Picture]], out: Path 
     return _table(imported, parts)
 
 
-def require_outside(source: Path, out: Path) -> None:
+def require_place(source: Path, out: Path | None) -> None:
+    """Raise UserError if the files cannot go to their folder. Nothing is created. A missing data set is passed over.
+
+    Args:
+        source: the folder of the data set, or its CSV file.
+        out: the folder for the files; None: the folder of the data set.
+    """
+    root = source.parent if is_file(source) else source
+    if out:
+        require_writable(out, "--out")
+        _require_outside(root, out)
+    elif exists(root):
+        require_writable(root / "annotations", "--data", "Name a folder for the annotation files with --out")
+
+
+def _require_outside(root: Path, out: Path) -> None:
     """Raise UserError if a folder for the files lies inside the data set: its link to the images would contain itself.
 
     Programs that follow links would then find the images again and again. The folder of the data set itself is allowed:
     there, no link is made.
-
-    Args:
-        source: the folder of the data set, or its CSV file.
-        out: the folder for the files.
     """
-    root = source.parent if source.is_file() else source
     place = out.resolve()
     if root.resolve() in place.parents:
         raise UserError(f"--out {printable(out)} lies inside the data set {printable(root)}, so its link to the images "
