@@ -5,8 +5,8 @@ python -m benchmarks.real_data benchmarks/rows/paper.yaml --data_dir COCO --work
 The rows file lists the trainings (see real_data_rows.read_rows). Each run is train.py (or the paper's training in
 PyTorch) and eval.py as processes of their own. FOLDER gets results.jsonl (a line for each finished run), results.md,
 ap.png and the logs in runs/. Start the same command again to continue: finished runs are kept, an interrupted run of
-train.py goes on at its last checkpoint. Ctrl-C and SIGTERM write one. Several commands may work in one FOLDER at the
-same time, each with its own --cores.
+train.py goes on at its last checkpoint. Ctrl-C, SIGTERM and SIGHUP write one. Several commands may work in one FOLDER
+at the same time, each with its own --cores.
 """
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from centernet.config.load import HOME
 from centernet.data.coco import locate
 from centernet.errors import UserError, reports_errors
 from centernet.files import read_json, read_json_lines, user_errors
+from centernet.interrupt import ending_signals
 
 INTERVAL = 60  # seconds between two looks at a running training
 SHOWN = 12  # last lines of the log in an error message
@@ -266,5 +267,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # otherwise the training goes on without this program
+    for ending in set(ending_signals()) - {signal.SIGINT}:
+        signal.signal(ending, signal.default_int_handler)  # otherwise the training goes on without this program
     sys.exit(main())

@@ -16,7 +16,7 @@ usage: bash scripts/first_day_ascend.sh [--data COCO] [--minutes 30] [FLAGS]
   --only PART ...       only these parts: environment prepare golden operators settings devices evaluation export
   --dry_run             compile everything for Ascend without a card, with scripts/dry_run_ascend.sh's means: nothing is
                         computed, so nothing is compared (the default if MS_SIMULATION_LEVEL is set)
-It writes DIR/first_day.md and first_day.json, also after Ctrl-C, and the log of each command. The exit status is 1 if a
+It writes DIR/first_day.md and first_day.json, also after Ctrl-C, SIGTERM or SIGHUP, and the log of each command. The exit status is 1 if a
 part failed or timed out. More: docs/ascend.md.
 environment variables:
   PYTHON                        this project's Python (default: python)

@@ -29,6 +29,7 @@ import psutil
 
 from centernet.errors import UserError, reports_errors
 from centernet.files import user_errors, write_text
+from centernet.interrupt import ending_signals
 from tools.soak_report import LEAST, Limits, Window, draw, judge, report
 from tools.synthetic import make_dataset
 
@@ -194,5 +195,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # train.py then ends, too
+    for ending in set(ending_signals()) - {signal.SIGINT}:
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))  # train.py then ends, too
     sys.exit(main())

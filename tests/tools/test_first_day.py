@@ -1,9 +1,12 @@
 """The first day on a card: its parts, their time, and its command line. test_first_day_run.py runs it."""
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +16,7 @@ import pytest
 from tools.first_day.parts import PARTS, Day, chain_reason, group_tasks, read_evaluation, seconds_of
 from tools.first_day.run import chosen_parts, main, make_day, run_part
 from tools.first_day.run import parse as parse_words
+from tools.first_day.signals import interruptible
 from tools.first_day.task import FAILED, PASSED, SKIPPED, TIMED_OUT, Outcome, Task
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "first_day_ascend.sh"
@@ -97,6 +101,53 @@ def test_ctrl_c_ends_the_command_and_the_report_is_written(tmp_path):
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in printed and "Golden" not in printed
     assert "**interrupted**" in (tmp_path / "out" / "first_day.md").read_text()
+
+
+@pytest.mark.fault("the terminal is closed while the first day is measured", "the other end of its pseudo-terminal is "
+                   "closed", "the command ends, the report is written, status 130")
+def test_a_lost_terminal_ends_the_command_and_the_report_is_written(tmp_path):
+    ours, theirs = pty.openpty()
+
+    def take_terminal():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # pytest may run under nohup
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(["bash", str(SCRIPT), "--device_target", "CPU", "--only", "environment", "golden",
+                                "--out", str(tmp_path / "out")], stdin=theirs, stdout=theirs, stderr=theirs,
+                               cwd=tmp_path, env={**os.environ, "PYTHON": sys.executable}, start_new_session=True,
+                               preexec_fn=take_terminal)
+    try:
+        os.close(theirs)
+        while not (tmp_path / "out" / "environment" / "versions" / "log.txt").exists():
+            time.sleep(0.02)
+        os.close(ours)
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+    assert "**interrupted**" in (tmp_path / "out" / "first_day.md").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_second_signal_does_not_interrupt_the_end(number):
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # pytest may run under nohup
+    try:
+        with interruptible():
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(number)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_first_day_under_nohup_ignores_a_hangup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_what_needs_several_devices_or_lite_is_skipped_with_a_reason(day):

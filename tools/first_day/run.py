@@ -23,7 +23,7 @@ from centernet.jobs.launch.processes import adopt_orphans
 from tools.dry_run import dry_environment, read_logs, read_report
 from tools.first_day.parts import PARTS, ROOT, SIZES, Day, Part, seconds_of
 from tools.first_day.report import describe, write_report
-from tools.first_day.signals import interruptible
+from tools.first_day.signals import interruptible, tell
 from tools.first_day.simulation import is_simulated
 from tools.first_day.task import FAILED, INTERRUPTED, SKIPPED, TIMED_OUT, Outcome, Task, run_task, skipped
 
@@ -58,7 +58,7 @@ def run_parts(day: Day, environments: Environments, parts: list[Part], deadline:
     """
     for index, part in enumerate(parts):
         seconds = seconds_of(part, parts[index + 1:], deadline - time.monotonic())
-        print(f"\n{part.title} (at most {seconds:.0f} s)", flush=True)
+        tell(f"\n{part.title} (at most {seconds:.0f} s)")
         run_part(day, environments, part, seconds)
 
 
@@ -96,7 +96,7 @@ def run_one(day: Day, environments: Environments, task: Task, seconds: float) ->
 def add(day: Day, outcome: Outcome) -> None:
     """Keep an outcome and print it."""
     day.outcomes.append(outcome)
-    print(f"  {describe(outcome)}", flush=True)
+    tell(f"  {describe(outcome)}")
 
 
 @contextmanager
@@ -104,8 +104,8 @@ def stub_folder(day: Day) -> Iterator[Path]:
     """Give a folder for the stand-in for CANN; a dry run without CANN builds it there."""
     with tempfile.TemporaryDirectory(prefix="first-day-") as name:
         if day.dry_run:
-            print("MindSpore's dry run: everything is compiled for Ascend, nothing is computed. Times and numbers mean "
-                  "nothing, and nothing is compared.", flush=True)
+            tell("MindSpore's dry run: everything is compiled for Ascend, nothing is computed. Times and numbers mean "
+                 "nothing, and nothing is compared.")
         yield Path(name)
 
 
@@ -178,13 +178,14 @@ def main(argv: list[str] | None = None) -> int:
     day, start = make_day(words), time.monotonic()
     adopt_orphans()
     interrupted = False
-    try:
-        with interruptible(), stub_folder(day) as stub:
-            run_parts(day, Environments(day, stub), chosen_parts(words.only), start + 60 * words.minutes)
-    except KeyboardInterrupt:
-        interrupted = True
-    path = write_report(day, words.minutes, time.monotonic() - start, interrupted)
-    print(f"\nreport: {path}\n        {path.with_suffix('.json')}")
+    with interruptible():
+        try:
+            with stub_folder(day) as stub:
+                run_parts(day, Environments(day, stub), chosen_parts(words.only), start + 60 * words.minutes)
+        except KeyboardInterrupt:
+            interrupted = True
+        path = write_report(day, words.minutes, time.monotonic() - start, interrupted)
+        tell(f"\nreport: {path}\n        {path.with_suffix('.json')}")
     if interrupted:
         return 130
     return int(any(one.status in (FAILED, TIMED_OUT) for one in day.outcomes))
