@@ -8,7 +8,7 @@ import pytest
 from tiny_coco import make_coco
 
 from centernet import owner
-from centernet.cli import COMMANDS, check_data, compare, import_dataset
+from centernet.cli import COMMANDS, check_data, compare, export, import_dataset
 from centernet.config.declared import aliases, flags_of
 from centernet.config.load import load_config
 from centernet.config.setting import ENTRIES
@@ -145,6 +145,14 @@ def test_an_import_into_a_folder_without_permission_names_another_way(tmp_path, 
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     with pytest.raises(UserError, match=f"^--out {tmp_path}: cannot write to this folder. Choose another one$"):
         write._link(tmp_path / "data", tmp_path / "images")
+
+
+def test_an_export_that_cannot_be_written_loads_no_model(tmp_path, monkeypatch, capsys):
+    (tmp_path / "a.ckpt").touch()
+    monkeypatch.setattr("centernet.weights.load.load_model", lambda *_: pytest.fail("the model was loaded"))
+    assert export.main(["--device_target", "CPU", "--model", str(tmp_path / "a.ckpt"), "--out",
+                        str(tmp_path / "a.ckpt" / "model")]) == 2
+    assert capsys.readouterr().err == f"error: --out (export_name) {tmp_path / 'a.ckpt'} is a file: name a folder\n"
 
 
 @pytest.mark.parametrize("out", [[], ["--out", "OUT"]])
