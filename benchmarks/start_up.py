@@ -83,12 +83,12 @@ def _time_first_step(flags: list[str]) -> None:
     from centernet.config.load import load_config
     from centernet.config.threads import input_threads
     from centernet.device import prepare_environment, set_up_device
+    from centernet.group import ALONE
 
     config = load_config("train", [*flags, "--device_target", "CPU"], "")
     prepare_environment()
-    import mindspore as ms
-
     from centernet.data.pipeline import open_training_data
+    from centernet.training.loop import run_step
     from centernet.training.setup import make_plan, start
 
     set_up_device("CPU", 0, 1)
@@ -98,10 +98,9 @@ def _time_first_step(flags: list[str]) -> None:
     batch = next(iter(data.epoch(0)))
     marks.append(time.perf_counter())
     plan = make_plan(config, data.steps_per_epoch(), data.num_images, 1)
-    step, _ = start(config, data.categories, plan, 1)
+    step, _ = start(config, data.categories, plan, ALONE)
     marks.append(time.perf_counter())
-    tensors = [ms.Tensor(column) for column in batch]
     for _ in range(2):
-        float(step(*tensors)[0].asnumpy())
+        run_step(step, batch).asnumpy()
         marks.append(time.perf_counter())
     print(json.dumps({name: after - before for name, before, after in zip(PARTS, marks, marks[1:])}))

@@ -1,9 +1,11 @@
+import json
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks.start_up import ROOT, WITH_FILE, entry_file
+from benchmarks.start_up import PARTS, ROOT, WITH_FILE, _run, entry_file
+from tests.tiny_training import TINY
 
 CODE = """
 import os, runpy, sys
@@ -28,3 +30,10 @@ def test_help_and_wrong_flags_import_nothing_slow(entry, flag, status):
     assert f"status {status}" in done.stdout, done.stderr
     assert done.stdout.splitlines()[-1] == "imported: "
 
+
+@pytest.mark.slow
+def test_the_first_step_is_timed(tmp_path):
+    shards = str(tmp_path / "shards")
+    _run("_make_shards", str(tmp_path / "coco"), shards)
+    parts = json.loads(_run("_time_first_step", *TINY[2:], "--train_config.batch_size", "2", "--mindrecord_dir", shards))
+    assert list(parts) == list(PARTS) and min(parts.values()) > 0
