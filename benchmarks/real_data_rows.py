@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from centernet.config.load import Config, find_config, load_config, settings_of
+from centernet.config.values import flag_words
 from centernet.errors import UserError
 from centernet.files import read_yaml
 
@@ -112,17 +113,12 @@ def _run(path: Path, row: Any, epochs: int, seed: int, flags: list[Any]) -> Run:
     settings = ["--config_path", str(config.resolve()), "--seed", str(seed), "--epoch_size", str(epochs)]
     for setting, value in merged.items():
         if value is not None:
-            settings += [f"--{setting}", *_words(value)]
+            settings += [f"--{setting}", *flag_words(value)]
     try:
         loaded = load_config("train", settings, "")
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
     return Run(name, engine, epochs, seed, tuple(settings), loaded)
-
-
-def _words(value: Any) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    return [str(one).lower() if isinstance(one, bool) else str(one) for one in values]
 
 
 def _require_keys(found: Any, known: set[str], place: str) -> None:

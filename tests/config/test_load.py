@@ -8,6 +8,7 @@ from centernet.config.declared import SETTINGS, flags_of
 from centernet.config.flags import EXAMPLES, command
 from centernet.config.load import DEFAULT_CONFIG, build_config, find_config, load_config, preset_files, write_config
 from centernet.config.setting import ENTRIES
+from centernet.config.values import as_flag, convert, flag_words, is_list
 from centernet.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -230,3 +231,15 @@ def test_messages_name_the_command_that_was_started(monkeypatch):
         monkeypatch.setattr("sys.argv", [started])
         with pytest.raises(UserError, match=f"`{name} --help-all` lists all"):
             load_config("dataset", ["--nope"], "")
+
+
+def test_each_default_can_be_given_as_a_flag():
+    for declared in SETTINGS.values():
+        words = flag_words(declared.default)
+        assert convert(declared.kind, words if is_list(declared) else words[0]) == declared.default, declared.name
+
+
+@pytest.mark.parametrize("value, text", [((), "[]"), ((64, 96), "64 96"), (True, "true"), ("PolyDecay", "PolyDecay"),
+                                         (0.5, "0.5"), ("", "")])
+def test_values_as_flags(value, text):
+    assert as_flag(value) == text

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from centernet.config.declared import SETTINGS, read
 from centernet.config.schema import Config, DatasetConfig, EvalConfig, NetConfig, TrainConfig
-from centernet.config.values import plain
+from centernet.config.values import as_flag, plain
 
 
 class Layout(NamedTuple):
@@ -119,22 +119,17 @@ def _more_positives(net: NetConfig) -> list[str]:
     rules = [("box_head", "ltrb", "only there cells beside the centre learn the box"),
              ("mse_loss", False, "the mean squared error has no positives"),
              ("num_stacks", 1, "the stacks predict different boxes, so they would have different positives")]
-    return [f"net_config.{name} must be {_shown(wanted)} with net_config.more_positives true, found "
-            f"{_shown(getattr(net, name))}: {why}" for name, wanted, why in rules if getattr(net, name) != wanted]
+    return [f"net_config.{name} must be {as_flag(wanted)} with net_config.more_positives true, found "
+            f"{as_flag(getattr(net, name))}: {why}" for name, wanted, why in rules if getattr(net, name) != wanted]
 
 
 def _box_head(net: NetConfig) -> list[str]:
     if net.box_head != "ltrb":
         return []
     rules = [*((name, False) for name in ("reg_offset", "cat_spec_wh", "norm_wh", "dense_wh")), ("reg_loss", "l1")]
-    return [f"net_config.{name} must be {_shown(wanted)} with net_config.box_head ltrb, found "
-            f"{_shown(getattr(net, name))}: it concerns the maps wh and reg, which this head does not have"
+    return [f"net_config.{name} must be {as_flag(wanted)} with net_config.box_head ltrb, found "
+            f"{as_flag(getattr(net, name))}: it concerns the maps wh and reg, which this head does not have"
             for name, wanted in rules if getattr(net, name) != wanted]
-
-
-def _shown(value: object) -> str:
-    """Return a value as flags have it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _resnet(net: NetConfig) -> list[str]:

@@ -11,7 +11,7 @@ from centernet.config.declared import Declared, aliases, flags_of
 from centernet.config.near_flags import nearest_flag
 from centernet.config.setting import ENTRIES
 from centernet.config.shorthands import shorthands_of
-from centernet.config.values import is_list, plain
+from centernet.config.values import as_flag, is_list
 from centernet.errors import LISTED_PROBLEMS, UserError, shown, together
 from centernet.program import command, program
 
@@ -169,11 +169,9 @@ def _help(declared: Declared, default: Any, entry: str) -> str:
     if use.role == "output" and not default:  # the command chooses a folder; a text may say which
         return f"{declared.help} (default: {use.default})" if use.default else declared.help
     listed = f"; choices: {', '.join(allowed)}" if allowed else ""
-    return f"{declared.help} (default: {_shown(plain(default))}{listed})"
+    return f"{declared.help} (default: {_shown(default)}{listed})"
 
 
 def _shown(default: Any) -> str:
-    if isinstance(default, bool):
-        return str(default).lower()
-    text = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+    text = "none" if default in ((), []) else as_flag(default)
     return (text if len(text) <= 60 else text[:57] + "...") or "none"

@@ -128,6 +128,18 @@ def type_name(kind: Any) -> str:
     return {bool: "true or false", int: "an integer", float: "a number", str: "a string"}[kind]
 
 
+def flag_words(value: Any) -> list[str]:
+    """Return the words that a flag takes for a value: true or false, the items of a list, [] for an empty list."""
+    value = plain(value)
+    items = value if isinstance(value, list) else [value]
+    return [str(item).lower() if isinstance(item, bool) else str(item) for item in items] or ["[]"]
+
+
+def as_flag(value: Any) -> str:
+    """Return flag_words as one text, for messages."""
+    return " ".join(flag_words(value))
+
+
 def plain(value: Any) -> Any:
     """Convert tuples to lists, for YAML and JSON."""
     if isinstance(value, dict):

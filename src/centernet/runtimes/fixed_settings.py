@@ -6,7 +6,7 @@ import logging
 from centernet.config.declared import read
 from centernet.config.load import PRESETS
 from centernet.config.schema import Config
-from centernet.config.values import plain
+from centernet.config.values import as_flag
 from centernet.errors import UserError, together
 from centernet.runtimes.manifest import Manifest
 
@@ -38,7 +38,7 @@ def require_fixed(manifest: Manifest, config: Config, path: str) -> None:
     if config.eval_config.batch_size != (manifest.input_shape[0] or config.eval_config.batch_size):
         asked["eval_config.batch_size"] = (f"the graph of {path} takes batches of {manifest.input_shape[0]}. "
                                            "Leave it out, or export the checkpoint with this --export_batch_size")
-    problems = [f"--{name} {_text(config, name)} has no effect: {why}" for name, why in asked.items()
+    problems = [f"--{name} {as_flag(read(config, name))} has no effect: {why}" for name, why in asked.items()
                 if name in config.given]
     if problems:
         raise UserError(problems[0] if len(problems) == 1 else together(path, problems))
@@ -50,8 +50,8 @@ def _say(manifest: Manifest, config: Config, path: str, asked: set[str]) -> None
     own = {"net_config.box_head": manifest.box_head, "net_config.cat_spec_wh": manifest.cat_spec_wh,
            "net_config.down_ratio": manifest.spec.down_ratio}
     network = [name for name in config.named if name.startswith("net_config.")]
-    idle = [f"{name} {_text(config, name)}" for name in sorted(asked) if name in config.named]
-    idle += [f"{name} {_text(config, name)}" for name in dict.fromkeys(network)
+    idle = [f"{name} {as_flag(read(config, name))}" for name in sorted(asked) if name in config.named]
+    idle += [f"{name} {as_flag(read(config, name))}" for name in dict.fromkeys(network)
              if (read(config, name) != own[name] if name in own else name in config.given)]
     # A file of another name, such as config.yaml of the training, may well describe the model's network.
     if network and config.preset != manifest.preset and (PRESETS / f"{config.preset}.yaml").is_file():
@@ -59,8 +59,3 @@ def _say(manifest: Manifest, config: Config, path: str, asked: set[str]) -> None
     if idle:
         LOG.warning("note: the network and the resolution %d x %d are fixed in the graph of %s. So these have no "
                     "effect: %s", *manifest.spec.input_size, path, ", ".join(idle))
-
-
-def _text(config: Config, name: str) -> str:
-    value = plain(read(config, name))
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value).lower()

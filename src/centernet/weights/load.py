@@ -11,7 +11,7 @@ from mindspore import nn
 from centernet.categories import Categories, categories_from_names
 from centernet.config.load import require_valid
 from centernet.config.schema import Config, EvalConfig, NetConfig
-from centernet.config.values import plain
+from centernet.config.values import as_flag
 from centernet.errors import UserError
 from centernet.models.centernet import build_centernet
 from centernet.spec import ModelSpec, configured_spec, warn_of_statistics
@@ -117,15 +117,10 @@ def _say_differences(used: EvalConfig, recorded: EvalConfig, size: tuple[int, in
              if key != "pad" or used.keep_res and recorded.keep_res]
     if not used.keep_res and not recorded.keep_res:
         pairs.append(("dataset_config.input_res_test", size, record.spec.input_size))
-    other = [f"{name} {_text(value)} (its record: {_text(own)})" for name, value, own in pairs if value != own]
+    other = [f"{name} {as_flag(value)} (its record: {as_flag(own)})" for name, value, own in pairs if value != own]
     if other:
         LOG.warning("note: %s runs with other settings than in its training, as --config_path or flags say: %s. Its "
                     "boxes differ from those of its own settings", path, ", ".join(other))
-
-
-def _text(value: object) -> str:
-    value = plain(value)
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
 
 
 def recorded_settings(record: ModelRecord | None, base: EvalConfig) -> EvalConfig:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from centernet.config.load import PRESETS, load_config
+from centernet.config.values import as_flag
 from centernet.errors import UserError
 
 
@@ -20,7 +21,7 @@ def way_out(preset: str, network: Mapping[str, Any], differing: Iterable[str], r
         differing: keys of network that the configuration has otherwise.
         retrained: whether --fine_tune true can start from the checkpoint nevertheless.
     """
-    flags = " ".join(f"--net_config.{key} {_as_flag(network[key])}" for key in differing)
+    flags = " ".join(f"--net_config.{key} {as_flag(network[key])}" for key in differing)
     found = next((name for name in _names(preset) if _has(name, network)), "")
     ways = [f"--config_path {found}"] * bool(found) + [flags]
     changed = "" if not preset or found == preset else \
@@ -43,9 +44,3 @@ def _has(name: str, network: Mapping[str, Any]) -> bool:
         return False
     values = {key: getattr(net, key) for key in network}
     return all((list(value) if isinstance(value, tuple) else value) == network[key] for key, value in values.items())
-
-
-def _as_flag(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(str, value)) or "[]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
