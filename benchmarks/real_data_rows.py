@@ -1,13 +1,12 @@
 """The rows file of benchmarks/real_data.py: which trainings, with which settings, budgets and seeds."""
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from centernet.config.load import Config, find_config, load_config, settings_of
-from centernet.config.values import flag_words
+from centernet.config.values import dotted, flag_words, plain
 from centernet.errors import UserError
 from centernet.files import read_yaml
 
@@ -49,20 +48,9 @@ class Run:
 
     def as_json(self) -> dict[str, Any]:
         """Return what identifies the run, for results.jsonl, with all values that are not the defaults."""
-        default = _leaves(settings_of(Config()))
-        other = {name: value for name, value in _leaves(settings_of(self.config)).items() if value != default[name]}
+        default, own = (dotted(plain(settings_of(config))) for config in (Config(), self.config))
+        other = {name: value for name, value in own.items() if value != default[name]}
         return {"row": self.row, "engine": self.engine, "epochs": self.epochs, "seed": self.seed, "settings": other}
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested mappings by dotted name, as JSON has them: lists instead of tuples."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found.update(_leaves(value, f"{prefix}{name}."))
-        else:
-            found[prefix + name] = json.loads(json.dumps(value))
-    return found
 
 
 def read_rows(path: Path) -> list[Run]:

@@ -140,6 +140,14 @@ def as_flag(value: Any) -> str:
     return " ".join(flag_words(value))
 
 
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by dotted name; each name begins with the prefix."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found.update(dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return found
+
+
 def plain(value: Any) -> Any:
     """Convert tuples to lists, for YAML and JSON."""
     if isinstance(value, dict):

@@ -11,6 +11,7 @@ from mindspore import nn
 
 from centernet.categories import Categories, require_same
 from centernet.config.load import Config
+from centernet.config.values import dotted
 from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.errors import UserError
 from centernet.group import Group, require_agreement
@@ -151,7 +152,7 @@ def _premises(config: Config, categories: Categories, plan: Plan, step_cell: Tra
     values = {flag: plan.conditions[key] for key, flag in CONDITIONS.items() if key in plan.conditions}
     values["the categories of --mindrecord_dir"] = categories.names
     for name in ("dataset_config", "net_config", "train_config", "eval_config"):
-        values.update(_leaves(f"--{name}", dataclasses.asdict(getattr(config, name))))
+        values.update(dotted(dataclasses.asdict(getattr(config, name)), f"--{name}."))
     crc = 0
     for parameter in step_cell.get_parameters():
         crc = zlib.crc32(parameter.asnumpy().tobytes(), crc)
@@ -159,12 +160,6 @@ def _premises(config: Config, categories: Categories, plan: Plan, step_cell: Tra
             "the number of steps (--epoch_size, --train_steps)": plan.total_steps,
             "the number of steps done before (--resume)": plan.start_step, "MindSpore's version": ms.__version__,
             "the checksum of the initial weights (--load_checkpoint_path, --backbone_checkpoint)": crc}
-
-
-def _leaves(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {name: value}
-    return {key: leaf for part in value for key, leaf in _leaves(f"{name}.{part}", value[part]).items()}
 
 
 def load_weights(config: Config, network: nn.Cell, categories: Categories) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from centernet.config.values import dotted
 from centernet.errors import UserError, listed, printable, shown
 from centernet.evaluation.html_report.compared_data import RunData, data_of, differences
 from centernet.evaluation.html_report.error_types import TYPES
@@ -112,14 +113,7 @@ def _read_report(document: JsonValue | None) -> tuple[dict[str, float], dict[str
 
 def _read_settings(start: JsonValue | None) -> dict[str, Any]:
     """Return the settings of a start in run.json, by dotted name."""
-    return _flat({key: value.value for key, value in start["settings"].pairs()}) if start else {}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return found
+    return dotted({key: value.value for key, value in start["settings"].pairs()}) if start else {}
 
 
 def _read_training(path: Path | None) -> tuple[Points, Points]:
