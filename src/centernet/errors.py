@@ -61,9 +61,14 @@ def together(subject: str, problems: Sequence[str]) -> str:
     """Return one message about a subject: "SUBJECT: PROBLEM", or a list of problems (the first LISTED_PROBLEMS)."""
     if len(problems) == 1:
         return f"{subject}: {problems[0]}"
+    return f"{subject}: {len(problems)} problems:{bullets(problems)}"
+
+
+def bullets(problems: Sequence[str]) -> str:
+    """Return a list of problems, each on its own line; of more than LISTED_PROBLEMS, the first and how many follow."""
     more = len(problems) - LISTED_PROBLEMS
     rows = [*problems[:LISTED_PROBLEMS], *[f"and {more} more"] * (more > 0)]
-    return "\n  - ".join([f"{subject}: {len(problems)} problems:", *rows])
+    return "".join(f"\n  - {row}" for row in rows)
 
 
 class _Short(reprlib.Repr):

@@ -161,6 +161,10 @@ def test_a_backbone_that_is_none_is_refused():
         load_backbone(network_of(3), checkpoint_of({"features.0.weight": np.ones(3, np.float32)}), "x.ckpt")
     with pytest.raises(UserError, match=r"backbone.bn1.gamma: \(3,\) in the file, \(64,\) in the network"):
         load_backbone(network_of(3), checkpoint_of({"bn1.gamma": np.ones(3, np.float32)}), "x.ckpt")
+    network = network_of(3)
+    other = {name: np.ones(7, np.float32) for name in values(network) if name.startswith("backbone.")}
+    with pytest.raises(UserError, match=r"60 shapes differ:\n  - backbone(?s:.*)\n  - and 40 more\nUse"):
+        load_backbone(network, checkpoint_of(other), "x.ckpt")
 
 
 def test_missing_tensors_of_a_backbone_are_listed():

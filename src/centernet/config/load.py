@@ -23,7 +23,7 @@ from centernet.config.near_flags import nearest
 from centernet.config.schema import Config
 from centernet.config.shorthands import expanded, typed_shorthands
 from centernet.config.values import build, canonical, plain, typed_values
-from centernet.errors import LISTED_PROBLEMS, UserError, printable, shown, together
+from centernet.errors import LISTED_PROBLEMS, UserError, bullets, printable, shown, together
 from centernet.files import exists, read_yaml, write_text
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -133,8 +133,8 @@ def require_valid(config: Config, typed: Mapping[str, str] | None = None) -> Non
 
 def _refuse(problems: list[str], typed: Mapping[str, str] | None = None) -> None:
     if problems:
-        listed = "\n  - ".join(as_typed(problem, typed or {}) for problem in problems)
-        raise UserError(f"the configuration has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+        listed = bullets([as_typed(problem, typed or {}) for problem in problems])
+        raise UserError(f"the configuration has {len(problems)} problem{'s' * (len(problems) > 1)}:{listed}")
 
 
 def as_typed(problem: str, typed: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from centernet.config.schema import Config
 from centernet.data.coco import locate
 from centernet.data.layouts.found import foreign_layouts
-from centernet.errors import UserError, reports_errors
+from centernet.errors import UserError, bullets, reports_errors
 from centernet.jobs.launch import preflight
 from centernet.jobs.launch.arguments import KINDS, Arguments, is_given, read_arguments
 from centernet.jobs.launch.background import detach, keep_old, take_folder
@@ -202,9 +202,8 @@ def start_msrun(nodes: Nodes, plans: tuple[RankPlan, ...], folder: Path, echo: b
 def stop_at(problems: list[str]) -> None:
     """Raise UserError with all problems, if there are any."""
     if problems:
-        listed = "\n  - ".join(problems)
         raise UserError(f"nothing was started, there {'are' if len(problems) > 1 else 'is'} {len(problems)} "
-                        f"problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+                        f"problem{'s' * (len(problems) > 1)}:{bullets(problems)}")
 
 
 @reports_errors

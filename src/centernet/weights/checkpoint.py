@@ -18,7 +18,7 @@ from centernet.categories import Categories, categories_from_json
 from centernet.config.load import Config
 from centernet.config.schema import NetConfig
 from centernet.documents import parse_object
-from centernet.errors import UserError
+from centernet.errors import UserError, bullets
 from centernet.files import UNFINISHED, mindspore_partials, replacing
 from centernet.model_files import require_checkpoint
 from centernet.program import program
@@ -232,14 +232,12 @@ def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str |
                  f"{value.dtype} {tuple(value.shape)}" for name, value in own.items() if name in parameters
                  and (parameters[name].shape, parameters[name].dtype) != (value.shape, value.dtype)]
     if problems:
-        more = f"\n  - and {len(problems) - 8} more" if len(problems) > 8 else ""
-        listed = "\n  - ".join(problems[:8])
         alone = all(name.startswith("backbone.") for name in parameters)
         way_out = (f"It contains only a backbone: train a detector from it with {program('train')} "
                    "--backbone_checkpoint." if alone
                    else "Use the --config_path and the categories of its training.")
-        raise UserError(f"checkpoint {path} does not fit: {len(problems)} of {len(own)} parameters differ:\n"
-                        f"  - {listed}{more}\n{way_out}")
+        raise UserError(f"checkpoint {path} does not fit: {len(problems)} of {len(own)} parameters "
+                        f"differ:{bullets(problems)}\n{way_out}")
     ms.load_param_into_net(cell, {name: parameters[name] for name in own}, strict_load=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import Parameter, nn
 
-from centernet.errors import UserError, listed
+from centernet.errors import UserError, bullets, listed
 from centernet.program import program
 from centernet.weights.checkpoint import Checkpoint
 
@@ -148,7 +148,6 @@ def _require_shapes(own: dict[str, Parameter], offered: dict[str, Parameter], pa
     wrong = [f"{name}: {tuple(offered[name].shape)} in the file, {tuple(own[name].shape)} in the network"
              for name in common if offered[name].shape != own[name].shape]
     if wrong:
-        listed = "\n  - ".join(wrong[:8])
-        raise UserError(f"checkpoint {path} holds another network: {len(wrong)} shapes differ:\n  - {listed}\n"
+        raise UserError(f"checkpoint {path} holds another network: {len(wrong)} shapes differ:{bullets(wrong)}\n"
                         "Use the configuration (--config_path) of the checkpoint's training.")
     return common

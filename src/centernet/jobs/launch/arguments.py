@@ -19,7 +19,7 @@ from centernet.config.schema import Config
 from centernet.config.shorthands import OWN_LAYOUT, shorthands_of, targets
 from centernet.config.values import is_list
 from centernet.documents import whole_number
-from centernet.errors import UserError, shown
+from centernet.errors import UserError, bullets, shown
 from centernet.files import MOST_YAML_BYTES, read_bytes
 from centernet.group import MOST_PROCESSES
 from centernet.jobs.launch.devices import ascend_devices
@@ -255,5 +255,4 @@ def _require(kind: Kind, config: Config, options: dict[str, str | int]) -> None:
                        f"environment variable DEVICE_NUM, or device_num above 1 in {FILES}. Or give a rank table: "
                        f"argument 2, or the environment variable {TABLE.name} (on CPU also set DEVICE_TARGET=CPU)")
     if missing:
-        listed = "\n  - ".join(missing)
-        raise UserError(f"{len(missing)} thing{'s are' if len(missing) > 1 else ' is'} missing:\n  - {listed}")
+        raise UserError(f"{len(missing)} thing{'s are' if len(missing) > 1 else ' is'} missing:{bullets(missing)}")

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from centernet.documents import whole_number
-from centernet.errors import UserError, printable, shown
+from centernet.errors import LISTED_PROBLEMS, UserError, bullets, printable, shown
 from centernet.files import exists, read_json
 
 HCCN_CONF = Path("/etc/hccn.conf")
 MOST_BYTES = 1 << 22  # of a rank table: enough for 30,000 devices
 MOST_RANKS = 1 << 20
-MOST_PROBLEMS = 40  # that are listed
 MOST_DEVICES = 16  # largest number of devices on one server; device ids are below it
 
 
@@ -70,9 +69,7 @@ def read_rank_table(path: str) -> RankTable:
     if not problems:
         problems = _contradictions(ranks)
     if problems:
-        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
-        listed = "\n  - ".join([*problems[:MOST_PROBLEMS], *more])
-        raise UserError(f"{subject} has {len(problems)} problem{'s' * (len(problems) > 1)}:\n  - {listed}")
+        raise UserError(f"{subject} has {len(problems)} problem{'s' * (len(problems) > 1)}:{bullets(problems)}")
     return RankTable(path, tuple(sorted(ranks, key=lambda rank: rank.rank)))
 
 
@@ -154,7 +151,7 @@ def _contradictions(ranks: list[Rank]) -> list[str]:
     """Return problems between the ranks: numbers, devices or addresses that are used twice or missing."""
     numbers = [rank.rank for rank in ranks]
     problems = [f"rank_id {number} is used {count} times" for number, count in Counter(numbers).items() if count > 1]
-    missing = sorted(set(range(len(ranks))) - set(numbers))[:MOST_PROBLEMS]
+    missing = sorted(set(range(len(ranks))) - set(numbers))[:LISTED_PROBLEMS]
     if missing:
         problems.append(f"rank_id must run from 0 to {len(ranks) - 1}; missing: {', '.join(map(str, missing))}")
     devices = Counter((rank.server, rank.device) for rank in ranks)
