@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Options, PeakMemory, Row, median, median_ratio, not_installed, paired
 from benchmarks.report import markdown
+from centernet.categories import categories_from_names
 from centernet.config.load import PRESETS, Config, load_config
 from centernet.config.schema import NetConfig
 from centernet.device import prepare_environment
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # only the processes that measure MindSpore import it
 
 PLAIN = PRESETS / "resnet50_plain.yaml"
 CLASSES = 80
+STEPS_PER_EPOCH = 1000
 OBJECTS = 7  # objects of an image, as the mean of COCO
 DEFORMABLE = "ResNet-50 deformable (default)"
 
@@ -104,7 +106,8 @@ def serve_ours(pipe: Connection, case: Case, weights: Path | None) -> None:
 
     from centernet.device import set_up_device
 
-    config = load_config("train", ["--config_path", case.preset] if case.preset else [], "")
+    flags = ["--config_path", case.preset] if case.preset else []
+    config = load_config("train", [*flags, "--device_target", "CPU"], "")
     set_up_device("CPU", 0, 1)
     step_cell = build_step(config)
     if weights:
@@ -115,17 +118,10 @@ def serve_ours(pipe: Connection, case: Case, weights: Path | None) -> None:
 
 def build_step(config: Config) -> TrainStep:
     """Build TrainStep as train.py does for one device."""
-    from centernet.models.centernet import build_centernet
-    from centernet.training.losses.network import LossNetwork
-    from centernet.training.optimization.optimizer import build_optimizer
-    from centernet.training.optimization.schedule import build_schedule, scale_schedule
-    from centernet.training.optimization.step import TrainStep
+    from centernet.training import setup
 
-    train = config.train_config
-    network = build_centernet(config.net_config, CLASSES)
-    schedule = build_schedule(scale_schedule(train, train.batch_size), 1000, 100_000)
-    return TrainStep(LossNetwork(network, config.net_config, config.dataset_config, CLASSES),
-                     build_optimizer(network, train, schedule), train, config.enable_lossscale, in_float32=True)
+    plan = setup.make_plan(config, STEPS_PER_EPOCH, STEPS_PER_EPOCH * config.train_config.step_images, 1)
+    return setup.build_step(config, categories_from_names(config.dataset_config.coco_classes), plan, 1)
 
 
 def write_weights(network: nn.Cell, net: NetConfig, path: Path) -> None:
