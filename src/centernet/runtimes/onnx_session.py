@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,9 @@ import numpy as np
 from centernet.config.threads import usable_cores
 from centernet.errors import UserError
 from centernet.program import install
+
+if typing.TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 PACKAGES = ("onnx", "onnxruntime")
 
@@ -33,11 +37,12 @@ def package_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 
 
-def open_session(model: Path | bytes):
+def open_session(model: Path | bytes, entries: Mapping[str, str] | None = None) -> InferenceSession:
     """Open an onnxruntime.InferenceSession on the CPU, with one thread for each core that this process may use.
 
     Args:
         model: path of a .onnx file, or its bytes.
+        entries: onnxruntime's configuration of the session: key -> value.
 
     Raises:
         UserError: onnxruntime is missing, the file is not an ONNX model, or this onnxruntime lacks an operator of it.
@@ -46,6 +51,8 @@ def open_session(model: Path | bytes):
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads()
+    for key, value in (entries or {}).items():
+        options.add_session_config_entry(key, value)
     source, name = (model, "the model") if isinstance(model, bytes) else (str(model), str(model))
     try:
         return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -264,3 +264,10 @@ def test_saturating_sums_are_noticed_and_seven_bits_avoid_them():
         assert stored.max() == (64 if reduce_range else 127)
         losses.append(saturation_loss(*(layer_errors(model, quantized, bright, exact) for exact in (False, True))))
     assert losses[0] > 10 and losses[1] == 0
+
+
+def test_a_model_that_onnxruntime_refuses_is_told():
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1,)) for name in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("NoSuchOperator", ["x"], ["y"])], "graph", [x], [y])
+    with pytest.raises(UserError, match="the model: onnxruntime .* cannot load it: "):
+        run_inner(onnx.helper.make_model(graph), ["y"])

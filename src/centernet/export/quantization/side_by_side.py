@@ -25,7 +25,7 @@ from centernet.evaluation.metrics import Metrics
 from centernet.files import write_json
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import Manifest, exported_settings
-from centernet.runtimes.onnx_session import require_package, threads
+from centernet.runtimes.onnx_session import open_session
 
 WARM_UP = 2  # runs that are not timed
 
@@ -69,7 +69,7 @@ def milliseconds(paths: Sequence[Path], batches: Sequence[np.ndarray], repeats: 
         batches: for each model, float32 (B,3,H,W), normalised for it.
         repeats: number of timed runs of each model.
     """
-    sessions = [_waiting_session(path) for path in paths]
+    sessions = [open_session(path, {"session.intra_op.allow_spinning": "0"}) for path in paths]
     seconds: list[list[float]] = [[] for _ in sessions]
     for _ in range(WARM_UP + repeats):
         for times, session, images in zip(seconds, sessions, batches):
@@ -78,15 +78,6 @@ def milliseconds(paths: Sequence[Path], batches: Sequence[np.ndarray], repeats: 
             session.run(None, feed)
             times.append(time.perf_counter() - start)
     return [1000 * statistics.median(times[WARM_UP:]) / len(images) for times, images in zip(seconds, batches)]
-
-
-def _waiting_session(path: Path):
-    runtime = require_package("onnxruntime")
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def batch_of(backend: ExportedBackend, dataset: CocoDataset, batch_size: int) -> np.ndarray:
