@@ -23,7 +23,8 @@ struct Options {
   bool help = false;
 };
 
-// Parse a command line. UserError: a flag is unknown or missing, or a value is missing or wrong.
+// Parse a command line. UserError: flags are unknown (the message lists them), a flag is missing, or a value is missing
+// or wrong.
 Options ParseOptions(int argc, const char* const* argv);
 
 // The text of --help.

@@ -1,8 +1,10 @@
 #include "options.h"
 
 #include <algorithm>
+#include <cctype>
 #include <climits>
 #include <cstdlib>
+#include <numeric>
 #include <variant>
 #include <vector>
 
@@ -10,6 +12,8 @@
 
 namespace centernet {
 namespace {
+
+constexpr size_t kLongestWord = 80, kListed = 20;  // letters of an unknown flag, and unknown flags in a message
 
 // One flag: the variable for its value (a bool has no value), and its allowed values ({}: any).
 struct Flag {
@@ -60,11 +64,70 @@ std::string Default(const Flag& flag) {
   return text == nullptr || (*text)->empty() ? "" : " (default: " + **text + ")";
 }
 
-const Flag& Find(const std::vector<Flag>& flags, const std::string& word) {
+const Flag* Find(const std::vector<Flag>& flags, const std::string& word) {
   for (const auto& flag : flags) {
-    if (word == "--" + flag.name) return flag;
+    if (word.substr(0, word.find('=')) == "--" + flag.name) return &flag;
   }
-  throw UserError("unknown argument '" + word + "'; --help lists the flags");
+  return nullptr;
+}
+
+bool IsFlag(const std::string& word) {
+  const size_t digit = word.size() > 1 && word[1] == '.' ? 2 : 1;  // of a negative number, which is a value
+  return word.size() > 1 && word[0] == '-' && word.find_first_of("0123456789") != digit;
+}
+
+// The least number of letters to insert, remove or replace that makes one word of another.
+size_t Distance(const std::string& from, const std::string& to) {
+  std::vector<size_t> row(to.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < from.size(); ++i) {
+    size_t diagonal = row[0]++;
+    for (size_t j = 0; j < to.size(); ++j) {
+      const size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+// " (did you mean --NAME?)" for a flag with at most one other letter in three, or that begins so; otherwise "".
+std::string Hint(const std::vector<Flag>& flags, const std::string& word) {
+  std::string said = word.substr(0, word.find('='));
+  said.erase(0, said.find_first_not_of('-'));
+  if (said.size() < 3 || said.size() > kLongestWord) return "";
+  for (char& letter : said)
+    letter = letter == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  for (const bool whole : {true, false}) {
+    for (const auto& flag : flags) {
+      const std::string name = whole ? flag.name : flag.name.substr(0, said.size());
+      if (whole ? 3 * Distance(said, name) <= said.size() : said == name) return " (did you mean --" + flag.name + "?)";
+    }
+  }
+  return "";
+}
+
+// UserError with all unknown flags, or with the first other word that belongs to no flag. Other words beside unknown
+// flags are probably their values.
+void RequireKnown(const std::vector<Flag>& flags, int argc, const char* const* argv) {
+  std::vector<std::string> unknown, stray;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const Flag* flag = Find(flags, word);
+    if (flag == nullptr) {
+      auto& words = IsFlag(word) ? unknown : stray;
+      const std::string shown = "'" + word.substr(0, kLongestWord) + "'" + Hint(flags, word);
+      if (std::count(words.begin(), words.end(), shown) == 0) words.push_back(shown);
+    } else if (!std::holds_alternative<bool*>(flag->value) && word.find('=') == std::string::npos) {
+      ++i;
+    }
+  }
+  if (unknown.empty() && stray.empty()) return;
+  if (unknown.empty()) unknown = {stray[0]};
+  const std::string kind = unknown.size() == 1 ? "unknown argument " : "unknown arguments ";
+  const bool more = unknown.size() > kListed;
+  if (more) unknown.resize(kListed);
+  throw UserError(kind + Joined(unknown) + (more ? ", ..." : "") + "; --help lists the flags");
 }
 
 void AssignNumber(const Flag& flag, const std::string& value, int* target) {
@@ -109,10 +172,11 @@ void Assign(const Flag& flag, const std::string& value) {
 Options ParseOptions(int argc, const char* const* argv) {
   Options options;
   const std::vector<Flag> flags = Flags(&options);
+  RequireKnown(flags, argc, argv);
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     const size_t equals = word.find('=');
-    const Flag& flag = Find(flags, word.substr(0, equals));
+    const Flag& flag = *Find(flags, word);
     if (const auto* given = std::get_if<bool*>(&flag.value)) {
       if (equals != std::string::npos) throw UserError("--" + flag.name + " takes no value");
       **given = true;

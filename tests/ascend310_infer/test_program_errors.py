@@ -29,8 +29,14 @@ def inputs(tmp_path):
 @pytest.mark.parametrize("words, message", [
     ((), "--model_path is not set"),
     (("--model_path", "m.mindir"), "--input_path is not set"),
-    (("--model", "m.mindir"), "unknown argument '--model'"),
-    (("stray",), "unknown argument 'stray'"),
+    (("--model", "m.mindir"), "unknown argument '--model' (did you mean --model_path?); --help lists the flags"),
+    (("--Input-Pth=a", "--cache", "-1", "--threads", "2x", "--cache", "3", "-v"),
+     "unknown arguments '--Input-Pth=a' (did you mean --input_path?), '--cache', '-v'; --help lists the flags"),
+    (("--thread=2x", "--thraeds", "2", "--sore_thresh=-.5"),
+     "unknown arguments '--thread=2x' (did you mean --threads?), '--thraeds' (did you mean --threads?), "
+     "'--sore_thresh=-.5' (did you mean --score_thresh?); --help"),
+    (tuple(f"--{number}{'x' * 100}" for number in range(30)), f"'--19{'x' * 76}', ...; --help"),
+    (("stray",), "unknown argument 'stray'; --help"), (("--threads", "2", "", "-"), "unknown argument ''; --help"),
     (("--model_path",), "--model_path needs a value"),
     (("--model_path=",), "--model_path must be a path; found ''"),
     (("--device_target", "GPU"), "--device_target must be one of ASCEND, CPU; found 'GPU'"),
