@@ -47,7 +47,9 @@ def test_json_that_is_read():
     value = {"a": [2**64 - 1, -2**63, 1e308, "\u00e9\U0001f600"]}
     for data in (text, text.encode(), b"\xef\xbb\xbf" + text.encode(), "\N{BYTE ORDER MARK}" + text):
         assert parse_json(data, "x") == value
-    assert parse_json("[" * 64 + "]" * 64, "x")
+    for text in ("", '"\u00e9"', '{"\u00e9": "\u00e9"}'):
+        depth = 64 - text.count("{")
+        assert parse_json("[" * depth + text + "]" * depth, "x")
 
 
 @pytest.mark.parametrize("text, message", [

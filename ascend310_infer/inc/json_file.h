@@ -24,7 +24,7 @@ class JsonValue {
  public:
   bool Boolean() const;
   double Number() const;
-  // An integer between lowest and highest.
+  // An integer between lowest and highest, also if it is written as 4.0.
   int64_t Integer(int64_t lowest, int64_t highest) const;
   std::string String() const;
   std::vector<JsonValue> Array() const;
@@ -51,8 +51,9 @@ class JsonValue {
   const nlohmann::json* value_;  // in the document
 };
 
-// Parse a text with one JSON document (RFC 8259) that was read from `path`. Of equal keys, the last one counts, as in
-// Python. UserError: the text is beyond the limits, is not JSON, or is nested too deeply.
+// Parse a text with one JSON document (RFC 8259) that was read from `path`.
+// UserError: the text is beyond the limits, is not JSON, is nested too deeply, has a key twice in an object, or has a
+// whole number of more than 64 bits.
 JsonValue ParseJson(const std::string& text, const std::string& path, const JsonLimits& limits);
 
 // A JSON text in one line, in the form of Python's json.dumps. A reader gets exactly the same doubles.

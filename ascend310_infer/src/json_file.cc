@@ -16,8 +16,13 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxMessage = 200;  // bytes of a message about a value
-constexpr size_t kMaxDepth = 64;     // more than our files have, and few enough for the recursive search of a place
+constexpr size_t kMaxMessage = 200;               // bytes of a message about a value
+constexpr double kMaxExact = 9007199254740992.0;  // 2^53: above it, not all whole numbers are doubles
+constexpr size_t kMaxDepth = 64;  // more than our files have, and few enough for the recursive search of a place
+
+std::string Shortened(const std::string& text) {
+  return text.size() > kMaxMessage ? text.substr(0, kMaxMessage) + "..." : text;
+}
 
 // The path from one value to another inside it, such as ".input.shape[0]". It is searched only for an error message:
 // to store a path with each value would need much more memory than the values.
@@ -43,8 +48,7 @@ struct Extent {
   size_t values = 1;  // at most so many values
 };
 
-// What a text would need. The library has no limits. Its callback could stop it, but it visits all elements of a list
-// again after each element.
+// What a text would need. The library has no limits.
 Extent Measure(const std::string& text) {
   Extent extent;
   size_t depth = 0;
@@ -66,6 +70,69 @@ Extent Measure(const std::string& text) {
   return extent;
 }
 
+// Makes the values of a document. It stops at a key that an object has twice, where the library lets the last one win,
+// and at a whole number of more than 64 bits, which the library rounds. Python's reader has the same two rules.
+// The library's callback could find such keys, but it visits all elements of a list again after each element.
+class Builder : public nlohmann::json_sax<json> {
+ public:
+  json TakeRoot() { return std::move(root_); }
+  const std::string& Problem() const { return problem_; }
+
+  bool null() override { return Add(nullptr); }
+  bool boolean(bool value) override { return Add(value); }
+  bool number_integer(json::number_integer_t value) override { return Add(value); }
+  bool number_unsigned(json::number_unsigned_t value) override { return Add(value); }
+  bool number_float(json::number_float_t value, const std::string& text) override {
+    const bool digits_only = text.find_first_not_of("-0123456789") == std::string::npos;
+    if (digits_only) return Stop("a whole number must have at most 64 bits, found " + Shortened(text));
+    return Add(value);
+  }
+  bool string(std::string& value) override { return Add(std::move(value)); }
+  bool binary(json::binary_t&) override { return Stop("binary data"); }  // of other formats than JSON
+  bool start_object(size_t) override { return Open(json::object()); }
+  bool start_array(size_t) override { return Open(json::array()); }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+  bool key(std::string& name) override {
+    const auto [member, is_new] = open_.back()->emplace(std::move(name), nullptr);
+    member_ = &*member;
+    if (is_new) return true;
+    const std::string quoted = json(member.key()).dump();  // without control characters
+    return Stop("an object has the key '" + Shortened(quoted.substr(1, quoted.size() - 2)) +
+                "' twice: keep one of the two");
+  }
+  bool parse_error(size_t, const std::string&, const json::exception& error) override { return Stop(Reason(error)); }
+
+ private:
+  bool Stop(const std::string& problem) {
+    problem_ = problem;
+    return false;
+  }
+
+  bool Add(json value) {
+    place_ = open_.empty() ? &root_ : open_.back()->is_array() ? &open_.back()->emplace_back() : member_;
+    *place_ = std::move(value);
+    return true;
+  }
+
+  bool Open(json value) {
+    Add(std::move(value));
+    open_.push_back(place_);
+    return true;
+  }
+
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+
+  json root_;
+  std::vector<json*> open_;  // the lists and objects around the next value
+  json* member_ = nullptr;   // the value of the key that was read last
+  json* place_ = nullptr;    // the value that was added last
+  std::string problem_;
+};
+
 json Parse(const std::string& text, const std::string& path, const JsonLimits& limits) {
   if (text.size() > limits.bytes) {
     throw UserError(path + " has " + std::to_string(text.size()) + " bytes, at most " + std::to_string(limits.bytes) +
@@ -83,11 +150,9 @@ json Parse(const std::string& text, const std::string& path, const JsonLimits& l
   if (extent.values > limits.values) {
     throw UserError(path + " is too large: more than " + std::to_string(limits.values) + " values");
   }
-  try {
-    return json::parse(text);
-  } catch (const json::exception& error) {
-    throw UserError(invalid + Reason(error));
-  }
+  Builder builder;
+  if (!json::sax_parse(text, &builder)) throw UserError(invalid + builder.Problem());
+  return builder.TakeRoot();
 }
 
 }  // namespace
@@ -106,9 +171,7 @@ JsonValue ParseJson(const std::string& text, const std::string& path, const Json
 void JsonValue::Fail(const std::string& what) const {
   const std::string way = WayTo(document_->root, value_).value_or("");
   const std::string place = way.empty() ? "the document" : way[0] == '.' ? way.substr(1) : way;
-  // What was found may be a text of megabytes.
-  throw UserError(document_->path + ": " + place + " " +
-                  (what.size() > kMaxMessage ? what.substr(0, kMaxMessage) + "..." : what));
+  throw UserError(document_->path + ": " + place + " " + Shortened(what));  // it may hold a text of megabytes
 }
 
 const json& JsonValue::Require(bool fits, const char* kind) const {
@@ -124,11 +187,18 @@ std::string JsonValue::String() const { return Require(value_->is_string(), "a s
 
 int64_t JsonValue::Integer(int64_t lowest, int64_t highest) const {
   const double number = Require(value_->is_number(), "a whole number").get<double>();
-  if (number != std::floor(number) || number < static_cast<double>(lowest) || number > static_cast<double>(highest)) {
+  bool fits = true;
+  if (value_->is_number_unsigned()) {
+    fits = value_->get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX);
+  } else if (value_->is_number_float()) {
+    fits = number == std::floor(number) && std::abs(number) <= kMaxExact;
+  }
+  const int64_t whole = fits ? value_->get<int64_t>() : 0;
+  if (!fits || whole < lowest || whole > highest) {
     Fail("must be a whole number from " + std::to_string(lowest) + " to " + std::to_string(highest) + ", found " +
          value_->dump());
   }
-  return static_cast<int64_t>(number);
+  return whole;
 }
 
 std::vector<JsonValue> JsonValue::Array() const {

@@ -224,15 +224,16 @@ def require_plain(document: Any, subject: str, remedy: str = "", place: str = ""
         place: place of a part of a document.
     """
     rows: list[tuple[str, Any]] = [(place, document)]
-    for _ in range(MOST_DEPTH):
+    depth = 0
+    while rows:
         for place, value in rows:
             if isinstance(value, (int, float, str)) and (kind := _defect(value)):
                 raise UserError(f"{subject}: {place or 'the document'} {kind}, found {shown(value)}{_end(remedy)}")
         rows = [(place_of(place, key), item) for place, value in rows for key, item in _children(value)
                 if not _is_usual(item)]
-        if not rows:
-            return
-    raise _too_deep("text", subject, remedy)
+        depth += 1
+        if depth == MOST_DEPTH and any(isinstance(value, (dict, list)) for _, value in rows):
+            raise _too_deep("text", subject, remedy)
 
 
 def _children(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -31,6 +31,7 @@ FORMAT_VERSION = 1
 # The limits of the C++ program. A larger number means a damaged manifest.
 MAX_SIDE = 16384     # pixels of a side
 MAX_BATCH = 4096
+MAX_NUMBER = 1 << 53  # of a count; JSON numbers are exact up to here
 MAX_BYTES = 1 << 22  # of the file: enough for a manifest with 40,000 categories
 REMEDY = "export again"
 AFTER_THE_GRAPH = ("SOFT_NMS", "max_dets", "score_thresh")  # of eval_config: what programs do with its detections
@@ -237,7 +238,7 @@ def _from_json(values: dict[str, Any], path: Path) -> Manifest:
         versions=_versions(root["versions"]),
         deform=_text(root, "deform", ""), precision=_text(root, "precision", "fp32"),
         calibration_method=_text(root, "calibration_method", ""),
-        calibration_images=images.whole(0) if (images := root.get("calibration_images")) else 0,
+        calibration_images=images.whole(0, MAX_NUMBER) if (images := root.get("calibration_images")) else 0,
         box_head=_text(root, "box_head", "wh_reg", tuple(MAPS)), evaluation=_evaluation(root.get("evaluation")))
 
 
