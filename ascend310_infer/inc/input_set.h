@@ -30,7 +30,8 @@ struct InputSet {
 InputSet FindInputs(const std::string& folder, const Manifest& manifest);
 
 // The names of the inputs ("7" for 00_data/7.bin) in the text of a set's meta/index.json. `path` names it in messages.
-// UserError: it is damaged, lists no image, or was prepared for another model.
+// UserError: it is damaged, lists no image or an image twice, or was prepared for another model. The rules are those of
+// read_index in src/centernet/evaluation/prepared_set.py.
 std::vector<std::string> ParseIndex(const std::string& text, const std::string& path, const Manifest& manifest);
 
 // The JSON index of JPEG files, in the form of preprocess.py's meta/index.json.

@@ -17,7 +17,6 @@ namespace {
 
 // What infer.py takes beside JPEG files (src/centernet/evaluation/inputs.py).
 const std::vector<std::string> kOtherImages = {".jfif", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff"};
-constexpr int64_t kMaxId = int64_t{1} << 53;                             // JSON numbers are exact up to here
 constexpr JsonLimits kIndexLimits = {size_t{1} << 25, size_t{1} << 21};  // half a million images
 
 void RequireSize(const std::string& path, size_t size, const Manifest& manifest) {
@@ -85,11 +84,21 @@ InputSet JpegSet(const std::string& folder, const std::vector<std::string>& name
 std::vector<std::string> ParseIndex(const std::string& text, const std::string& path, const Manifest& manifest) {
   const JsonValue index = ParseJson(text, path, kIndexLimits);
   RequirePreparedFor(manifest, index, path);
+  index["annotation_file"].String();
   std::vector<std::string> names;
+  std::set<int64_t> ids;
   for (const JsonValue& image : index["images"].Array()) {
-    names.push_back(std::to_string(image["image_id"].Integer(-kMaxId, kMaxId)));
+    image["file_name"].String();
+    const int64_t id = image["image_id"].Integer(INT64_MIN, INT64_MAX);
+    if (!ids.insert(id).second) image["image_id"].Fail("is used twice: run preprocess.py again");
+    names.push_back(std::to_string(id));
   }
   if (names.empty()) throw UserError(path + " lists no image: run preprocess.py again");
+  const int64_t count = index["count"].Integer(0, INT64_MAX);
+  if (count != static_cast<int64_t>(names.size())) {
+    throw UserError(path + " lists " + std::to_string(names.size()) + " images, but its count is " +
+                    std::to_string(count) + ": run preprocess.py again");
+  }
   return names;
 }
 

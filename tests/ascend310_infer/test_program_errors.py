@@ -274,6 +274,30 @@ def test_wrong_input_folders_are_named(program, fake_model, tmp_path, inputs):
     assert "is not valid JSON" in program.fails(2, model_path=model, input_path=tmp_path / "set")
 
 
+@pytest.mark.fault("an index of prepared images that is damaged (C++)", "another count, an image twice, a missing name",
+                   "refused before the first image, as in Python")
+@pytest.mark.parametrize("changes, message", [
+    ({"count": 3}, "index.json lists 2 images, but its count is 3: run preprocess.py again"),
+    ({"images": [{"image_id": 7, "file_name": "a"}, {"image_id": 7.0, "file_name": "b"}]},
+     "images[1].image_id is used twice: run preprocess.py again"),
+    ({"images": [{"image_id": 7}]}, "images[0] is incomplete: the key 'file_name' is missing"),
+    ({"annotation_file": None}, "annotation_file must be a string, found null"),
+    ({"images": [{"image_id": 2**63, "file_name": "a"}]}, "images[0].image_id must be a whole number from"),
+    ({}, "00_data/9007199254740993.bin: No such file"),
+])
+def test_a_wrong_index_is_named(program, fake_model, tmp_path, changes, message):
+    for folder in ("00_data", "meta"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    np.zeros((3, 96, 128), "<f4").tofile(tmp_path / "set/00_data/7.bin")
+    index = {"count": 2, "annotation_file": "", "shape": [3, 96, 128], "dtype": "float32", "byte_order": "little",
+             "layout": "CHW", "color_order": "BGR", "mean": [0.40789654, 0.44719302, 0.47026115],
+             "std": [0.28863828, 0.27408164, 0.27809835],
+             "images": [{"image_id": 7, "file_name": "a"}, {"image_id": 2**53 + 1, "file_name": "b"}]}
+    (tmp_path / "set/meta/index.json").write_text(json.dumps({**index, **changes}))
+    found = program.fails(2, model_path=fake_model(), input_path=tmp_path / "set", output_path=tmp_path / "out")
+    assert message in found and not (tmp_path / "out").exists()
+
+
 def test_an_output_folder_that_cannot_be_made_is_named(program, fake_model, tmp_path, inputs):
     (tmp_path / "file").write_text("")
     message = program.fails(2, model_path=fake_model(), input_path=inputs, output_path=tmp_path / "file/out")

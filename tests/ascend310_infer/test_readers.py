@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hostile import TEXTS, places, written
 from manifest_cases import CASES, manifest_text
+from tiny_model import tiny_manifest
 
 from centernet.errors import UserError
+from centernet.evaluation.prepared_set import INDEX, read_index
 from centernet.files import sha256
 from centernet.runtimes.manifest import manifest_path, read_manifest
 
@@ -47,6 +50,38 @@ def mutated(text, rng):
         at = rng.randrange(len(text))
         text = text[:at] + rng.choice(PIECES) + text[at + rng.choice([0, 0, 1, 1, 2, 3, 5]):]
     return text
+
+
+def is_read(reader, *values):
+    try:
+        reader(*values)
+    except UserError as error:
+        return "is not the file that was exported" in str(error)
+    return True
+
+
+@pytest.mark.fault("a hostile manifest or index of prepared images (C++)", "each value replaced by each of 28 others",
+                   "what one of the readers in Python and in C++ refuses, the other refuses, too")
+@pytest.mark.parametrize("reader", ["manifest", "index"])
+def test_python_and_cpp_agree_on_hostile_documents(verdicts, tmp_path, reader):
+    document = json.loads((CORPUS / reader / "good.json").read_text())
+    model, index = tmp_path / "model.mindir", tmp_path / INDEX
+    model.write_bytes(b"graph")
+    manifest = tiny_manifest((64, 96), input_shape=(2, 3, 64, 96), mean=(0.4, 0.45, 0.47), std=(0.3, 0.27, 0.28))
+    texts = [written(document, place, text) for place in places(document) for text in (*TEXTS, None) if text or place]
+    # The largest image id of Python has 64 bits, that of C++ has 63.
+    texts = [text for text in texts if reader == "manifest" or f'"image_id": {2**63}' not in text]
+    paths = [tmp_path / f"{number}.json" for number in range(len(texts))]
+    for path, text in zip(paths, texts):
+        path.write_text(text)
+    found, differ = verdicts(f"fuzz_{reader}", paths), []
+    for path, text in zip(paths, texts):
+        (manifest_path(model) if reader == "manifest" else index).write_text(text)
+        read = is_read(read_manifest, model) if reader == "manifest" else is_read(read_index, tmp_path, manifest)
+        if read != (found[path] == "read"):
+            differ.append((text[:1000], found[path]))
+    assert not differ, (len(differ), differ[:10])
+    assert 20 < sum(verdict == "read" for verdict in found.values()) < len(found) / 2 > 200
 
 
 @pytest.mark.slow
