@@ -35,5 +35,6 @@ def test_help_and_wrong_flags_import_nothing_slow(entry, flag, status):
 def test_the_first_step_is_timed(tmp_path):
     shards = str(tmp_path / "shards")
     _run("_make_shards", str(tmp_path / "coco"), shards)
-    parts = json.loads(_run("_time_first_step", *TINY[2:], "--train_config.batch_size", "2", "--mindrecord_dir", shards))
+    flags = [*TINY[2:], "--train_config.batch_size", "2", "--mindrecord_dir", shards]
+    parts = json.loads(_run("_time_first_step", *flags))
     assert list(parts) == list(PARTS) and min(parts.values()) > 0

@@ -177,7 +177,7 @@ def test_categories_come_from_a_file_or_by_name(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("given, output, flags, words", [
-    ("", "o.ckpt", [], "--input is not set"), ("w.pth", "", [], "--output is empty"),
+    ("", "o.ckpt", [], "--input is empty"), ("w.pth", "", [], "--output is empty"),
     ("w.pth", "o.pth", [], "expected the name of a file that ends in .ckpt"),
     ("w.ckpt", "o.ckpt", ["--reverse", "true"], "ends in .pth or .pt or .safetensors"),
     ("o.ckpt", "o.ckpt", [], "is the input"), ("no.pth", "o.ckpt", [], "--input no.pth: there is no such file"),

@@ -18,11 +18,16 @@ def run(cwd, *arguments, **variables):
 @pytest.mark.parametrize("arguments, missing", [
     ((), ("COCO_DATASET_DIR", "MINDRECORD_DATASET_DIR")), (("coco",), ("MINDRECORD_DATASET_DIR",)),
     (("--foreground", "--coco_data_dir", "coco"), ("MINDRECORD_DATASET_DIR",)),
-    (("coco", ""), ("MINDRECORD_DATASET_DIR",)), (("", "out"), ("COCO_DATASET_DIR",))])
+    (("", "out"), ("COCO_DATASET_DIR",))])
 def test_what_is_missing(tmp_path, arguments, missing):
     done = run(tmp_path, *arguments)
     assert done.returncode == 2
     assert [line.split()[1].rstrip(",") for line in done.stderr.splitlines()[1:]] == list(missing)
+
+
+def test_an_empty_folder_is_not_a_missing_one(tmp_path):
+    done = run(tmp_path, "coco", "")
+    assert done.returncode == 2 and "MINDRECORD_DATASET_DIR is empty" in done.stderr
 
 
 def test_help_and_python(tmp_path):

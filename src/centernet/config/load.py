@@ -111,7 +111,7 @@ def preset_files(words: list[str]) -> list[Path]:
 
 def build_config(values: Mapping[str, Any], preset: str = "", given: tuple[str, ...] = (),
                  typed: Mapping[str, str] | None = None) -> Config:
-    """Convert and validate the values of all settings, by dotted name. Raise UserError with all problems found.
+    """Convert and validate the values of all settings, by dotted name. Raise UserError with the first twenty problems.
 
     Args:
         values: values by dotted name, typed or as the user wrote them.

@@ -50,7 +50,7 @@ class Ready:
 
 
 def prepare(name: str, arguments: Arguments) -> Ready:
-    """Check a job. Raise UserError with all problems."""
+    """Check a job. Raise UserError with the problems."""
     config = arguments.config
     log_root = os.path.abspath(str(arguments.options.get("log_root", "")))
     command = (sys.executable, str(ENTRIES[KINDS[name].entry]), *arguments.flags)
@@ -200,7 +200,7 @@ def start_msrun(nodes: Nodes, plans: tuple[RankPlan, ...], folder: Path, echo: b
 
 
 def stop_at(problems: list[str]) -> None:
-    """Raise UserError with all problems, if there are any."""
+    """Raise UserError with the problems, if there are any."""
     if problems:
         raise UserError(f"nothing was started, there {'are' if len(problems) > 1 else 'is'} {len(problems)} "
                         f"problem{'s' * (len(problems) > 1)}:{bullets(problems)}")

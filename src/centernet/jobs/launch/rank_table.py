@@ -56,7 +56,7 @@ def read_rank_table(path: str) -> RankTable:
     """Read and check a rank table.
 
     Raises:
-        UserError: the file cannot be read or breaks a rule; every problem is listed with its key.
+        UserError: the file cannot be read or breaks a rule; the first twenty problems are listed with their keys.
     """
     subject = f"rank table {printable(path)}"
     if not exists(Path(path)):
