@@ -64,7 +64,8 @@ def run(config: Config) -> None:
 def _write_request(folder: Path, config: Config, manifest, network) -> list[np.ndarray]:
     """Write the files for the worker, without pickles. Return the expected outputs."""
     from centernet.export.exportable import as_exported
-    from centernet.export.publish import outputs_of, random_input
+    from centernet.export.publish import random_input
+    from centernet.runtimes.exported import outputs_of
 
     x, normalized = random_input(manifest)
     spec, (factor, offset) = manifest.spec, (values.tolist() for values in manifest.spec.scaling)

@@ -22,8 +22,12 @@ def by_console() -> bool:
     Who started `python -m centernet` in a checkout that is not installed has no command centernet.
     """
     started = Path(sys.argv[0])
-    module = started.name == "__main__.py" and started.parent.name == "centernet"
-    return started.stem == "centernet" or not in_checkout() or module and _installed()
+    return started.stem == "centernet" or not in_checkout() or by_module(started) and _installed()
+
+
+def by_module(started: Path) -> bool:
+    """Return whether a process was started as `python -m centernet`; started is its sys.argv[0]."""
+    return started.name == "__main__.py" and started.parent.name == "centernet"
 
 
 def _installed() -> bool:

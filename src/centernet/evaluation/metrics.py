@@ -222,11 +222,12 @@ def _class_metrics(evaluation: COCOeval, boxes: list[dict[str, Any]], found: Seq
     annotated = Counter(row["category_id"] for row in boxes if not row["iscrowd"])
     detected = Counter(row["category_id"] for row in found)
     column = {category_id: index for index, category_id in enumerate(evaluation.params.catIds)}
-    return tuple(ClassMetrics(name, _mean(precision[:, :, column[number]]), _mean(precision[:1, :, column[number]]),
-                              annotated[number], detected[number])
+    return tuple(ClassMetrics(name, mean_precision(precision[:, :, column[number]]),
+                              mean_precision(precision[:1, :, column[number]]), annotated[number], detected[number])
                  for name, number in zip(categories.names, categories.ids))
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_precision(values: np.ndarray) -> float:
+    """Return the mean of COCOeval's precisions, any shape; its value -1 means no objects. -1 if there are no others."""
     valid = values[values > -1]
     return float(valid.mean()) if valid.size else -1.0

@@ -5,7 +5,6 @@ import dataclasses
 import logging
 from pathlib import Path
 
-import mindspore as ms
 import numpy as np
 from mindspore import nn
 
@@ -17,7 +16,7 @@ from centernet.export.exportable import as_exported
 from centernet.export.noise import rounding_noise
 from centernet.files import folder_beside
 from centernet.interrupt import stop_if_interrupted
-from centernet.runtimes.exported import load_graph
+from centernet.runtimes.exported import load_graph, outputs_of
 from centernet.runtimes.manifest import Manifest, publish
 
 LIKE_NOISE = 8  # a runtime rounds every product and sum, not only the weights
@@ -134,9 +133,3 @@ def _require_finite(network: nn.Cell) -> None:
         if not np.isfinite(parameter.asnumpy()).all():
             raise UserError(f"the checkpoint's {parameter.name} contains NaN or infinite values, because its training "
                             "diverged: export an earlier checkpoint; nothing was written")
-
-
-def outputs_of(cell: nn.Cell, x: np.ndarray) -> list[np.ndarray]:
-    """Return the outputs of an nn.Cell for a float32 batch (B,3,H,W)."""
-    found = cell(ms.Tensor(x))
-    return [output.asnumpy() for output in (found if isinstance(found, tuple) else (found,))]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mindspore as ms
@@ -47,13 +48,13 @@ def load_graph(path: Path) -> Callable[[np.ndarray], list[np.ndarray]]:
     """
     if path.suffix == ".onnx":
         return load_onnx(path)
-    graph = nn.GraphCell(ms.load(str(path)))
+    return partial(outputs_of, nn.GraphCell(ms.load(str(path))))
 
-    def run(images: np.ndarray) -> list[np.ndarray]:
-        outputs = graph(ms.Tensor(images))
-        return [output.asnumpy() for output in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
-    return run
+def outputs_of(cell: nn.Cell, x: np.ndarray) -> list[np.ndarray]:
+    """Return the outputs of an nn.Cell for a float32 batch (B,3,H,W)."""
+    found = cell(ms.Tensor(x))
+    return [output.asnumpy() for output in (found if isinstance(found, tuple) else (found,))]
 
 
 class ExportedBackend:

@@ -24,7 +24,7 @@ def how_to_go_on(command: Sequence[str], environment: Mapping[str, str], checkpo
     """
     flags = f"--resume true --load_checkpoint_path {shlex.quote(str(checkpoint))}"
     started = Path(command[0])
-    by_module = started.name == "__main__.py" and started.parent.name == "centernet"
+    by_module = program.by_module(started)
     secret = any(without_passwords(word) != word for word in command)
     if not (by_module or started.name in PROGRAMS) or {"RANK_SIZE", "MS_WORKER_NUM"} & set(environment) or secret:
         return f"To go on, start the same command with {flags}"

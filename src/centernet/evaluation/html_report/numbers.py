@@ -13,7 +13,7 @@ from centernet.evaluation.html_report.confusion import confusion_matrix
 from centernet.evaluation.html_report.curves import best_point, ranking_of
 from centernet.evaluation.html_report.error_types import FOREGROUND, error_types
 from centernet.evaluation.html_report.matching import ImageMatches, match_images
-from centernet.evaluation.metrics import Evaluated
+from centernet.evaluation.metrics import Evaluated, mean_precision
 
 SIZES = (("small", 0.0, 32.0**2), ("medium", 32.0**2, 96.0**2), ("large", 96.0**2, 1e10))  # areas, square pixels
 IOUS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.9)  # of the curves over all categories
@@ -54,7 +54,7 @@ def _classes(evaluated: Evaluated, images: Sequence[ImageMatches], categories: C
     for metrics, number in zip(evaluated.metrics.classes, categories.ids):
         ranking = ranking_of(images, number)
         point = best_point(ranking)
-        by_size = {f"AP_{name}": _mean(precision[:, :, column[number], 1 + place, -1])
+        by_size = {f"AP_{name}": mean_precision(precision[:, :, column[number], 1 + place, -1])
                    for place, (name, _, _) in enumerate(SIZES)}
         rows.append({**asdict(metrics), **by_size, "best": asdict(point) if point else None,
                      "curve": _short(ranking.interpolated()) if ranking.objects else None})
@@ -91,11 +91,6 @@ def _curves(coco: COCOeval, images: Sequence[ImageMatches]) -> dict[str, Any]:
     shown = kept >= 0 if ranking.objects else np.zeros(len(kept), bool)
     return {"by_iou": means, "thresholds": _short(thresholds[shown]), "precision": _short(precision[kept[shown]]),
             "recall": _short(recall[kept[shown]])}
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[values > -1]
-    return float(known.mean()) if known.size else -1.0
 
 
 def _short(values: np.ndarray) -> list[float]:
