@@ -158,7 +158,7 @@ def make_annotations(path: Path, document: Document) -> Annotations:
     images = number_images(document.images, report)
     rows = _usable(document.annotations, images, document.categories.class_of(), report)
     _note_parent_categories(document, {row.category_id for row in rows}, report)
-    return Annotations(path, document.categories, tuple(number for number, _ in images.values()),
+    return Annotations(path, document.categories, tuple(image_id for image_id, _ in images.values()),
                        np.array([row.image_id for row in rows], np.int32),
                        np.array([row.category_id for row in rows], np.int32),
                        np.array([row.bbox for row in rows], np.float64).reshape(-1, 4),

@@ -91,17 +91,17 @@ def open_shards(folder: Path, prefix: str, names: tuple[str, ...], num_classes: 
     box_counts: dict[int, int] = {}
     if path.exists():
         info = read_info(path)
-        files, listed = _checked_files(folder, info, path), info["files"]
+        files, rows = _checked_files(folder, info, path), info["files"]
         categories, image_ids = categories_from_json(info["categories"], str(path)), info["image_ids"]
         regions, box_counts = _counts(info, path)
     else:
         info = {}
-        files, listed = _files_without_info(folder, prefix), []
+        files, rows = _files_without_info(folder, prefix), []
         categories, image_ids = _named_categories(names, num_classes), None
         LOG.warning("%s is missing: the shards are not checked, and the categories are dataset_config.coco_classes "
                     "(%d names)", path, len(names))
     if verify:  # also without an info file: another process may have one, and wait
-        verify_files(folder, listed, path.name, convert_again(), group)
+        verify_files(folder, rows, path.name, convert_again(), group)
     count = _count_rows(files)
     if image_ids is not None and len(image_ids) != count:
         raise UserError(f"{folder}: the shards hold {count} images, but {path.name} lists {len(image_ids)}; "
@@ -144,14 +144,14 @@ def _counts(info: dict[str, Any], path: Path) -> tuple[int, dict[int, int]]:
 
 
 def _checked_files(folder: Path, info: dict[str, Any], path: Path) -> list[Path]:
-    listed = [folder / row["name"] for row in info["files"]]
-    for row, file in zip(info["files"], listed):
+    files = [folder / row["name"] for row in info["files"]]
+    for row, file in zip(info["files"], files):
         size = file.stat().st_size if file.is_file() else None
         if size != row["size"]:
             found = "is missing" if size is None else f"has {size} bytes"
             raise UserError(f"shard file {file} {found}, but {path.name} lists it with {row['size']} bytes. Copy the "
                             f"whole folder again, or {convert_again()}")
-    return [file for file in listed if file.suffix != ".db"]
+    return [file for file in files if file.suffix != ".db"]
 
 
 def _files_without_info(folder: Path, prefix: str) -> list[Path]:

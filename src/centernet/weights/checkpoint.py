@@ -233,11 +233,11 @@ def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str |
                  and (parameters[name].shape, parameters[name].dtype) != (value.shape, value.dtype)]
     if problems:
         alone = all(name.startswith("backbone.") for name in parameters)
-        way_out = (f"It contains only a backbone: train a detector from it with {program('train')} "
-                   "--backbone_checkpoint." if alone
-                   else "Use the --config_path and the categories of its training.")
+        advice = (f"It contains only a backbone: train a detector from it with {program('train')} "
+                  "--backbone_checkpoint." if alone
+                  else "Use the --config_path and the categories of its training.")
         raise UserError(f"checkpoint {path} does not fit: {len(problems)} of {len(own)} parameters "
-                        f"differ:{bullets(problems)}\n{way_out}")
+                        f"differ:{bullets(problems)}\n{advice}")
     ms.load_param_into_net(cell, {name: parameters[name] for name in own}, strict_load=True)
 
 

@@ -68,8 +68,8 @@ def require_common(first: Run, second: Run) -> None:
     pairs = ((first.settings, second.settings), (first.losses, second.losses), (first.precisions, second.precisions))
     same_kind = any(one and other for one, other in pairs)
     if not (same_kind or first.classes.keys() & second.classes.keys()):
-        listed = [f"{printable(run.folder)} has {_held(run)}" for run in (first, second)]
-        raise UserError(f"nothing of these runs can be compared: {'; '.join(listed)}. Evaluate both with "
+        held = [f"{printable(run.folder)} has {_held(run)}" for run in (first, second)]
+        raise UserError(f"nothing of these runs can be compared: {'; '.join(held)}. Evaluate both with "
                         f"`{program('eval')}` on the same data, or name two trainings")
 
 

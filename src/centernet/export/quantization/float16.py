@@ -59,9 +59,9 @@ def _half(name: str) -> str:
     return f"{name}.half"
 
 
-def _cast(name: str, to_half: bool) -> NodeProto:
-    ends = ([name], [_half(name)]) if to_half else ([_half(name)], [name])
-    kind = TensorProto.FLOAT16 if to_half else TensorProto.FLOAT
+def _cast(name: str, lower: bool) -> NodeProto:
+    ends = ([name], [_half(name)]) if lower else ([_half(name)], [name])
+    kind = TensorProto.FLOAT16 if lower else TensorProto.FLOAT
     return helper.make_node("Cast", *ends, f"{ends[1][0]}_Cast", to=kind)
 
 
