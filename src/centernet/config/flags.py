@@ -33,7 +33,7 @@ EXAMPLES = {
 
 
 def split_config_path(argv: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the value of --config_path (None without it) and the other words."""
+    """Return the value of --config_path (None without it) and the other words. Raise UserError if it has no value."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config_path")
     try:

@@ -45,7 +45,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def decode_file(data: bytes, path: Path) -> np.ndarray:
-    """Decode the content of the image file `path`, as read_image does."""
+    """Decode the content of the image file `path`, with the result and the UserError of read_image."""
     if is_cut(data):
         raise UserError(f"image {path} is cut off after {len(data)} bytes: copy it again, or remove it")
     try:

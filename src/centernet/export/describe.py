@@ -23,7 +23,11 @@ SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx"}
 
 
 def target_path(export_name: str, export_format: str) -> Path:
-    """Return the path of the file for --export_name, with or without the format's suffix and a folder."""
+    """Return the path of the file for --export_name, with or without the format's suffix and a folder.
+
+    Raises:
+        UserError: the name is a folder, or has the suffix of another format.
+    """
     suffix = SUFFIXES[export_format]
     name = export_name.removesuffix(suffix)
     if not name or name.endswith(("/", os.sep)) or Path(f"{name}{suffix}").is_dir():

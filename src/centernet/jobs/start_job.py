@@ -80,7 +80,7 @@ def prepare(name: str, arguments: Arguments) -> Ready:
 
 
 def prepare_group(arguments: Arguments, job: LaunchJob) -> Ready:
-    """Check and plan a training of several processes."""
+    """Check and plan a training of several processes. Raise UserError with the problems."""
     for flag in ("distribute", "device_id"):
         if is_given(arguments.flags, flag):
             raise UserError(f"--{flag} is set by the launcher: leave it out")

@@ -45,6 +45,9 @@ class Decode(nn.Cell):
 
         Returns:
             (B,K,6) float32, best first: x1, y1, x2, y2 in output cells, score, class index.
+
+        Raises:
+            ValueError: the map has fewer cells than K.
         """
         batch, classes, height, width = hm.shape
         if height * width < self.K:

@@ -83,6 +83,9 @@ def quantized_nodes(model: ModelProto, roles: LayerRoles, options: Int8Options) 
     """Return the names of the nodes to quantise: the features without the layers that the options exclude.
 
     Deformable convolutions, the convolutions for their sampling positions, and the decoding are never quantised.
+
+    Raises:
+        UserError: no convolution is left.
     """
     wanted = roles.features - roles.positions
     wanted -= set() if options.first_layer else roles.first
