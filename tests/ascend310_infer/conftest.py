@@ -8,12 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from tiny_coco import make_coco
 from tiny_model import read_config, tiny_checkpoint, tiny_config, tiny_manifest
 
+from centernet.cli import export, infer, preprocess
 from centernet.files import sha256
 from centernet.runtimes.manifest import manifest_path, write_manifest
+from tests.ascend310_infer.runs import run
 from tests.ascend310_infer.script import ROOT, bash
 
 LITE = Path(os.environ.get("CENTERNET_LITE", f"{sys.prefix}-lite"))
@@ -104,6 +107,37 @@ def lite_work(script_run):
     for suffix in (".mindir", ".json"):
         shutil.copy(script_run.here / f"exported_model/net{suffix}", script_run.work / f"model{suffix}")
     return script_run.work
+
+
+@pytest.fixture(scope="session")
+def work(program, lite_work):
+    """lite_work with what both programs make of it: pre/, python_raw/, and cpp/ of the C++ program."""
+    work = lite_work
+    config = ["--config_path", str(work / "tiny.yaml")]
+    assert export.main([*config, "--export_load_ckpt", str(work / "net.ckpt"), "--input_res", "96", "128",
+                        "--export_name", str(work / "new")]) == 0
+    assert preprocess.main([*config, "--model_path", str(work / "model.mindir"), "--val_data_dir", str(work / "coco"),
+                            "--predict_dir", str(work / "pre")]) == 0
+    assert infer.main([*config, "--model_path", str(work / "new.mindir"), "--predict_dir", str(work / "pre"),
+                       "--result_path", str(work / "python_raw")]) == 0
+    run(program, work, work / "pre", work / "cpp")
+    return work
+
+
+@pytest.fixture
+def copy(work, tmp_path):
+    """A copy of the folder, to be damaged."""
+    return shutil.copytree(work, tmp_path / "a copy")
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A folder of two prepared images."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("1", "2"):
+        np.zeros((3, 96, 128), "<f4").tofile(folder / f"{name}.bin")
+    return folder
 
 
 @pytest.fixture

@@ -1,0 +1,71 @@
+"""YOLO: lines of label files, and the names in its data.yaml, lists and files of names."""
+import numpy as np
+import pytest
+
+from centernet.data.coco import read_data
+from centernet.data.layouts.found import read_layout
+from centernet.errors import UserError
+from tests.data.layouts.makers import HEIGHT, NAMES, WIDTH, imports, make_images, make_yolo, random_boxes, write
+
+
+@pytest.mark.parametrize("line, kind", [
+    ("0 0.5 0.5", "not: class x y"), ("7 0.5 0.5 0.1 0.1", "class that is not from 0 to 1"),
+    ("0 48 32 9 9", "numbers outside of 0..1"), ("0 0.5 0.5 0 0.1", "without area"), ("0 0.5 0.5 nan 1", "not: class"),
+    ("x", "not: class"), ("0 0.1 0.1 0.2 0.2 0.9", "not: class"), ("", ""), ("1 .1 .1 .5 .1 .3 .4", "")])
+def test_lines_of_yolo(tmp_path, line, kind):
+    make_yolo(tmp_path, {**random_boxes(), "t3": []})
+    write(tmp_path, "train/labels/t3.txt", line)
+    (tmp_path / "train/labels/t1.txt").unlink()
+    imported = read_layout(tmp_path)
+    assert kind in "".join(imported.report.defects.counts) and bool(kind) == bool(imported.report.defects.counts)
+    boxes = {picture.path.stem: picture.boxes for picture in imported.pictures}
+    assert boxes["t1"] == () and imported.report.notes.counts.pop(
+        "image without label file: taken as an image without objects") == 1
+    if line.startswith("1"):
+        np.testing.assert_allclose(boxes["t3"][0].corners, (.1 * WIDTH, .1 * HEIGHT, .5 * WIDTH, .4 * HEIGHT))
+
+
+def test_names_files_of_yolo_and_images_beside_their_labels(tmp_path):
+    make_images(tmp_path, ["a.png", "b.png"])
+    write(tmp_path, "a.txt", "1 0.5 0.5 0.5 0.5\n")
+    write(tmp_path, "classes.txt", "dot\nring\n")
+    imported = read_layout(tmp_path)
+    assert imported.names == NAMES and [len(picture.boxes) for picture in imported.pictures] == [1, 0]
+    write(tmp_path, "classes.txt", "dot\ndot\n")
+    with pytest.raises(UserError, match="classes.txt: names must be a list of different names"):
+        read_layout(tmp_path)
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    make_images(tmp_path, ["a.png"])
+    write(tmp_path, "a.txt", "1 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "classes.txt").write_bytes("dot\nrond\xe9\n".encode("latin-1"))
+    assert imports("--data", tmp_path, "--val_share", "0") == 2  # one image without a split
+    assert read_layout(tmp_path).names == ("dot", "rond\N{REPLACEMENT CHARACTER}")
+
+
+def test_yolo_counts_from_the_image_as_exif_turns_it(tmp_path):
+    from PIL import Image
+
+    make_yolo(tmp_path, {"v1": random_boxes()["v1"]})
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "train/images").mkdir(parents=True)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "train/images/t1.jpg", exif=exif)
+    write(tmp_path, "train/labels/t1.txt", "0 0.5 0.5 1 1\n")
+    picture = read_layout(tmp_path).pictures[0]
+    assert (picture.width, picture.height) == (HEIGHT, WIDTH) == picture.boxes[0].corners[2:]
+    assert read_data(str(tmp_path), "train").images[0].width == HEIGHT
+
+
+@pytest.mark.parametrize("key", ["path", "train", "list", "zero"])
+def test_names_in_files_of_yolo_that_no_file_can_have(tmp_path, key):
+    make_yolo(tmp_path, random_boxes())
+    long = "x" * 300
+    text = {"path": f"path: {long}\ntrain: train/images", "train": f"train: [train/images, {long}]",
+            "list": "train: train.txt", "zero": 'train: [train/images, "a\\0b"]'}[key]
+    write(tmp_path, "data.yaml", f"names: [dot, ring]\n{text}\nval: val/images\n")
+    write(tmp_path, "train.txt", f"train/images/t1.png\n{long}.png\ntrain/images/t2.png\na\0b.png\n")
+    imported = read_layout(tmp_path)
+    assert len(imported.pictures) == 3
+    assert imported.report.defects.counts == ({"image file missing": 2} if key == "list" else {})
