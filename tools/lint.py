@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST_SOURCE = 300  # largest number of lines in a C++ file
+LONGEST_SOURCE = 300  # largest number of lines in a file of Python or C++
+LONGEST_FUNCTION = 40  # largest number of lines in a function of Python, without its docstring
 # (?!...): links to other sites and within a page are not checked.
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 SCRIPT = re.compile(r"(?:bash|python) ((?:scripts|src)/[\w/]+\.(?:sh|py))")
@@ -55,11 +57,30 @@ def shell_problems(path: Path, text: str) -> Iterator[str]:
         yield f"{path}: it has neither 'set -euo pipefail' nor a comment that says to source it"
 
 
+def length_problems(path: Path, text: str) -> Iterator[str]:
+    """Check that a file is short."""
+    lines = len(text.splitlines())
+    if lines > LONGEST_SOURCE:
+        yield f"{path}: {lines} lines, at most {LONGEST_SOURCE} are allowed"
+
+
+def python_problems(path: Path, text: str) -> Iterator[str]:
+    """Check that functions are short. Ruff reports a file that Python cannot parse."""
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except SyntaxError:
+        return
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
+            lines = (node.end_lineno or 0) - first.lineno + 1
+            if lines > LONGEST_FUNCTION:
+                yield f"{path}: {node.name} has {lines} lines, at most {LONGEST_FUNCTION} are allowed"
+
+
 def cpp_problems(path: Path, text: str) -> Iterator[str]:
-    """Check that C++ files are short, and that headers have a guard with their name."""
+    """Check that headers have a guard with their name."""
     lines = text.splitlines()
-    if len(lines) > LONGEST_SOURCE:
-        yield f"{path}: {len(lines)} lines, at most {LONGEST_SOURCE} are allowed"
     guard = f"#ifndef CENTERNET_{path.stem.upper()}_H_"
     if path.suffix == ".h" and guard not in lines:
         yield f"{path}: the line '{guard}' is missing"
@@ -84,11 +105,14 @@ def problems(root: Path = ROOT) -> Iterator[str]:
         done = run_tool(command, root)
         if done.returncode:
             yield f"{Path(command[0]).name} (status {done.returncode}): {done.stdout}{done.stderr}"
+    checks = {".py": python_problems, ".cc": cpp_problems, ".h": cpp_problems}
     for path in files:
         if path in shell:
             yield from shell_problems(path, (root / path).read_text(encoding="utf-8"))
-        elif path in cpp:
-            yield from cpp_problems(path, (root / path).read_text(encoding="utf-8"))
+        elif path.suffix in checks:
+            text = (root / path).read_text(encoding="utf-8")
+            yield from length_problems(path, text)
+            yield from checks[path.suffix](path, text)
         elif path.suffix == ".md":
             yield from link_problems(path, (root / path).read_text(encoding="utf-8"), root, files)
 

@@ -118,7 +118,8 @@ def test_train_and_evaluate_on_one_device(tmp_path, data):
     assert "Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all" in output
     assert output.endswith("exit status: 0\n")
     assert (tmp_path / "LOG0/eval_log.txt").is_file() and (tmp_path / "results/val/metrics.json").is_file()
-    assert json.loads((tmp_path / "results/val/val_pred_eval.json").read_text()) is not None
+    boxes = json.loads((tmp_path / "results/val/val_pred_eval.json").read_text())
+    assert boxes and {"image_id", "bbox", "score"} <= set(boxes[0])
 
 
 def test_a_training_that_fails_returns_its_status(tmp_path, data):

@@ -104,7 +104,7 @@ def test_mlflow_gets_settings_numbers_and_the_end(server, tmp_path):
 
 def test_mlflow_knows_a_failed_training(server, tmp_path):
     tracker = open_tracker("mlflow", tmp_path, {})
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="20 steps"):
         try:
             raise UserError("20 steps were skipped")
         finally:
