@@ -9,6 +9,7 @@ import subprocess
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -78,7 +79,8 @@ def _clear(folder: Path) -> None:
 def _multiply(annotation_file: Path, image_dir: Path, folder: Path) -> tuple[Path, Path]:
     """Build a data set of at least IMAGES images: repeat the given one, each time with new files and ids."""
     document = read_json(annotation_file)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     (folder / "images").mkdir(parents=True)
     new_ids = {row["id"]: number for number, row in enumerate(document["images"])}
     for copy in range(-(-IMAGES // len(new_ids))):

@@ -61,8 +61,9 @@ def network_rows(name: str, flags: list[str], images: list[Path], options: Optio
     folder = options.work / name.replace(" ", "_")
     backends: dict[str, Callable[[np.ndarray], np.ndarray]] = {REFERENCE: mindspore_backend(network, config)}
     backends["MINDIR"] = exported(network, config, folder / "fp32.mindir")
-    costs = {"MindSpore, compiling a new input size": partial(mindspore_backend(network, config),
-                                                              prepared(images[0], config, OTHER_SIZE))}
+    costs: dict[str, Callable[[], object]] = {
+        "MindSpore, compiling a new input size": partial(mindspore_backend(network, config),
+                                                         prepared(images[0], config, OTHER_SIZE))}
     rows = []
     try:
         package_versions()
@@ -77,13 +78,15 @@ def network_rows(name: str, flags: list[str], images: list[Path], options: Optio
                                         calibration_images=len(images), quantize_heads=True)
         backends["onnxruntime, 8 bits"] = exported(network, quantized, folder / "int8.onnx")
     calls: dict[str, Callable[[], object]] = {key: partial(run, x) for key, run in backends.items()}
+    program = None
     if lite_folder():
-        calls[LITE] = lite(network, config, [*flags, "--input_res", str(SIZE), str(SIZE)], x, folder)
+        program = lite(network, config, [*flags, "--input_res", str(SIZE), str(SIZE)], x, folder)
+        calls[LITE] = program
     else:
         rows.append(not_installed(f"{name}, {LITE}", "ms", "what scripts/set_up_lite.sh fetches"))
     seconds = paired(calls, options.repeats)
-    if LITE in calls:
-        seconds[LITE] = calls[LITE].seconds[-options.repeats:]
+    if program:
+        seconds[LITE] = program.seconds[-options.repeats:]
     in_python = [key for key in backends if "8 bits" not in key]
     fastest = min(in_python, key=lambda key: median(seconds[key]))
     rows += [Row(f"{name}, {key}", 1000 * median(values), "ms", median_ratio(seconds, key, REFERENCE), REFERENCE,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import cv2
@@ -36,7 +37,8 @@ STAGES = {"decode": "decode", "draw_view": "random view", "warp": "warp", "draw_
 TARGETS = {"device": 280, "host": 130, "strong": 280}  # images/s with two threads
 # Settings of strong augmentation, with device heatmaps and THREADS[-1] threads.
 ONE_IMAGE = {"scale_range": (0.1, 2.0), "aspect": 0.4, "hue": 18.0, "min_visible": 0.1}
-STRONG = {"strong": ONE_IMAGE, "mosaic": {**ONE_IMAGE, "mosaic": 1.0}, "mixup": {**ONE_IMAGE, "mixup": 1.0}}
+STRONG: dict[str, dict[str, Any]] = {
+    "strong": ONE_IMAGE, "mosaic": {**ONE_IMAGE, "mosaic": 1.0}, "mixup": {**ONE_IMAGE, "mixup": 1.0}}
 MEMORY_TARGET = 1024                    # MiB
 
 

@@ -63,8 +63,7 @@ def read_rows(path: Path) -> list[Run]:
     Raises:
         UserError: the file cannot be read, or it has unknown keys or values.
     """
-    document = next(iter(read_yaml(path)), None)
-    _require_keys(document, KEYS, str(path))
+    document = _mapping(next(iter(read_yaml(path)), None), KEYS, str(path))
     seeds, budgets, rows = (document.get(key) for key in ("seeds", "budgets", "rows"))
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
         raise UserError(f"{path}: seeds must be a list of numbers from 0 on, found {seeds!r}")
@@ -84,7 +83,7 @@ def read_rows(path: Path) -> list[Run]:
 
 def _run(path: Path, row: Any, epochs: int, seed: int, flags: list[Any]) -> Run:
     place = f"{path}, row {row.get('name', row)!r}" if isinstance(row, dict) else f"{path}, row {row!r}"
-    _require_keys(row, ROW_KEYS, place)
+    row = _mapping(row, ROW_KEYS, place)
     name, engine = row.get("name"), row.get("engine", "ours")
     if not isinstance(name, str) or not isinstance(row.get("config"), str):
         raise UserError(f"{place}: name and config are needed")
@@ -109,8 +108,10 @@ def _run(path: Path, row: Any, epochs: int, seed: int, flags: list[Any]) -> Run:
     return Run(name, engine, epochs, seed, tuple(settings), loaded)
 
 
-def _require_keys(found: Any, known: set[str], place: str) -> None:
+def _mapping(found: object, known: set[str], place: str) -> dict[str, Any]:
+    """Return what was found. Raise UserError if it is no mapping, or has an unknown key."""
     if not isinstance(found, dict):
         raise UserError(f"{place}: a mapping with the keys {', '.join(sorted(known))} is needed, found {found!r}")
     if unknown := sorted(str(key) for key in found if key not in known):
         raise UserError(f"{place}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Options, Row, median, paired
@@ -39,7 +40,7 @@ def measure(options: Options) -> list[Row]:
 def _help_rows(repeats: int) -> list[Row]:
     commands = {f"{name}.py --help": [str(entry_file(name)), "--help"] for name in WITH_FILE}
     commands["eval.py with a wrong flag"] = [str(entry_file("eval")), "--no_such_flag", "1"]
-    seconds = paired({name: lambda words=words: subprocess.run([sys.executable, *words], capture_output=True)
+    seconds = paired({name: partial(subprocess.run, [sys.executable, *words], capture_output=True)
                       for name, words in commands.items()}, repeats)
     return [Row(name, median(times), "s", target=f"< {LIMIT:g} s", met=median(times) < LIMIT)
             for name, times in seconds.items()]

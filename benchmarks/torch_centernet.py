@@ -80,6 +80,15 @@ class TorchCenterNet(nn.Module):
         head_conv: channels of each head's 3x3 convolution.
     """
 
+    # Added by name in __init__.
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+    hm: nn.Sequential
+    wh: nn.Sequential
+    reg: nn.Sequential
+
     def __init__(self, backbone: str, classes: int, filters: tuple[int, ...], head_conv: int):
         super().__init__()
         block, counts = BLOCKS[backbone]

@@ -114,9 +114,10 @@ def change_colors(rng: np.random.Generator, image: np.ndarray, eig_val: np.ndarr
 def targets(boxes: np.ndarray, classes: int, size: tuple[int, int], slots: int) -> dict[str, np.ndarray]:
     """Return the targets of boxes (N,5) x1, y1, x2, y2, class in output cells; size is (height, width) of the map."""
     height, width = size
-    found = {"hm": np.zeros((classes, height, width), np.float32), "wh": np.zeros((slots, 2), np.float32),
-             "reg": np.zeros((slots, 2), np.float32), "mask": np.zeros((slots, 1), np.float32),
-             "ind": np.zeros(slots, np.int64)}
+    found: dict[str, np.ndarray] = {
+        "hm": np.zeros((classes, height, width), np.float32), "wh": np.zeros((slots, 2), np.float32),
+        "reg": np.zeros((slots, 2), np.float32), "mask": np.zeros((slots, 1), np.float32),
+        "ind": np.zeros(slots, np.int64)}
     rows, columns = np.mgrid[:height, :width]
     for slot, (x1, y1, x2, y2, kind) in enumerate(boxes[:slots]):
         x1, x2 = np.clip([x1, x2], 0, width - 1)

@@ -20,7 +20,7 @@ def prepare(image, manifest):
     matrix = np.array([[s, 0, width / 2 - s * w / 2], [0, s, height / 2 - s * h / 2]])
     image = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
     image = image[:, :, ::-1] if manifest["input"]["color_order"] == "RGB" else image
-    return image if raw else np.float32((image / 255 - manifest["mean"]) / manifest["std"]).transpose(2, 0, 1)
+    return image if raw else ((image / 255 - manifest["mean"]) / manifest["std"]).astype(np.float32).transpose(2, 0, 1)
 
 
 def decode(maps, manifest):
@@ -57,7 +57,7 @@ def detect(session, manifest, image):
     names, (h, w) = [output["name"] for output in manifest["outputs"]], image.shape[:2]
     batch = np.stack([prepare(image, manifest)] * (manifest["input"]["shape"][0] or 1))
     outputs = [output[0] for output in session.run(names, {manifest["input"]["name"]: batch})]
-    boxes = np.float32(outputs[0] if manifest["decode"] else decode(dict(zip(names, outputs)), manifest))
+    boxes = np.array(outputs[0] if manifest["decode"] else decode(dict(zip(names, outputs)), manifest), np.float32)
     cells = np.array(batch.shape[1:3] if batch.dtype == np.uint8 else batch.shape[2:])[::-1] // manifest["down_ratio"]
     boxes[:, :4] = (boxes[:, :4] - np.tile(cells, 2) / 2) * max(h, w) / cells[0] + np.tile([w, h], 2) / 2
     return soft_nms(boxes) if manifest.get("evaluation", {}).get("SOFT_NMS", True) else boxes

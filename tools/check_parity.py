@@ -18,6 +18,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -128,11 +129,11 @@ def check_round_trips(sources: list[str]) -> bool:
 def cases() -> Iterator[tuple[str, str, list[str], Callable[[], Tensors]]]:
     """Yield source, preset, further flags, and a function that makes weights with the source's names and shapes."""
     for name, preset in PRESET_OF.items():
-        yield source_of(name), preset, [], lambda name=name: formula_weights(name)
+        yield source_of(name), preset, [], partial(formula_weights, name)
     yield "mmdet", "mmdet_resdcn18", [], lambda: random_tensors(mmdet_dcn_shapes())
     for depth in BLOCKS:
         yield ("torchvision", "official_res18", ["--net_config.backbone", depth],
-               lambda depth=depth: random_tensors(resnet_shapes(depth)))
+               partial(random_tensors, resnet_shapes(depth)))
     yield "dla", "official_dla34", [], dla_classifier
     yield "dla", "official_dlav0_34", [], dla_classifier
     yield "extremenet", "official_hourglass", [], extremenet

@@ -42,9 +42,10 @@ def empty_batch(data: DatasetConfig, batch_size: int) -> tuple[np.ndarray, ...]:
     from centernet.data.pipeline import COLUMNS
 
     slots = (batch_size, data.max_objs)
-    columns = {"image": np.zeros((batch_size, *data.input_res_train, 3), np.uint8),
-               "colors": np.zeros((batch_size, 3, 4), np.float32),
-               "wh": np.zeros((*slots, 2), np.float32), "reg": np.zeros((*slots, 2), np.float32)}
+    columns: dict[str, np.ndarray] = {
+        "image": np.zeros((batch_size, *data.input_res_train, 3), np.uint8),
+        "colors": np.zeros((batch_size, 3, 4), np.float32),
+        "wh": np.zeros((*slots, 2), np.float32), "reg": np.zeros((*slots, 2), np.float32)}
     batch = tuple(columns.get(name, np.zeros(slots, np.int32)) for name in COLUMNS)
     if data.heatmap_on_device:
         return batch

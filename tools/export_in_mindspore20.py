@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -30,7 +31,8 @@ def main(folder: Path) -> None:
     """Build the requested network with the given weights, export it, and run the exported file."""
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in request["network"].items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
+                              for key, value in request["network"].items()}
     network = build_centernet(NetConfig(**values), request["num_classes"])
     weights = np.load(str(folder / "weights.npz"), allow_pickle=False)
     for name, parameter in network.parameters_dict().items():

@@ -56,7 +56,8 @@ def licence(package: str) -> str:
     except PackageNotFoundError:
         return ""
     classes = [line.rpartition(" :: ")[2] for line in found.get_all("Classifier", []) if line.startswith("License ::")]
-    names = found.get("License-Expression") or ", ".join(classes) or found.get("License", "").strip()
+    expression, text = ("".join(found.get_all(key, [])) for key in ("License-Expression", "License"))
+    names = expression or ", ".join(classes) or text.strip()
     if not names or len(names) > LONGEST or "\n" in names:
         raise UserError(f"{package}: its metadata name no licence: look at its files, and enter it by hand")
     return names

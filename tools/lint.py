@@ -26,9 +26,9 @@ def tracked(root: Path) -> list[Path]:
     git = shutil.which("git") or "git"
     listed = run_tool([git, "ls-files", "-z"], root)
     if listed.returncode == 0 and listed.stdout:
-        found = map(Path, listed.stdout.rstrip("\0").split("\0"))
+        found = [Path(name) for name in listed.stdout.rstrip("\0").split("\0")]
     else:
-        found = (path.relative_to(root) for path in root.rglob("*"))
+        found = [path.relative_to(root) for path in root.rglob("*")]
     return sorted(path for path in found if (root / path).is_file() and not path.parts[0].startswith(".venv"))
 
 

@@ -12,6 +12,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,8 @@ def make_dataset(directory: Path, num_train: int, num_val: int, seed: int = 1) -
     """Write annotations/instances_{train,val}2017.json and {train,val}2017/*.jpg under directory."""
     first_id = 1
     for split, count in (("train", num_train), ("val", num_val)):
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         folder = directory / f"{split}2017"
         folder.mkdir(parents=True, exist_ok=True)
         for image_id in tqdm(range(first_id, first_id + count), desc=f"generate {split}", unit="img", disable=None):
@@ -107,15 +109,15 @@ def _shape_mask(rng: np.random.Generator, name: str, height: int, width: int) ->
     degrees = float(rng.uniform(-25, 25))
     mask = np.zeros((height, width), np.uint8)
     if name in ("disc", "ring"):
-        cv2.ellipse(mask, (center, (2 * half_w, 2 * half_h), degrees), 255, -1, cv2.LINE_AA)
+        cv2.ellipse(mask, (center, (2 * half_w, 2 * half_h), degrees), (255,), -1, cv2.LINE_AA)
         if name == "ring":
-            cv2.ellipse(mask, (center, (1.1 * half_w, 1.1 * half_h), degrees), 0, -1, cv2.LINE_AA)
+            cv2.ellipse(mask, (center, (1.1 * half_w, 1.1 * half_h), degrees), (0,), -1, cv2.LINE_AA)
         return mask
     corners = {"block": [(-1, -1), (1, -1), (1, 1), (-1, 1)], "wedge": [(0, -1), (1, 1), (-1, 1)]}[name]
     turn = np.array([[math.cos(math.radians(degrees)), -math.sin(math.radians(degrees))],
                      [math.sin(math.radians(degrees)), math.cos(math.radians(degrees))]])
     points = np.array(corners, np.float64) * (half_w, half_h) @ turn.T + center
-    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
+    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], (255,), cv2.LINE_AA, shift=4)
     return mask
 
 

@@ -1,6 +1,7 @@
 """The first day on a card: its report, also of failures, a dry run and an interrupted run."""
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 
@@ -30,8 +31,8 @@ def filled(day):
             "rows": [["small", "hm", 0.5, 1.0, 0.1], ["small", "gradient neck.0 (the worst)", math.inf, 1.0, 0.1]]}),
         Outcome("golden", "float16", PASSED, "", 2, "x", values={"rows": [["small", "hm", 0.01, 1.0, 0.1]]}),
         Outcome("operators", "float32", PASSED, "", 2, "x", values={"source": "kernel_details.csv", "engines": {
-            "AI_CPU": 3.0, "AI_CORE": 1.0}, "operators": [Operator("A", "AI_CPU", 2, 3.0)._asdict(),
-                                                          Operator("B", "AI_CORE", 1, 1.0)._asdict()]}),
+            "AI_CPU": 3.0, "AI_CORE": 1.0}, "operators": [asdict(Operator("A", "AI_CPU", 2, 3.0)),
+                                                          asdict(Operator("B", "AI_CORE", 1, 1.0))]}),
         Outcome("settings", str(base), PASSED, "", 2, "x", values=values(TRAINED)),
         Outcome("settings", str(base._replace(jit_level="O1")), PASSED, "", 2, "x", values=values(FASTER)),
         Outcome("settings", str(base._replace(amp="float16")), FAILED, "status 1", 2, "x"),

@@ -1,4 +1,6 @@
 """The checks without running the code: each finds what it is there for."""
+import ast
+import re
 import subprocess
 import sys
 
@@ -36,6 +38,13 @@ def written(folder, files):
 
 def test_nothing_is_found_where_nothing_is_wrong(tmp_path):
     assert list(lint.problems(written(tmp_path, GOOD))) == []
+
+
+def test_types_are_checked_in_all_folders_but_the_tests():
+    settings = (lint.ROOT / "pyproject.toml").read_text()
+    (listed,) = re.findall(r"^\[tool.mypy\]\nfiles = (\[.*\])$", settings, re.MULTILINE)
+    paths = [path for path in lint.tracked(lint.ROOT) if path.suffix == ".py"]
+    assert {path.parts[0] if len(path.parts) > 1 else "*.py" for path in paths} == {"tests", *ast.literal_eval(listed)}
 
 
 @pytest.fixture(scope="module")

@@ -108,6 +108,6 @@ def fingerprint(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def decode_error() -> float:
     """Return the largest difference between this device's decode of made-up maps and the same in NumPy."""
-    maps = made_up_maps()
-    found = Decode(K)(*map(Tensor, maps)).asnumpy()
-    return float(np.abs(found - decode(sigmoid(maps[0]), *maps[1:], K)).max())
+    hm, wh, reg = made_up_maps()
+    found = Decode(K)(Tensor(hm), Tensor(wh), Tensor(reg)).asnumpy()
+    return float(np.abs(found - decode(sigmoid(hm), wh, reg, K)).max())

@@ -9,8 +9,8 @@ import csv
 import io
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from centernet.categories import categories_from_names
 from centernet.cli import run_process
@@ -32,7 +32,8 @@ FILES = (("kernel_details.csv", KERNEL_DETAILS), ("op_summary_*.csv", OP_SUMMARY
          ("cpu_op_type_info_*.csv", CPU_TYPES))
 
 
-class Operator(NamedTuple):
+@dataclass(frozen=True)
+class Operator:
     """What the kernels of one operator take in one step: their number and their time together."""
 
     name: str
@@ -124,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         rows, source = read_profile(Path(name))
     if words.out:
-        write_json(words.out, {"operators": [row._asdict() for row in rows], "source": source,
+        write_json(words.out, {"operators": [asdict(row) for row in rows], "source": source,
                                "engines": dict(by_engine(rows))})
     for row in rows:
         print(f"{row.name:<28} {row.engine:<16} {row.count:8.1f} {row.ms:10.3f} ms")

@@ -64,7 +64,8 @@ def run_parts(day: Day, environments: Environments, parts: list[Part], deadline:
 
 def run_part(day: Day, environments: Environments, part: Part, seconds: float) -> None:
     """Run the tasks of a part until its time is over."""
-    end, spent = time.monotonic() + seconds, []
+    end = time.monotonic() + seconds
+    spent: list[float] = []
     for task in part.tasks(day):
         left = end - time.monotonic()
         if task.skip:
