@@ -1,6 +1,7 @@
 """export.py, preprocess.py, infer.py and postprocess.py as commands, against eval.py."""
 import json
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -226,7 +227,7 @@ def test_a_model_that_takes_uint8_images_gives_the_same(copy, form):
 
 
 def test_preprocess_looks_for_free_space_first(copy, capsys, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     flags = ["--val_data_dir", copy / "coco", "--predict_dir"]
     assert run(preprocess, copy, *flags, copy / "new") == 2
     assert "are free: use a folder on a larger disk" in capsys.readouterr().err

@@ -111,9 +111,9 @@ def test_difference_has_its_standard_error(tmp_path):
 
 
 def test_a_failed_command_shows_the_end_of_its_log(tmp_path):
-    worker = real_data.Worker(tmp_path, tmp_path, "", False)
-    with pytest.raises(UserError, match=r"status 3: (?s:.*)last words"):
-        worker._call(["-c", "import sys; print('last words'); sys.exit(3)"], tmp_path / "log.txt")
+    worker = real_data.Worker(tmp_path / "nowhere", tmp_path, "", False)
+    with pytest.raises(UserError, match=r"status 2: (?s:.*)dataset.py(?s:.*)nowhere does not exist"):
+        worker.convert()
 
 
 @pytest.mark.parametrize("cores", ["a", "0-", "9999", ""])

@@ -20,7 +20,6 @@ from centernet.errors import UserError
 from centernet.evaluation.html_report.page import settings_of
 from centernet.evaluation.html_report.pictures import HIT, MISSED, REGION, WRONG
 from centernet.evaluation.report import report
-from centernet.group import ALONE
 from centernet.run_files import REPORT
 from centernet.spec import ModelSpec
 
@@ -191,7 +190,8 @@ def test_the_report_has_the_settings_that_ran(monkeypatch, tmp_path):
     from centernet.evaluation import report as reporting
 
     path = make_coco(tmp_path / "cells", num_images=2, split="val")
-    config = load_config("eval", ["--data_dir", str(path.parents[1]), "--load_checkpoint_path", "x.ckpt"], "")
+    config = load_config("eval", ["--data_dir", str(path.parents[1]), "--load_checkpoint_path", "x.ckpt",
+                                  "--device_target", "CPU", "--save_result_dir", str(tmp_path)], "")
     ran = dataclasses.replace(config, eval_config=dataclasses.replace(config.eval_config, max_dets=300, keep_res=False))
     data = read_coco(path, path.parents[1] / "val2017")
     spec = ModelSpec(data.categories, (0.4, 0.4, 0.4), (0.3, 0.3, 0.3), "BGR", 4, (96, 128))
@@ -199,7 +199,7 @@ def test_the_report_has_the_settings_that_ran(monkeypatch, tmp_path):
     monkeypatch.setattr(detection, "detect_dataset", lambda *_: {})
     told = []
     monkeypatch.setattr(reporting, "report", lambda config, *_: told.append(config))
-    entry._evaluate(config, tmp_path, data, ALONE)
+    entry.run(config)
     shown = settings_of(told[0])
     assert shown["eval_config.max_dets"] == {"value": 300, "default": False}
     assert shown["eval_config.keep_res"]["value"] is False and "net_config.backbone" in shown

@@ -17,6 +17,7 @@ from centernet.data_check import check
 from centernet.errors import UserError
 from centernet.evaluation.report import result_folder
 from centernet.training.folders import prepare_folders
+from tests.data.layouts.makers import make_csv, random_boxes
 
 NEEDED = {"train": {"data"}, "eval": {"model", "data"}, "export": {"model"}, "infer": {"model", "data"},
           "dataset": {"data", "out"}, "import_dataset": {"data"}, "check_data": {"data"},
@@ -142,9 +143,11 @@ def test_a_check_whose_folder_is_not_writable_reads_no_image(tmp_path, monkeypat
 
 
 def test_an_import_into_a_folder_without_permission_names_another_way(tmp_path, monkeypatch):
+    make_csv(tmp_path / "data", random_boxes())
+    imported, out = found.read_layout(tmp_path / "data"), tmp_path / "out"
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
-    with pytest.raises(UserError, match=f"^--out {tmp_path}: cannot write to this folder. Choose another one$"):
-        write._link(tmp_path / "data", tmp_path / "images")
+    with pytest.raises(UserError, match=f"^--out {out}: cannot write to this folder. Choose another one$"):
+        write.write_import(imported, {"train": imported.pictures}, out, False)
 
 
 def test_an_export_that_cannot_be_written_loads_no_model(tmp_path, monkeypatch, capsys):

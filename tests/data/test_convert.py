@@ -11,8 +11,8 @@ import pytest
 from tiny_coco import CATEGORIES, make_coco
 
 from centernet.cli.convert_dataset import main
-from centernet.data.coco import CocoImage, locate, read_coco
-from centernet.data.convert import LARGEST_IMAGE, _page_size, _read_image, convert
+from centernet.data.coco import locate, read_coco
+from centernet.data.convert import LARGEST_IMAGE, _page_size, convert
 from centernet.data.mindrecord import open_shards, shard_files
 from centernet.errors import UserError
 from tests.data.conversions import rows, run
@@ -79,13 +79,14 @@ def test_an_image_of_40_mb_is_written(tmp_path):
     assert max(row["image"].nbytes for row in rows(tmp_path / "out")) > 40 << 20
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    path = tmp_path / "large.jpg"
-    with path.open("wb") as file:
+def test_a_file_that_is_too_large_is_not_read(coco, tmp_path, monkeypatch):
+    with (coco / "train2017/000001.jpg").open("wb") as file:
         file.truncate(LARGEST_IMAGE + 1)
-    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("the file was read"))
-    image = CocoImage(1, path, path.name, 8, 8, np.zeros((0, 4)), np.zeros(0))
-    assert _read_image(image) == (b"", "image file of more than 128 MB", "")
+    seen, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: seen.append(path.name) or read_bytes(path))
+    summary = run(coco, tmp_path / "out")
+    assert summary.defects.counts == {"image file of more than 128 MB": 1}
+    assert "000002.jpg" in seen and "000001.jpg" not in seen
 
 
 def test_keep_empty(coco, tmp_path):

@@ -10,11 +10,12 @@ from PIL import Image
 from tiny_coco import edit, make_coco
 
 from centernet.data.coco import read_coco
-from centernet.data.convert import _read_image, convert
+from centernet.data.convert import convert
 from centernet.data.image_file import decode, foreign_format, is_dark, read_image
 from centernet.data.orientation import DARK, STORED, displayed_size, in_frame, read_annotated, without_orientation
 from centernet.errors import UserError
 from centernet.evaluation.inputs import find_inputs
+from tests.data.conversions import rows
 
 
 def turned(orientation, size=(96, 128)):
@@ -102,16 +103,19 @@ def test_conversion_and_evaluation_take_the_same_frame(tmp_path):
     path = make_coco(tmp_path, num_images=1)
     file = tmp_path / "train2017/000000.jpg"
     file.write_bytes(turned(6))
-    (image,) = read_coco(path, tmp_path / "train2017").images
-    data, defect, note = _read_image(image)
-    found = []
+    dataset = read_coco(path, tmp_path / "train2017")
+    (image,) = dataset.images
+    summary, found = convert(dataset, tmp_path / "stored", "tiny", 1), []
+    (row,) = rows(tmp_path / "stored")
     pixels = read_annotated(image.path, image.width, image.height, found)
-    assert (defect, note) == ("", STORED) and [kind for kind, _ in found] == [STORED]
-    np.testing.assert_array_equal(decode(data), pixels)
+    assert not summary.defects.counts and summary.report.notes.counts == {STORED: 1}
+    assert [kind for kind, _ in found] == [STORED]
+    np.testing.assert_array_equal(decode(row["image"].tobytes()), pixels)
     edit(path, lambda document: document["images"][0].update(width=96, height=128))  # the upright frame
-    (image,) = read_coco(path, tmp_path / "train2017").images
-    data, defect, note = _read_image(image)
-    assert (data, defect, note) == (file.read_bytes(), "", "")
+    summary = convert(read_coco(path, tmp_path / "train2017"), tmp_path / "upright", "tiny", 1)
+    (row,) = rows(tmp_path / "upright")
+    assert row["image"].tobytes() == file.read_bytes()
+    assert not summary.defects.counts and not summary.report.notes.counts
 
 
 @pytest.mark.fault("12-bit images in 16-bit files", "images that use a small part of the range", "they are named")
@@ -125,8 +129,8 @@ def test_dark_images_of_16_bit(tmp_path, largest, kind, dark, suffix):
     path = make_coco(tmp_path, num_images=1)
     (tmp_path / f"train2017/x{suffix}").write_bytes(data)
     edit(path, lambda document: document["images"][0].update(file_name=f"x{suffix}"))
-    (image,) = read_coco(path, tmp_path / "train2017").images
-    assert _read_image(image)[1:] == ("", DARK * dark)
+    summary = convert(read_coco(path, tmp_path / "train2017"), tmp_path / "shards", "tiny", 1)
+    assert len(summary.image_ids) == 1 and summary.defects.counts == ({DARK: 1} if dark else {})
 
 
 FOREIGN = {"GIF": b"GIF89a......", "AVIF": b"\0\0\0\x20ftypavif", "HEIC": b"\0\0\0\x20ftypheic", "PDF": b"%PDF-1.7",

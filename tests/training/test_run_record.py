@@ -7,7 +7,6 @@ import numpy as np
 
 from centernet.categories import Categories
 from centernet.config.load import load_config, write_config
-from centernet.training import run_record
 from centernet.training.loop import Plan
 from centernet.training.run_folder import with_names
 from centernet.training.run_record import write_record
@@ -50,8 +49,9 @@ def test_a_changed_file_does_not_stop_a_run(tmp_path):
         assert len(json.loads((tmp_path / "run.json").read_text())["runs"]) == 1
 
 
-def test_a_copy_without_git_has_no_revision(monkeypatch):
+def test_a_copy_without_git_has_no_revision(tmp_path, monkeypatch):
     def missing(*_, **__):
         raise FileNotFoundError("git")
     monkeypatch.setattr(subprocess, "run", missing)
-    assert run_record._revision() == ""
+    write_record(tmp_path / "run.json", settings(), plan(0), 1)
+    assert json.loads((tmp_path / "run.json").read_text())["runs"][0]["revision"] == ""

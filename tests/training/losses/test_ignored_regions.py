@@ -1,6 +1,5 @@
 """Boxes marked ignore or iscrowd: neither objects nor background, from the annotation file to the loss."""
 from dataclasses import replace
-from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -14,7 +13,8 @@ from centernet.data.convert import convert
 from centernet.data.mindrecord import annotated_row, open_shards
 from centernet.data.pipeline import COLUMNS, open_training_data
 from centernet.data.targets import draw_heatmap, encode
-from centernet.data_check.advice import _full
+from centernet.data_check.advice import advice
+from centernet.data_check.statistics import statistics
 from centernet.device import eager
 from centernet.errors import UserError
 from centernet.geometry import IGNORED
@@ -127,6 +127,12 @@ def test_boxes_above_max_objs_are_counted(marked, caplog):
     assert "--dataset_config.max_objs 3" in caplog.text
 
 
+def advice_on_slots(folder, config):
+    dataset = read_coco(folder / "annotations/instances_train2017.json", folder / "train2017")
+    found = advice({"train": statistics(dataset, config.dataset_config, config.net_config.margin)}, [], [], {}, config)
+    return [sentence for sentence in found if "--dataset_config.max_objs" in sentence]
+
+
 @pytest.mark.fault("more boxes than max_objs in a mosaic or mixup", "four or five images with 3 boxes, and 11 slots",
                    "a warning at the start of the training, and advice of check-data, with the flag")
 @pytest.mark.parametrize("strong, images", [({}, 1), ({"mixup": 0.1}, 2), ({"mosaic": 1.0}, 4),
@@ -135,15 +141,14 @@ def test_boxes_of_several_images_above_max_objs_are_said(marked, caplog, strong,
     config = load_config("check_data", [], "")
     data = replace(config.dataset_config, max_objs=11, **strong)
     open_training_data(str(marked[1]), "coco_det.train.mind", data, 4, 1, verify=False)
-    numbers = SimpleNamespace(counts=np.array([3, 1]))
-    sentences = list(_full({"train": numbers}, replace(config, dataset_config=data)))
+    sentences = advice_on_slots(marked[0], replace(config, dataset_config=data))
     assert (images > 2) == ("into one training image" in caplog.text) == bool(sentences)
     for said in [caplog.text, *sentences] if sentences else []:
         assert f"--dataset_config.max_objs {3 * images}" in said and f"up to {images} images" in said
     # With images that alone have too many boxes, one number is enough for both.
     caplog.clear()
     open_training_data(str(marked[1]), "coco_det.train.mind", replace(data, max_objs=2), 4, 1, verify=False)
-    sentence, = _full({"train": numbers}, replace(config, dataset_config=replace(data, max_objs=2)))
+    sentence, = advice_on_slots(marked[0], replace(config, dataset_config=replace(data, max_objs=2)))
     assert caplog.text.count(f"--dataset_config.max_objs {3 * images}") == 1 + bool(strong)
     assert f"--dataset_config.max_objs {3 * images}." in sentence
 
