@@ -20,6 +20,7 @@ def run(config: Config) -> None:
 
     from centernet.data.coco import read_data
     from centernet.data.convert import convert
+    from centernet.data.defects import MISSING
 
     dataset = read_data(config.coco_data_dir, "train", config.annotation_file, config.image_dir, config.allow_outside)
     summary = convert(dataset, Path(config.mindrecord_dir), config.mindrecord_prefix,
@@ -27,7 +28,7 @@ def run(config: Config) -> None:
     log = logging.getLogger("centernet")
     log.info("%s\nshards: %s*, %d of them", "\n".join(summary.lines()),
              Path(config.mindrecord_dir) / config.mindrecord_prefix, config.shard_num)
-    missing = dataset.report.defects.counts.get("image file missing", 0)
+    missing = dataset.report.defects.counts.get(MISSING, 0)
     if missing > len(dataset.images):
         log.warning("warning: %d images are missing and %d were found. Is the folder of images right?", missing,
                     len(dataset.images))

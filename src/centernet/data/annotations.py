@@ -31,6 +31,8 @@ LOG = logging.getLogger("centernet")
 
 # Keys of image entries that are not needed. They would take memory while a large file is parsed.
 UNUSED = frozenset({"license", "coco_url", "flickr_url", "date_captured"})
+PARENT = ("category without boxes that is the supercategory of others: it becomes a class, remove it from the file if "
+          "it is only a group")
 
 
 class Annotation(NamedTuple):
@@ -220,8 +222,7 @@ def _note_parent_categories(document: Document, used: set[Any], report: Report) 
     """Note categories without boxes that only group others: a detector would learn a class that does not exist."""
     for index, name in enumerate(document.categories.names):
         if name in document.parents and index not in used and used:
-            report.notes.add("category without boxes that is the supercategory of others: it becomes a class, remove "
-                             "it from the file if it is only a group", shown(name))
+            report.notes.add(PARENT, shown(name))
 
 
 def place(annotation_id: Any, image_id: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from centernet.categories import Categories, by_name
 from centernet.data.annotations import Annotations, place, read_annotations
-from centernet.data.defects import Defects, Report
+from centernet.data.defects import UNNAMED, Defects, Report
 from centernet.data.image_file import read_image
 from centernet.data.image_finder import ImageFinder
 from centernet.data.image_size import MAX_SIDE
@@ -95,11 +95,9 @@ class CocoDataset:
 
 def require_whole(dataset: CocoDataset) -> None:
     """Raise UserError if images of the annotation file are unusable: an AP of fewer images cannot be compared."""
-    defects = dataset.defects
-    lost = [line.strip() for kind, line in zip(defects.counts, defects.lines()) if kind.startswith("image ")]
-    if lost:
-        raise UserError(f"not all images of {dataset.annotation_file} can be evaluated: {'; '.join(lost)}. Complete "
-                        f"{dataset.image_dir}, or use an annotation file that lists only the existing images")
+    if lost := [line.strip() for line in dataset.defects.lines(only_lost=True)]:
+        raise UserError(f"not all images of {dataset.annotation_file} can be evaluated: {'; '.join(lost)}. Correct or "
+                        f"complete {dataset.image_dir}, or use an annotation file that lists only the usable images")
 
 
 def locate(data_dir: str, split: str, annotation_file: str = "", image_dir: str = "") -> tuple[Path, Path]:
@@ -223,7 +221,7 @@ def _coco_image(annotations: Annotations, image_id: int, file_name: str, path: P
 
 def _image_path(image_id: int, entry: dict[str, Any], finder: ImageFinder, report: Report) -> Path | None:
     if not _is_named(entry):
-        report.defects.add("image entry without file_name", f"id {image_id}: {shown(entry)}")
+        report.defects.add(UNNAMED, f"id {image_id}: {shown(entry)}", lost=True)
         return None
     return finder.find(entry["file_name"], image_id, report)
 
@@ -237,7 +235,8 @@ def _size(image_id: int, entry: dict[str, Any], path: Path, report: Report) -> t
     values = entry.get("width"), entry.get("height")
     width, height = map(whole, values)
     if max(width or 0, height or 0) > MAX_SIDE:
-        report.defects.add(f"image entry with a side above {MAX_SIDE} pixels", f"id {image_id}: {entry['file_name']}")
+        report.defects.add(f"image entry with a side above {MAX_SIDE} pixels", f"id {image_id}: {entry['file_name']}",
+                           lost=True)
         return None
     if width and height and width > 0 and height > 0:
         if not all(type(value) is int for value in values):
@@ -247,7 +246,7 @@ def _size(image_id: int, entry: dict[str, Any], path: Path, report: Report) -> t
         pixels = read_image(path)
     except UserError:
         report.defects.add("image entry without width and height, and a file that is not an image",
-                           f"id {image_id}: {entry['file_name']}")
+                           f"id {image_id}: {entry['file_name']}", lost=True)
         return None
     report.notes.add("image entry without width and height: taken from the file", f"id {image_id}: {path.name}")
     return pixels.shape[1], pixels.shape[0]

@@ -10,17 +10,22 @@ from centernet.errors import UserError
 LOG = logging.getLogger("centernet")
 
 EXAMPLES = 3  # number of examples that are listed for each kind
+MISSING = "image file missing"
+UNNAMED = "image entry without file_name"
 
 
 @dataclass
 class Defects:
-    """Findings in a data set by kind: their number, and the first few examples."""
+    """Findings in a data set by kind: their number, the first few examples, and the kinds that cost an image each."""
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
 
-    def add(self, kind: str, place: str) -> None:
-        """Count a finding. `place` names the image or annotation."""
+    def add(self, kind: str, place: str, lost: bool = False) -> None:
+        """Count a finding. `place` names the image or annotation; `lost`: an image is left out because of it."""
+        if lost:
+            self.lost.add(kind)
         self.counts[kind] = self.counts.get(kind, 0) + 1
         places = self.examples.setdefault(kind, [])
         if len(places) < EXAMPLES:
@@ -31,10 +36,16 @@ class Defects:
         self.counts[kind] = self.counts.get(kind, 0) + count
         self.examples[kind] = [*self.examples.get(kind, []), *places][:EXAMPLES]
 
-    def lines(self) -> list[str]:
-        """Return one line with examples for each kind."""
+    def add_all(self, theirs: Defects) -> None:
+        """Count all findings of another reader."""
+        for kind, count in theirs.counts.items():
+            self.add_many(kind, count, theirs.examples[kind])
+        self.lost |= theirs.lost
+
+    def lines(self, only_lost: bool = False) -> list[str]:
+        """Return one line with examples for each kind, or only for the kinds that cost an image."""
         return [f"{count:8d}  {kind} ({'; '.join(self.examples[kind])}{'; ...' if count > EXAMPLES else ''})"
-                for kind, count in self.counts.items()]
+                for kind, count in self.counts.items() if kind in self.lost or not only_lost]
 
 
 @dataclass
@@ -52,6 +63,11 @@ class Report:
     def lines(self) -> list[str]:
         """Return the lines of the table: the defects, then the notes."""
         return [*self.defects.lines(), *(f"{line[:10]}note: {line[10:]}" for line in self.notes.lines())]
+
+    def add_all(self, theirs: Report) -> None:
+        """Add the findings of another reader."""
+        self.defects.add_all(theirs.defects)
+        self.notes.add_all(theirs.notes)
 
     def require_none(self, source: str, strict: bool, done: str = "") -> None:
         """Raise UserError with all defects if strict is set and there is a defect. `done` is what was not done."""

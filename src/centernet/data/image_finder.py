@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from centernet.data.defects import Report
+from centernet.data.defects import MISSING, Report
 from centernet.errors import UserError
 from centernet.files import files_below
 
@@ -35,18 +35,18 @@ class ImageFinder:
                                 f"{self.image_dir}. Put the images below this folder, or set --allow_outside true if "
                                 "you trust the annotation file")
             if len(places) != 1:
-                kind = "image name in several folders" if places else "image file missing"
-                report.defects.add(kind, f"id {image_id}: {', '.join(places[:2]) or file_name}")
+                kind = "image name in several folders" if places else MISSING
+                report.defects.add(kind, f"id {image_id}: {', '.join(places[:2]) or file_name}", lost=True)
                 return None
             path = Path(places[0])
             if foreign:
                 report.notes.add("file_name of another system (folders, \\, %20, URL, case): found by the end of its "
                                  "path", f"{file_name}: {os.path.relpath(path, self.image_dir)}")
             if not path.is_file():  # a link whose target is missing
-                report.defects.add("image file missing", f"id {image_id}: {file_name}")
+                report.defects.add(MISSING, f"id {image_id}: {file_name}", lost=True)
                 return None
         if path.stat().st_size == 0:
-            report.defects.add("image file of 0 bytes", f"id {image_id}: {file_name}")
+            report.defects.add("image file of 0 bytes", f"id {image_id}: {file_name}", lost=True)
             return None
         return path
 

@@ -70,10 +70,11 @@ def number_images(rows: list[Any], report: Report) -> dict[ImageKey, tuple[int, 
     images: dict[ImageKey, tuple[int, dict[str, Any]]] = {}
     for position, (key, row) in enumerate(zip(keys, rows)):
         if key is None:
-            report.defects.add("image entry without id (a whole number or text)", f"entry {position}: {shown(row)}")
+            report.defects.add("image entry without id (a whole number or text)", f"entry {position}: {shown(row)}",
+                               lost=True)
         elif key in images:
             report.defects.add("image id used twice, later entry left out",
-                               f"id {shown(key)}: {shown(row.get('file_name'))}")
+                               f"id {shown(key)}: {shown(row.get('file_name'))}", lost=True)
         elif type(key) is int and 0 <= key < ID_LIMIT:
             images[key] = key, row
             if type(row["id"]) is not int:

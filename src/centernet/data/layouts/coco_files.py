@@ -6,11 +6,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from centernet.data.annotations import Annotations, Document, make_annotations, parse_annotation_file
-from centernet.data.defects import Report
+from centernet.data.annotations import PARENT, Annotations, Document, make_annotations, parse_annotation_file
+from centernet.data.defects import UNNAMED, Report
 from centernet.data.image_finder import ImageFinder
 from centernet.data.layouts.form import NOT_INSIDE, Box, Imported, Picture, head_has, size_of
 from centernet.data.repair import whole
+from centernet.errors import shown
 
 KEYS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')  # a file beside the images must have one of them
 OWN_NAMES = re.compile(r"instances?_(train|val|test)2017|train|val|test")  # of COCO's own layout, see data/coco.py
@@ -93,10 +94,8 @@ def _image_dir(root: Path, file: Path, split: str) -> Path:
 
 
 def _pictures(annotations: Annotations, split: str, finder: ImageFinder, report: Report) -> list[Picture]:
-    for mine, theirs in ((report.defects, annotations.report.defects), (report.notes, annotations.report.notes)):
-        for kind, count in theirs.counts.items():
-            if "supercategory" not in kind:
-                mine.add_many(kind, count, theirs.examples[kind])
+    annotations.report.notes.counts.pop(PARENT, None)  # read() leaves these categories out
+    report.add_all(annotations.report)
     boxes: dict[int, list[Box]] = {}
     names = annotations.categories.names
     for row, image_id in enumerate(annotations.box_images.tolist()):
@@ -107,7 +106,10 @@ def _pictures(annotations: Annotations, split: str, finder: ImageFinder, report:
     pictures = []
     for image_id, entry in zip(annotations.image_ids, annotations.images):
         name = entry.get("file_name")
-        path = finder.find(name, image_id, report) if isinstance(name, str) and name else None
+        if not isinstance(name, str) or not name:
+            report.defects.add(UNNAMED, f"id {image_id}: {shown(entry)}", lost=True)
+            continue
+        path = finder.find(name, image_id, report)
         said = whole(entry.get("width")) or 0, whole(entry.get("height")) or 0
         size = size_of(path, said, report) if path else None
         if path and size:

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from centernet.data.defects import Report
+from centernet.data.defects import MISSING, Report
 from centernet.data.layouts.form import Box, ImageIndex, Imported, make_picture, note_unlabelled
 from centernet.data.repair import number
 from centernet.errors import UserError, printable, shown
@@ -65,7 +65,7 @@ def _image(name: str, folder: Path, index: ImageIndex, report: Report) -> Path |
         if (folder / name).is_file():
             return folder / name
     except (OSError, ValueError):  # too long, or a byte 0
-        report.defects.add("image file missing", name)
+        report.defects.add(MISSING, name, lost=True)
         return None
     return index.find(name, folder, report, name)
 

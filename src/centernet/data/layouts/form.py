@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from centernet.data.defects import Report
+from centernet.data.defects import MISSING, Report
 from centernet.data.image_size import image_size
 from centernet.data.orientation import displayed_size
 from centernet.data.repair import LARGEST, is_finite
@@ -114,10 +114,11 @@ def size_of(path: Path, said: tuple[int, int] | None, report: Report) -> tuple[i
                 data += file.read()
                 stored = image_size(data)
     except OSError as error:
-        report.defects.add("image file not readable: image left out", f"{path.name}: {error.strerror}")
+        report.defects.add("image file not readable: image left out", f"{path.name}: {error.strerror}",
+                           lost=True)
         return None
     if stored is None:
-        report.defects.add("image file that is not an image: image left out", path.name)
+        report.defects.add("image file that is not an image: image left out", path.name, lost=True)
         return None
     shown_size = displayed_size(data, stored) or stored
     frames = [(shown_size[1], shown_size[0]), (stored[1], stored[0])]
@@ -128,7 +129,8 @@ def size_of(path: Path, said: tuple[int, int] | None, report: Report) -> tuple[i
     if said in frames:
         return said
     report.defects.add("image of another size than its annotation says: image left out",
-                       f"{path.name}: {frames[0][0]} x {frames[0][1]}, annotated as {said[0]} x {said[1]}")
+                       f"{path.name}: {frames[0][0]} x {frames[0][1]}, annotated as {said[0]} x {said[1]}",
+                       lost=True)
     return None
 
 
@@ -178,9 +180,10 @@ class ImageIndex:
             return places[0]
         if places:
             listed = ", ".join(str(path.relative_to(self.root)) for path in places[:2])
-            report.defects.add("annotation that fits several images equally: left out", f"{place}: {listed}")
+            report.defects.add("annotation that fits several images equally: left out", f"{place}: {listed}",
+                               lost=True)
         else:
-            report.defects.add("image file missing", place)
+            report.defects.add(MISSING, place, lost=True)
         return None
 
     def _best(self, places: list[Path], near: Path, said: PurePosixPath) -> list[Path]:
@@ -202,6 +205,10 @@ class ImageIndex:
         """Return whether a file with the name of an annotation (or the last part of its path) exists."""
         said = PurePosixPath(name.replace("\\", "/"))
         return any(path.name == said.name for path in self.by_stem.get(said.stem, []))
+
+    def has_stem(self, stem: str) -> bool:
+        """Return whether an image has this name, without regard to its suffix."""
+        return stem in self.by_stem
 
     def all(self) -> list[Path]:
         """Return all images, in the order of their paths."""

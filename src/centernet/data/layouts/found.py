@@ -136,9 +136,7 @@ def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:
     rows = [Annotation(**{key: row.get(key) for key in Annotation._fields}) for row in document["annotations"]]
     found = make_annotations(imported.root, Document(document["images"], rows, categories_from_json(
         document["categories"], str(root))))
-    for mine, theirs in ((found.report.defects, imported.report.defects), (found.report.notes, imported.report.notes)):
-        for kind, count in theirs.counts.items():
-            mine.add_many(kind, count, theirs.examples[kind])
+    found.report.add_all(imported.report)
     return found
 
 

@@ -65,11 +65,13 @@ def _picture(file: Path, split: str, index: ImageIndex, report: Report) -> Pictu
     try:
         document = read_json(file, most=MOST_BYTES)
     except UserError as error:
-        report.defects.add("JSON file that cannot be read: image left out", str(error))
+        report.defects.add("JSON file that cannot be read: image left out", str(error), lost=True)
         return None
     shapes, name = document.get("shapes"), document.get("imagePath")
     if not isinstance(shapes, list):
-        report.defects.add("JSON file without the list shapes: left out", file.name)
+        # A file of another kind can be among them. An image of its name tells that it is an annotation.
+        lost = index.has_stem(file.stem)
+        report.defects.add(f"JSON file without the list shapes: {'image ' * lost}left out", file.name, lost)
         return None
     inner = " (the JSON file holds its pixels: save it as an image file)" if document.get("imageData") else ""
     image = index.find(name if isinstance(name, str) else "", file.parent, report,

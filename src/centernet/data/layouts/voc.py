@@ -65,7 +65,7 @@ def read(root: Path, report: Report) -> Imported:
     for name, split, places in named:
         if len(places) != 1:
             kind = "with several XML files" if places else "without an XML file"
-            report.defects.add(f"image of a list {kind}: left out", f"{split}.txt: {name}")
+            report.defects.add(f"image of a list {kind}: left out", f"{split}.txt: {name}", lost=True)
             continue
         file = places[0]
         if file not in once:
@@ -121,7 +121,7 @@ def _picture(file: Path, index: ImageIndex, report: Report) -> Picture | None:
     try:
         element = _parsed(file)
     except UserError as error:
-        report.defects.add("XML file that cannot be read: image left out", str(error))
+        report.defects.add("XML file that cannot be read: image left out", str(error), lost=True)
         return None
     name = element.find("filename")
     # Many tools keep an old <filename> when files get new names. So the XML file's own stem comes first.

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from centernet.data.defects import Report
+from centernet.data.defects import MISSING, Report
 from centernet.data.layouts.form import Box, Imported, Picture, head_has, images_below, make_picture, size_of
 from centernet.data.repair import number, whole
 from centernet.errors import UserError, printable, shown
@@ -155,7 +155,7 @@ def _report_shared(images: set[Path], report: Report) -> None:
 
 def _picture(image: Path, split: str, names: list[str], report: Report) -> Picture | None:
     if not is_file(image):
-        report.defects.add("image file missing", printable(image))
+        report.defects.add(MISSING, printable(image), lost=True)
         return None
     size = size_of(image, None, report)
     if size is None:
