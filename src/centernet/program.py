@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout
+DISTRIBUTION = "centernet-mindspore"  # the name of the installed package, as in pyproject.toml
 # Commands without a file such as train.py at the top of a checkout.
 WITHOUT_FILE = ("import_dataset", "check_data", "compare")
 

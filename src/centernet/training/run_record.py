@@ -19,10 +19,11 @@ from centernet.config.load import Config, settings_of
 from centernet.device import installed_versions
 from centernet.errors import UserError
 from centernet.files import read_json, write_text
+from centernet.program import DISTRIBUTION
 from centernet.run_files import public
 from centernet.training.loop import Plan
 
-PACKAGES = ("centernet", "mindspore", "numpy", "opencv-python-headless", "opencv-python", "pycocotools")
+PACKAGES = (DISTRIBUTION, "mindspore", "numpy", "opencv-python-headless", "opencv-python", "pycocotools")
 # Variables that change the arithmetic, its order, or the devices that the process sees.
 VARIABLES = re.compile(r"OMP_NUM_THREADS|ONEDNN_.*|HCCL_DETERMINISTIC|MS_DEV_.*|MS_COMPILER_.*|RANK_SIZE|"
                        r"ASCEND_RT_VISIBLE_DEVICES|ASCEND_HOME_PATH")

@@ -22,6 +22,7 @@ from centernet.evaluation.html_report.pictures import best_and_worst, key_of_col
 from centernet.evaluation.metrics import Evaluated
 from centernet.files import sha256, user_errors, write_json, write_text
 from centernet.markup import Html, element, note, page, section
+from centernet.program import DISTRIBUTION
 from centernet.run_files import REPORT, public
 
 LOG = logging.getLogger("centernet")
@@ -30,7 +31,7 @@ STAGES = {"read": "read and decode", "prepare": "resize and normalise", "model":
           "merge": "soft-NMS and ranking"}
 RUNTIMES = {"CheckpointBackend": "MindSpore", "MapsBackend": "onnxruntime, converted from the checkpoint",
             "ExportedBackend": "the exported model's own"}
-VERSIONS = ("centernet-mindspore", "mindspore", "onnxruntime", "numpy", "pycocotools")
+VERSIONS = (DISTRIBUTION, "mindspore", "onnxruntime", "numpy", "pycocotools")
 
 
 def write_report(folder: Path, config: Config, dataset: CocoDataset, evaluated: Evaluated, detector: Detector) -> None:
