@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import mindspore as ms
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from centernet import device
 from centernet.config.load import load_config
 from centernet.device import set_up_compilation, set_up_device, set_up_group
+from centernet.errors import UserError
 from centernet.group import Group
 
 
@@ -74,3 +76,37 @@ def test_determinism_is_set_before_the_group_forms(monkeypatch):
     for entry in ("train", "eval"):
         set_up_group(load_config(entry, ["--jit_level", "O2", "--deterministic", "true"], ""))
     assert order == ["device", "O2", "group"] * 2
+
+
+@pytest.mark.fault("--device_target Ascend without an Ascend device", "this machine, and messages of MindSpore",
+                   "an error that says what is missing and how devices count")
+@pytest.mark.parametrize("number, error", [(0, None), (-1, ValueError("The device id must bigger than or equal to 0.")),
+                                           (9, RuntimeError("Invalid device_id 9.\n---\nC++ Call Stack: x.cc:1"))])
+def test_a_missing_device_is_told(monkeypatch, number, error):
+    if error:
+        monkeypatch.setattr(ms, "set_device", refusal(error))
+    elif any(Path("/dev").glob("davinci[0-9]*")):
+        pytest.skip("there is an Ascend device")
+    with pytest.raises(UserError, match=f"there is no device for --device_target Ascend --device_id {number}. .* use "
+                                        "--device_target CPU. Message of MindSpore: ") as told:
+        set_up_device("Ascend", number)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("text, advice", [
+    ("The 'mindspore.set_device' can not be modified.", "A process keeps its first device: start another process"),
+    ("The runtime has been initialized", "A process keeps its first device"),
+    ("out of memory\n---\nC++ Call Stack: x.cc:1", "MindSpore's log says more: set GLOG_v=1"), ("", "MindSpore's log")])
+def test_another_error_of_mindspore_is_no_missing_device(monkeypatch, text, advice):
+    monkeypatch.setattr(ms, "set_device", refusal(RuntimeError(text)))
+    with pytest.raises(UserError) as told:
+        set_up_device("Ascend", 1)
+    first = text.partition("\n")[0].rstrip(".")
+    assert str(told.value).startswith("MindSpore cannot set --device_target Ascend --device_id 1: "
+                                      f"{first}. {advice}") and "no device" not in str(told.value)
+
+
+def refusal(error):
+    def refuse(*_):
+        raise error
+    return refuse

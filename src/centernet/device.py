@@ -5,6 +5,7 @@ import ctypes
 import logging
 import os
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -18,6 +19,8 @@ from centernet.program import in_checkout, install
 
 LOG = logging.getLogger("centernet")
 GLOG_ERROR = 2  # glog's own number of the level
+NO_DEVICE = re.compile(r"unsupported device target|device[ _]?id", re.IGNORECASE)  # in a message of MindSpore
+SET_BEFORE = re.compile(r"modified|been initialized")
 
 
 def prepare_environment(device_target: str = "CPU") -> None:
@@ -94,15 +97,24 @@ def set_up_device(device_target: str, device_id: int, seed: int | None = None) -
     try:
         ms.set_device(device_target, *([device_id] if device_target != "CPU" else []))
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"there is no device for --device_target {device_target} --device_id {device_id}. Devices "
-                        "count from 0 among those that this process sees (in a container, and with "
-                        "ASCEND_RT_VISIBLE_DEVICES). Without an Ascend device use --device_target CPU. "
-                        f"Message of MindSpore: {str(error).splitlines()[0]}") from error
+        raise _refused(f"--device_target {device_target} --device_id {device_id}", error) from error
     ms.set_context(mode=ms.GRAPH_MODE)
     if seed is not None:
         _set_seed(seed)
     # The pipeline's threads decode the images; threads of OpenCV would only compete with them.
     cv2.setNumThreads(0)
+
+
+def _refused(flags: str, error: Exception) -> UserError:
+    """Return the message for what ms.set_device raised. Not every such error means that the device is missing."""
+    text = str(error).strip().partition("\n")[0]
+    if NO_DEVICE.search(text):
+        return UserError(f"there is no device for {flags}. Devices count from 0 among those that this process sees (in "
+                         "a container, and with ASCEND_RT_VISIBLE_DEVICES). Without an Ascend device use "
+                         f"--device_target CPU. Message of MindSpore: {text}")
+    advice = "A process keeps its first device: start another process" if SET_BEFORE.search(text) else \
+        "MindSpore's log says more: set GLOG_v=1"
+    return UserError(f"MindSpore cannot set {flags}: {text.rstrip('.')}. {advice}")
 
 
 def set_up(config: Config, device_id: int) -> None:
