@@ -6,7 +6,7 @@ import pytest
 
 from centernet import device
 from centernet.config.load import load_config
-from centernet.device import set_up_compilation, set_up_device, set_up_group
+from centernet.device import choose_device, set_up_compilation, set_up_device, set_up_group
 from centernet.errors import UserError
 from centernet.group import Group
 
@@ -89,7 +89,7 @@ def test_a_missing_device_is_told(monkeypatch, number, error):
         pytest.skip("there is an Ascend device")
     with pytest.raises(UserError, match=f"there is no device for --device_target Ascend --device_id {number}. .* use "
                                         "--device_target CPU. Message of MindSpore: ") as told:
-        set_up_device("Ascend", number)
+        choose_device("Ascend", number)
     assert "\n" not in str(told.value)
 
 
@@ -100,7 +100,7 @@ def test_a_missing_device_is_told(monkeypatch, number, error):
 def test_another_error_of_mindspore_is_no_missing_device(monkeypatch, text, advice):
     monkeypatch.setattr(ms, "set_device", refusal(RuntimeError(text)))
     with pytest.raises(UserError) as told:
-        set_up_device("Ascend", 1)
+        choose_device("Ascend", 1)
     first = text.partition("\n")[0].rstrip(".")
     assert str(told.value).startswith("MindSpore cannot set --device_target Ascend --device_id 1: "
                                       f"{first}. {advice}") and "no device" not in str(told.value)

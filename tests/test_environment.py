@@ -48,8 +48,8 @@ def test_every_command_sets_the_time_out_before_it_runs(monkeypatch):
 
 SCRIPT = """
 import contextlib
-from centernet.device import set_up_device
-set_up_device("CPU", 0)
+from centernet.device import choose_device
+choose_device("CPU", 0)
 import mindspore as ms
 
 class Product(ms.nn.Cell):

@@ -1,6 +1,8 @@
 """`import centernet`: from a file to detections without a configuration."""
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -143,6 +145,40 @@ def test_what_is_no_image_is_an_error(detector, image, options, message):
 def test_what_is_no_model_is_an_error(work, path, options, message):
     with pytest.raises(centernet.UserError, match=message):
         centernet.load(work / path, **{"device_target": "CPU", "backend": "mindspore", **options})
+
+
+STATE = """
+import os, random, signal, sys
+import cv2, numpy as np
+from PIL import Image
+import centernet
+
+def state():
+    return (dict(os.environ), cv2.getNumThreads(), Image.MAX_IMAGE_PIXELS, random.getstate()[1][:9],
+            np.random.get_state()[1][:9].tolist(), os.getcwd(), signal.getsignal(signal.SIGTERM))
+
+cv2.setNumThreads(3)
+Image.MAX_IMAGE_PIXELS = 77
+for name in ("ONEDNN_MAX_CPU_ISA", "KMP_WARNINGS", "HCCL_CONNECT_TIMEOUT"):
+    os.environ.pop(name, None)
+os.environ["GLOG_v"] = "2"
+environment, *before = state()
+detector = centernet.load(sys.argv[1], "CPU", backend="mindspore")
+detector(sys.argv[2])
+after, *others = state()
+assert others == before, (before, others)
+changed = {name for name in after | environment if after.get(name) != environment.get(name)}
+changed.discard("LD_LIBRARY_PATH")  # the import of MindSpore sets it
+assert changed == {"ONEDNN_MAX_CPU_ISA", "KMP_WARNINGS", "HCCL_CONNECT_TIMEOUT"}, changed
+assert all(name in centernet.load.__doc__ for name in changed)
+"""
+
+
+def test_load_changes_of_the_process_only_what_it_says(work, tmp_path):
+    Image.fromarray(np.zeros((7, 9, 3), np.uint8)).save(tmp_path / "a.bmp")  # 63 pixels: its header needs Pillow
+    done = subprocess.run([sys.executable, "-c", STATE, work / "last.ckpt", tmp_path / "a.bmp"], capture_output=True,
+                          text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_the_lines_of_the_readme_run(work, tmp_path, monkeypatch):

@@ -23,6 +23,10 @@ def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backen
          score_thresh: float | None = None) -> Detector:
     """Open a model for detection. All settings come from the model's own record.
 
+    It sets MindSpore's device and graph mode for this process, and the environment variables ONEDNN_MAX_CPU_ISA,
+    KMP_WARNINGS, HCCL_CONNECT_TIMEOUT, GLOG_v and GLOG_stderrthreshold that MindSpore reads, if they are not set. It
+    leaves random numbers, memory pools, and the settings of OpenCV and Pillow as they are.
+
     Args:
         path: a checkpoint (.ckpt), or an exported model (.mindir, .onnx) with its manifest (NAME.json,
             NAME.onnx.json) beside it.
@@ -42,7 +46,7 @@ def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backen
     import dataclasses
 
     from centernet.config.load import load_config
-    from centernet.device import prepare_environment, set_up_device
+    from centernet.device import choose_device, prepare_environment
     from centernet.model_files import require_models
 
     flags = ["--device_target", device_target, "--device_id", str(device_id), "--backend", backend,
@@ -50,11 +54,17 @@ def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backen
     config = load_config("infer", flags, "")
     require_models("infer", config)
     prepare_environment(device_target)
-    set_up_device(device_target, device_id)
+    choose_device(device_target, device_id)
+
+    import numpy as np
 
     from centernet.open_model import open_recorded
 
-    detector = open_recorded(str(path), config)
+    random_state = np.random.get_state()
+    try:
+        detector = open_recorded(str(path), config)
+    finally:
+        np.random.set_state(random_state)  # initial weights, which those of the file replace, were drawn
     if score_thresh is not None:
         if not 0 <= score_thresh <= 1:
             raise UserError(f"score_thresh must be between 0 and 1, found {score_thresh}")

@@ -85,9 +85,22 @@ def _keep_warnings_off_the_console() -> None:
             ctypes.c_int.in_dll(ctypes.CDLL(str(glog)), "_ZN3fLI21FLAGS_stderrthresholdE").value = GLOG_ERROR
 
 
-def set_up_device(device_target: str, device_id: int, seed: int | None = None) -> None:
-    """Set the device, graph mode and, unless it is None, the random seed of initial weights and shuffling."""
+def set_up_device(device_target: str, device_id: int, seed: int) -> None:
+    """Set the device, graph mode, the random seed of initial weights and shuffling, and the threads of OpenCV."""
     import cv2
+
+    choose_device(device_target, device_id)
+    _set_seed(seed)
+    # The pipeline's threads decode the images; threads of OpenCV would only compete with them.
+    cv2.setNumThreads(0)
+
+
+def choose_device(device_target: str, device_id: int) -> None:
+    """Set the device and graph mode of MindSpore, and nothing else of this process.
+
+    Raises:
+        UserError: MindSpore does not accept the device.
+    """
     import mindspore as ms
 
     _keep_warnings_off_the_console()
@@ -99,10 +112,6 @@ def set_up_device(device_target: str, device_id: int, seed: int | None = None) -
     except (RuntimeError, ValueError) as error:
         raise _refused(f"--device_target {device_target} --device_id {device_id}", error) from error
     ms.set_context(mode=ms.GRAPH_MODE)
-    if seed is not None:
-        _set_seed(seed)
-    # The pipeline's threads decode the images; threads of OpenCV would only compete with them.
-    cv2.setNumThreads(0)
 
 
 def _refused(flags: str, error: Exception) -> UserError:

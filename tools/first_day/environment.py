@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe_machine
 from centernet.cli import run_process
-from centernet.device import prepare_environment, set_up_device
+from centernet.device import choose_device, prepare_environment
 from centernet.errors import reports_errors
 from centernet.files import write_json
 from centernet.jobs.launch.cores import COMMAND, parse_topology
@@ -75,7 +75,7 @@ def answer(device_target: str, device_id: int) -> Iterator[tuple[str, str]]:
     """Let the device add two numbers. Yield its name, and what it answered."""
     prepare_environment(device_target)
     start = time.perf_counter()
-    set_up_device(device_target, device_id)
+    choose_device(device_target, device_id)
     import mindspore as ms
     from mindspore import Tensor
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import threading
 from collections.abc import Iterator
 
 from centernet.config.schema import Config
@@ -30,6 +31,7 @@ FAULTS = (OSError, ValueError, SyntaxError, RuntimeError, TypeError, AttributeEr
 # of them could leave it out. All workers that decode are threads, so they see the value. run_entry sets it once, before
 # the work.
 _limit = Config().max_image_pixels
+_PILLOW = threading.Lock()
 
 
 class ImageTooLarge(UserError):
@@ -97,13 +99,17 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 def _size_by_pillow(data: bytes) -> tuple[int, int] | None:
     from PIL import Image
 
-    # Pillow's own limit (a warning above it, an error above twice of it) must not be lower than ours.
-    Image.MAX_IMAGE_PIXELS = _limit
-    try:
-        with Image.open(io.BytesIO(data)) as image:  # reads the header only
-            return image.height, image.width
-    except Image.DecompressionBombError as error:
-        raise ImageTooLarge(f"{error}. Make the image smaller, or set --max_image_pixels if you trust the file"
-                            ) from error
-    except FAULTS:
-        return None
+    # Pillow's own limit (a warning above it, an error above twice of it) must not be lower than ours. It is a variable
+    # of the process, which may belong to a program that only uses this package.
+    with _PILLOW:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, _limit
+        try:
+            with Image.open(io.BytesIO(data)) as image:  # reads the header only
+                return image.height, image.width
+        except Image.DecompressionBombError as error:
+            raise ImageTooLarge(f"{error}. Make the image smaller, or set --max_image_pixels if you trust the file"
+                                ) from error
+        except FAULTS:
+            return None
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
