@@ -161,6 +161,7 @@ LAYOUTS = {
     ("val", "annotations/val.json", "images/val"),
     ("test", "annotations/image_info_test-dev2017.json", "test2017"),
     ("test", "annotations/image_info_test2017.json", "test2017"),
+    ("test", "annotations/instances_test2017.json", "test2017"),
     ("test", "annotations/test.json", "images/test"),
 }
 

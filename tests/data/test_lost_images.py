@@ -5,7 +5,7 @@ from centernet.data.coco import read_evaluated
 from centernet.data.convert import convert
 from centernet.data.layouts.found import read_layout
 from centernet.errors import UserError
-from tests.data.test_layouts import (
+from tests.data.layouts.makers import (
     HEIGHT,
     NAMES,
     WIDTH,

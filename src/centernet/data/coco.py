@@ -14,7 +14,7 @@ from centernet.data.defects import UNNAMED, Defects, Report
 from centernet.data.image_file import read_image
 from centernet.data.image_finder import ImageFinder
 from centernet.data.image_size import MAX_SIDE
-from centernet.data.layouts.coco_files import IMPORTED
+from centernet.data.layouts.coco_files import ANNOTATION_NAMES, IMAGE_DIRS, IMPORTED
 from centernet.data.layouts.found import annotations_of, command, describe, foreign_layouts
 from centernet.data.other_forms import find_other_forms
 from centernet.data.repair import WRITTEN, whole
@@ -24,13 +24,6 @@ from centernet.files import is_file
 
 LOG = logging.getLogger("centernet")
 
-# COCO's own names come first, then the names for other data sets. The model zoo's README writes "instance_".
-ANNOTATION_NAMES = {
-    "train": ("instances_train2017.json", "instance_train2017.json", "train.json"),
-    "val": ("instances_val2017.json", "instance_val2017.json", "val.json"),
-    "test": ("image_info_test-dev2017.json", "image_info_test2017.json", "test.json"),
-}
-IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}", "images")
 OUTSIDE = "box without area inside the image"
 
 

@@ -11,6 +11,8 @@ from centernet.data.image_size import PNG_SIGNATURE, ImageTooLarge, allowed_size
 from centernet.errors import UserError
 from centernet.files import read_bytes
 
+# OpenCV decodes these formats. Searches of folders go by the name, files that are named are read in any case.
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff")
 LARGEST_FILE = 1 << 29  # bytes; 128 million pixels without compression take 384 MB
 
 

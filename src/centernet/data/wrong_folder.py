@@ -4,9 +4,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from centernet.data.image_file import SUFFIXES
 from centernet.data.layouts import found
 from centernet.data.layouts.coco_files import INFO
-from centernet.data.layouts.form import SUFFIXES
 from centernet.errors import printable
 from centernet.files import exists
 from centernet.program import command

@@ -13,14 +13,13 @@ from pathlib import Path
 import cv2
 
 from centernet.data.defects import EXAMPLES
-from centernet.data.image_file import foreign_format
+from centernet.data.image_file import SUFFIXES, foreign_format
 from centernet.errors import UserError, printable, without_commas
 from centernet.files import exists, files_below, read_bytes, require_utf8
 from centernet.run_files import without_passwords
 
 LOG = logging.getLogger("centernet")
 
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts")
 LISTS = (".txt", ".lst", ".list")
 STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "rtp", "srt")

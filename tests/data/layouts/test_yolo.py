@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from centernet.data.coco import read_data
+from centernet.data.image_file import SUFFIXES
 from centernet.data.layouts.found import read_layout
 from centernet.errors import UserError
 from tests.data.layouts.makers import HEIGHT, NAMES, WIDTH, imports, make_images, make_yolo, random_boxes, write
@@ -34,6 +35,15 @@ def test_names_files_of_yolo_and_images_beside_their_labels(tmp_path):
     write(tmp_path, "classes.txt", "dot\ndot\n")
     with pytest.raises(UserError, match="classes.txt: names must be a list of different names"):
         read_layout(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_folders_are_searched_for_all_images_that_can_be_decoded(tmp_path, suffix):
+    write(tmp_path, "classes.txt", "dot\n")
+    make_images(tmp_path / "images", ["1.png"])
+    (tmp_path / "images/1.png").rename(tmp_path / f"images/1{suffix}")
+    write(tmp_path, "images/1.txt", "0 0.5 0.5 0.5 0.5\n")
+    assert [picture.path.name for picture in read_layout(tmp_path).pictures] == [f"1{suffix}"]
 
 
 def test_names_that_are_not_utf8(tmp_path):

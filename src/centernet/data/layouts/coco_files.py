@@ -14,7 +14,15 @@ from centernet.data.repair import whole
 from centernet.errors import shown
 
 KEYS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')  # a file beside the images must have one of them
-OWN_NAMES = re.compile(r"instances?_(train|val|test)2017|train|val|test")  # of COCO's own layout, see data/coco.py
+# COCO's own layout, which data/coco.py reads: COCO's names come first, then the names for other data sets. The model
+# zoo's README writes "instance_".
+ANNOTATION_NAMES = {
+    "train": ("instances_train2017.json", "instance_train2017.json", "train.json"),
+    "val": ("instances_val2017.json", "instance_val2017.json", "val.json"),
+    "test": ("image_info_test-dev2017.json", "image_info_test2017.json", "instances_test2017.json",
+             "instance_test2017.json", "test.json"),
+}
+IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}", "images")
 ROBOFLOW = "_annotations.coco.json"
 WITHOUT_SPLIT = ("default", "instances", "annotations", "result", "_annotations", "coco", "labels")
 INFO = ".info.json"  # of shards, see data/info_file.py
@@ -47,7 +55,8 @@ def files(root: Path) -> dict[Path, str]:
 
 def is_own(root: Path) -> bool:
     """Return whether the annotation files have the names of COCO's own layout."""
-    return all(file.parent.name == "annotations" and OWN_NAMES.fullmatch(file.stem) for file in files(root))
+    own = {name for names in ANNOTATION_NAMES.values() for name in names}
+    return all(file.parent.name == "annotations" and file.name in own for file in files(root))
 
 
 def read(root: Path, report: Report, allow_outside: bool = False) -> Imported:
@@ -89,8 +98,8 @@ def _image_dir(root: Path, file: Path, split: str) -> Path:
     """Return the folder of the images of an annotation file."""
     if file.name == ROBOFLOW:
         return file.parent
-    tried = [root / name.format(split or "default") for name in ("{}2017", "images/{}2017", "images/{}", "{}")]
-    return next((path for path in [*tried, root / "images"] if path.is_dir()), root)
+    tried = [root / name.format(split or "default") for name in IMAGE_DIRS]
+    return next((path for path in tried if path.is_dir()), root)
 
 
 def _pictures(annotations: Annotations, split: str, finder: ImageFinder, report: Report) -> list[Picture]:

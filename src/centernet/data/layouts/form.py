@@ -13,13 +13,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from centernet.data.defects import MISSING, Report
+from centernet.data.image_file import SUFFIXES
 from centernet.data.image_size import image_size
 from centernet.data.orientation import displayed_size
 from centernet.data.repair import LARGEST, is_finite
 from centernet.errors import UserError, shown
 from centernet.files import files_below, require_utf8
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 USUAL = ("JPEGImages", "images")  # folders of images; those beside them may hold masks or other views of the same name
 HEADER = 1 << 16      # bytes of an image file that usually have its size
 HEAD = 1 << 16        # bytes of an annotation file that usually show of which layout it is

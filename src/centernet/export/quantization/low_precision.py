@@ -14,10 +14,9 @@ from onnx import ModelProto
 from centernet.config.schema import Config
 from centernet.config.threads import input_threads
 from centernet.data.coco import CocoDataset, read_evaluated
-from centernet.data.image_file import read_image
+from centernet.data.image_file import SUFFIXES, read_image
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError, listed
-from centernet.evaluation.inputs import SUFFIXES
 from centernet.export.publish import export_model
 from centernet.export.quantization.calibration import Inputs
 from centernet.export.quantization.float16 import to_half
