@@ -151,6 +151,7 @@ def test_what_cannot_be_converted_is_run_by_mindspore_unless_it_must_not(tmp_pat
     with caplog.at_level("INFO", "centernet"):
         backend = opened("auto")
     assert isinstance(backend, MapsBackend) and backend.spec.mean == (0.1, 0.2, 0.3)
+    assert backend.runtime == "onnxruntime, converted from the checkpoint"
     assert f"onnxruntime runs {tmp_path}/net.ckpt (the fastest on a CPU); converted in" in caplog.text
 
     def refuse(*arguments):

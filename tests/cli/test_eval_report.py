@@ -59,7 +59,7 @@ class Tags(HTMLParser):
 class NoModel:
     """In place of a loaded model: the report asks only what it expects."""
 
-    fixed_shape, first_runs, K = None, None, 100
+    runtime, fixed_shape, first_runs, K = "a paper and a pencil", None, None, 100
 
     def __init__(self, spec):
         self.spec = spec
@@ -108,6 +108,7 @@ def test_the_page_has_every_section_and_needs_no_other_file(evaluate, tmp_path):
                   "Confusion matrix", "Errors by type", "Worst images", "Best images", "Speed", "Model, data and sett"):
         assert title in words
     assert "coco2017" not in words
+    assert numbers["model"]["runtime"] == NoModel.runtime and NoModel.runtime in words
     assert all(color in text for color in (HIT, WRONG))
     assert numbers["metrics"]["AP"] == json.loads((tmp_path / "out" / "metrics.json").read_text())["AP"]
     assert numbers["errors"]["ap50"] == pytest.approx(numbers["metrics"]["AP50"])

@@ -25,6 +25,7 @@ class Backend(Protocol):
     """The interface of a runtime with a loaded model. The folder runtimes/ has such classes.
 
     Attributes:
+        runtime: what runs the model, for reports.
         spec: the expected input and the categories.
         K: detections per image, at most.
         fixed_shape: (B, H, W) of a model with a fixed input size (B is 0 if any batch size is allowed); None if any
@@ -32,6 +33,11 @@ class Backend(Protocol):
         first_runs: seconds of the first run of each input shape (B,3,H,W), with its compilation; None if the runtime
             compiles nothing for a new shape.
     """
+
+    @property
+    def runtime(self) -> str:
+        """See the class."""
+        ...
 
     @property
     def spec(self) -> ModelSpec:

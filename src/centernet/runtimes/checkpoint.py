@@ -26,6 +26,7 @@ class CheckpointBackend:
             image.
     """
 
+    runtime = "MindSpore"
     fixed_shape = None
 
     def __init__(self, network: nn.Cell, net: NetConfig, spec: ModelSpec, K: int, flip_test: bool = False):

@@ -63,6 +63,7 @@ class ExportedBackend:
     A model without a fixed batch size runs any number of images at once; then fixed_shape has batch size 0.
     """
 
+    runtime = "the exported model's own"
     first_runs = None  # a MINDIR is compiled when it is loaded
 
     def __init__(self, model_path: str | Path):

@@ -23,6 +23,7 @@ class MapsBackend:
             image.
     """
 
+    runtime = "onnxruntime, converted from the checkpoint"
     fixed_shape = None
     first_runs = None
 

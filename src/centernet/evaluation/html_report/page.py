@@ -29,8 +29,6 @@ LOG = logging.getLogger("centernet")
 PAGE = "report.html"
 STAGES = {"read": "read and decode", "prepare": "resize and normalise", "model": "network (with decoding)",
           "merge": "soft-NMS and ranking"}
-RUNTIMES = {"CheckpointBackend": "MindSpore", "MapsBackend": "onnxruntime, converted from the checkpoint",
-            "ExportedBackend": "the exported model's own"}
 VERSIONS = (DISTRIBUTION, "mindspore", "onnxruntime", "numpy", "pycocotools")
 
 
@@ -106,7 +104,7 @@ def model_facts(config: Config, detector: Detector) -> dict[str, Any]:
     sizes = f"own resolution, padded to multiples of {detector.settings.pad + 1}" if detector.keeps_resolution \
         else "{} x {} (height x width)".format(*spec.input_size)
     return {"file": printable(path), "megabytes": round(size / 1e6, 2), "sha256": checksum,
-            "runtime": RUNTIMES.get(type(detector.backend).__name__, "unknown"), "input": sizes,
+            "runtime": detector.backend.runtime, "input": sizes,
             "colours": spec.color_order, "mean": list(spec.mean), "std": list(spec.std)}
 
 
