@@ -24,7 +24,7 @@ from centernet.config.load import Config, load_config
 from centernet.device import prepare_environment
 from centernet.errors import UserError, reports_errors
 
-PREFIX = "coco_det.train.mind"
+PREFIX = Config().mindrecord_prefix
 CONVERTED = 256   # number of images of --data_dir to convert
 DECODED = 128     # images for the measurement of decoding alone; they are in memory
 

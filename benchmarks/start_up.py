@@ -67,13 +67,14 @@ def _run(function: str, *arguments: str) -> str:
 
 
 def _make_shards(arguments: list[str]) -> None:
+    from centernet.config.schema import Config
     from centernet.data.coco import locate, read_coco
     from centernet.data.convert import convert
     from tools.synthetic import make_dataset
 
     coco, shards = map(Path, arguments)
     make_dataset(coco, IMAGES, 1)
-    convert(read_coco(*locate(str(coco), "train")), shards, "coco_det.train.mind", 1)
+    convert(read_coco(*locate(str(coco), "train")), shards, Config().mindrecord_prefix, 1)
 
 
 def _time_first_step(flags: list[str]) -> None:

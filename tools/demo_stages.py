@@ -20,7 +20,7 @@ from pathlib import Path
 from centernet.data.coco import locate
 from centernet.errors import UserError
 from centernet.files import read_json
-from centernet.run_files import METRICS
+from centernet.run_files import EVALUATION, METRICS, PLOT
 from centernet.training.train_log import read_metrics
 
 CONFIG = ("--config_path", "configs/demo_cpu.yaml")
@@ -97,13 +97,13 @@ def summarise(work: Path, measures: list[Measure], generated: bool) -> int:
     for measure in measures:
         print(f"{measure.name:<14}{measure.seconds:>8.1f}{measure.peak_mib:>11.0f}")
     print(f"{'total':<14}{sum(measure.seconds for measure in measures):>8.1f}")
-    metrics = {name: read_json(work / folder / "metrics.json")
+    metrics = {name: read_json(work / folder / EVALUATION)
                for name, folder in (("checkpoint", "results/val"), ("MINDIR", "mindir_ap"))}
     print("\n              AP@[.5:.95]  AP@0.5")
     for name, values in metrics.items():
         print(f"{name:<14}{values['AP']:>11.3f}{values['AP50']:>8.3f}")
     difference = abs(metrics["checkpoint"]["AP"] - metrics["MINDIR"]["AP"])
-    print(f"\npredictions: {work / 'results/val/pred_image'}\nloss plot:   {work / 'train/loss.png'}\n"
+    print(f"\npredictions: {work / 'results/val/pred_image'}\nloss plot:   {work / 'train' / PLOT}\n"
           f"model:       {work / 'export/centernet_demo.mindir'}")
     (work / "summary.json").write_text(json.dumps(
         {"stages": [vars(measure) for measure in measures], "metrics": metrics}, indent=1), encoding="utf-8")
@@ -124,7 +124,7 @@ def verdict(work: Path, metrics: dict[str, float], generated: bool) -> str:
     steps, epochs = (sum(row["kind"] == kind for row in rows) for kind in ("step", "epoch"))
     return (f"All stages ran, but the model detects next to nothing: AP@0.5 is {metrics['AP50']:.3f} after {epochs} "
             f"epochs ({steps} steps). The installation works; the training was too short for this data, or the data "
-            f"are too few, or too small at 128 x 128 pixels. Look at {work / 'train/loss.png'}. If the loss still "
+            f"are too few, or too small at 128 x 128 pixels. Look at {work / 'train' / PLOT}. If the loss still "
             "falls, train longer:\n"
             f"  python train.py --config_path demo_cpu --recipe scratch --mindrecord_dir {work / 'shards'} "
             "--out RUN\n(docs/training.md#small-data-sets)")

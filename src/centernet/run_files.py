@@ -7,6 +7,7 @@ from typing import Any
 RECORD = "run.json"           # of a training: see training/run_record.py
 METRICS = "metrics.jsonl"     # of a training: see training/train_log.py
 EVALUATION = "metrics.json"   # of an evaluation
+PLOT = "loss.png"             # of a training: see training/loss_plot.py
 REPORT = "report.json"        # of an evaluation with --report true
 
 _PASSWORD = re.compile(r"//[^/\s]+@")  # of an address; the files may be shown to others

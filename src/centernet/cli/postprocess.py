@@ -18,6 +18,7 @@ from centernet.files import write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.owner import OWNER, owned
 from centernet.program import program
+from centernet.run_files import EVALUATION
 from centernet.runtimes.fixed_settings import require_fixed
 from centernet.runtimes.manifest import exported_settings, read_manifest
 
@@ -57,7 +58,7 @@ def run(config: Config) -> None:
         results = write_results(folder, "val", detections, prepared.names, labels.categories, labels.file_ids)
         metrics = evaluate_results(labels, results, labels.categories, detections, evaluation.max_dets,
                                    min(evaluation.K, manifest.K))
-        write_json(folder / "metrics.json", metrics.to_json())
+        write_json(folder / EVALUATION, metrics.to_json())
     LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
     LOG.info("results of %d images are in %s", len(detections), folder)
 

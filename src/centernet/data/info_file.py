@@ -9,13 +9,14 @@ from centernet.files import read_json
 from centernet.json_value import JsonValue
 from centernet.program import convert_again
 
+INFO = ".info.json"     # how its name ends
 MOST_BYTES = 1 << 28  # of an info file, or of the index of a prepared set: 20 million images
 KEYS = ("complete", "categories", "files", "image_ids")
 
 
 def info_path(folder: Path, prefix: str) -> Path:
     """Return the path of a data set's info file."""
-    return folder / f"{prefix}.info.json"
+    return folder / f"{prefix}{INFO}"
 
 
 def read_info(path: Path, needed: tuple[str, ...] = KEYS) -> dict[str, Any]:

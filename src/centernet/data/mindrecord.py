@@ -19,7 +19,7 @@ import mindspore.dataset as ds
 import numpy as np
 
 from centernet.categories import Categories, categories_from_json, categories_from_names
-from centernet.data.info_file import info_path, read_info
+from centernet.data.info_file import INFO, info_path, read_info
 from centernet.data.verify import hash_files, verify_files
 from centernet.data.wrong_folder import file_for_shards, no_shards
 from centernet.errors import UserError, listed, printable
@@ -157,7 +157,7 @@ def _checked_files(folder: Path, info: dict[str, Any], path: Path) -> list[Path]
 def _files_without_info(folder: Path, prefix: str) -> list[Path]:
     files = shard_files(folder, prefix)
     if not files:
-        others = sorted(path.name for path in folder.glob("*.info.json"))
+        others = sorted(path.name for path in folder.glob(f"*{INFO}"))
         hint = f"the folder has {listed(others)}: is --mindrecord_prefix correct?" if others else \
             no_shards(folder) or f"an interrupted conversion leaves none: {convert_again()}"
         raise UserError(f"there are no shards {folder / prefix}0, ...; {hint}")

@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 
 from centernet.data.image_file import SUFFIXES
+from centernet.data.info_file import INFO
 from centernet.data.layouts import found
-from centernet.data.layouts.coco_files import INFO
 from centernet.errors import printable
 from centernet.files import exists
 from centernet.program import command

@@ -9,7 +9,7 @@ from pathlib import Path
 from centernet.config.shorthands import last_checkpoint
 from centernet.errors import UserError
 from centernet.files import user_errors
-from centernet.run_files import METRICS, RECORD
+from centernet.run_files import METRICS, PLOT, RECORD
 from centernet.training.checkpoints import NAME, step_of
 from centernet.training.conditions import EARLIER
 from centernet.training.loop import Plan
@@ -18,7 +18,7 @@ from centernet.weights.checkpoint import read_checkpoint
 LOG = logging.getLogger("centernet")
 
 CHECKPOINTS = ("last.ckpt", "best.ckpt", "centernet-*_*.ckpt")
-RESULTS = (RECORD, METRICS, "config.yaml", "loss.png")
+RESULTS = (RECORD, METRICS, "config.yaml", PLOT)
 
 
 def set_aside(checkpoints: Path | None, results: Path, loaded: str) -> None:

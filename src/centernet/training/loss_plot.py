@@ -12,11 +12,10 @@ import numpy as np
 from centernet.errors import UserError
 from centernet.files import replacing
 from centernet.plots import new_figure
-from centernet.run_files import METRICS
+from centernet.run_files import METRICS, PLOT
 from centernet.training.train_log import read_metrics
 
 LOG = logging.getLogger("centernet")
-NAME = "loss.png"
 TERMS = ("hm", "wh", "off")
 FIRST = 30.0  # seconds of training before the first plot: short trainings only have that of their end
 SHARE = 20.0  # the pause between two plots, in times of drawing: at most 5 % of the time goes into plots
@@ -44,7 +43,7 @@ class LossPlot:
 
     def draw(self) -> None:
         """Write loss.png. A full disk or a lost folder must not change how a training ends."""
-        picture = self.folder / NAME
+        picture = self.folder / PLOT
         try:
             plot_losses(self.folder / METRICS, picture, self.weights)
         except (OSError, UserError) as error:

@@ -24,6 +24,7 @@ from centernet.model_files import require_checkpoint
 from centernet.program import program
 from centernet.spec import ModelSpec, configured_spec
 from centernet.weights.mindspore_files import parse_checkpoint
+from centernet.weights.name_maps import BACKBONE
 from centernet.weights.recorded import checked
 from centernet.weights.way_out import way_out
 
@@ -232,7 +233,7 @@ def load_parameters(cell: nn.Cell, parameters: dict[str, Parameter], path: str |
                  f"{value.dtype} {tuple(value.shape)}" for name, value in own.items() if name in parameters
                  and (parameters[name].shape, parameters[name].dtype) != (value.shape, value.dtype)]
     if problems:
-        alone = all(name.startswith("backbone.") for name in parameters)
+        alone = all(name.startswith(BACKBONE) for name in parameters)
         advice = (f"It contains only a backbone: train a detector from it with {program('train')} "
                   "--backbone_checkpoint." if alone
                   else "Use the --config_path and the categories of its training.")

@@ -18,6 +18,7 @@ from centernet.weights.average import choose_weights
 from centernet.weights.checkpoint import Checkpoint, load_parameters, require_preset
 from centernet.weights.name_maps import (
     ABSENT,
+    BACKBONE,
     SOURCES,
     is_ignored,
     objection,
@@ -134,7 +135,7 @@ def convert_back(checkpoint: Checkpoint, source: str, config: Config, path: Path
     """
     if problem := objection(source, config.net_config):
         raise UserError(problem)
-    if not SOURCES[source].backbone_knows and all(name.startswith("backbone.") for name in checkpoint.parameters):
+    if not SOURCES[source].backbone_knows and all(name.startswith(BACKBONE) for name in checkpoint.parameters):
         others = " or ".join(name for name, about in SOURCES.items() if about.backbone_knows)
         raise UserError(f"checkpoint {path} contains only a backbone, but --source {source} needs a complete detector: "
                         f"use the source that the backbone came from, {others}")

@@ -21,6 +21,7 @@ from centernet.model_files import require_weight_file
 from centernet.program import install
 from centernet.weights.checkpoint import read_checkpoint
 from centernet.weights.inert_pickle import Stub
+from centernet.weights.name_maps import BACKBONE
 from centernet.weights.raw_tensors import WrongTensor, require_name
 from centernet.weights.safetensors_files import is_safetensors, read_safetensors
 from centernet.weights.torch_files import StoredTensor, open_torch
@@ -120,7 +121,7 @@ def import_torch() -> Any:
 
 def _read_mindspore(path: Path) -> dict[str, np.ndarray]:
     checkpoint = read_checkpoint(path)
-    if checkpoint.record or any(name.startswith("backbone.") for name in checkpoint.parameters):
+    if checkpoint.record or any(name.startswith(BACKBONE) for name in checkpoint.parameters):
         raise UserError(f"--input {path} is already a checkpoint of this program. --reverse true converts it to the "
                         "format of --source")
     return {name: value.asnumpy() for name, value in checkpoint.parameters.items()}

@@ -29,6 +29,7 @@ PYTORCH_TAILS: Rules = ((r"\.gamma$", ".weight"), (r"\.beta$", ".bias"),
 # Patterns of PyTorch's counters: of training steps, and of averaged states.
 COUNTERS = (r"\.num_batches_tracked$", r"^(steps|n_averaged)$")
 
+BACKBONE, NECK = "backbone.", "neck."  # what the names of parameters begin with
 # Replacement of a parameter that the other program does not have, and that is zero here.
 ABSENT = ""
 
@@ -168,7 +169,7 @@ def source_names(source: str, net: NetConfig, names: Iterable[str]) -> dict[str,
     """
     rules, result = rules_for(source, net), {}
     if SOURCES[source].backbone_knows:
-        names = [name for name in names if name.startswith("backbone.")]
+        names = [name for name in names if name.startswith(BACKBONE)]
     for name in names:
         result[name] = apply_rules(rules, name)
     theirs = [name for name in result.values() if name != ABSENT]

@@ -12,8 +12,8 @@ from mindspore import Parameter, nn
 from centernet.errors import UserError, bullets, listed
 from centernet.program import program
 from centernet.weights.checkpoint import Checkpoint
+from centernet.weights.name_maps import BACKBONE, NECK
 
-BACKBONE, NECK = "backbone.", "neck."
 # In a network with several stacks, the names of heads begin with the stack's number.
 HM_HEADS = re.compile(r"heads\.(\d+\.)?hm\.")
 HM_AND_WH_HEADS = re.compile(r"heads\.(\d+\.)?(hm|wh)\.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from centernet.data.annotations import PARENT, Annotations, Document, make_annotations, parse_annotation_file
 from centernet.data.defects import UNNAMED, Report
 from centernet.data.image_finder import ImageFinder
+from centernet.data.info_file import INFO
 from centernet.data.layouts.form import NOT_INSIDE, Box, Imported, Picture, head_has, size_of
 from centernet.data.repair import whole
 from centernet.errors import shown
@@ -25,7 +26,6 @@ ANNOTATION_NAMES = {
 IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}", "images")
 ROBOFLOW = "_annotations.coco.json"
 WITHOUT_SPLIT = ("default", "instances", "annotations", "result", "_annotations", "coco", "labels")
-INFO = ".info.json"  # of shards, see data/info_file.py
 IMPORTED = "imported_{}.json"  # what centernet import-dataset writes
 
 

@@ -7,7 +7,7 @@ from mindspore.nn.learning_rate_schedule import LearningRateSchedule
 from centernet.config.schema import TrainConfig
 from centernet.errors import UserError
 from centernet.training.optimization.adamw import AdamW
-from centernet.weights.transfer import BACKBONE
+from centernet.weights.name_maps import BACKBONE
 
 
 class BackboneRate(nn.Optimizer):
