@@ -1,7 +1,6 @@
 """Conversion of other programs' weights to checkpoints, and back, with a check of all names and shapes."""
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +25,7 @@ from centernet.weights.name_maps import (
     to_our_layout,
     to_their_layout,
 )
-
-# Parameters whose shape depends on the number of categories.
-BY_CATEGORY = re.compile(r"^heads\.(\d\.)?(hm|wh)\.")
+from centernet.weights.transfer import HM_AND_WH_HEADS, HM_HEADS
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Fit:
     @property
     def but_categories(self) -> bool:
         """Return whether all names and shapes match, except perhaps the number of categories."""
-        return not (self.missing or self.unexpected) and all(BY_CATEGORY.match(name) for name in self.reshaped)
+        return not (self.missing or self.unexpected) and all(HM_AND_WH_HEADS.match(name) for name in self.reshaped)
 
     def lines(self) -> list[str]:
         """Return lines with the numbers of tensors."""
@@ -164,7 +161,7 @@ def _in_file(theirs: str, tensors: dict[str, np.ndarray]) -> str:
 def _num_classes(checkpoint: Checkpoint) -> int:
     if checkpoint.record:
         return len(checkpoint.record.spec.categories)
-    biases = sorted(name for name in checkpoint.parameters if re.match(r"^heads\.(\d\.)?hm\.\d\.bias$", name))
+    biases = sorted(name for name in checkpoint.parameters if HM_HEADS.match(name) and name.endswith(".bias"))
     return checkpoint.parameters[biases[-1]].shape[0] if biases else 1
 
 

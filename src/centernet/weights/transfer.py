@@ -14,7 +14,8 @@ from centernet.program import program
 from centernet.weights.checkpoint import Checkpoint
 from centernet.weights.name_maps import BACKBONE, NECK
 
-# In a network with several stacks, the names of heads begin with the stack's number.
+# Heads whose shapes depend on the number of categories (those of wh with cat_spec_wh). In a network with several
+# stacks, their names begin with the stack's number.
 HM_HEADS = re.compile(r"heads\.(\d+\.)?hm\.")
 HM_AND_WH_HEADS = re.compile(r"heads\.(\d+\.)?(hm|wh)\.")
 NECK_AND_HEADS = re.compile(r"(neck|heads)\.")
