@@ -53,10 +53,10 @@ def wait_for(condition, seconds, what):
         time.sleep(0.1)
 
 
-def run_group(words, folder, size=2, seconds=500):
-    """Run a group to its end; every process must succeed."""
-    with started(words, folder, size) as processes:
+def run_group(words, folder):
+    """Run a group of two to its end; every process must succeed."""
+    with started(words, folder, 2) as processes:
         wait_for(lambda: all(process.poll() is not None for process in processes.values())
-                 or any(process.poll() for process in processes.values()), seconds, "the group")
+                 or any(process.poll() for process in processes.values()), 500, "the group")
         for name, process in processes.items():
             assert process.poll() in (0, None), f"{name}: {Path(folder, f'{name}.log').read_text()[-3000:]}"

@@ -100,7 +100,7 @@ def parse_object(text: str | bytes, subject: str, remedy: str = "") -> dict[str,
     return value
 
 
-def parse_yaml(text: str | bytes, subject: str, remedy: str = "") -> list[Any]:
+def parse_yaml(text: str | bytes, subject: str) -> list[Any]:
     """Parse the documents of a YAML text. The conditions are those of parse_json, and dates are texts.
 
     Raises:
@@ -113,12 +113,12 @@ def parse_yaml(text: str | bytes, subject: str, remedy: str = "") -> list[Any]:
             _check_events(text)
         documents = list(yaml.load_all(text, LOADER))
     except RecursionError as error:
-        raise _too_deep("YAML", subject, remedy) from error
+        raise _too_deep("YAML", subject, "") from error
     # PyYAML's constructors do not check the text of a value with an explicit tag: !!bool x is a KeyError.
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{subject} is not valid YAML: {_reason(error)}{_end(remedy)}") from error
+        raise UserError(f"{subject} is not valid YAML: {_reason(error)}") from error
     for document in documents:
-        require_plain(document, subject, remedy)
+        require_plain(document, subject)
     return documents
 
 

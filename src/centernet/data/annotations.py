@@ -189,14 +189,14 @@ def _usable(rows: list[Annotation], images: Mapping[ImageKey, tuple[int, Any]], 
         elif defect := box_defect(bbox):
             report.defects.add(defect, f"{place(row.id, row.image_id)}: {shown(bbox)}")
         else:
-            _note_repairs(row, image, category, bbox, report)
+            _note_repairs(row, image, bbox, report)
             region = is_set(row.iscrowd) or is_set(row.ignore)
             usable.append(Annotation(row.id, images[image][0], class_of[category], bbox, _area(row, bbox, report),
                                      region))
     return usable
 
 
-def _note_repairs(row: Annotation, image: Any, category: Any, bbox: Any, report: Report) -> None:
+def _note_repairs(row: Annotation, image: Any, bbox: Any, report: Report) -> None:
     if type(row.category_id) is not int:
         report.notes.add(WRITTEN, f"{place(row.id, row.image_id)}: category_id {shown(row.category_id)}")
     if type(row.image_id) is not int and type(image) is int:

@@ -73,16 +73,16 @@ class Detector:
     Args:
         backend: the model. A model with a fixed input size runs at that size.
         settings: resolution, scales, soft-NMS, K and score_thresh. A call omits detections below score_thresh.
-        method: of soft-NMS, see soft_nms.
 
     Attributes:
+        method: of soft-NMS, see soft_nms; a caller may choose another one.
         clock: the time that the stages have taken so far.
     """
 
-    def __init__(self, backend: Backend, settings: EvalConfig, method: int = GAUSSIAN):
+    def __init__(self, backend: Backend, settings: EvalConfig):
         self.backend = backend
         self.settings = settings
-        self.method = method
+        self.method = GAUSSIAN
         self.clock = StageClock()
 
     @property

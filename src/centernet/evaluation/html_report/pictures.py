@@ -15,6 +15,7 @@ from centernet.data.orientation import read_annotated
 from centernet.evaluation.html_report.matching import ImageMatches, Row
 from centernet.markup import Html, data_address, element, join
 
+SHOWN = 4            # best images, and as many worst ones
 MOST_PIXELS = 720    # longer side of a picture in the page
 MOST_LABELS = 40     # boxes with a label; the others tell it when the pointer is over them
 HIT, WRONG, MISSED, REGION = "#12a150", "#e5352b", "#ff9500", "#7a8494"
@@ -35,9 +36,8 @@ class Judged:
         return 2 * self.hits / (2 * self.hits + self.wrong + self.missed)
 
 
-def best_and_worst(images: Iterable[ImageMatches], threshold: float,
-                   number: int = 4) -> tuple[list[Judged], list[Judged]]:
-    """Return the images with the highest F1 and those with the lowest, at most `number` of each, none in both.
+def best_and_worst(images: Iterable[ImageMatches], threshold: float) -> tuple[list[Judged], list[Judged]]:
+    """Return the images with the highest F1 and those with the lowest, at most SHOWN of each, none in both.
 
     Of equal ones, the best image has more right boxes, the worst one has more errors. Images without objects and
     without detections say nothing and are left out.
@@ -45,8 +45,8 @@ def best_and_worst(images: Iterable[ImageMatches], threshold: float,
     judged = [_judge(image, threshold) for image in images]
     ranked = sorted((image for image in judged if image.hits + image.wrong + image.missed),
                     key=lambda image: (-image.f1, -image.hits, image.wrong + image.missed))
-    worst = ranked[len(ranked) - min(number, (len(ranked) + 1) // 2):]
-    return ranked[:min(number, len(ranked) - len(worst))], worst[::-1]
+    worst = ranked[len(ranked) - min(SHOWN, (len(ranked) + 1) // 2):]
+    return ranked[:min(SHOWN, len(ranked) - len(worst))], worst[::-1]
 
 
 def _judge(image: ImageMatches, threshold: float) -> Judged:
