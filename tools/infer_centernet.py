@@ -84,7 +84,8 @@ def require(path: Path, precision: str, batch: int) -> None:
 
 def measure(kind: str, path: Path, dataset: CocoDataset, config: Config, batch: int) -> tuple[str, str, str]:
     """Return images per second, AP at IoU 0.5 and AP at IoU 0.5:0.95; "-" for values that are not measured."""
-    from centernet.export.quantization.side_by_side import batch_of, evaluate_exported, milliseconds
+    from centernet.evaluation.dataset import evaluate_exported
+    from centernet.export.quantization.side_by_side import batch_of, milliseconds
     from centernet.runtimes.exported import ExportedBackend
 
     backend = ExportedBackend(path)

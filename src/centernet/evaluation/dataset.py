@@ -27,6 +27,8 @@ from centernet.evaluation.shares import divide
 from centernet.group import ALONE, Group, gather, require_agreement
 from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.checkpoint import CheckpointBackend
+from centernet.runtimes.exported import ExportedBackend
+from centernet.runtimes.manifest import exported_settings
 from centernet.spec import configured_spec
 
 LOG = logging.getLogger("centernet")
@@ -90,6 +92,21 @@ def evaluate_detections(dataset: CocoDataset, detections: Mapping[int, np.ndarra
     results = [row for image_id, boxes in detections.items()
                for row in to_coco_results(image_id, boxes, dataset.categories)]
     return evaluate_results(dataset.annotations, results, dataset.categories, detections, max_dets, K)
+
+
+def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, config: Config,
+                      num_workers: int = 2) -> Metrics:
+    """Return COCO's metrics of an exported model with its test settings, see runtimes.manifest.exported_settings.
+
+    Raises:
+        UserError: the data set has other categories.
+    """
+    settings = exported_settings(backend.manifest, config)
+    dataset = dataset.of_model(backend.spec.categories, "the model",
+                               "Use an annotation file with the categories of the training.")
+    detector = Detector(backend, settings)
+    detections = detect_dataset(detector, dataset, num_workers)
+    return evaluate_detections(dataset, detections, settings.max_dets, detector.most)
 
 
 def detect_dataset(detector: Detector, dataset: CocoDataset, num_workers: int = 2,

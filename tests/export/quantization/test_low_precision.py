@@ -11,6 +11,7 @@ from centernet.cli import export
 from centernet.config.load import load_config
 from centernet.data.coco import read_evaluated
 from centernet.errors import UserError
+from centernet.evaluation import dataset
 from centernet.runtimes.exported import ExportedBackend
 from centernet.runtimes.manifest import read_manifest
 
@@ -99,9 +100,9 @@ def test_the_table_uses_the_test_settings_of_each_model(work, tmp_path, monkeypa
 
     def stop(detector, *_):
         raise UserError(f"{detector.settings.SOFT_NMS} {detector.settings.K}")
-    monkeypatch.setattr(side_by_side, "detect_dataset", stop)
+    monkeypatch.setattr(dataset, "detect_dataset", stop)
     with pytest.raises(UserError, match="False 7"):
-        side_by_side.evaluate_exported(ExportedBackend(tmp_path / "m.onnx"), read_evaluated(
+        dataset.evaluate_exported(ExportedBackend(tmp_path / "m.onnx"), read_evaluated(
             str(work / "coco"), "val", "", "", strict=False), load_config("eval", [], ""))
 
 

@@ -17,12 +17,12 @@ from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import SUFFIXES, read_image
 from centernet.detection.transform import prepare_image
 from centernet.errors import UserError, listed
+from centernet.evaluation.dataset import evaluate_exported
 from centernet.export.publish import export_model
 from centernet.export.quantization.calibration import Inputs
 from centernet.export.quantization.float16 import to_half
 from centernet.export.quantization.layer_error import LayerError, layer_errors, saturation_loss, table
 from centernet.export.quantization.quantize import Int8Options, quantize
-from centernet.export.quantization.side_by_side import evaluate_exported
 from centernet.files import files_below, folder_beside, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.runtimes.exported import ExportedBackend, load_graph

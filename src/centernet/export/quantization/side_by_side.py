@@ -17,14 +17,12 @@ import numpy as np
 from centernet.config.load import Config, load_config
 from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import read_image
-from centernet.detection.detector import Detector
 from centernet.detection.transform import prepare_image
 from centernet.errors import reports_errors
-from centernet.evaluation.dataset import detect_dataset, evaluate_detections
-from centernet.evaluation.metrics import Metrics
+from centernet.evaluation.dataset import evaluate_exported
 from centernet.files import write_json
 from centernet.runtimes.exported import ExportedBackend
-from centernet.runtimes.manifest import Manifest, exported_settings
+from centernet.runtimes.manifest import Manifest
 from centernet.runtimes.onnx_session import open_session
 
 WARM_UP = 2  # runs that are not timed
@@ -41,21 +39,6 @@ class Row:
     milliseconds: float
     AP: float
     AP50: float
-
-
-def evaluate_exported(backend: ExportedBackend, dataset: CocoDataset, config: Config,
-                      num_workers: int = 2) -> Metrics:
-    """Return COCO's metrics of an exported model with its test settings, see runtimes.manifest.exported_settings.
-
-    Raises:
-        UserError: the data set has other categories.
-    """
-    settings = exported_settings(backend.manifest, config)
-    dataset = dataset.of_model(backend.spec.categories, "the model",
-                               "Use an annotation file with the categories of the training.")
-    detector = Detector(backend, settings)
-    detections = detect_dataset(detector, dataset, num_workers)
-    return evaluate_detections(dataset, detections, settings.max_dets, detector.most)
 
 
 def milliseconds(paths: Sequence[Path], batches: Sequence[np.ndarray], repeats: int) -> list[float]:
