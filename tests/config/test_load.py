@@ -119,6 +119,7 @@ def test_effective_configuration_reads_back(tmp_path):
     ([*LTRB, MORE, "true", "--net_config.mse_loss", "true"], "net_config.mse_loss must be false with net_config.more_"),
     ([*LTRB, MORE, "true", "--train_config.accumulate", "2"], "train_config.accumulate must be 1 with net_config.more"),
     ([*HOURGLASS, *LTRB, MORE, "true"], "net_config.num_stacks must be 1 with net_config.more_positives true, found 2"),
+    (["--net_config.iou_score", "true"], "box_head must be ltrb with net_config.iou_score true, found wh_reg: only"),
     (["--net_config.hm_gaussian", "ellipse", "--net_config.dense_wh", "true"], "needs net_config.hm_gaussian circle"),
     (["--net_config.num_stacks", "2"], "num_stacks must be 1"),
     ([*HOURGLASS, "--net_config.num_stacks", "1"], "num_stacks must be 2 for hourglass104"),

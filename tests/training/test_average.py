@@ -119,8 +119,9 @@ def test_every_reader_of_checkpoints_takes_the_chosen_weights(both, weights, mor
     load_weights(config, found[1], CATEGORIES)
     for one in found:
         assert np.array_equal(one.parameters_dict()[name].asnumpy(), expected)
-    for box_head in ("wh_reg", "ltrb"):
-        tuned = settings("--weights", weights, "--load_checkpoint_path", str(path), "--net_config.box_head", box_head)
+    ltrb = ("--net_config.box_head", "ltrb")
+    for flags in ((), ltrb, (*ltrb, "--net_config.iou_score", "true")):
+        tuned = settings("--weights", weights, "--load_checkpoint_path", str(path), *flags)
         other = build_centernet(tuned.net_config, 5)
         load_weights(replace(tuned, fine_tune=True), other, CATEGORIES)
         assert np.array_equal(other.parameters_dict()[name].asnumpy(), expected)

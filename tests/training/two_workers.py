@@ -18,7 +18,8 @@ FLAGS = ("--epoch_size", "2", "--num_workers", "1", "--train_config.batch_size",
          "--eval_config.keep_res", "false", "--eval_config.K", "20", "--dataset_config.input_res_test", "64", "64")
 VARIANTS = {"plain": {}, "smooth": {"reg_loss": "sl1"}, "norm_wh": {"norm_wh": True}, "dense_wh": {"dense_wh": True},
             "mse": {"mse_loss": True}, "ltrb": {"box_head": "ltrb", "reg_offset": False}, "no objects": {},
-            "more positives": {"box_head": "ltrb", "reg_offset": False, "more_positives": True}}
+            "more positives": {"box_head": "ltrb", "reg_offset": False, "more_positives": True},
+            "iou score": {"box_head": "ltrb", "reg_offset": False, "iou_score": True}}
 
 
 def frozen_training(folder, *flags):
@@ -69,7 +70,9 @@ def loss_and_gradients(variant, rows, devices=1):
     from tests.golden_weights import PLAIN
 
     random = np.random.RandomState(5)
-    channels = (3, 4) if "box_head" in VARIANTS[variant] else (3, 2, 2)
+    channels = (3, 2, 2)
+    if "box_head" in VARIANTS[variant]:
+        channels = (3, 4, 1) if "iou_score" in VARIANTS[variant] else (3, 4)
     outputs = [random.randn(4, count, 6, 8).astype(np.float32)[rows] for count in channels]
     mask = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]], np.int32) * (variant != "no objects")
     hm = random.uniform(0, 0.9, (4, 3, 6, 8)).astype(np.float32)

@@ -173,6 +173,22 @@ def test_an_older_record_has_the_box_head_of_sizes_and_offsets():
         require_preset(older, settings("--net_config.reg_offset", "false").net_config, "x.ckpt", fine_tune=True)
 
 
+def test_an_older_record_has_no_iou_score():
+    ltrb = settings("--net_config.box_head", "ltrb")
+    fields = model_record(ltrb, CATEGORIES).to_json()
+    assert fields["network"].pop("iou_score") is False
+    older = ModelRecord.from_json(fields, "x.ckpt")
+    require_preset(older, ltrb.net_config, "x.ckpt")
+    other = replace(ltrb.net_config, iou_score=True)
+    with pytest.raises(UserError, match=r"Use --net_config.iou_score false\. Or add --fine_tune true"):
+        require_preset(older, other, "x.ckpt", fine_tune=False)
+    newer = model_record(replace(ltrb, net_config=other), CATEGORIES)
+    for made, net in ((older, other), (newer, ltrb.net_config), (newer, settings().net_config), (record(), other)):
+        require_preset(made, net, "x.ckpt", fine_tune=True)
+        with pytest.raises(UserError, match="net_config.head_conv"):
+            require_preset(made, replace(net, head_conv=4), "x.ckpt", fine_tune=True)
+
+
 def test_loading_lists_what_does_not_fit_and_loads_nothing(saved):
     network = nn.SequentialCell(nn.Conv2d(3, 5, 3), nn.Dense(2, 2))
     network.update_parameters_name("backbone.")

@@ -18,6 +18,7 @@ from tests.tiny_training import CATEGORIES, changed, settings, values
 
 COCO = Categories(tuple(f"c{index}" for index in range(80)), tuple(range(1, 81)))
 
+LTRB, IOU = ("--net_config.box_head", "ltrb"), ("--net_config.iou_score", "true")
 SHORTCUT = ("--net_config.neck", "shortcut", "--dataset_config.input_res_test", "64", "64")
 
 
@@ -109,6 +110,19 @@ def test_fine_tuning_for_the_same_categories_is_remarked_upon(tmp_path, caplog):
         load_weights(config, build_centernet(config.net_config, 3), categories)
         assert (f"note: {path} has the same categories as the training data: leave out --fine_tune" in
                 caplog.text) == remark
+
+
+@pytest.mark.parametrize("old, new, lost, made", [
+    ((), IOU, (), {"heads.iou"}), (IOU, (), {"heads.iou"}, ()), (IOU, IOU, (), ())], ids=["new", "lost", "kept"])
+def test_fine_tuning_with_a_head_of_the_iou_keeps_the_boxes(old, new, lost, made):
+    source = values(network_of(80, *LTRB, *old))
+    network = network_of(3, *LTRB, *new)
+    transfer = load_for_fine_tuning(network, checkpoint_of(source), False, "x.ckpt")
+    for names, others in ((transfer.dropped, lost), (transfer.missing, made)):
+        assert {name.rsplit(".", 2)[0] for name in names} == {"heads.hm", *others}
+    kept = {name.rsplit(".", 2)[0] for name in transfer.loaded if name.startswith("heads.")}
+    assert kept == {"heads.ltrb", *(["heads.iou"] if old == new else [])} and not transfer.unused
+    assert not changed({name: values(network)[name] for name in transfer.loaded}, source)
 
 
 @pytest.mark.parametrize("old, new", [("wh_reg", "ltrb"),

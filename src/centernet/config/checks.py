@@ -110,6 +110,9 @@ def _network(net: NetConfig) -> list[str]:
     if net.dense_wh and net.hm_gaussian != "circle":
         problems.append(f"net_config.dense_wh needs net_config.hm_gaussian circle, found {net.hm_gaussian}: its sizes "
                         "are drawn as circles")
+    if net.iou_score and net.box_head != "ltrb":
+        problems.append(f"net_config.box_head must be ltrb with net_config.iou_score true, found {net.box_head}: only "
+                        "there each cell of an object predicts a box whose IoU it can learn")
     return [*problems, *_box_head(net), *_more_positives(net)]
 
 

@@ -114,12 +114,12 @@ class NetConfig:
     reg_offset: bool = setting(True, "regress the centre's offset within its output cell; follows from box_head")
     box_head: str = setting("wh_reg", "maps of the box: size and offset of the centre, or distances from a cell to the "
                             "left, top, right and bottom side", choices=tuple(MAPS))
+    iou_score: bool = setting(False, "box_head ltrb: predict the IoU of each box, too, and make it a part of the score")
     hm_gaussian: str = setting("circle", "target heatmap of an object: a circle of the paper's radius, or an ellipse "
                                "with the box's proportions", choices=("circle", "ellipse"))
     hm_weight: float = setting(1.0, "loss weight of the heatmap", limits=NOT_NEGATIVE)
-    off_weight: float = setting(1.0, "loss weight of the offset", limits=NOT_NEGATIVE)
-    wh_weight: float = setting(0.1, "loss weight of the size, or of the GIoU loss of box_head ltrb",
-                               limits=NOT_NEGATIVE)
+    off_weight: float = setting(1.0, "loss weight of the offset, or of the loss of iou_score", limits=NOT_NEGATIVE)
+    wh_weight: float = setting(0.1, "loss weight of the size, or of box_head ltrb's GIoU loss", limits=NOT_NEGATIVE)
     mse_loss: bool = setting(False, "train heatmaps with mean squared error instead of the focal loss")
     more_positives: bool = setting(False, "box_head ltrb: cells beside a centre whose predicted box fits are positives "
                                    "of the heatmap, too")

@@ -30,8 +30,8 @@ class CenterNet(nn.Cell):
         return self.heads(self.neck(self.backbone(x)))
 
     def of_each_stack(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """Return the raw maps of all stacks for training. This network has one stack."""
-        return (self.construct(x),)
+        """Return the maps of all stacks for the losses, see Heads.raw. This network has one stack."""
+        return (self.heads.raw(self.neck(self.backbone(x))),)
 
 
 class StackedCenterNet(nn.Cell):
@@ -52,11 +52,11 @@ class StackedCenterNet(nn.Cell):
         return self.heads[-1](self.backbone(x)[-1])
 
     def of_each_stack(self, x: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """Return the raw maps of all stacks for training, beginning with the first stack."""
+        """Return the maps of all stacks for the losses, beginning with the first stack, see Heads.raw."""
         maps = ()  # type: tuple[tuple[Tensor, ...], ...]
         features = self.backbone(x)
         for index, heads in enumerate(self.heads):
-            maps += (heads(features[index]),)
+            maps += (heads.raw(features[index]),)
         return maps
 
 
@@ -69,7 +69,8 @@ def build_centernet(net: NetConfig, num_classes: int) -> CenterNet | StackedCent
 
 def _build(net: NetConfig, num_classes: int) -> CenterNet | StackedCenterNet:
     def heads(in_channels: int) -> Heads:
-        return Heads(in_channels, num_classes, net.head_conv, net.cat_spec_wh, net.reg_offset, net.box_head)
+        return Heads(in_channels, num_classes, net.head_conv, net.cat_spec_wh, net.reg_offset, net.box_head,
+                     net.iou_score)
 
     if net.backbone == "hourglass104":
         return StackedCenterNet(Hourglass104(), [heads(CHANNELS) for _ in range(STACKS)])

@@ -32,12 +32,14 @@ LOG = logging.getLogger("centernet")
 
 # Keys of net_config that determine the computation of the network. The other keys concern the losses.
 ARCHITECTURE = ("backbone", "block_class", "num_stacks", "down_ratio", "neck", "neck_filters", "head_conv",
-                "stem_pool", "cat_spec_wh", "reg_offset", "box_head")
+                "stem_pool", "cat_spec_wh", "reg_offset", "box_head", "iou_score")
 # The values in checkpoints from before these settings existed.
-EARLIER = {"box_head": "wh_reg"}
-# Keys of what is new if a detector is fine-tuned for another kind of neck, or for another box head.
-AFTER_BACKBONE = ("neck", "neck_filters", "head_conv", "cat_spec_wh", "reg_offset", "box_head")
-BOX_HEAD = ("box_head", "cat_spec_wh", "reg_offset")
+EARLIER = {"box_head": "wh_reg", "iou_score": False}
+# Keys of what is new if a detector is fine-tuned for another kind of neck, for another box head, or with or without the
+# head of the IoU.
+AFTER_BACKBONE = ("neck", "neck_filters", "head_conv", "cat_spec_wh", "reg_offset", "box_head", "iou_score")
+BOX_HEAD = ("box_head", "cat_spec_wh", "reg_offset", "iou_score")
+IOU_HEAD = ("iou_score",)
 RECORD_KEY = "model_record"
 PROGRESS_KEY = "progress"
 # A file that MindSpore saves with crc_check ends with this word and ten bytes, big-endian.
@@ -196,12 +198,14 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
 def renewed(record: ModelRecord, net: NetConfig) -> tuple[str, ...]:
     """Return the keys that may differ when a detector is fine-tuned for this network; () if all must be equal.
 
-    A neck with shortcuts in place of one without, or the reverse, is trained anew with all heads; another box head
-    without the rest.
+    A neck with shortcuts in place of one without, or the reverse, is trained anew with all heads; another box head or a
+    head of the IoU without the rest.
     """
     if network_config(record, net).shortcuts != net.shortcuts:
         return AFTER_BACKBONE
-    return BOX_HEAD if record.network["box_head"] != net.box_head else ()
+    if record.network["box_head"] != net.box_head:
+        return BOX_HEAD
+    return IOU_HEAD if record.network["iou_score"] != net.iou_score else ()
 
 
 def require_preset(record: ModelRecord, net: NetConfig, path: str | Path, fine_tune: bool | None = None) -> None:

@@ -20,6 +20,7 @@ HM_HEADS = re.compile(r"heads\.(\d+\.)?hm\.")
 HM_AND_WH_HEADS = re.compile(r"heads\.(\d+\.)?(hm|wh)\.")
 NECK_AND_HEADS = re.compile(r"(neck|heads)\.")
 BOX_HEADS = re.compile(r"heads\.(\d+\.)?(wh|reg|ltrb)\.")
+IOU_HEADS = re.compile(r"heads\.(\d+\.)?iou\.")
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def load_for_fine_tuning(network: nn.Cell, checkpoint: Checkpoint, cat_spec_wh: 
     """Load a detector with other categories, without the heads that have an output for each category.
 
     These are the hm heads and, with cat_spec_wh, the wh heads. If the file has none of the network's box heads, it has
-    the other kind of them (net_config.box_head), and those of the network are new, too. If the file's neck is of
-    another kind, the neck and all heads are new.
+    the other kind of them (net_config.box_head), and those of the network are new, too. The same holds for the heads of
+    the IoU (net_config.iou_score). If the file's neck is of another kind, the neck and all heads are new.
 
     Raises:
         UserError: a parameter of another part is missing or has another shape.
@@ -129,10 +130,10 @@ def _new_parts(own: Mapping[str, Parameter], checkpoint: Checkpoint, cat_spec_wh
     necks = [{name for name in names if name.startswith(NECK)} for names in (own, checkpoint.parameters)]
     if all(necks) and necks[0].isdisjoint(necks[1]):
         return NECK_AND_HEADS.match
-    by_category = (HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS).match
-    if any(BOX_HEADS.match(name) and name in checkpoint.parameters for name in own):
-        return by_category
-    return lambda name: by_category(name) or BOX_HEADS.match(name)
+    new = [HM_AND_WH_HEADS if cat_spec_wh else HM_HEADS]
+    new += [heads for heads in (BOX_HEADS, IOU_HEADS)
+            if not any(heads.match(name) and name in checkpoint.parameters for name in own)]
+    return lambda name: any(heads.match(name) for heads in new)
 
 
 def _load(own: dict[str, Parameter], offered: dict[str, Parameter], path: str | Path) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The box head's targets and loss equal a reference of loops in float64, written from the formulas."""
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import mindspore as ms
@@ -12,8 +13,8 @@ from centernet.data.targets import encode
 from centernet.device import eager
 from centernet.training.losses.box_targets import draw_boxes, find_owners, later_of
 from centernet.training.losses.heatmap import ellipse_radii, profiles
-from centernet.training.losses.terms import DetectionLoss, giou_loss
-from tests.giou_reference import giou_error
+from centernet.training.losses.terms import DetectionLoss, giou_loss, iou_loss
+from tests.giou_reference import giou_error, iou
 
 SIZE = (14, 18)
 SLOTS = 12
@@ -73,10 +74,38 @@ def reference(ind, wh, reg, mask):
     return owner, box, weights
 
 
+def corners_of(y, x, sides):
+    """A predicted box at a cell, x1, y1, x2, y2."""
+    px, py = (4 * x + 1.5) / 4, (4 * y + 1.5) / 4  # the mean of the cell's four pixels
+    return px - sides[0], py - sides[1], px + sides[2], py + sides[3]
+
+
 def cell_loss(y, x, sides, box):
     """1 - GIoU of a predicted box at a cell and a true one."""
-    px, py = (4 * x + 1.5) / 4, (4 * y + 1.5) / 4  # the mean of the cell's four pixels
-    return giou_error((px - sides[0], py - sides[1], px + sides[2], py + sides[3]), box)
+    return giou_error(corners_of(y, x, sides), box)
+
+
+def iou_terms(drawn, images, predicted, logits):
+    """The loss of each cell of the predicted IoU, with its weight, (N,H,W): -(t log p + (1 - t) log(1 - p))."""
+    found = np.zeros((len(images), *SIZE))
+    for n, y, x in np.argwhere(drawn.owner[images] >= 0):
+        wanted = iou(corners_of(y, x, predicted[n, :, y, x].astype(np.float64)), drawn.box[images[n], y, x])
+        logit = float(logits[n, 0, y, x])
+        found[n, y, x] = drawn.expected[images[n], y, x] * (wanted * math.log(1 + math.exp(-logit))
+                                                            + (1 - wanted) * math.log(1 + math.exp(logit)))
+    return found
+
+
+def iou_case(drawn):
+    """Boxes, of which some are perfect, and logits up to 30."""
+    random = np.random.default_rng(9)
+    predicted = predictions(len(drawn.weight))
+    perfect = random.random((len(predicted), 1, *SIZE)) < 0.2
+    predicted = np.where(perfect, np.maximum(drawn.ltrb, 0), predicted).astype(np.float32)
+    logits = random.normal(0, 2, (len(predicted), 1, *SIZE))
+    kind = random.integers(0, 8, logits.shape)
+    logits = np.select([kind == 0, kind == 1, kind == 2], [30, -30, 0], logits)
+    return predicted, logits.astype(np.float32)
 
 
 def predictions(count):
@@ -168,4 +197,62 @@ def test_a_perfect_prediction_has_no_loss_and_boxes_of_any_size_are_finite(drawn
         assert float(giou_loss(perfect, *rest)[0]) == pytest.approx(0, abs=1e-4)
         for scale in (0, 1e-20, 1e6):
             value, gradient = ms.value_and_grad(lambda maps: giou_loss(maps, *rest)[0])(Tensor(drawn.ltrb * 0 + scale))
+            assert np.isfinite(float(value)) and np.isfinite(gradient.asnumpy()).all()
+
+
+def test_the_loss_of_the_iou_equals_the_reference(drawn):
+    predicted, logits = iou_case(drawn)
+    with eager():
+        loss, count = iou_loss(*map(Tensor, (logits, predicted, drawn.ltrb, drawn.weight[:, None])))
+    expected = iou_terms(drawn, range(len(logits)), predicted, logits)
+    assert float(loss) == pytest.approx(expected.sum(), rel=1e-5)
+    assert float(count) == pytest.approx(drawn.expected.sum(), rel=1e-6)
+
+
+def test_gradients_of_the_iou_equal_finite_differences_and_boxes_have_none(drawn):
+    predicted, logits = iou_case(drawn)
+    rest = [Tensor(drawn.ltrb), Tensor(drawn.weight[:, None])]
+    with eager():
+        found, to_boxes = ms.grad(lambda *maps: iou_loss(*maps, *rest)[0], (0, 1))(Tensor(logits), Tensor(predicted))
+    step = 1e-5
+    change = [iou_terms(drawn, range(len(logits)), predicted, logits.astype(np.float64) + sign * step)
+              for sign in (1, -1)]
+    expected = (change[0] - change[1])[:, None] / (2 * step)
+    assert np.abs(expected).max() > 0.1 and (logits == 0).any()
+    np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-4, atol=1e-6)
+    assert not to_boxes.asnumpy().any(), "the IoU is a number to learn"
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
+@pytest.mark.parametrize("images", [[0, 1, 4], [4]], ids=["objects", "no objects"])
+def test_the_loss_of_the_iou_is_a_mean_by_weight(drawn, images, half):
+    """Maps of float16 have the loss that their values have in float32. The other losses are as without the IoU."""
+    net = NetConfig(box_head="ltrb", reg_offset=False, wh_weight=5.0, off_weight=2.0, iou_score=True)
+    kind = np.float16 if half else np.float32
+    predicted, logits = (maps[images].astype(kind) for maps in iou_case(drawn))
+    hm = np.zeros((len(images), 2, *SIZE), np.float32)
+    columns = {name: Tensor(drawn.columns[name][images]) for name in NAMES}
+    rest = columns["ind"] * 0, columns["ind"], columns["wh"], columns["reg"], columns["reg_mask"]
+    outputs = Tensor((hm - 3).astype(kind)), Tensor(predicted), Tensor(logits)
+    with eager():
+        losses = DetectionLoss(net)(outputs, Tensor(hm), *rest)
+        plain = DetectionLoss(replace(net, iou_score=False))(outputs[:2], Tensor(hm), *rest)
+        counts = DetectionLoss(net).counts(Tensor(hm), *rest).asnumpy()
+    assert {loss.dtype for loss in losses} == {ms.float32}
+    loss, hm_loss, wh_loss, off_loss = map(float, losses)
+    weight = drawn.expected[images].sum()
+    expected = iou_terms(drawn, images, predicted, logits).sum() / (weight + 1e-4)
+    assert off_loss == pytest.approx(expected, rel=1e-5, abs=1e-9) and (off_loss > 0) == (images != [4])
+    assert loss == pytest.approx(hm_loss + 5 * wh_loss + 2 * off_loss, rel=1e-6)
+    assert (hm_loss, wh_loss) == (float(plain[1]), float(plain[2]))
+    np.testing.assert_allclose(counts, [0, weight, weight], rtol=1e-6)
+
+
+def test_the_loss_of_the_iou_is_finite_for_boxes_of_any_size(drawn):
+    rest = Tensor(drawn.ltrb), Tensor(drawn.weight[:, None])
+    with eager():
+        for scale in (0, 1e-20, 1e6):
+            boxes = Tensor((drawn.ltrb * 0 + scale).astype(np.float32))
+            value, gradient = ms.value_and_grad(lambda maps, boxes=boxes: iou_loss(maps, boxes, *rest)[0])(
+                Tensor(drawn.weight[:, None] * 0 - 88))
             assert np.isfinite(float(value)) and np.isfinite(gradient.asnumpy()).all()

@@ -22,7 +22,7 @@ CLASSES = 3
 
 def small_network(net):
     """The heads on one convolution that takes images to a quarter."""
-    heads = Heads(16, CLASSES, 8, net.cat_spec_wh, net.reg_offset, net.box_head)
+    heads = Heads(16, CLASSES, 8, net.cat_spec_wh, net.reg_offset, net.box_head, net.iou_score)
     return CenterNet(nn.Conv2d(3, 16, 4, 4, pad_mode="pad", weight_init="HeNormal"), nn.ReLU(), heads)
 
 
@@ -94,7 +94,8 @@ VARIANTS = {"plain": {}, "cat_spec_wh": {"cat_spec_wh": True},
             "mse": {"mse_loss": True}, "smooth": {"reg_loss": "sl1"},
             "ltrb": {"box_head": "ltrb", "reg_offset": False, "hm_gaussian": "ellipse"},
             "more positives": {"box_head": "ltrb", "reg_offset": False, "hm_gaussian": "ellipse",
-                               "more_positives": True}}
+                               "more_positives": True},
+            "iou score": {"box_head": "ltrb", "reg_offset": False, "iou_score": True}}
 
 
 @pytest.mark.parametrize("variant", [pytest.param(name, marks=pytest.mark.slow)
@@ -113,18 +114,21 @@ def test_losses_are_those_of_the_parts_with_either_heatmap(data, variant):
         with_host_heatmap = [float(loss) for loss in loss_network(*inputs, hm)]
     np.testing.assert_allclose(ours, with_host_heatmap, rtol=1e-5)
     with eager():
-        outputs = network(Normalize(data)(*inputs[:2]))
+        (outputs,) = network.of_each_stack(Normalize(data)(*inputs[:2]))
         targets = [Tensor(columns[name]) for name in ("cls", "ind", "wh", "reg", "reg_mask", "radius")]
         expected = [float(loss) for loss in DetectionLoss(net)(outputs, hm, *targets)]
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
-    assert np.isfinite(ours).all() and min(ours[:3]) > 0 and (ours[3] > 0) == net.reg_offset
+    assert np.isfinite(ours).all() and min(ours[:3]) > 0 and (ours[3] > 0) == (net.reg_offset or net.iou_score)
 
 
-def test_stacks_are_trained_alike_and_the_last_one_detects(data):
-    network = StackedCenterNet(TwoStacks(), [Heads(16, CLASSES, 8, False, True) for _ in range(2)])
+@pytest.mark.parametrize("variant", ["plain", pytest.param("iou score", marks=pytest.mark.slow)])
+def test_stacks_are_trained_alike_and_the_last_one_detects(data, variant):
+    net = replace(PLAIN, **VARIANTS[variant])
+    network = StackedCenterNet(TwoStacks(), [Heads(16, CLASSES, 8, False, net.reg_offset, net.box_head, net.iou_score)
+                                             for _ in range(2)])
     columns = batch()
     inputs = [Tensor(column) for column in columns.values()]
-    loss_network = LossNetwork(network, PLAIN, data, CLASSES)
+    loss_network = LossNetwork(network, net, data, CLASSES)
     # The losses and the gradients of one compilation.
     ours, gradients = ms.value_and_grad(loss_network, None, network.trainable_params(), has_aux=True)(*inputs)
     ours = [float(loss) for loss in ours]
@@ -132,7 +136,7 @@ def test_stacks_are_trained_alike_and_the_last_one_detects(data):
         x = Normalize(data)(*inputs[:2])
         features = network.backbone(x)
         targets = [Tensor(columns[name]) for name in ("cls", "ind", "wh", "reg", "reg_mask", "radius")]
-        each = [[float(loss) for loss in DetectionLoss(PLAIN)(heads(out), heatmap(columns), *targets)]
+        each = [[float(loss) for loss in DetectionLoss(net)(heads.raw(out), heatmap(columns), *targets)]
                 for heads, out in zip(network.heads, features)]
         last = [output.asnumpy() for output in network.heads[1](features[1])]
         detections = network(x)

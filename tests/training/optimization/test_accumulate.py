@@ -12,6 +12,7 @@ OPTIONS = {"default": (), "cat_spec_wh": ("--net_config.cat_spec_wh", "true"),
            "dense_wh": ("--net_config.dense_wh", "true"), "norm_wh": ("--net_config.norm_wh", "true"),
            "smooth": ("--net_config.reg_loss", "sl1"), "mse": ("--net_config.mse_loss", "true"),
            "ltrb": ("--net_config.box_head", "ltrb", "--net_config.hm_gaussian", "ellipse"),
+           "iou score": ("--net_config.box_head", "ltrb", "--net_config.iou_score", "true"),
            "no reg": ("--net_config.reg_offset", "false")}
 
 

@@ -7,6 +7,8 @@ from centernet.weights.checkpoint import load_parameters, read_checkpoint, save_
 from tests.tiny_training import changed, detector_step, run, settings, values
 from tests.training.test_networks_train import objects
 
+LTRB = ("--net_config.box_head", "ltrb", "--net_config.wh_weight", "5")
+
 
 def build(precision, scale=1024.0, *flags):
     import mindspore as ms
@@ -24,14 +26,14 @@ def batches(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [(), ("--net_config.box_head", "ltrb", "--net_config.wh_weight", "5")],
-                         ids=["wh_reg", "ltrb"])
+@pytest.mark.parametrize("flags", [(), LTRB, (*LTRB, "--net_config.iou_score", "true")],
+                         ids=["wh_reg", "ltrb", "iou score"])
 def test_twenty_steps_follow_those_of_float32(flags):
     exact, half = build("float32", 1024.0, *flags), build("float16", 1024.0, *flags)
     pairs = [(run(exact, batch), run(half, batch)) for batch in batches(20)]
     assert not any(row[4] for pair in pairs for row in pair)
     np.testing.assert_allclose(*zip(*[(other[0], one[0]) for one, other in pairs]), rtol=0.02)
-    assert pairs[-1][0][0] < 0.9 * pairs[0][0][0]
+    assert pairs[-1][0][0] < 0.92 * pairs[0][0][0]
     assert [p.dtype for p in exact.get_parameters()] == [p.dtype for p in half.get_parameters()]
 
 

@@ -19,12 +19,22 @@ def giou_errors(predicted: Tensor, target: Tensor) -> Tensor:
     Returns:
         (B,1,...) float32.
     """
-    inner, outer = ops.minimum(predicted, target), ops.maximum(predicted, target)
-    overlap = _area(ops.maximum(inner[:, :2] + inner[:, 2:], 0.0))
-    # Only cells of weight 0 have targets without an area.
-    union = ops.maximum(_area(_sides(predicted)) + _area(_sides(target)) - overlap, SMALLEST_AREA)
-    enclosing = ops.maximum(_area(_sides(outer)), SMALLEST_AREA)
+    overlap, union = _overlap_and_union(predicted, target)
+    enclosing = ops.maximum(_area(_sides(ops.maximum(predicted, target))), SMALLEST_AREA)
     return 2.0 - overlap / union - union / enclosing
+
+
+def ious(predicted: Tensor, target: Tensor) -> Tensor:
+    """Return the IoU of pairs of boxes, 0..1. Arguments and shapes: as giou_errors."""
+    overlap, union = _overlap_and_union(predicted, target)
+    return overlap / union
+
+
+def _overlap_and_union(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the areas of intersection and union, (B,1,...)."""
+    overlap = _area(ops.maximum(_sides(ops.minimum(predicted, target)), 0.0))
+    # Only cells of weight 0 have targets without an area.
+    return overlap, ops.maximum(_area(_sides(predicted)) + _area(_sides(target)) - overlap, SMALLEST_AREA)
 
 
 def _sides(ltrb: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from centernet.config.schema import NetConfig
 from centernet.geometry import IGNORED
 from centernet.models.heads import gather_pairs
 from centernet.training.losses.box_targets import draw_boxes
-from centernet.training.losses.giou import giou_errors
+from centernet.training.losses.giou import giou_errors, ious
 from centernet.training.losses.heatmap import draw_dense_wh
 from centernet.training.losses.positives import fitting_cells
 
@@ -145,13 +145,28 @@ def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor
     return sum_all(weight * giou_errors(predicted, target)), sum_all(weight)
 
 
+def iou_loss(logits: Tensor, predicted: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of weight * cross entropy between sigmoid(logits) and the IoU, and the sum of the weights.
+
+    The IoU of the predicted box with its target is a number to learn (Wu et al. 2020): the boxes have no gradient.
+
+    Args:
+        logits: (B,1,H,W) float32.
+        predicted, target, weight: as giou_loss.
+    """
+    wanted, size = ops.stop_gradient(ious(predicted, target)), ops.abs(logits)
+    # max(x, 0) - wanted * x + log(1 + exp(-|x|)), with the right gradient at x = 0, too
+    errors = (0.5 - wanted) * logits + 0.5 * size + ops.log1p(ops.exp(-size))
+    return sum_all(weight * errors), sum_all(weight)
+
+
 class DetectionLoss(nn.Cell):
     """Weighted sum of the configured losses of hm, wh and reg, or of hm and ltrb.
 
     reg_loss (l1 or sl1) applies to reg, and also to wh unless dense_wh or norm_wh is set. With box_head ltrb the GIoU
-    loss of the boxes takes the place of the loss of wh, with its weight, and the loss of the offset is 0. The heatmap's
-    sum is divided by max(count, 1), the other sums by count + 1e-4. With more_positives, the heatmap's count and loss
-    depend on the predicted boxes, see positives.py.
+    loss of the boxes takes the place of the loss of wh, with its weight, and the loss of the offset is 0, or with
+    iou_score the iou_loss, with the offset's weight. The heatmap's sum is divided by max(count, 1), the other sums by
+    count + 1e-4. With more_positives, the heatmap's count and loss depend on the predicted boxes, see positives.py.
 
     The counts are those of all devices, and the sums are multiplied by the number of devices. Then the average of the
     devices' losses is the loss of the global batch, for any distribution of the objects over the devices. The same
@@ -184,7 +199,7 @@ class DetectionLoss(nn.Cell):
         """Compare raw maps with targets.
 
         Args:
-            outputs: raw (hm, wh, reg), (hm, wh) or (hm, ltrb) of the network.
+            outputs: raw (hm, wh, reg), (hm, wh), (hm, ltrb) or (hm, ltrb, iou) of the network, see Heads.raw.
             hm: (B,C,H,W) float32 target.
             cls: (B,M) int32 in 0..C-1; used with cat_spec_wh and more_positives.
             ind: (B,M) int32, y * W + x.
@@ -216,7 +231,7 @@ class DetectionLoss(nn.Cell):
         # Counts depend only on the targets. So any maps of the right shape can stand for the network's.
         maps: tuple[Tensor, ...] = (hm, ops.concat((hm, hm), 1) if self.net.cat_spec_wh else pair, pair)
         if self.net.box_head == "ltrb":
-            maps = (hm, ops.concat((pair, pair), 1))
+            maps = (hm, ops.concat((pair, pair), 1), hm[:, :1])
         return ops.stack(self._sums(maps, hm, cls, ind, wh, reg, reg_mask, radius)[1])
 
     def _sums(self, outputs: tuple[Tensor, ...], hm: Tensor, cls: Tensor, ind: Tensor, wh: Tensor, reg: Tensor,
@@ -229,9 +244,12 @@ class DetectionLoss(nn.Cell):
         else:
             hm_loss = self.hm_loss(logits, hm)
         mask = ops.expand_dims(ops.cast(reg_mask, ms.float32), 2)
+        off_loss = (ops.zeros_like(hm_loss[0]), ops.ones_like(hm_loss[1]))
         if self.net.box_head == "ltrb":
             boxes, weight = draw_boxes(ind, wh, reg, reg_mask, hm.shape[2:])
             wh_loss = giou_loss(sizes, boxes, weight)
+            if self.net.iou_score:
+                off_loss = iou_loss(ops.cast(outputs[2], ms.float32), sizes, boxes, weight)
         elif self.net.dense_wh:
             target = draw_dense_wh(ind, radius, reg_mask, wh, hm.shape[2:])
             peaks = hm * _outside_regions(hm) if self.regions else hm
@@ -239,7 +257,6 @@ class DetectionLoss(nn.Cell):
         else:
             pairs = gather_pairs(sizes, ind, cls if self.net.cat_spec_wh else None)
             wh_loss = self.wh_loss(pairs, wh, mask)
-        off_loss = (ops.zeros_like(wh_loss[0]), ops.ones_like(wh_loss[1]))
         if self.net.reg_offset:
             off_loss = self.pair_loss(gather_pairs(ops.cast(outputs[2], ms.float32), ind), reg, mask)
         return (hm_loss[0], wh_loss[0], off_loss[0]), (hm_loss[1], wh_loss[1], off_loss[1])
