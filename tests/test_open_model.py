@@ -111,8 +111,9 @@ def require_same_maps(network, net, shapes):
                                  pytest.param({"neck": "conv", "reg_offset": False}, marks=pytest.mark.slow),
                                  {"stem_pool": "same", "cat_spec_wh": True},
                                  pytest.param({"neck": "deform"}, marks=deformable),
-                                 pytest.param({"box_head": "ltrb"}, marks=pytest.mark.slow)],
-                         ids=["plain", "conv-no-reg", "pooled-same-by-class", "deform", "ltrb"])
+                                 pytest.param({"box_head": "ltrb"}, marks=pytest.mark.slow),
+                                 pytest.param({"box_head": "ltrb", "iou_score": True}, marks=pytest.mark.slow)],
+                         ids=["plain", "conv-no-reg", "pooled-same-by-class", "deform", "ltrb", "iou-score"])
 def test_a_converted_network_takes_any_size(tmp_path, net):
     config = settings(tmp_path, **net)
     require_same_maps(tiny_network(config), config.net_config, [(1, 3, 64, 64), (3, 3, 32, 160), (1, 3, 68, 100)])

@@ -105,9 +105,10 @@ def test_a_uint8_model_gives_the_same_from_a_quarter_of_the_bytes(program, work,
 
 
 @pytest.mark.slow
-def test_a_model_with_distances_runs_without_a_change(program, work, python20, tmp_path, monkeypatch):
+@pytest.mark.parametrize("iou_score", [False, True])
+def test_a_model_with_distances_runs_without_a_change(program, work, python20, tmp_path, monkeypatch, iou_score):
     monkeypatch.setenv("MINDSPORE20_PYTHON", str(python20))
-    path = tiny_config(tmp_path, box_head="ltrb")
+    path = tiny_config(tmp_path, box_head="ltrb", iou_score=iou_score)
     tiny_checkpoint(tmp_path / "net.ckpt", read_config(path))
     flags = ["--config_path", str(path), "--export_load_ckpt", str(tmp_path / "net.ckpt"), "--input_res", "96", "128"]
     model = tmp_path / "model.mindir"

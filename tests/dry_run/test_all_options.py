@@ -1,9 +1,10 @@
 """Every preset and every option compiles for Ascend: minutes, not seconds."""
 import pytest
-from operators import SMALL, golden, kernels
+from operators import PLUS, SMALL, golden, kernels
 from tiny_coco import edit, make_coco, make_shards
+from tiny_model import tiny_checkpoint
 
-from centernet.config.load import PRESETS
+from centernet.config.load import PRESETS, load_config
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +42,9 @@ TRAINING = {
     "ltrb": ("--net_config.box_head", "ltrb", "--net_config.hm_gaussian", "ellipse"),
     "ltrb in float16": ("--net_config.box_head", "ltrb", "--train_config.amp_level", "O2"),
     "ltrb and more positives": ("--net_config.box_head", "ltrb", "--net_config.more_positives", "true"),
+    "IoU score": ("--net_config.box_head", "ltrb", "--net_config.iou_score", "true"),
+    "IoU score in float16": ("--net_config.box_head", "ltrb", "--net_config.iou_score", "true",
+                             "--train_config.amp_level", "O2"),
     "ltrb and accumulation": ("--net_config.box_head", "ltrb", "--train_config.accumulate", "2"),
     "no head_conv": ("--net_config.head_conv", "0"),
     "plain neck": ("--net_config.neck", "conv"),
@@ -80,6 +84,15 @@ def test_training_options(name, compiled):
 def test_commands(name, compiled):
     command, *flags = COMMANDS[name]
     require_compiled(compiled(command, *flags))
+
+
+@pytest.mark.parametrize("command, flag", [("plus_eval", "--load_checkpoint_path"),
+                                           ("plus_export", "--export_load_ckpt")])
+def test_scores_with_the_iou(command, flag, compiled, tmp_path):
+    net = ("--net_config.iou_score", "true")
+    tiny_checkpoint(tmp_path / "iou.ckpt", load_config("export", [*PLUS, *net, "--device_target", "CPU"], ""))
+    found = require_compiled(compiled(command, *net, flag, str(tmp_path / "iou.ckpt")))
+    assert {("Abs", "aclnn"), ("Exp", "aclnn"), ("Log", "aclnn")} <= set(found)
 
 
 def test_the_queue_of_the_device_is_in_the_graph_and_evaluations_do_not_compile_the_step_again(compiled):

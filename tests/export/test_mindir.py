@@ -22,6 +22,7 @@ from centernet.weights.checkpoint import model_record
 from tools.operators import operators
 
 LTRB = {"box_head": "ltrb"}
+IOU = {**LTRB, "iou_score": True}
 pytestmark = pytest.mark.usefixtures("layer_by_layer")
 
 
@@ -61,8 +62,10 @@ def images():
     pytest.param(["--export_decode", "false"], LTRB, marks=pytest.mark.slow),
     pytest.param(["--export_deform", "gather", "--eval_config.flip_test", "true"], {**LTRB, "neck": "deform"},
                  marks=pytest.mark.slow),
+    pytest.param(["--export_decode", "false"], IOU, marks=pytest.mark.slow),
+    pytest.param(["--export_batch_size", "2", "--eval_config.flip_test", "true"], IOU, marks=pytest.mark.slow),
 ], ids=["decode-2-deform", "flip-2-gather", "maps-2-by-class", "maps-no-reg", "flip-by-class-no-reg", "shortcut",
-        "shortcut-deform", "shortcut-gather", "ltrb-maps", "ltrb-flip-gather"])
+        "shortcut-deform", "shortcut-gather", "ltrb-maps", "ltrb-flip-gather", "iou-maps", "iou-flip-2"])
 def test_the_exported_model_detects_what_the_checkpoint_does(tmp_path, images, flags, net):
     network, config, manifest = make(tmp_path, *flags, **net)
     path = tmp_path / "model.mindir"

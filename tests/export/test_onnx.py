@@ -22,6 +22,7 @@ from centernet.weights.checkpoint import model_record
 from tests.export.tiny_onnx import ask, change, deformable, kinds, make, onnx, onnxruntime, sizes
 from tools.operators import operators as counted
 
+IOU = {"box_head": "ltrb", "iou_score": True}
 pytestmark = pytest.mark.usefixtures("layer_by_layer")
 
 
@@ -66,7 +67,10 @@ def test_raw_maps_are_the_checkpoint_s(tmp_path, images, neck, form, opset):
     pytest.param(["--export_decode", "false", "--export_batch_size", "0"], {"box_head": "ltrb"},
                  marks=pytest.mark.slow),
     pytest.param(["--eval_config.flip_test", "true"], {"box_head": "ltrb"}, marks=pytest.mark.slow),
-], ids=["decode-2", "gather", "flip-by-class-no-reg", "maps-any-batch", "ltrb-maps-any-batch", "ltrb-flip"])
+    pytest.param(["--export_decode", "false", "--export_batch_size", "0"], IOU, marks=pytest.mark.slow),
+    pytest.param(["--eval_config.flip_test", "true"], IOU, marks=pytest.mark.slow),
+], ids=["decode-2", "gather", "flip-by-class-no-reg", "maps-any-batch", "ltrb-maps-any-batch", "ltrb-flip",
+        "iou-maps-any-batch", "iou-flip"])
 def test_detections_are_the_checkpoint_s(tmp_path, images, flags, net):
     network, config, manifest = make(tmp_path, *flags, **net)
     path = tmp_path / "model.onnx"

@@ -201,17 +201,19 @@ def test_heads_last_convolutions_and_decoding_stay_float32(decoded):
 
 
 @pytest.mark.slow
-def test_distances_are_close_and_their_scale_stays_float32(tmp_path):
-    model, maps = exported(tmp_path, "--export_decode", "false", box_head="ltrb"), ("hm", "ltrb")
+@pytest.mark.parametrize("heads", [("hm", "ltrb"), ("hm", "ltrb", "iou")], ids=["ltrb", "iou score"])
+def test_distances_are_close_and_their_scale_stays_float32(tmp_path, heads):
+    model = exported(tmp_path, "--export_decode", "false", box_head="ltrb", iou_score="iou" in heads)
+    maps = ("hm", "ltrb")
     half, quantized = to_half(model), quantize(model, inputs, CAREFUL)
     for least, other in ((45, half), (25, quantized)):
         onnx.checker.check_model(other, full_check=True)
         assert all(sqnr(expected, found) > least for images, others in zip(run(model, maps), run(other, maps))
                    for expected, found in zip(images, others))
     assert {name for name, (values, *_) in weights(half).items() if values.dtype == np.float32} == {
-        "heads.hm.2.weight", "heads.ltrb.2.weight"}
+        f"heads.{head}.2.weight" for head in heads}
     kept = {name for name, (values, *_) in weights(quantized).items() if values.dtype == np.float32}
-    assert kept == {"backbone.conv1.weight", *(f"heads.{head}.{layer}.weight" for head in maps for layer in (0, 2))}
+    assert kept == {"backbone.conv1.weight", *(f"heads.{head}.{layer}.weight" for head in heads for layer in (0, 2))}
     made_by = {name: node for node in half.graph.node for name in node.output}
     scale = made_by["ltrb"]
     assert scale.op_type == "Mul" and made_by[scale.input[0]].op_type == "Relu"
