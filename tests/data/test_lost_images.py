@@ -42,6 +42,15 @@ def evaluated(folder, strict=False):
     return read_evaluated(str(folder), "val", "", "", strict)
 
 
+def damage(folder, name, text):
+    if text == b"copy":
+        make_images(folder, [name])
+    elif text:
+        write(folder, name, text)
+    else:
+        (folder / name).unlink()
+
+
 @pytest.mark.parametrize("case", LOST)
 @pytest.mark.fault("an evaluation of a data set of another layout with an unusable image", "a cut or missing XML or "
                    "JSON file, a missing or damaged image, a name of two images", "an error that lists the files")
@@ -49,14 +58,32 @@ def test_an_evaluation_needs_all_images_of_every_layout(tmp_path, case):
     maker, name, text, words = LOST[case]
     maker(tmp_path, BOXES)
     assert len(evaluated(tmp_path).images) == 2
-    if text == b"copy":
-        make_images(tmp_path, [name])
-    elif text:
-        write(tmp_path, name, text)
-    else:
-        (tmp_path / name).unlink()
+    damage(tmp_path, name, text)
     with pytest.raises(UserError, match=f"not all images of .* can be evaluated: 1  {words}.*Correct or complete"):
         evaluated(tmp_path)
+
+
+@pytest.mark.parametrize("case", LOST)
+@pytest.mark.fault("an evaluation of val with an unusable image of train", "the same damage in the other split",
+                   "a warning: all images of val are there")
+def test_an_evaluation_needs_no_images_of_other_splits(tmp_path, caplog, case):
+    maker, name, text, words = LOST[case]
+    maker(tmp_path, BOXES)
+    in_train = name.replace("valid", "train").replace("val", "train").replace("v2", "t2")
+    damage(tmp_path, in_train, text.replace("v", "t") if in_train == "train.csv" else text)
+    assert len(evaluated(tmp_path).images) == 2 and words in caplog.text
+    with pytest.raises(UserError, match="not all images of .* can be evaluated"):
+        read_evaluated(str(tmp_path), "train", "", "", False)
+
+
+def test_an_image_of_two_lists_of_voc_counts_for_both(tmp_path):
+    make_voc(tmp_path, BOXES)
+    write(tmp_path, "ImageSets/Main/trainval.txt", "t1\nt2\nv1\nv2\n")
+    damage(tmp_path, *LOST["a truncated XML file"][1:3])
+    assert read_layout(tmp_path).report.defects.counts == {"XML file that cannot be read: image left out": 1}
+    for split in ("train", "val"):
+        with pytest.raises(UserError, match="evaluated: 1  XML file"):
+            read_evaluated(str(tmp_path), split, "", "", False)
 
 
 @pytest.mark.fault("a conversion of a VOC data set with a truncated XML file", "half of the file",

@@ -88,7 +88,7 @@ class CocoDataset:
 
 def require_whole(dataset: CocoDataset) -> None:
     """Raise UserError if images of the annotation file are unusable: an AP of fewer images cannot be compared."""
-    if lost := [line.strip() for line in dataset.defects.lines(only_lost=True)]:
+    if lost := [line.strip() for line in dataset.defects.all_lost().lines()]:
         raise UserError(f"not all images of {dataset.annotation_file} can be evaluated: {'; '.join(lost)}. Correct or "
                         f"complete {dataset.image_dir}, or use an annotation file that lists only the usable images")
 

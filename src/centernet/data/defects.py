@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from centernet.errors import UserError
 
@@ -16,16 +16,26 @@ UNNAMED = "image entry without file_name"
 
 @dataclass
 class Defects:
-    """Findings in a data set by kind: their number, the first few examples, and the kinds that cost an image each."""
+    """Findings in a data set by kind: their number, and the first few examples.
+
+    Attributes:
+        lost: those that cost an image each, by the split of the image; "": the data set or the reader knows no splits.
+        splits: the splits of what is added; others than "" only in what of() returns.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
-    lost: set[str] = field(default_factory=set)
+    lost: dict[str, Defects] = field(default_factory=dict)
+    splits: tuple[str, ...] = ("",)
+
+    def of(self, *splits: str) -> Defects:
+        """Return the same findings; what is added there belongs to images of these splits."""
+        return replace(self, splits=splits)
 
     def add(self, kind: str, place: str, lost: bool = False) -> None:
         """Count a finding. `place` names the image or annotation; `lost`: an image is left out because of it."""
-        if lost:
-            self.lost.add(kind)
+        for split in self.splits if lost else ():
+            self.lost.setdefault(split, Defects()).add(kind, place)
         self.counts[kind] = self.counts.get(kind, 0) + 1
         places = self.examples.setdefault(kind, [])
         if len(places) < EXAMPLES:
@@ -40,12 +50,21 @@ class Defects:
         """Count all findings of another reader."""
         for kind, count in theirs.counts.items():
             self.add_many(kind, count, theirs.examples[kind])
-        self.lost |= theirs.lost
+        for split, found in theirs.lost.items():
+            for own in (split,) if split else self.splits:
+                self.lost.setdefault(own, Defects()).add_all(found)
 
-    def lines(self, only_lost: bool = False) -> list[str]:
-        """Return one line with examples for each kind, or only for the kinds that cost an image."""
+    def all_lost(self) -> Defects:
+        """Return the findings that cost an image each, of all splits. An image of two splits counts twice."""
+        found = Defects()
+        for of_split in self.lost.values():
+            found.add_all(of_split)
+        return found
+
+    def lines(self) -> list[str]:
+        """Return one line with examples for each kind."""
         return [f"{count:8d}  {kind} ({'; '.join(self.examples[kind])}{'; ...' if count > EXAMPLES else ''})"
-                for kind, count in self.counts.items() if kind in self.lost or not only_lost]
+                for kind, count in self.counts.items()]
 
 
 @dataclass
@@ -59,6 +78,10 @@ class Report:
 
     defects: Defects = field(default_factory=Defects)
     notes: Defects = field(default_factory=Defects)
+
+    def of(self, *splits: str) -> Report:
+        """Return the same report; what is added there belongs to images of these splits."""
+        return replace(self, defects=self.defects.of(*splits))
 
     def lines(self) -> list[str]:
         """Return the lines of the table: the defects, then the notes."""

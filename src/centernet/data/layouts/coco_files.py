@@ -79,7 +79,7 @@ def read(root: Path, report: Report, allow_outside: bool = False) -> Imported:
     pictures: list[Picture] = []
     for (file, split) in files(root).items():
         finder = ImageFinder(_image_dir(root, file, split), allow_outside)
-        pictures += _pictures(parsed[file], split, finder, report)
+        pictures += _pictures(parsed[file], split, finder, report.of(split))
     return Imported("coco", root, tuple(pictures), tuple(names), report)
 
 

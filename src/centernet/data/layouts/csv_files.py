@@ -52,8 +52,9 @@ def read(root: Path, report: Report) -> Imported:
                 found += [box] if box else []
     pictures = []
     for (split, name), rows in boxes.items():
-        image = _image(name, folder, index, report)
-        if image and (picture := make_picture(image, split, rows, report)):
+        own = report.of(split)
+        image = _image(name, folder, index, own)
+        if image and (picture := make_picture(image, split, rows, own)):
             pictures.append(picture)
     note_unlabelled(index, pictures, report)
     names = tuple(sorted({box.label for picture in pictures for box in picture.boxes}))

@@ -121,13 +121,17 @@ def parent_of(root: Path) -> str:
 def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:
     """Read one split of a data set that is not in COCO's own layout, without an import.
 
+    Its report has the findings of all splits; but the images that were left out are those of this split, and those of
+    which the data set does not say a split.
+
     Raises:
         UserError: as read_layout does; or the data set does not say which images are for this split. The message names
             the command that imports it.
     """
     imported = read_layout(root, allow_outside=allow_outside)
+    names = named_splits(imported)
     try:
-        pictures = assign(imported, named_splits(imported), 0, "", 0).get(split, [])
+        pictures = assign(imported, names, 0, "", 0).get(split, [])
     except UserError:
         pictures = []
     if not pictures:
@@ -137,6 +141,9 @@ def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:
     found = make_annotations(imported.root, Document(document["images"], rows, categories_from_json(
         document["categories"], str(root))))
     found.report.add_all(imported.report)
+    lost = found.report.defects.lost
+    for theirs in [theirs for theirs in lost if theirs and names.get(theirs) != split]:
+        del lost[theirs]
     return found
 
 

@@ -54,7 +54,7 @@ def read(root: Path, report: Report) -> Imported:
     for file in files(root):
         split = next((part for part in file.relative_to(root).parts[:-1] if part in ("train", "val", "valid", "test")),
                      "")
-        pictures.append(_picture(file, split, index, report))
+        pictures.append(_picture(file, split, index, report.of(split)))
     found = [picture for picture in pictures if picture]
     note_unlabelled(index, found, report)
     names = tuple(sorted({box.label for picture in found for box in picture.boxes}))

@@ -60,16 +60,20 @@ def read(root: Path, report: Report) -> Imported:
     named = [(name, split, files.get(name, [])) for split, names in lists.items() for name in names]
     named = named or [(path.stem, "" if path.parent in (home, home / "Annotations") else path.parent.name, [path])
                       for path in _files(home)]
+    splits: dict[Path, list[str]] = {}
+    for _, split, places in named:
+        for path in places:
+            splits.setdefault(path, []).append(split)
     found: list[Picture] = []
     once: dict[Path, Picture | None] = {}  # an image of train is in trainval too
     for name, split, places in named:
         if len(places) != 1:
             kind = "with several XML files" if places else "without an XML file"
-            report.defects.add(f"image of a list {kind}: left out", f"{split}.txt: {name}", lost=True)
+            report.of(split).defects.add(f"image of a list {kind}: left out", f"{split}.txt: {name}", lost=True)
             continue
         file = places[0]
         if file not in once:
-            once[file] = _picture(file, index, report)
+            once[file] = _picture(file, index, report.of(*splits[file]))
         picture = once[file]
         found += [replace(picture, split=split)] if picture else []
     note_unlabelled(index, found, report)

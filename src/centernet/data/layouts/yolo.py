@@ -40,7 +40,7 @@ def read(root: Path, report: Report) -> Imported:
     source = file or _names_file(root) or root
     names = _names(document.get("names") if file else _lines(source), printable(source))
     listed = _splits(root, document, report)
-    pictures = [_picture(image, split, names, report) for split, images in listed for image in images]
+    pictures = [_picture(image, split, names, report.of(split)) for split, images in listed for image in images]
     _report_shared({picture.path for picture in pictures if picture}, report)
     return Imported("yolo", root, tuple(filter(None, pictures)), tuple(names), report)
 
