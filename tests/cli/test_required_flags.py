@@ -16,7 +16,7 @@ from centernet.data.layouts import found, write
 from centernet.data_check import check
 from centernet.errors import UserError
 from centernet.evaluation.report import result_folder
-from centernet.training.folders import prepare_folders
+from centernet.training.folders import require_folders
 from tests.data.layouts.makers import make_csv, random_boxes
 
 NEEDED = {"train": {"data"}, "eval": {"model", "data"}, "export": {"model"}, "infer": {"model", "data"},
@@ -118,7 +118,7 @@ def test_a_file_in_place_of_the_folder_of_the_results(below, tmp_path, capsys):
     make_coco(data, num_images=2, split="val")
     out = file / below
     config = dataclasses.replace(load_config("train", [], ""), save_checkpoint_path=str(out))
-    for flag, start in (("--save_checkpoint_path", lambda: prepare_folders(config)),
+    for flag, start in (("--save_checkpoint_path", lambda: require_folders(config)),
                         ("--save_result_dir", lambda: result_folder(dataclasses.replace(
                             config, save_result_dir=str(out))))):
         with pytest.raises(UserError, match=f"^{flag} {out}.*is a file: name a folder$"):

@@ -13,13 +13,17 @@ import pytest
 
 from centernet.cli import train
 from centernet.data import pipeline
+from centernet.group import Group
 from centernet.models.centernet import build_centernet
 from centernet.owner import owned
+from centernet.training import folders
+from centernet.training.run_folder import open_output
 from centernet.training.setup import make_plan
 from centernet.weights import average
 from centernet.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
 from tests.tiny_coco import make_coco, make_shards
 from tests.tiny_training import CATEGORIES, TINY, settings
+from tests.training.tiny_runs import Step
 
 BATCH = ("--train_config.batch_size", "2", "--num_workers", "1", "--train_config.MultiDecay.warmup_steps", "3")
 
@@ -216,8 +220,25 @@ def test_a_folder_of_another_run_is_told_first(shards, tmp_path, capsys, monkeyp
 
 
 def test_a_training_that_cannot_start_leaves_no_folder(tmp_path):
-    assert train_tiny("/nowhere", tmp_path / "new", "--save_result_dir", str(tmp_path / "new" / "log")) == 2
+    def started(checkpoints, results):
+        return train_tiny("/nowhere", tmp_path / checkpoints, "--save_result_dir", str(tmp_path / results))
+    for checkpoints, results in (("new", "new/log"), ("a/new", "a/other/log"), ("log/a/b", "log")):
+        assert started(checkpoints, results) == 2 and not list(tmp_path.iterdir())
+    (tmp_path / "mine/inner").mkdir(parents=True)
+    assert started("mine/inner/new", "mine") == 2 and (tmp_path / "mine/inner").is_dir()
+
+
+@pytest.mark.fault("a result folder that is read-only for the second server", "rank 1 of a training in two processes",
+                   "it goes on: it writes nothing, and creates no folder")
+def test_only_the_first_rank_needs_its_folders(shards, tmp_path, capsys, monkeypatch):
+    config = settings("--save_checkpoint_path", str(tmp_path / "no"))
+    with folders.owned_folders(config, first=False), open_output(
+            config, Step(), CATEGORIES, make_plan(settings(*BATCH), 3, 7, 2), Group(1, 2)) as output:
+        output.log.close()
     assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(folders, "require_writable", lambda *_: pytest.fail("rank 1 looked at the folders"))
+    monkeypatch.setenv("RANK_ID", "1")
+    assert train_tiny("/nowhere", tmp_path / "no") == 2 and "/nowhere" in error(capsys)
 
 
 @pytest.fixture(scope="module")

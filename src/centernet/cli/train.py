@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from centernet.cli.entry import run_entry
@@ -26,7 +27,8 @@ def run(config: Config) -> None:
         raise UserError(f"--mindrecord_dir is not set: name the folder of the shards that {program('dataset')} wrote")
     from centernet.training.folders import owned_folders, require_folders
 
-    require_folders(config)  # before the import of MindSpore, which takes seconds
+    if os.environ.get("RANK_ID", "0") == "0":  # the other ranks write nothing, and may see a disk that is read-only
+        require_folders(config)  # before the import of MindSpore, which takes seconds
     group = set_up_group(config)
     with owned_folders(config, group.rank == 0):
         _train(config, group)

@@ -17,7 +17,7 @@ from centernet.group import Group
 from centernet.run_files import RECORD, public
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.earlier_run import set_aside, set_aside_branch
-from centernet.training.folders import prepare_folders
+from centernet.training.folders import folders_of
 from centernet.training.loop import Plan, profiler
 from centernet.training.loss_plot import LossPlot
 from centernet.training.optimization.freeze import frozen_size
@@ -48,13 +48,10 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
                 group: Group) -> Iterator[Output]:
     """Print the summary and open the outputs of a training. At its end, also after an error, write the loss plot.
 
-    Only the first rank prints and writes.
-
-    Raises:
-        UserError: a folder cannot be created.
+    Only the first rank prints and writes. The folders exist, see folders.owned_folders.
     """
     first, train = group.rank == 0, config.train_config
-    checkpoints, results = prepare_folders(config)
+    checkpoints, results = folders_of(config)
     if first and not plan.start_step:
         set_aside(checkpoints if config.enable_save_ckpt else None, results, config.load_checkpoint_path)
     elif first and config.enable_save_ckpt:
