@@ -26,9 +26,12 @@ def run(config: Config) -> None:
     require_place(Path(config.source_dir), out)
     imported = read_layout(Path(config.source_dir), config.data_format, config.allow_outside)
     imported.report.require_none(config.source_dir, config.strict, ", nothing was written")
-    imported = select_classes(imported, config.classes)
-    names = named_splits(imported, config.splits, config.val_share)
-    parts = assign(imported, names, config.val_share, config.group_by, config.seed)
+    try:
+        imported = select_classes(imported, config.classes)
+        names = named_splits(imported, config.splits, config.val_share)
+        parts = assign(imported, names, config.val_share, config.group_by, config.seed)
+    except UserError as error:
+        raise UserError(imported.report.with_defects(str(error))) from error
     imported.report.require_none(config.source_dir, config.strict, ", nothing was written")
     lines = write_import(imported, parts, out, config.allow_outside)
     log = logging.getLogger("centernet")

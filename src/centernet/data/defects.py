@@ -92,6 +92,10 @@ class Report:
         self.defects.add_all(theirs.defects)
         self.notes.add_all(theirs.notes)
 
+    def with_defects(self, message: str) -> str:
+        """Return a message with the defects below it, if there are any: they may be why there is something to say."""
+        return "\n".join([message, *(["left out before:"] if self.defects.counts else []), *self.defects.lines()])
+
     def require_none(self, source: str, strict: bool, done: str = "") -> None:
         """Raise UserError with all defects if strict is set and there is a defect. `done` is what was not done."""
         if strict and self.defects.counts:

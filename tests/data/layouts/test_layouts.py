@@ -13,6 +13,7 @@ from centernet.errors import UserError
 from tests.data.layouts.makers import (
     MAKERS,
     NAMES,
+    imports,
     make_csv,
     make_cvat,
     make_images,
@@ -88,6 +89,31 @@ def test_a_damaged_file_does_not_hide_the_layout(tmp_path, name):
     write(tmp_path, "1.txt", "0 0.5 0.5 0.5 0.5\n")
     imported = read_layout(tmp_path)
     assert imported.names[0] == "dot" and (layout == "yolo" or words in str(imported.report.defects.examples))
+
+
+@pytest.mark.parametrize("name", HIDING)
+@pytest.mark.fault("a damaged file beside a data set of another layout", "a damaged file of LabelMe, VOC or YOLO beside "
+                   "CSV files", "the data set has one layout; without it, the message names the file as damaged")
+def test_a_damaged_file_makes_no_second_layout(tmp_path, name):
+    file, text, layout, _ = HIDING[name]
+    write(tmp_path, file, text)
+    assert [(found, seen.endswith(", damaged")) for found, seen in find_layouts(tmp_path).items()] == [(layout, True)]
+    make_csv(tmp_path, random_boxes())
+    assert list(find_layouts(tmp_path)) == ["csv"]
+
+
+@pytest.mark.fault("a damaged file of a data set that is too small without it", "one of two files of LabelMe is cut",
+                   "the message about the split names the file, too")
+def test_a_message_about_splits_names_damaged_files(tmp_path, capsys):
+    make_images(tmp_path, ["0.png", "1.png"])
+    write(tmp_path, "0.json", '{"shapes": [')
+    write(tmp_path, "1.json", {"shapes": [{"label": "dot", "shape_type": "rectangle", "points": [[1, 1], [9, 9]]}]})
+    for flags in ((), ("--val_share", "0.5"), ("--classes", "ring")):
+        assert imports("--data", str(tmp_path), *flags) == 2
+        printed = capsys.readouterr().err
+        assert "left out before:\n       1  JSON file that cannot be read" in printed and "0.json" in printed
+    with pytest.raises(UserError, match=r"have no split val(.|\n)*0.json"):
+        read_data(str(tmp_path), "val")
 
 
 def test_a_damaged_file_of_another_kind_is_passed_over(tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +24,7 @@ USUAL = ("JPEGImages", "images")  # folders of images; those beside them may hol
 HEADER = 1 << 16      # bytes of an image file that usually have its size
 HEAD = 1 << 16        # bytes of an annotation file that usually show of which layout it is
 CUT = 0.01            # pixels; a box that reaches further past its image is counted when it is cut
+DAMAGED = ", damaged"  # the end of what was found, if only a damaged file is like the layout
 NOT_INSIDE = "box without area inside its image: left out"
 
 
@@ -132,6 +133,27 @@ def size_of(path: Path, said: tuple[int, int] | None, report: Report) -> tuple[i
                        f"{path.name}: {frames[0][0]} x {frames[0][1]}, annotated as {said[0]} x {said[1]}",
                        lost=True)
     return None
+
+
+def first_evidence(root: Path, files: Iterable[Path], kind: str, is_own: Callable[[Path], bool],
+                   looks_own: Callable[[Path], bool]) -> str:
+    """Return what makes a folder a data set of a layout, FOLDER/*KIND; "" if it is none.
+
+    The first file that can be read decides. If there is none, a damaged one may look like the layout: then the text
+    ends with DAMAGED.
+
+    Args:
+        is_own: whether a file is an annotation of the layout. It raises UserError for a damaged one.
+        looks_own: whether a damaged file looks like one.
+    """
+    damaged = ""
+    for file in files:
+        found = f"{file.parent.relative_to(root)}/*{kind}".removeprefix("./")
+        try:
+            return found if is_own(file) else damaged
+        except UserError:  # the layout's read() says what is wrong
+            damaged = damaged or (found + DAMAGED if looks_own(file) else "")
+    return damaged
 
 
 def head_has(file: Path, pattern: re.Pattern[bytes]) -> bool:

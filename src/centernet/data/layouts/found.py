@@ -11,7 +11,7 @@ from centernet.categories import categories_from_json
 from centernet.data.annotations import Annotation, Annotations, Document, make_annotations
 from centernet.data.defects import Report
 from centernet.data.layouts import coco_files, csv_files, labelme, voc, yolo
-from centernet.data.layouts.form import Imported, Picture, to_coco
+from centernet.data.layouts.form import DAMAGED, Imported, Picture, to_coco
 from centernet.data.layouts.splits import OURS, assign, named_splits
 from centernet.errors import UserError, printable
 from centernet.files import files_below, is_file
@@ -37,10 +37,14 @@ MOST_COMMON = "Pascal VOC, YOLO, COCO of Roboflow and CVAT, LabelMe, CSV (file,x
 
 
 def find_layouts(root: Path) -> dict[str, str]:
-    """Return the layouts that a folder (or a CSV file) may have, and what was found of each."""
+    """Return the layouts that a folder (or a CSV file) may have, and what was found of each.
+
+    A layout that only a damaged file is like counts if there is no other one.
+    """
     if not root.is_dir():
         return {"csv": seen} if (seen := csv_files.evidence(root)) else {}
-    return {name: seen for name, reader in READERS.items() if (seen := reader.evidence(root))}
+    found = {name: seen for name, reader in READERS.items() if (seen := reader.evidence(root))}
+    return {name: seen for name, seen in found.items() if not seen.endswith(DAMAGED)} or found
 
 
 def foreign_layouts(root: Path) -> dict[str, str]:
@@ -135,7 +139,8 @@ def annotations_of(root: Path, split: str, allow_outside: bool) -> Annotations:
     except UserError:
         pictures = []
     if not pictures:
-        raise UserError(f"{printable(root)} {describe(find_layouts(root))}, but {_without(split, imported, root)}")
+        raise UserError(imported.report.with_defects(
+            f"{printable(root)} {describe(find_layouts(root))}, but {_without(split, imported, root)}"))
     document = to_coco(imported, pictures, "", allow_outside)
     rows = [Annotation(**{key: row.get(key) for key in Annotation._fields}) for row in document["annotations"]]
     found = make_annotations(imported.root, Document(document["images"], rows, categories_from_json(

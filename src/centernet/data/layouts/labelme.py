@@ -13,6 +13,7 @@ from centernet.data.layouts.form import (
     ImageIndex,
     Imported,
     Picture,
+    first_evidence,
     head_has,
     make_picture,
     note_unlabelled,
@@ -28,17 +29,8 @@ OUTLINES = ("rectangle", "polygon", "circle", "mask", "rotation")
 
 def evidence(root: Path) -> str:
     """Return what makes a folder a data set in LabelMe's layout; "" if it is none."""
-    known = ((file, has) for file in files(root) if (has := _has_shapes(file)) is not None)
-    file, has = next(known, (root, False))
-    return f"{file.parent.relative_to(root)}/*.json".removeprefix("./") if has else ""
-
-
-def _has_shapes(file: Path) -> bool | None:
-    """Return whether a JSON file has shapes. A damaged one that shows none can be anything: None."""
-    try:
-        return "shapes" in read_json(file, most=MOST_BYTES)
-    except UserError:  # read() says what is wrong
-        return head_has(file, SHAPES) or None
+    return first_evidence(root, files(root), ".json", lambda file: "shapes" in read_json(file, most=MOST_BYTES),
+                          lambda file: head_has(file, SHAPES))
 
 
 def files(root: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from centernet.data.layouts.form import (
     ImageIndex,
     Imported,
     Picture,
+    first_evidence,
     head_has,
     make_picture,
     note_unlabelled,
@@ -34,18 +35,9 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 def evidence(root: Path) -> str:
     """Return what makes a folder a data set in VOC's layout; "" if it is none."""
     home = _home(root)
-    known = ((file, own) for file in _files(home) if (own := _is_own(file)) is not None)
-    file, own = next(known, (root, False))
     lists = ", ImageSets/Main" if (home / "ImageSets/Main").is_dir() else ""
-    return f"{file.parent.relative_to(root)}/*.xml{lists}".removeprefix("./") if own else ""
-
-
-def _is_own(file: Path) -> bool | None:
-    """Return whether an XML file is an annotation. A damaged one that does not look like one can be anything: None."""
-    try:
-        return _parsed(file).tag == "annotation"
-    except UserError:  # read() says what is wrong
-        return file.parent.name == "Annotations" or head_has(file, ROOT) or None
+    return first_evidence(root, _files(home), f".xml{lists}", lambda file: _parsed(file).tag == "annotation",
+                          lambda file: file.parent.name == "Annotations" or head_has(file, ROOT))
 
 
 def read(root: Path, report: Report) -> Imported:

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from centernet.data.defects import MISSING, Report
-from centernet.data.layouts.form import Box, Imported, Picture, head_has, images_below, make_picture, size_of
+from centernet.data.layouts.form import (
+    DAMAGED,
+    Box,
+    Imported,
+    Picture,
+    head_has,
+    images_below,
+    make_picture,
+    size_of,
+)
 from centernet.data.repair import number, whole
 from centernet.errors import UserError, printable, shown
 from centernet.files import exists, is_file, read_bytes, read_yaml
@@ -25,8 +34,10 @@ SLACK = 1e-3           # of normalised numbers; files have 6 digits
 
 def evidence(root: Path) -> str:
     """Return what makes a folder a data set in YOLO's layout; "" if it is none."""
-    found = _yaml(root) or _names_file(root)
-    return str(found.relative_to(root)) if found else ""
+    file = _yaml(root)
+    found = file or _names_file(root)
+    damaged = file is not None and _has_names(file) is None
+    return f"{found.relative_to(root)}{DAMAGED * damaged}" if found else ""
 
 
 def read(root: Path, report: Report) -> Imported:
