@@ -3,6 +3,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from centernet.categories import Categories
+from centernet.cli import train as command
 from centernet.config.load import load_config
 from centernet.models.centernet import build_centernet
 from centernet.models.precision import lower
@@ -17,10 +18,22 @@ TINY = ("--device_target", "CPU", "--net_config.backbone", "resnet18", "--net_co
         "--dataset_config.input_res_train", "64", "64", "--dataset_config.output_res", "16", "16",
         "--dataset_config.max_objs", "8")
 
+BATCH = ("--train_config.batch_size", "2", "--num_workers", "1", "--train_config.MultiDecay.warmup_steps", "3")
+
 
 def settings(*flags):
     """The configuration of a ResNet with one block a stage at 64x64, with more flags of train.py."""
     return load_config("train", [*TINY, *flags], "")
+
+
+def train_tiny(shards, folder, *flags):
+    """Exit status of train.py; flags come last, so that they win."""
+    return command.main([*TINY, *BATCH, "--mindrecord_dir", str(shards), "--save_checkpoint_path", str(folder), *flags])
+
+
+def error(capsys):
+    """What the command wrote to standard error."""
+    return capsys.readouterr().err
 
 
 class TinyLoss(nn.Cell):

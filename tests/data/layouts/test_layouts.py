@@ -92,8 +92,8 @@ def test_a_damaged_file_does_not_hide_the_layout(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", HIDING)
-@pytest.mark.fault("a damaged file beside a data set of another layout", "a damaged file of LabelMe, VOC or YOLO beside "
-                   "CSV files", "the data set has one layout; without it, the message names the file as damaged")
+@pytest.mark.fault("a damaged file beside a data set of another layout", "a damaged file of LabelMe, VOC or YOLO "
+                   "beside CSV files", "the data set has one layout; without it, the message names the file as damaged")
 def test_a_damaged_file_makes_no_second_layout(tmp_path, name):
     file, text, layout, _ = HIDING[name]
     write(tmp_path, file, text)
