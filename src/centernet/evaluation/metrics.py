@@ -103,10 +103,10 @@ class Metrics:
             return ""
         found = (f"{self.detected} boxes were detected in {self.images} images, the highest score is "
                  f"{self.highest_score:.3f}") if self.detected else f"no box was detected in {self.images} images"
-        return (f"\n\nAP is 0: {found}. Scores below 0.1 mean that the network has hardly learnt anything yet (train "
-                "longer, or check that the loss decreases). High scores mean that the boxes have wrong positions or "
-                "wrong categories: look at the images that --visual_image true writes, and check that categories, "
-                "mean, std and to_rgb are those of the training.")
+        return (f"\n\nAP is 0: {found}. Scores below 0.1 (below 0.3 with net_config.iou_score) mean that the network "
+                "has hardly learnt anything yet (train longer, or check that the loss decreases). High scores mean "
+                "that the boxes have wrong positions or wrong categories: look at the images that --visual_image true "
+                "writes, and check that categories, mean, std and to_rgb are those of the training.")
 
 
 def _number(value: float) -> str:
