@@ -88,8 +88,39 @@ def test_an_empty_text_is_an_error(entry, value):
         wanted = "name where the results go" if name == out else "give a value"
         with pytest.raises(UserError, match=f"^--{name} is empty: {wanted}, or leave the flag out$"):
             load_config(entry, [f"--{name}={value}"], "")
-    for name in () if value else names:
-        load_config(entry, [f"--{name}={value}", "--enable_modelarts", "true"], "")  # the job completes it
+
+
+# What a job completes, by docs/modelarts.md, besides data_url and train_url.
+COMPLETED = {"dataset": {"coco_data_dir", "mindrecord_dir"}, "train": {"mindrecord_dir", "save_checkpoint_path"},
+             "eval": {"data_dir", "save_result_dir"}, "export": {"export_name"}, "convert_weights": {"output"},
+             "preprocess": {"val_data_dir", "predict_dir"}, "infer": {"save_result_dir", "result_path"},
+             "postprocess": {"result_path", "meta_path", "save_path"}, "import_dataset": {"source_dir", "import_dir"},
+             "check_data": {"data_dir", "save_result_dir"}}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("value", ["", " ", "''"])
+@pytest.mark.fault("a flag of a ModelArts job that is empty", "each flag of a text, in a job",
+                   "an error unless the job completes it; the preset or the log file would be left out silently")
+def test_a_job_takes_only_the_empty_texts_that_it_completes(entry, value):
+    texts = {declared.name for declared in flags_of(entry) if declared.kind is str and not declared.choices}
+    refused = set()
+    for name in (*texts, "config_path"):
+        try:
+            load_config(entry, ["--enable_modelarts", "true", f"--{name}={value}"], "")
+        except UserError as error:
+            assert str(error).startswith(f"--{name} is empty: ")
+            refused.add(name)
+    assert {*texts, "config_path"} - refused == COMPLETED[entry] | {"data_url", "train_url"}
+
+
+def test_a_job_completes_an_empty_model_from_checkpoint_url():
+    job = ["--enable_modelarts", "true", "--load_checkpoint_path", ""]
+    url = ["--checkpoint_url", "obs://b/run"]
+    for flags in (job, [*job, *url, "--backbone_checkpoint", "resnet18.ckpt"]):  # the job looks for the named one only
+        with pytest.raises(UserError, match="^--load_checkpoint_path is empty: give a value, or leave the flag out$"):
+            load_config("train", flags, "")
+    assert load_config("train", [*job, *url], "").load_checkpoint_path == ""
 
 
 def test_an_empty_text_does_not_unset_what_a_file_says(tmp_path):

@@ -61,6 +61,24 @@ def paths(entry: str, role: str) -> dict[str, Use]:
     return {declared.name: declared.uses[entry] for declared in flags_of(entry) if declared.uses[entry].role == role}
 
 
+def completed_in_job(entry: str, values: Mapping[str, Any]) -> set[str]:
+    """Return the settings that may be empty in a ModelArts job.
+
+    The job completes paths that have a default, and the main setting for a model if there is a checkpoint_url. It says
+    itself what a missing data_url or train_url is needed for.
+
+    Args:
+        entry: one of setting.ENTRIES.
+        values: values of all settings, by dotted name.
+    """
+    places = {**paths(entry, "data"), **paths(entry, "output")}
+    found = {name for name, use in places.items() if use.default is not None or SETTINGS[name].kind is not str}
+    models = paths(entry, "model")
+    if values["checkpoint_url"] and not any(values[name] for name in models):
+        found |= {name for name, use in models.items() if use.alias}
+    return {*found, "data_url", "train_url"}
+
+
 def read(config: Any, name: str) -> Any:
     """Return the value of a setting by its dotted name."""
     for key in name.split("."):

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from centernet.config.checks import find_idle, find_problems
-from centernet.config.declared import SETTINGS, aliases
+from centernet.config.declared import SETTINGS, aliases, completed_in_job
 from centernet.config.documented import along_with, find_misuse
 from centernet.config.flags import parse_flags, split_config_path, typed_aliases
 from centernet.config.near_flags import nearest
@@ -50,7 +50,7 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
     values: dict[str, Any] = {name: declared.default for name, declared in SETTINGS.items()}
     _add(values, _read_values(DEFAULT_CONFIG))
     preset, chosen = "", dict[str, Any]()
-    if word and word.strip():
+    if word and not _is_empty(word):
         path = find_config(word, "--config_path ")
         preset = path.stem if path.resolve() != DEFAULT_CONFIG else ""
         chosen = _read_values(path)
@@ -59,8 +59,9 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
     given = expanded(entry, flags, values)
     typed = {**typed_aliases(entry, rest), **typed_shorthands(entry, flags, values)}
     _add(values, given)
-    if str(values["enable_modelarts"]).lower() != "true":  # a job completes empty paths
-        _refuse_empty(entry, flags if word is None else {**flags, "config_path": word}, chosen, typed)
+    completed = completed_in_job(entry, values) if str(values["enable_modelarts"]).lower() == "true" else set[str]()
+    named = flags if word is None else {**flags, "config_path": word}
+    _refuse_empty(entry, {name: value for name, value in named.items() if name not in completed}, chosen, typed)
     config = build_config(values, preset, tuple(sorted(given)), typed)
     _refuse(find_idle(entry, config), typed)
     return dataclasses.replace(config, named=(*chosen, *given))
@@ -74,17 +75,22 @@ def _refuse_empty(entry: str, flags: Mapping[str, Any], chosen: Mapping[str, Any
 
     Args:
         entry: one of setting.ENTRIES.
-        flags: flags of the command line: name of the setting, or config_path -> what the user wrote.
+        flags: flags of the command line that nothing completes: name of the setting, or config_path -> what the user
+            wrote.
         chosen: values of the file of --config_path.
         typed: that of build_config.
     """
     for name, value in flags.items():
         declared = SETTINGS.get(name)
         is_text = name == "config_path" or declared and declared.kind is str and not declared.choices
-        if is_text and not value.strip():
+        if is_text and _is_empty(value):
             wanted = "name where the results go" if name == aliases(entry).get("out") else "give a value"
             in_file = f", and {name} out of the file of --config_path, too" if chosen.get(name) else ""
             raise UserError(f"{as_typed(f'--{name} is empty', typed)}: {wanted}, or leave the flag out{in_file}")
+
+
+def _is_empty(text: str) -> bool:
+    return not text.strip().strip("'\"")  # ModelArts' console keeps quotes
 
 
 def find_config(word: str, flag: str = "") -> Path:
