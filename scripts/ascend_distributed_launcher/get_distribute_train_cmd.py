@@ -18,7 +18,7 @@ from centernet.config.load import load_config
 from centernet.errors import UserError, reports_errors
 from centernet.files import user_errors
 from centernet.group import TIME_OUT
-from centernet.jobs.launch.arguments import read_hyper_parameters
+from centernet.jobs.launch.arguments import read_hyper_parameters, refuse_empty
 from centernet.jobs.launch.cores import equal_shares
 from centernet.jobs.launch.plan import LaunchJob, RankPlan, plan_rank_table, with_cores
 from centernet.jobs.launch.rank_table import find_server, read_rank_table
@@ -42,7 +42,7 @@ def shell_text(plans: Sequence[RankPlan], heading: str) -> str:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line."""
+    """Parse the command line. Raise UserError if a flag is empty."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--run_script_dir", default="train.py", help="the training program (default: %(default)s)")
@@ -54,10 +54,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--hccl_time_out", type=int, default=TIME_OUT, help="seconds that ranks wait for each other (default: "
         "%(default)s)")
     add("--cmd_file", default="distributed_cmd.sh", help="the file to write (default: %(default)s)")
-    add("--server_id", default="", help="id of the server in the rank table (default: this server)")
+    add("--server_id", help="id of the server in the rank table (default: this server)")
     add("--cpu_count", type=int, default=os.cpu_count(),
         help="number of CPUs to divide among the ranks (default: those of this server)")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    refuse_empty(vars(options))
+    return options
 
 
 def write_commands(options: argparse.Namespace) -> str:
@@ -71,7 +73,7 @@ def write_commands(options: argparse.Namespace) -> str:
     flags = [*read_hyper_parameters(options.hyper_parameter_config_dir, line), *line]
     config = load_config("train", flags, "")
     table = read_rank_table(options.hccl_config_dir)
-    server = find_server(table, options.server_id)
+    server = find_server(table, options.server_id or "")
     job = LaunchJob(("python", str(script), *flags), "Ascend", own_checkpoints=not config.save_checkpoint_path)
     plans = plan_rank_table(table, server, job, {"HCCL_CONNECT_TIMEOUT": str(options.hccl_time_out)})
     plans = with_cores(plans, equal_shares(range(options.cpu_count), len(plans)))

@@ -84,7 +84,7 @@ def test_an_empty_text_is_an_error(entry, value):
     texts = [declared.name for declared in flags_of(entry) if declared.kind is str and not declared.choices]
     assert {"log_file", "data_url"} < set(texts)
     out = aliases(entry)["out"]
-    for name in (names := ["config_path", *texts]):
+    for name in ("config_path", *texts):
         wanted = "name where the results go" if name == out else "give a value"
         with pytest.raises(UserError, match=f"^--{name} is empty: {wanted}, or leave the flag out$"):
             load_config(entry, [f"--{name}={value}"], "")
@@ -121,6 +121,22 @@ def test_a_job_completes_an_empty_model_from_checkpoint_url():
         with pytest.raises(UserError, match="^--load_checkpoint_path is empty: give a value, or leave the flag out$"):
             load_config("train", flags, "")
     assert load_config("train", [*job, *url], "").load_checkpoint_path == ""
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.fault("a flag of several words with an unset variable of the shell", "each such flag, in each command",
+                   "an error before any file is read")
+def test_an_empty_word_of_a_list_is_an_error(entry):
+    others = ("train_config.AdamW.", "train_config.SGD.")  # of optimizers that are not chosen
+    for name in [declared.name for declared in flags_of(entry) if declared.kind == tuple[str, ...]
+                 and not declared.name.startswith(others)]:
+        for value in ("", " "):
+            with pytest.raises(UserError, match=f"^--{name} is empty: give a value, or leave the flag out$"):
+                load_config(entry, [f"--{name}", value], "")
+        with pytest.raises(UserError, match=f"^--{name} has an empty word: leave it out$"):
+            load_config(entry, [f"--{name}", "a", ""], "")
+    if entry == "infer":
+        load_config(entry, ["--enable_modelarts", "true", "--image="], "")  # a job takes the folder of the data
 
 
 def test_an_empty_text_does_not_unset_what_a_file_says(tmp_path):

@@ -64,10 +64,19 @@ def test_the_file_starts_its_ranks(folder):
         assert (folder / f"LOG{rank}/training_log.txt").read_text().splitlines()[-1] == f"{rank} LOG{rank}/ckpt_{rank}"
 
 
+@pytest.mark.parametrize("flag", ["run_script_dir", "hyper_parameter_config_dir", "mindrecord_dir", "hccl_config_dir",
+                                  "load_checkpoint_path", "cmd_file", "server_id"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_flag_is_an_error(folder, capsys, flag, value):
+    base = ["--mindrecord_dir", "s", "--hccl_config_dir", "my hccl.json", "--server_id", "10.0.0.1"]
+    assert main([*base, f"--{flag}", value]) == 2
+    assert capsys.readouterr().err == f"error: --{flag} is empty: give a value, or leave the flag out\n"
+    assert not (folder / "distributed_cmd.sh").exists()
+
+
 @pytest.mark.parametrize("change, message", [
     (["--run_script_dir", "none.py"], "--run_script_dir none.py is not a file"),
     (["--hccl_config_dir", "none.json"], "rank table none.json: No such file"),
-    (["--load_checkpoint_path", ""], "--load_checkpoint_path is empty: give a value, or leave the flag out"),
     (["--server_id", "10.0.0.7"], "has the servers 10.0.0.1, 10.0.0.2"),
     (["--hyper_parameter_config_dir", "none.ini"], "none.ini: No such file"),
     (["--cmd_file", "no/such/folder.sh"], "--cmd_file no/such/folder.sh: No such file")])

@@ -128,6 +128,21 @@ def test_wrong_arguments_for_converter_lite(tmp_path, tool, capsys, monkeypatch,
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("tool, words, message", [
+    (convert_lite_ascend, [""], "MODEL is empty: give a value"),
+    (convert_lite_ascend, ["m.mindir", ""], "SOC is empty: give a value"),
+    (convert_lite_ascend, ["m.mindir", "--output", " "], "--output is empty: give a value, or leave the flag out"),
+    (convert_om, ["", "Ascend310"], "MODEL is empty: give a value"),
+    (convert_om, ["m.onnx", ""], "SOC is empty: give a value"),
+    (convert_om, ["m.onnx", "Ascend310", "--output="], "--output is empty: give a value, or leave the flag out"),
+    (convert_om, ["m.onnx", "Ascend310", "--checkpoint", ""], "--checkpoint is empty: give a value, or leave the flag "
+                                                              "out")])
+def test_an_empty_argument_is_an_error(tmp_path, capsys, monkeypatch, tool, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert tool.main(words) == 2
+    assert capsys.readouterr().err == f"error: {message}\n" and not list(tmp_path.iterdir())
+
+
 def test_an_onnx_file_is_converted_with_aipp(tmp_path, tool, capfd):
     tool("atc", "--output", ".om")
     source = model(tmp_path / "m.onnx")

@@ -68,7 +68,7 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
 
 
 def _refuse_empty(entry: str, flags: Mapping[str, Any], chosen: Mapping[str, Any], typed: Mapping[str, str]) -> None:
-    """Raise UserError if the text of a flag is empty, as with an unset variable of a shell: --model "$CHECKPOINT".
+    """Raise UserError if a text or a word of a list is empty, as with an unset variable of a shell: --model "$MODEL".
 
     An empty text means "not set" in a file. So the command would do something else than the user meant: a training
     would start from random weights.
@@ -81,12 +81,20 @@ def _refuse_empty(entry: str, flags: Mapping[str, Any], chosen: Mapping[str, Any
         typed: that of build_config.
     """
     for name, value in flags.items():
-        declared = SETTINGS.get(name)
-        is_text = name == "config_path" or declared and declared.kind is str and not declared.choices
-        if is_text and _is_empty(value):
-            wanted = "name where the results go" if name == aliases(entry).get("out") else "give a value"
-            in_file = f", and {name} out of the file of --config_path, too" if chosen.get(name) else ""
-            raise UserError(f"{as_typed(f'--{name} is empty', typed)}: {wanted}, or leave the flag out{in_file}")
+        words = value if isinstance(value, list) else [value]
+        if not _takes_texts(name) or not any(map(_is_empty, words)):
+            continue
+        if len(words) > 1:
+            raise UserError(f"{as_typed(f'--{name} has an empty word', typed)}: leave it out")
+        wanted = "name where the results go" if name == aliases(entry).get("out") else "give a value"
+        in_file = f", and {name} out of the file of --config_path, too" if chosen.get(name) else ""
+        raise UserError(f"{as_typed(f'--{name} is empty', typed)}: {wanted}, or leave the flag out{in_file}")
+
+
+def _takes_texts(name: str) -> bool:
+    """Return whether a flag takes a text, or a list of texts, of any value."""
+    declared = SETTINGS.get(name)
+    return name == "config_path" or bool(declared and declared.kind in (str, tuple[str, ...]) and not declared.choices)
 
 
 def _is_empty(text: str) -> bool:

@@ -200,8 +200,7 @@ def _split_options(words: list[str], environment: Mapping[str, str],
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
     typed = {name: getattr(known, name) for name in options if getattr(known, name) is not None}
-    if empty := [name for name, value in typed.items() if not value.strip()]:
-        raise UserError(f"--{empty[0]} is empty: give a value, or leave the flag out")
+    refuse_empty(typed)
     values = {name: typed.get(name) or environment.get(name.upper(), "") for name in options}
     given: dict[str, Any] = {name: value for name, value in values.items() if value}
     for name, value in given.items():
@@ -214,6 +213,12 @@ def _split_options(words: list[str], environment: Mapping[str, str],
             if name in ("device_num", "worker_num", "local_worker_num") and not given[name]:
                 raise UserError(f"--{name} (or the environment variable {name.upper()}) must be at least 1, found 0")
     return given, known.foreground, rest
+
+
+def refuse_empty(flags: Mapping[str, Any]) -> None:
+    """Raise UserError if the text of a flag is empty, as with an unset variable of a shell. flags: name -> value."""
+    if empty := [name for name, value in flags.items() if isinstance(value, str) and not value.strip()]:
+        raise UserError(f"--{empty[0]} is empty: give a value, or leave the flag out")
 
 
 def _split_places(kind: Kind, words: list[str]) -> tuple[dict[str, str], list[str]]:
