@@ -18,7 +18,4 @@ TEXT
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-check_call "$@"
-MINDSPORE20_PYTHON=$(bash "$repository/scripts/set_up_mindspore20.sh" "${CENTERNET_LITE:-$repository/.venv-lite}/mindspore20")
-export MINDSPORE20_PYTHON
 run_tool export_mindir_lite20 "$@"

@@ -1,7 +1,8 @@
 """Export a checkpoint as a MINDIR in the old format of MindSpore Lite 2.0. Use scripts/export_mindir_lite20.sh.
 
-The flags are those of export.py. MindSpore 2.0 writes the file in its own Python (variable MINDSPORE20_PYTHON). The
-output of the file must be equal to the output of the network in this Python.
+The flags are those of export.py. MindSpore 2.0 writes the file in its own Python (variable MINDSPORE20_PYTHON; without
+it scripts/set_up_mindspore20.sh makes that Python, when flags and checkpoint are known to be right). The output of the
+file must be equal to the output of the network in this Python.
 """
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ from centernet.files import folder_beside, user_errors
 from centernet.owner import OWNER, owned
 
 WORKER = Path(__file__).with_name("export_in_mindspore20.py")
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(config: Config) -> None:
@@ -44,13 +46,14 @@ def run(config: Config) -> None:
     if config.net_config.deformable and config.export_deform != "gather":
         raise UserError("MindSpore Lite 2.0 cannot run the operator DeformableOffsets: add --export_deform gather")
     manifest = describe(config, model.record)
+    python = os.environ.get("MINDSPORE20_PYTHON", "") or _set_up()
     # The exporter rejects names with spaces, so it writes elsewhere. The final rename needs the target's folder.
     with (owned(target.parent, "--export_name", f".{target.name}{OWNER}"),
           folder_beside(target, f"--export_name {target}: cannot write this file") as beside,
           tempfile.TemporaryDirectory(prefix="export-") as work):
         folder = Path(work)
         expected = _write_request(folder, config, manifest, model.network)
-        version = _run_worker(folder)
+        version = _run_worker(python, folder)
         found = [np.load(folder / f"output_{index}.npy", allow_pickle=False) for index in range(len(expected))]
         difference = require_equal(found, expected, manifest.decode)
         written = Path(shutil.move(folder / "model.mindir", beside))
@@ -79,11 +82,18 @@ def _write_request(folder: Path, config: Config, manifest, network) -> list[np.n
     return outputs_of(as_exported(network, manifest), normalized)
 
 
-def _run_worker(folder: Path) -> str:
+def _set_up() -> str:
+    """Set up MindSpore 2.0 unless it is there. Return the path of its Python."""
+    folder = os.path.join(os.environ.get("CENTERNET_LITE") or str(ROOT / ".venv-lite"), "mindspore20")
+    done = subprocess.run(["bash", str(ROOT / "scripts/set_up_mindspore20.sh"), folder], stdout=subprocess.PIPE,
+                          text=True)
+    if done.returncode != 0:
+        raise UserError("MindSpore 2.0.0 is not there, and its set-up failed: see the message above")
+    return done.stdout.strip()
+
+
+def _run_worker(python: str, folder: Path) -> str:
     """Export in the other Python. Return the version of its MindSpore."""
-    python = os.environ.get("MINDSPORE20_PYTHON", "")
-    if not python:
-        raise UserError("MINDSPORE20_PYTHON is not set: run scripts/export_mindir_lite20.sh, which sets up that Python")
     # Variables for this Python must not reach the other one.
     foreign = ("PYTHONHOME", "PYTHONPATH", "LD_PRELOAD", "VIRTUAL_ENV")
     environment = {key: value for key, value in os.environ.items() if key not in foreign}
