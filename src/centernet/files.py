@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -196,7 +197,9 @@ def require_writable(folder: Path, flag: str, remedy: str = "Choose another one"
     require_no_file(folder, flag)
     place = next((path for path in (folder, *folder.parents) if exists(path)), folder)
     if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"{flag} {printable(folder)}: cannot write to this folder. {remedy}")
+        named = folder if folder.parts else Path.cwd()  # "." says little to a user who did not type it
+        reason = os.strerror(errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES)
+        raise UserError(f"{flag} {printable(named)}: cannot write to this folder: {reason}. {remedy}")
 
 
 def require_no_file(folder: Path, flag: str) -> None:

@@ -3,6 +3,7 @@ import dataclasses
 import errno
 import importlib
 import os
+from types import SimpleNamespace
 
 import pytest
 from tiny_coco import make_coco
@@ -193,7 +194,8 @@ def test_an_import_into_a_folder_without_permission_names_another_way(tmp_path, 
     make_csv(tmp_path / "data", random_boxes())
     imported, out = found.read_layout(tmp_path / "data"), tmp_path / "out"
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
-    with pytest.raises(UserError, match=f"^--out {out}: cannot write to this folder. Choose another one$"):
+    with pytest.raises(UserError, match=f"^--out {out}: cannot write to this folder: Permission denied. Choose another "
+                                        "one$"):
         write.write_import(imported, {"train": imported.pictures}, out, False)
 
 
@@ -203,6 +205,19 @@ def test_an_export_that_cannot_be_written_loads_no_model(tmp_path, monkeypatch, 
     assert export.main(["--device_target", "CPU", "--model", str(tmp_path / "a.ckpt"), "--out",
                         str(tmp_path / "a.ckpt" / "model")]) == 2
     assert capsys.readouterr().err == f"error: --out (export_name) {tmp_path / 'a.ckpt'} is a file: name a folder\n"
+
+
+@pytest.mark.parametrize("flag, reason", [(os.ST_RDONLY, "Read-only file system"), (0, "Permission denied")])
+@pytest.mark.fault("an export in a read-only folder", "the current folder is on a read-only disk, and no --out",
+                   "an error with the folder and the system's reason, before the model is loaded")
+def test_an_export_into_a_read_only_folder_says_which(tmp_path, monkeypatch, capsys, flag, reason):
+    (tmp_path / "a.ckpt").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=flag))
+    assert export.main(["--device_target", "CPU", "--model", "a.ckpt"]) == 2
+    assert capsys.readouterr().err == (f"error: --export_name {tmp_path}: cannot write to this folder: {reason}. "
+                                       "Choose another one\n")
 
 
 @pytest.mark.parametrize("out", [[], ["--out", "OUT"]])
@@ -215,7 +230,7 @@ def test_an_import_that_cannot_be_written_reads_nothing(tmp_path, monkeypatch, c
     out = [str(tmp_path / "new") if word == "OUT" else word for word in out]
     assert import_dataset.main(["--data", str(tmp_path / "data"), *out]) == 2
     assert capsys.readouterr().err == (
-        f"error: --out {tmp_path / 'new'}: cannot write to this folder. Choose another one\n" if out else
-        f"error: --data {tmp_path / 'data/annotations'}: cannot write to this folder. Name a folder for the annotation "
-        "files with --out\n")
+        f"error: --out {tmp_path / 'new'}: cannot write to this folder: Permission denied. Choose another one\n" if out
+        else f"error: --data {tmp_path / 'data/annotations'}: cannot write to this folder: Permission denied. Name a "
+        "folder for the annotation files with --out\n")
     assert [path.name for path in tmp_path.rglob("*")] == ["data"]
