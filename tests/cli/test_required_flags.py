@@ -9,7 +9,7 @@ import pytest
 from tiny_coco import make_coco
 
 from centernet import owner
-from centernet.cli import COMMANDS, check_data, compare, export, import_dataset
+from centernet.cli import COMMANDS, check_data, compare, export, import_dataset, postprocess
 from centernet.config.declared import aliases, flags_of
 from centernet.config.load import load_config
 from centernet.config.setting import ENTRIES
@@ -218,6 +218,17 @@ def test_an_export_into_a_read_only_folder_says_which(tmp_path, monkeypatch, cap
     assert export.main(["--device_target", "CPU", "--model", "a.ckpt"]) == 2
     assert capsys.readouterr().err == (f"error: --export_name {tmp_path}: cannot write to this folder: {reason}. "
                                        "Choose another one\n")
+
+
+@pytest.mark.parametrize("name, message", [("nope", "there is no such folder"), ("file", "is a file")])
+def test_a_postprocess_without_the_raw_output_says_so(tmp_path, capsys, name, message):
+    (tmp_path / "file").touch()
+    (tmp_path / "m.mindir").touch()
+    (tmp_path / "m.json").touch()
+    assert postprocess.main(["--model", str(tmp_path / "m.mindir"), "--result_path", str(tmp_path / name),
+                             "--meta_path", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith(f" {tmp_path / name}: {message}. Name the folder of the model's raw "
+                                            "output\n")
 
 
 @pytest.mark.parametrize("out", [[], ["--out", "OUT"]])

@@ -12,9 +12,9 @@ from centernet.cli.entry import run_entry
 from centernet.config.load import Config
 from centernet.data.annotations import read_annotations
 from centernet.detection.postprocess import merge, to_image_boxes, write_results
-from centernet.errors import UserError
+from centernet.errors import UserError, printable
 from centernet.evaluation.metrics import evaluate_results
-from centernet.files import write_json
+from centernet.files import exists, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.owner import OWNER, owned
 from centernet.program import program
@@ -34,6 +34,9 @@ def run(config: Config) -> None:
     for flag in ("model_path", "result_path", "meta_path"):
         if not getattr(config, flag):
             raise UserError(f"--{flag} is not set; `{program('postprocess')} --help` explains it")
+    if not exists(raw := Path(config.result_path)) or not raw.is_dir():
+        found = "is a file" if exists(raw) else "there is no such folder"
+        raise UserError(f"--result_path {printable(raw)}: {found}. Name the folder of the model's raw output")
     manifest = read_manifest(config.model_path)
     require_fixed(manifest, config, config.model_path)
     evaluation = exported_settings(manifest, config)
