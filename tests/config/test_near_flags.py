@@ -6,6 +6,7 @@ from centernet.config.load import load_config
 from centernet.config.near_flags import SYNONYMS
 from centernet.config.shorthands import SHORTHANDS
 from centernet.errors import UserError, listed
+from centernet.jobs.launch.arguments import GROUP_OPTIONS, OPTIONS
 
 
 @pytest.mark.parametrize("entry, flag, meant", [
@@ -45,6 +46,12 @@ def test_all_unknown_flags_are_told(argv, message, monkeypatch):
 def test_flags_of_other_commands(entry, flag, owner):
     with pytest.raises(UserError, match=rf"unknown argument '--{flag}': it is a flag of .*{owner}.*\."):
         load_config(entry, [f"--{flag}", "4"], "")
+
+
+@pytest.mark.parametrize("flag", [name for name in (*OPTIONS, *GROUP_OPTIONS, "foreground") if name not in SETTINGS])
+def test_flags_of_the_launcher(flag):
+    with pytest.raises(UserError, match=f"'--{flag}': it is a flag of scripts/run_distributed_train_ascend.sh"):
+        load_config("train", [f"--{flag}", "4"], "")
 
 
 @pytest.mark.parametrize("words", [["128x128"], ["1", "2", "3"], ["0.5"], ["-5"]])

@@ -31,6 +31,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "lr0": ("lr",), "save_period": ("save_checkpoint_steps",), "vid_stride": (), "cache": (),
 }
 
+# Flags of scripts that start processes, not of the commands that the processes run (jobs/launch/arguments.py).
+LAUNCHER = ("rank_table_file", "server_id", "worker_num", "local_worker_num", "node_rank", "master_addr", "master_port",
+            "hyper_parameter_config_dir", "log_root", "foreground")
+
 
 def nearest_flag(name: str, entry: str, values: Mapping[str, Any]) -> str:
     """Return the end of a message about an unknown flag: "; did you mean --NAME?", or ".".
@@ -56,6 +60,8 @@ def nearest_flag(name: str, entry: str, values: Mapping[str, Any]) -> str:
     others = [other for other in ENTRIES if name in _flags(other)]
     if others:
         return f": it is a flag of {' and of '.join(map(program, others[:2]))}."
+    if said in LAUNCHER:
+        return ": it is a flag of scripts/run_distributed_train_ascend.sh."
     return nearest(name, every, "--")
 
 
