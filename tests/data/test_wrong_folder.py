@@ -53,7 +53,7 @@ def test_other_paths_in_place_of_a_data_set(tmp_path):
     (tmp_path / "shards" / "p.info.json").write_text('{"categories": [], "files": []}')
     file = tmp_path / "annotations" / "instances_train2017.json"
     for path, message in ((tmp_path / "train2017", f"Name its parent folder, which has annotations: {tmp_path}"),
-                          (tmp_path / "shards", "it is a folder of shards. Name the data set that they were made of"),
+                          (tmp_path / "shards", "train.json. It is a folder of shards. Name the data set that they"),
                           (file, f"is a file. Name its data set's folder, or --annotation_file {file} and --ima"),
                           (tmp_path / "none", "none does not exist")):
         with pytest.raises(UserError) as caught:

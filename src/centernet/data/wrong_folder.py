@@ -55,5 +55,5 @@ def no_data_set(root: Path) -> str:
         return f"is a file. Name its data set's folder, or --annotation_file {printable(root)} and --image_dir" \
             if root.suffix.lower() == ".json" else "is a file. Name the data set's folder"
     if any(root.glob(f"*{INFO}")):
-        return "it is a folder of shards. Name the data set that they were made of"
+        return "It is a folder of shards. Name the data set that they were made of"
     return found.parent_of(root)
