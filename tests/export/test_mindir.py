@@ -234,6 +234,9 @@ def test_target_path(tmp_path):
     for name in ("", "a/", ".mindir", str(tmp_path / "d")):
         with pytest.raises(UserError, match="must name a file"):
             target_path(name, "MINDIR")
+    for suffix in (".json", ".air", ".AIR", ".om", ".ms", ".ckpt", ".pth"):
+        with pytest.raises(UserError, match=f"^--export_name 'a/b{suffix}': the file of --export_format MINDIR is a "):
+            target_path(f"a/b{suffix}", "MINDIR")
 
 
 def test_difference_of_detections_ignores_the_order_of_ties_but_not_of_values():

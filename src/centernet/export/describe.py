@@ -20,13 +20,14 @@ from centernet.weights.checkpoint import ModelRecord
 LOG = logging.getLogger("centernet")
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx"}
+FOREIGN = (".json", ".air", ".om", ".ms", ".ckpt", ".pth")  # of files that export.py does not write, or not as a model
 
 
 def target_path(export_name: str, export_format: str) -> Path:
     """Return the path of the file for --export_name, with or without the format's suffix and a folder.
 
     Raises:
-        UserError: the name is a folder, or has the suffix of another format.
+        UserError: the name is a folder, or has the suffix of another format or kind of file.
     """
     suffix = SUFFIXES[export_format]
     name = export_name.removesuffix(suffix)
@@ -35,6 +36,9 @@ def target_path(export_name: str, export_format: str) -> Path:
     if name.endswith(tuple(SUFFIXES.values())):
         raise UserError(f"--export_name {export_name!r} does not have the suffix of --export_format {export_format}: "
                         "change one of them")
+    if name.lower().endswith(FOREIGN):
+        raise UserError(f"--export_name {export_name!r}: the file of --export_format {export_format} is a {suffix}, not "
+                        f"a {Path(name).suffix}: leave the suffix out. --export_format is {' or '.join(SUFFIXES)}")
     return Path(f"{name}{suffix}")
 
 
