@@ -85,8 +85,8 @@ def _write_request(folder: Path, config: Config, manifest, network) -> list[np.n
 def _set_up() -> str:
     """Set up MindSpore 2.0 unless it is there. Return the path of its Python."""
     folder = os.path.join(os.environ.get("CENTERNET_LITE") or str(ROOT / ".venv-lite"), "mindspore20")
-    done = subprocess.run(["bash", str(ROOT / "scripts/set_up_mindspore20.sh"), folder], stdout=subprocess.PIPE,
-                          text=True)
+    words = ("bash", str(ROOT / "scripts/set_up_mindspore20.sh"), folder)
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise UserError("MindSpore 2.0.0 is not there, and its set-up failed: see the message above")
     return done.stdout.strip()

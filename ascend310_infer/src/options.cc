@@ -107,6 +107,9 @@ std::string Hint(const std::vector<Flag>& flags, const std::string& word) {
   return "";
 }
 
+// Whether a value follows the flag at argv[i], not the end or another flag.
+bool HasValue(int argc, const char* const* argv, int i) { return i + 1 < argc && !IsFlag(argv[i + 1]); }
+
 // UserError with all unknown flags, or with the first other word that belongs to no flag. Other words beside unknown
 // flags are probably their values.
 void RequireKnown(const std::vector<Flag>& flags, int argc, const char* const* argv) {
@@ -119,7 +122,7 @@ void RequireKnown(const std::vector<Flag>& flags, int argc, const char* const* a
       const std::string shown = "'" + word.substr(0, kLongestWord) + "'" + Hint(flags, word);
       if (std::count(words.begin(), words.end(), shown) == 0) words.push_back(shown);
     } else if (!std::holds_alternative<bool*>(flag->value) && word.find('=') == std::string::npos) {
-      ++i;
+      i += HasValue(argc, argv, i) ? 1 : 0;
     }
   }
   if (unknown.empty() && stray.empty()) return;
@@ -182,8 +185,8 @@ Options ParseOptions(int argc, const char* const* argv) {
       **given = true;
     } else if (equals != std::string::npos) {
       Assign(flag, word.substr(equals + 1));
-    } else if (++i < argc) {
-      Assign(flag, argv[i]);
+    } else if (HasValue(argc, argv, i)) {
+      Assign(flag, argv[++i]);
     } else {
       throw UserError("--" + flag.name + " needs a value");
     }
