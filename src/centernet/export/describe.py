@@ -37,8 +37,8 @@ def target_path(export_name: str, export_format: str) -> Path:
         raise UserError(f"--export_name {export_name!r} does not have the suffix of --export_format {export_format}: "
                         "change one of them")
     if name.lower().endswith(FOREIGN):
-        raise UserError(f"--export_name {export_name!r}: the file of --export_format {export_format} is a {suffix}, not "
-                        f"a {Path(name).suffix}: leave the suffix out. --export_format is {' or '.join(SUFFIXES)}")
+        raise UserError(f"--export_name {export_name!r}: the file of --export_format {export_format} is a {suffix}, "
+                        f"not a {Path(name).suffix}: leave the suffix out. --export_format is {' or '.join(SUFFIXES)}")
     return Path(f"{name}{suffix}")
 
 
