@@ -189,6 +189,7 @@ def data(tmp_path, monkeypatch):
     make_coco(tmp_path, num_images=1, split="val")
     (tmp_path / "m.mindir").write_bytes(b"")
     (tmp_path / "a.ckpt").touch()
+    (tmp_path / "raw").mkdir()
     write_manifest(tiny_manifest((64, 64), sha256=sha256(tmp_path / "m.mindir")), manifest_path(tmp_path / "m.mindir"))
     assert preprocess.main(["--model_path", "m.mindir", "--val_data_dir", ".", "--predict_dir", "prepared"]) == 0
     return tmp_path

@@ -50,7 +50,7 @@ def test_flags_of_other_commands(entry, flag, owner):
 
 @pytest.mark.parametrize("flag", [name for name in (*OPTIONS, *GROUP_OPTIONS, "foreground") if name not in SETTINGS])
 def test_flags_of_the_launcher(flag):
-    with pytest.raises(UserError, match=f"'--{flag}': it is a flag of scripts/run_distributed_train_ascend.sh"):
+    with pytest.raises(UserError, match=f"'--{flag}': it is a flag of the script that starts a training on several"):
         load_config("train", [f"--{flag}", "4"], "")
 
 

@@ -36,7 +36,7 @@ def test_the_entry_trains_and_only_the_first_rank_writes(group):
     first, second = group.ranks
     assert first["files"] == ["best.ckpt", "centernet-2_3.ckpt", "config.yaml", "last.ckpt", "loss.png",
                               "metrics.jsonl", "run.json"]
-    assert second["files"] == [] and "epoch" not in group.logs[1]
+    assert not second["folder"] and "epoch" not in group.logs[1]
     assert "global batch size: 2 on each device x 2 = 4" in group.logs[0]
     assert "learning rate: 0.064 x 0.01562 = 0.001 (lr_scale linear: global batch size 4, reference_batch 256), " \
            "MultiDecay\nwarm-up: 2 steps" in group.logs[0]

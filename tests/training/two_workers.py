@@ -157,7 +157,7 @@ def main(folder):
     for variant in VARIANTS:  # one is compiled; all share the sums over the ranks
         with nullcontext() if variant == "plain" else eager():
             pairs[variant] = loss_and_gradients(variant, half, 2)
-    found = {"files": sorted(path.name for path in out.iterdir()), "tiny": tiny_steps(rank, 2),
+    found = {"files": sorted(path.name for path in out.glob("*")), "folder": out.exists(), "tiny": tiny_steps(rank, 2),
              "variants": {variant: losses for variant, (losses, _) in pairs.items()},
              "detections": [detect(folder, Group(rank, 2)), detect(folder, Group(rank, 2), count=1),
                             detect_mixed(folder, Group(rank, 2))],

@@ -61,7 +61,7 @@ def nearest_flag(name: str, entry: str, values: Mapping[str, Any]) -> str:
     if others:
         return f": it is a flag of {' and of '.join(map(program, others[:2]))}."
     if said in LAUNCHER:
-        return ": it is a flag of scripts/run_distributed_train_ascend.sh."
+        return ": it is a flag of the script that starts a training on several devices."
     return nearest(name, every, "--")
 
 
