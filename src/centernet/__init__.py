@@ -41,8 +41,12 @@ def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backen
         A Detector: call it with a path, a uint8 array (h, w, 3) in BGR, a PIL image, or a list of them.
 
     Raises:
-        UserError: the file is missing, damaged or not a model, or the device or a package is missing.
+        UserError: score_thresh is out of range; the file is missing, damaged or not a model; or the device or a package
+            is missing.
     """
+    if score_thresh is not None and not 0 <= score_thresh <= 1:
+        raise UserError(f"score_thresh must be between 0 and 1, found {score_thresh}")
+
     import dataclasses
 
     from centernet.config.load import load_config
@@ -66,7 +70,5 @@ def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backen
     finally:
         np.random.set_state(random_state)  # initial weights, which those of the file replace, were drawn
     if score_thresh is not None:
-        if not 0 <= score_thresh <= 1:
-            raise UserError(f"score_thresh must be between 0 and 1, found {score_thresh}")
         detector.settings = dataclasses.replace(detector.settings, score_thresh=score_thresh)
     return detector
