@@ -2,11 +2,11 @@
 import pytest
 
 from centernet.config.declared import SETTINGS, aliases
+from centernet.config.launcher import FOREGROUND, GROUP_OPTIONS, OPTIONS
 from centernet.config.load import load_config
 from centernet.config.near_flags import SYNONYMS
 from centernet.config.shorthands import SHORTHANDS
 from centernet.errors import UserError, listed
-from centernet.jobs.launch.arguments import GROUP_OPTIONS, OPTIONS
 
 
 @pytest.mark.parametrize("entry, flag, meant", [
@@ -48,7 +48,7 @@ def test_flags_of_other_commands(entry, flag, owner):
         load_config(entry, [f"--{flag}", "4"], "")
 
 
-@pytest.mark.parametrize("flag", [name for name in (*OPTIONS, *GROUP_OPTIONS, "foreground") if name not in SETTINGS])
+@pytest.mark.parametrize("flag", [name for name in (*OPTIONS, *GROUP_OPTIONS, FOREGROUND) if name not in SETTINGS])
 def test_flags_of_the_launcher(flag):
     with pytest.raises(UserError, match=f"'--{flag}': it is a flag of the script that starts a training on several"):
         load_config("train", [f"--{flag}", "4"], "")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from centernet.config.declared import SETTINGS, aliases, flags_of
+from centernet.config.launcher import FOREGROUND, GROUP_OPTIONS, OPTIONS
 from centernet.config.setting import ENTRIES
 from centernet.config.shorthands import inactive, shorthands_of
 from centernet.errors import printable
@@ -31,9 +32,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "lr0": ("lr",), "save_period": ("save_checkpoint_steps",), "vid_stride": (), "cache": (),
 }
 
-# Flags of scripts that start processes, not of the commands that the processes run (jobs/launch/arguments.py).
-LAUNCHER = ("rank_table_file", "server_id", "worker_num", "local_worker_num", "node_rank", "master_addr", "master_port",
-            "hyper_parameter_config_dir", "log_root", "foreground")
 
 
 def nearest_flag(name: str, entry: str, values: Mapping[str, Any]) -> str:
@@ -60,7 +58,7 @@ def nearest_flag(name: str, entry: str, values: Mapping[str, Any]) -> str:
     others = [other for other in ENTRIES if name in _flags(other)]
     if others:
         return f": it is a flag of {' and of '.join(map(program, others[:2]))}."
-    if said in LAUNCHER:
+    if said in (*OPTIONS, *GROUP_OPTIONS, FOREGROUND):
         return ": it is a flag of the script that starts a training on several devices."
     return nearest(name, every, "--")
 

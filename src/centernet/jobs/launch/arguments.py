@@ -14,6 +14,7 @@ from typing import Any
 
 from centernet.config.declared import SETTINGS
 from centernet.config.flags import without_aliases
+from centernet.config.launcher import FOREGROUND, GROUP_OPTIONS, OPTIONS
 from centernet.config.load import load_config
 from centernet.config.schema import Config
 from centernet.config.shorthands import OWN_LAYOUT, shorthands_of, targets
@@ -68,11 +69,6 @@ KINDS = {
         Argument("DATA_DIR", "data_dir", "the folder of the COCO-format data set", instead=OWN_LAYOUT),
         Argument("LOAD_CHECKPOINT_PATH", "load_checkpoint_path", "the checkpoint to evaluate"))),
 }
-# The launcher's own flags, all optional: name -> type.
-OPTIONS: dict[str, type] = {"log_root": str}
-GROUP_OPTIONS: dict[str, type] = {"rank_table_file": str, "server_id": str, "device_num": int, "worker_num": int,
-                 "local_worker_num": int, "node_rank": int, "master_addr": str, "master_port": int,
-                 "hyper_parameter_config_dir": str}
 
 
 @dataclass(frozen=True)
@@ -192,7 +188,7 @@ def _split_options(words: list[str], environment: Mapping[str, str],
                    options: dict[str, type]) -> tuple[dict[str, str | int], bool, list[str]]:
     """Return the launcher's own flags (or their environment variables), --foreground, and the other words."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--foreground", action="store_true")
+    parser.add_argument(f"--{FOREGROUND}", action="store_true")
     for name in options:
         parser.add_argument(f"--{name}")
     try:
