@@ -11,12 +11,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from centernet.errors import UserError, reports_errors
+from centernet.errors import UserError, nonempty, reports_errors
 from centernet.export.ascend import AOE_MODES, lite_command, lite_config, require_fixed_batch, require_soc
 from centernet.files import folder_beside, write_text
 from centernet.owner import OWNER, owned
 from centernet.runtimes.manifest import Manifest, manifest_path, publish, read_manifest
-from tools.converter import given, run_converter
+from tools.converter import run_converter
 
 WHERE = ("It is in the archive of MindSpore Lite for servers (mindspore-lite-VERSION-linux-aarch64.tar.gz or "
          "-linux-x64.tar.gz; https://www.mindspore.cn/lite/docs/en/master/use/downloads.html): unpack it and set "
@@ -81,10 +81,10 @@ def find_converter(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]
 def main(argv: list[str] | None = None) -> int:
     """Convert a model and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", metavar="MODEL.mindir", type=given("MODEL"))
-    parser.add_argument("soc", metavar="SOC", nargs="?", type=given("SOC", str))
+    parser.add_argument("model", metavar="MODEL.mindir", type=nonempty("MODEL", Path))
+    parser.add_argument("soc", metavar="SOC", nargs="?", type=nonempty("SOC"))
     parser.add_argument("--aoe", choices=AOE_MODES, default="")
-    parser.add_argument("--output", metavar="NAME", type=given("--output"))
+    parser.add_argument("--output", metavar="NAME", type=nonempty("--output", Path))
     arguments = parser.parse_args(argv)
     target = run(arguments.model, arguments.soc or "", arguments.aoe, arguments.output)
     print(f"converted {target} and {manifest_path(target).name}")

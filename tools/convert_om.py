@@ -15,13 +15,13 @@ import numpy as np
 
 from centernet.cli.entry import set_up_log
 from centernet.device import prepare_environment
-from centernet.errors import UserError, reports_errors
+from centernet.errors import UserError, nonempty, reports_errors
 from centernet.export.ascend import aipp_config, atc_command, opset_problem, require_fixed_batch, require_soc
 from centernet.files import folder_beside, write_text
 from centernet.owner import OWNER, owned
 from centernet.runtimes.manifest import Manifest, read_manifest
 from centernet.runtimes.onnx_session import require_package
-from tools.converter import given, run_converter
+from tools.converter import run_converter
 
 TOLERANCE = 1e-4        # largest difference of detections
 CELLS = (1, 4, 16, 64)  # pixels of a patch of noise in the images for the comparison
@@ -149,11 +149,11 @@ def main(argv: list[str] | None = None) -> int:
     """Convert a model and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
-    parser.add_argument("model", metavar="MODEL.ckpt|MODEL.onnx", type=given("MODEL"))
-    parser.add_argument("soc", metavar="SOC", type=given("SOC", str))
+    parser.add_argument("model", metavar="MODEL.ckpt|MODEL.onnx", type=nonempty("MODEL", Path))
+    parser.add_argument("soc", metavar="SOC", type=nonempty("SOC"))
     parser.add_argument("--aipp", action="store_true")
-    parser.add_argument("--checkpoint", metavar="CKPT", type=given("--checkpoint"))
-    parser.add_argument("--output", metavar="NAME", type=given("--output"))
+    parser.add_argument("--checkpoint", metavar="CKPT", type=nonempty("--checkpoint", Path))
+    parser.add_argument("--output", metavar="NAME", type=nonempty("--output", Path))
     arguments, flags = parser.parse_known_args(argv)
     prepare_environment()
     set_up_log("")

@@ -3,20 +3,10 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from centernet.errors import UserError
-
-
-def given(name: str, kind: Callable[[str], Any] = Path) -> Callable[[str], Any]:
-    """Return a type for add_argument: kind, but an empty word, as of an unset variable of a shell, is a UserError."""
-    def convert(word: str) -> Any:
-        if not word.strip():
-            raise UserError(f"{name} is empty: give a value" + ", or leave the flag out" * name.startswith("--"))
-        return kind(word)
-    return convert
 
 
 def run_converter(command: Sequence[str], result: Path, environment: Mapping[str, str] | None = None,

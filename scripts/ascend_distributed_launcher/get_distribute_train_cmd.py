@@ -15,10 +15,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from centernet.config.load import load_config
-from centernet.errors import UserError, reports_errors
+from centernet.errors import UserError, refuse_empty, reports_errors
 from centernet.files import user_errors
 from centernet.group import TIME_OUT
-from centernet.jobs.launch.arguments import read_hyper_parameters, refuse_empty
+from centernet.jobs.launch.arguments import read_hyper_parameters
 from centernet.jobs.launch.cores import equal_shares
 from centernet.jobs.launch.plan import LaunchJob, RankPlan, plan_rank_table, with_cores
 from centernet.jobs.launch.rank_table import find_server, read_rank_table
@@ -58,7 +58,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--cpu_count", type=int, default=os.cpu_count(),
         help="number of CPUs to divide among the ranks (default: those of this server)")
     options = parser.parse_args(argv)
-    refuse_empty(vars(options))
+    for name, value in vars(options).items():
+        if isinstance(value, str):
+            refuse_empty(f"--{name}", value)
     return options
 
 

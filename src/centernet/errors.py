@@ -8,6 +8,7 @@ import reprlib
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 LISTED_PROBLEMS = 20
 
@@ -50,6 +51,25 @@ def sentence(text: str) -> str:
 def without_commas(text: str, what: str = "of them") -> str:
     """Return the end of a message about a word in which commas join several words; "" if there is no comma."""
     return f". Separate several {what} by spaces, not by commas" if "," in text else ""
+
+
+def is_empty(word: str) -> bool:
+    """Return whether a word of a command line is empty, as that of an unset variable of a shell: --model "$MODEL"."""
+    return not word.strip().strip("'\"")  # ModelArts' console keeps quotes
+
+
+def refuse_empty(name: str, word: str, wanted: str = "give a value") -> None:
+    """Raise UserError if a word is empty. name: of an argument, or of a flag with its dashes; wanted: what to do."""
+    if is_empty(word):
+        raise UserError(f"{name} is empty: {wanted}" + ", or leave the flag out" * name.startswith("--"))
+
+
+def nonempty(name: str, kind: Callable[[str], Any] = str, wanted: str = "give a value") -> Callable[[str], Any]:
+    """Return a type for argparse's add_argument: kind, which refuses an empty word as refuse_empty does."""
+    def convert(word: str) -> Any:
+        refuse_empty(name, word, wanted)
+        return kind(word)
+    return convert
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -151,6 +151,7 @@ def test_an_empty_text_does_not_unset_what_a_file_says(tmp_path):
 
 @pytest.mark.parametrize("words, message", [
     (["a", "b", "--out", ""], "--out is empty: name the page to write"),
+    (["a", "b", "--out", '""'], "--out is empty: name the page to write"),
     (["a", ""], "one of the two folders is empty")])
 def test_an_empty_word_of_a_comparison_is_an_error(words, message, capsys):
     assert compare.main(words) == 2

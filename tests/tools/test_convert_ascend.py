@@ -131,6 +131,7 @@ def test_wrong_arguments_for_converter_lite(tmp_path, tool, capsys, monkeypatch,
 @pytest.mark.parametrize("tool, words, message", [
     (convert_lite_ascend, [""], "MODEL is empty: give a value"),
     (convert_lite_ascend, ["m.mindir", ""], "SOC is empty: give a value"),
+    (convert_lite_ascend, ["''"], "MODEL is empty: give a value"),
     (convert_lite_ascend, ["m.mindir", "--output", " "], "--output is empty: give a value, or leave the flag out"),
     (convert_om, ["", "Ascend310"], "MODEL is empty: give a value"),
     (convert_om, ["m.onnx", ""], "SOC is empty: give a value"),

@@ -172,7 +172,8 @@ def test_log_of_an_evaluation():
 # Command line
 
 @pytest.mark.parametrize("words, message", [
-    (["--minutes", "0"], "--minutes 0"), (["--data", ""], "--data is empty"), (["--device_id", "-1"], "--device_id -1"),
+    (["--minutes", "0"], "--minutes 0"), (["--data", ""], "--data is empty: name a data set, or"),
+    (["--out", "''"], "--out is empty: give a value, or leave the flag out"), (["--device_id", "-1"], "--device_id -1"),
     (["--device_target", "Ascend", "--device_id", "99"], "sees 0 Ascend devices"),
     (["--device_target", "CPU", "--dry_run"], "leave out --device_target CPU"),
     (["--device_target", "CPU", "--data", "/no/such/coco"], "/no/such/coco"),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from centernet.cli import run_process
 from centernet.data.coco import locate
-from centernet.errors import UserError, reports_errors
+from centernet.errors import UserError, nonempty, reports_errors
 from centernet.files import user_errors
 from centernet.jobs.launch.preflight import seen_devices
 from centernet.jobs.launch.processes import adopt_orphans
@@ -114,9 +114,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line. Raise UserError for values that make no sense."""
     parser = argparse.ArgumentParser(prog="first_day_ascend.sh", description=__doc__.splitlines()[0],
                                      allow_abbrev=False)
-    parser.add_argument("--data", metavar="COCO", help="data set in COCO's layout (default: generated)")
+    parser.add_argument("--data", metavar="COCO", type=nonempty("--data", wanted="name a data set"),
+                        help="data set in COCO's layout (default: generated)")
     parser.add_argument("--minutes", type=float, default=30.0, help="time for everything (default: 30)")
-    parser.add_argument("--out", type=Path, help="new folder for the report (default: first_day_DATE_TIME)")
+    parser.add_argument("--out", type=nonempty("--out", Path),
+                        help="new folder for the report (default: first_day_DATE_TIME)")
     parser.add_argument("--device_target", choices=("Ascend", "CPU"), help="default: the variable DEVICE_TARGET, or "
                                                                            "Ascend")
     parser.add_argument("--device_id", type=int, default=0, help="device for the parts that use one (default: 0)")
@@ -128,8 +130,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     words = parser.parse_args(argv)
     if not words.minutes > 0:
         raise UserError(f"--minutes {words.minutes:g}: it must be greater than 0")
-    if words.data is not None and not words.data.strip():
-        raise UserError("--data is empty: name a data set, or leave the flag out")
     if words.device_id < 0:
         raise UserError(f"--device_id {words.device_id}: devices count from 0")
     return words

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from centernet.cli.console import set_up_log
 from centernet.cli.process import print_every_text
-from centernet.errors import LISTED_PROBLEMS, UserError, printable, reports_errors
+from centernet.errors import LISTED_PROBLEMS, UserError, is_empty, nonempty, printable, reports_errors
 from centernet.files import write_text
 from centernet.program import command, program
 
@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="*", metavar="RUN",
                         help="two folders: results of eval, or of trainings")
     parser.add_argument("--out", default="comparison.html", metavar="FILE",
+                        type=nonempty("--out", Path, "name the page to write"),
                         help="page to write (default: %(default)s)")
     try:
         given, unknown = parser.parse_known_args(argv)
@@ -45,14 +46,12 @@ def main(argv: list[str] | None = None) -> int:
     if len(given.runs) != 2:
         raise UserError(f"{program('compare')} needs two folders, found {len(given.runs)}: {command('compare')} RUN_A "
                         "RUN_B")
-    if not all(map(str.strip, given.runs)):  # Path("") is the current folder
+    if any(map(is_empty, given.runs)):  # Path("") is the current folder
         raise UserError("one of the two folders is empty: is a variable of your shell not set?")
-    if not given.out.strip():
-        raise UserError("--out is empty: name the page to write, or leave the flag out")
     set_up_log("")
     first, second = (read_run(Path(run)) for run in given.runs)
     require_common(first, second)
-    write_text(Path(given.out), comparison_page(first, second))
+    write_text(given.out, comparison_page(first, second))
     for letter, run in zip("AB", (first, second)):
         known = f"AP {run.numbers['AP']:.3f}" if run.numbers else "no AP"
         LOG.info("%s: %s (%s)", letter, printable(run.folder), known)

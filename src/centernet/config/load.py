@@ -23,7 +23,7 @@ from centernet.config.near_flags import nearest
 from centernet.config.schema import Config
 from centernet.config.shorthands import expanded, typed_shorthands
 from centernet.config.values import build, canonical, plain, typed_values
-from centernet.errors import LISTED_PROBLEMS, UserError, bullets, printable, shown, together
+from centernet.errors import LISTED_PROBLEMS, UserError, bullets, is_empty, printable, shown, together
 from centernet.files import exists, read_yaml, write_text
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -50,7 +50,7 @@ def load_config(entry: str, argv: list[str], description: str) -> Config:
     values: dict[str, Any] = {name: declared.default for name, declared in SETTINGS.items()}
     _add(values, _read_values(DEFAULT_CONFIG))
     preset, chosen = "", dict[str, Any]()
-    if word and not _is_empty(word):
+    if word and not is_empty(word):
         path = find_config(word, "--config_path ")
         preset = path.stem if path.resolve() != DEFAULT_CONFIG else ""
         chosen = _read_values(path)
@@ -82,7 +82,7 @@ def _refuse_empty(entry: str, flags: Mapping[str, Any], chosen: Mapping[str, Any
     """
     for name, value in flags.items():
         words = value if isinstance(value, list) else [value]
-        if not _takes_texts(name) or not any(map(_is_empty, words)):
+        if not _takes_texts(name) or not any(map(is_empty, words)):
             continue
         if len(words) > 1:
             raise UserError(f"{as_typed(f'--{name} has an empty word', typed)}: leave it out")
@@ -95,10 +95,6 @@ def _takes_texts(name: str) -> bool:
     """Return whether a flag takes a text, or a list of texts, of any value."""
     declared = SETTINGS.get(name)
     return name == "config_path" or bool(declared and declared.kind in (str, tuple[str, ...]) and not declared.choices)
-
-
-def _is_empty(text: str) -> bool:
-    return not text.strip().strip("'\"")  # ModelArts' console keeps quotes
 
 
 def find_config(word: str, flag: str = "") -> Path:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from centernet.config.declared import SETTINGS
 from centernet.config.values import CANNOT, canonical, convert
-from centernet.errors import UserError, printable, shown
+from centernet.errors import UserError, printable, refuse_empty, shown
 from centernet.files import exists, is_file
 
 CHOOSERS = ("train_config.optimizer", "train_config.lr_schedule")  # the section with the name of the choice is active
@@ -139,9 +139,7 @@ def _resumed(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
     """Return what --resume PATH stands for: --resume true and --load_checkpoint_path PATH."""
     if RESUME not in given:
         return {}
-    if not str(given[RESUME]).strip():  # Path("") is the current folder
-        raise UserError("--resume is empty: give true, false, a checkpoint, or the folder of a run, or leave the flag "
-                        "out")
+    refuse_empty(f"--{RESUME}", str(given[RESUME]), "give true, false, a checkpoint, or the folder of a run")
     try:
         convert(bool, given[RESUME])
         return {}

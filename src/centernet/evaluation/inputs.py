@@ -14,7 +14,7 @@ import cv2
 
 from centernet.data.defects import EXAMPLES
 from centernet.data.image_file import SUFFIXES, foreign_format
-from centernet.errors import UserError, printable, without_commas
+from centernet.errors import UserError, is_empty, printable, without_commas
 from centernet.files import exists, files_below, read_bytes, require_utf8
 from centernet.run_files import without_passwords
 
@@ -77,7 +77,7 @@ def find_inputs(words: Sequence[str], recursive: bool = False) -> Inputs:
     files: list[Path] = []
     videos: list[Video] = []
     for word in words:
-        if not word.strip():
+        if is_empty(word):
             raise UserError("--image '': the word is empty. Is a variable of your shell not set?")
         stream = _live(word)
         if stream:

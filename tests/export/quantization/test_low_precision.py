@@ -74,6 +74,12 @@ def test_fp16_with_its_manifest_and_the_table(work, tmp_path, capsys):
     assert half["milliseconds"] > 0
 
 
+@pytest.mark.parametrize("flag", ["data_dir", "annotation_file", "image_dir", "output"])
+def test_an_empty_flag_of_the_table(flag, capsys):
+    assert side_by_side.main(["m.onnx", f"--{flag}", ""]) == 2
+    assert f"--{flag} is empty: give a value, or leave the flag out" in capsys.readouterr().err
+
+
 def test_a_drop_of_ap_leaves_nothing(work, tmp_path, monkeypatch, capsys):
     figures = iter([0.4, 0.39])
     monkeypatch.setattr(low_precision, "evaluate_exported", lambda *_: type("Metrics", (), {"AP": next(figures)}))

@@ -79,6 +79,7 @@ def test_exactly_what_is_missing_is_listed_with_the_ways_to_give_it(name, words,
     ("distribute", ["shards", "", ""], "^LOAD_CHECKPOINT_PATH is empty"),
     ("train", ["0", "shards", "--model", ""], r"^--load_checkpoint_path is empty"),
     ("distribute", ["shards", "--rank_table_file", ""], "^--rank_table_file is empty: give a value, or leave the flag"),
+    ("train", ["0", "shards", "--log_root", "''"], "^--log_root is empty: give a value, or leave the flag out"),
     ("distribute", ["shards", "--server_id"], "argument --server_id: expected one argument"),
     ("train", ["0", "shards", "--epoch_size", "0"], "epoch_size must be greater than 0")])
 def test_wrong_arguments(name, words, message):

@@ -18,7 +18,7 @@ from centernet.config.load import Config, load_config
 from centernet.data.coco import CocoDataset, read_evaluated
 from centernet.data.image_file import read_image
 from centernet.detection.transform import prepare_image
-from centernet.errors import reports_errors
+from centernet.errors import nonempty, reports_errors
 from centernet.evaluation.dataset import evaluate_exported
 from centernet.files import write_json
 from centernet.runtimes.exported import ExportedBackend
@@ -107,17 +107,22 @@ def main(argv: list[str] | None = None) -> int:
     """Print the table and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="+", metavar="NAME.onnx")
-    parser.add_argument("--data_dir", default="", help="annotated COCO data set: annotations/ and val2017/")
-    parser.add_argument("--annotation_file", default="", help="with --image_dir: for a data set in another layout")
-    parser.add_argument("--image_dir", default="", help="folder of the images that the annotation file names")
+    parser.add_argument("--data_dir", type=nonempty("--data_dir"),
+                        help="annotated COCO data set: annotations/ and val2017/")
+    parser.add_argument("--annotation_file", type=nonempty("--annotation_file"),
+                        help="with --image_dir: for a data set in another layout")
+    parser.add_argument("--image_dir", type=nonempty("--image_dir"),
+                        help="folder of the images that the annotation file names")
     parser.add_argument("--allow_outside", choices=("true", "false"), default="false",
                         help="read images whose file_name leads out of the image folder")
     parser.add_argument("--batch_size", type=count, default=1,
                         help="batch size of the timed runs, for models without a fixed batch size")
     parser.add_argument("--repeats", type=count, default=20, help="timed runs of each model")
-    parser.add_argument("--output", type=Path, help="also write the rows to this JSON file")
+    parser.add_argument("--output", type=nonempty("--output", Path), help="also write the rows to this JSON file")
     arguments = parser.parse_args(argv)
-    dataset = read_evaluated(arguments.data_dir, "val", arguments.annotation_file, arguments.image_dir, strict=False,
+    data_dir, file, image_dir = (word or "" for word in (arguments.data_dir, arguments.annotation_file,
+                                                         arguments.image_dir))
+    dataset = read_evaluated(data_dir, "val", file, image_dir, strict=False,
                              allow_outside=arguments.allow_outside == "true", whole=False)
     rows = compare(arguments.models, dataset, load_config("eval", [], ""), arguments.batch_size, arguments.repeats)
     if arguments.output:

@@ -20,7 +20,7 @@ from centernet.config.schema import Config
 from centernet.config.shorthands import OWN_LAYOUT, shorthands_of, targets
 from centernet.config.values import is_list
 from centernet.documents import whole_number
-from centernet.errors import UserError, bullets, shown
+from centernet.errors import UserError, bullets, nonempty, shown
 from centernet.files import MOST_YAML_BYTES, read_bytes
 from centernet.group import MOST_PROCESSES
 from centernet.jobs.launch.devices import ascend_devices
@@ -190,13 +190,12 @@ def _split_options(words: list[str], environment: Mapping[str, str],
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument(f"--{FOREGROUND}", action="store_true")
     for name in options:
-        parser.add_argument(f"--{name}")
+        parser.add_argument(f"--{name}", type=nonempty(f"--{name}"))
     try:
         known, rest = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
     typed = {name: getattr(known, name) for name in options if getattr(known, name) is not None}
-    refuse_empty(typed)
     values = {name: typed.get(name) or environment.get(name.upper(), "") for name in options}
     given: dict[str, Any] = {name: value for name, value in values.items() if value}
     for name, value in given.items():
@@ -209,12 +208,6 @@ def _split_options(words: list[str], environment: Mapping[str, str],
             if name in ("device_num", "worker_num", "local_worker_num") and not given[name]:
                 raise UserError(f"--{name} (or the environment variable {name.upper()}) must be at least 1, found 0")
     return given, known.foreground, rest
-
-
-def refuse_empty(flags: Mapping[str, Any]) -> None:
-    """Raise UserError if the text of a flag is empty, as with an unset variable of a shell. flags: name -> value."""
-    if empty := [name for name, value in flags.items() if isinstance(value, str) and not value.strip()]:
-        raise UserError(f"--{empty[0]} is empty: give a value, or leave the flag out")
 
 
 def _split_places(kind: Kind, words: list[str]) -> tuple[dict[str, str], list[str]]:
