@@ -26,13 +26,13 @@ def test_indexes(tmp_path):
     write_prepared(tmp_path, [(7, "a.jpg", np.zeros((3, 8, 8), np.float32), META)], manifest, tmp_path / "val.json")
     path = tmp_path / METAS / "index.json"
     document = json.loads(path.read_text())
-    assert read_index(tmp_path, manifest).names == {7: "a.jpg"}
+    assert read_index(tmp_path, manifest, "--meta_path").names == {7: "a.jpg"}
     for text in variants(document):
         path.write_text(text)
-        message_of(read_index, tmp_path, manifest)
+        message_of(read_index, tmp_path, manifest, "--meta_path")
     for data in FILES:
         path.write_bytes(data)
-        assert "index.json" in message_of(read_index, tmp_path, manifest)
+        assert "index.json" in message_of(read_index, tmp_path, manifest, "--meta_path")
 
 
 @pytest.mark.fault("a hostile file of a transform", "each value replaced", "read, or a short error, never a traceback")

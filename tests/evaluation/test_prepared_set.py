@@ -1,4 +1,5 @@
 """Files that connect the programs: types of inputs, and outputs of programs of others."""
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -36,19 +37,26 @@ def test_uint8_images_take_a_quarter_of_the_bytes_and_come_back(tmp_path, manife
     assert image.read_bytes() == pixels.tobytes() and planes.stat().st_size == 4 * image.stat().st_size
     np.testing.assert_array_equal(read_input(tmp_path / "uint8", 7, raw), pixels)
     np.testing.assert_array_equal(read_input(tmp_path / "float32", 7, manifest), manifest.spec.normalize(pixels))
-    assert read_index(tmp_path / "uint8", raw).names == {7: "a.jpg"}
+    assert read_index(tmp_path / "uint8", raw, "--meta_path").names == {7: "a.jpg"}
     with pytest.raises(UserError, match=r"7.bin has 18432 bytes, float32 of shape \(3, 64, 96\) has 73728"):
         read_input(tmp_path / "uint8", 7, manifest)
 
 
 def test_a_set_for_aipp_is_for_postprocess_only(tmp_path, manifest):
     prepare(tmp_path, manifest.with_uint8_input(), np.zeros((64, 96, 3), np.uint8))
-    assert read_index(tmp_path, manifest, aipp=True).names == {7: "a.jpg"}
+    assert read_index(tmp_path, manifest, "--meta_path", aipp=True).names == {7: "a.jpg"}
     with pytest.raises(UserError, match=r"shape is \[64, 96, 3\], but the model needs \[3, 64, 96\], dtype is uint8"):
-        read_index(tmp_path, manifest)
+        read_index(tmp_path, manifest, "--meta_path")
     other = replace(manifest, spec=replace(manifest.spec, mean=(0.5, 0.2, 0.3)))
     with pytest.raises(UserError, match="another model: mean is"):
-        read_index(tmp_path, other, aipp=True)
+        read_index(tmp_path, other, "--meta_path", aipp=True)
+
+
+@pytest.mark.parametrize("folder, message", [("nope", "there is no such folder"), (".", "index.json is missing")])
+def test_a_folder_that_is_no_prepared_set(tmp_path, manifest, folder, message):
+    place = tmp_path / folder
+    with pytest.raises(UserError, match=f"--meta_path {re.escape(str(place))}: {message}. .* writes index.json last"):
+        read_index(place, manifest, "--meta_path")
 
 
 @pytest.mark.parametrize("name", ["7_{}.bin", "7_output_{}.bin"], ids=["ais_bench", "msame"])

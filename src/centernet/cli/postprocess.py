@@ -40,7 +40,7 @@ def run(config: Config) -> None:
     manifest = read_manifest(config.model_path)
     require_fixed(manifest, config, config.model_path)
     evaluation = exported_settings(manifest, config)
-    prepared = read_index(Path(config.meta_path), manifest, aipp=True)
+    prepared = read_index(Path(config.meta_path), manifest, "--meta_path", aipp=True)
     if not (config.label_path or prepared.annotation_file):
         raise UserError(f"--meta_path {config.meta_path}: the C++ program prepared these images without an annotation "
                         "file: name it with --label_path")

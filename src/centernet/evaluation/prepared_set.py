@@ -29,7 +29,7 @@ from centernet.data.info_file import MOST_BYTES
 from centernet.detection.decode import decode, sigmoid
 from centernet.detection.transform import Meta
 from centernet.errors import UserError, printable, sentence
-from centernet.files import read_bytes, read_json, require_space, user_errors, write_json
+from centernet.files import exists, read_bytes, read_json, require_space, user_errors, write_json
 from centernet.interrupt import stop_if_interrupted
 from centernet.json_value import JsonValue
 from centernet.owner import OWNER, owned
@@ -95,23 +95,23 @@ def _preparation(manifest: Manifest) -> dict[str, Any]:
             "mean": list(manifest.spec.mean), "std": list(manifest.spec.std)}
 
 
-def read_index(meta_dir: Path, manifest: Manifest, aipp: bool = False) -> PreparedSet:
+def read_index(folder: Path, manifest: Manifest, flag: str, aipp: bool = False) -> PreparedSet:
     """Read the index of a prepared set.
 
     Args:
-        meta_dir: DIR/meta, or DIR.
+        folder: DIR/meta, or DIR.
         manifest: manifest of the model.
+        flag: the flag that named the folder; begins the message if there is no index.
         aipp: a set of uint8 images is also valid (preprocess.py --aipp).
 
     Raises:
         UserError: the set is incomplete, damaged or for another kind of model.
     """
-    if not (meta_dir / INDEX).is_file() and (meta_dir / METAS / INDEX).is_file():
-        meta_dir = meta_dir / METAS  # the user gave the folder above, as for infer.py
-    path = meta_dir / INDEX
-    if not path.is_file():
-        raise UserError(f"{path} does not exist. {program('preprocess')} writes it last, so {meta_dir.parent} is not "
-                        f"a prepared set, or it is incomplete. Run {program('preprocess')} (again)")
+    path = next((place / INDEX for place in (folder, folder / METAS) if exists(place / INDEX)), None)
+    if path is None:
+        found = f"{INDEX} is missing" if exists(folder) else "there is no such folder"
+        raise UserError(f"{flag} {printable(folder)}: {found}. {program('preprocess')} writes {INDEX} last, so this is "
+                        f"not a prepared set, or it is incomplete. Run {program('preprocess')} (again)")
     values = JsonValue(read_json(path, remedy=sentence(prepare_again()), most=MOST_BYTES),
                        f"{path} is damaged", prepare_again())
     names = {row["image_id"].whole(): row["file_name"].text() for row in values["images"].items()}
@@ -123,9 +123,9 @@ def read_index(meta_dir: Path, manifest: Manifest, aipp: bool = False) -> Prepar
     if differing:
         details = ", ".join(f"{key} is {printable(values[key].value)}, but the model needs {wanted[key]}"
                             for key in differing)
-        raise UserError(f"{meta_dir.parent} was prepared for another model: {details}. Run "
+        raise UserError(f"{flag} {printable(folder)} was prepared for another model: {details}. Run "
                         f"{program('preprocess')} with this model")
-    return PreparedSet(meta_dir, names, annotation_file)
+    return PreparedSet(path.parent, names, annotation_file)
 
 
 def labels_of_model(annotations: Annotations, manifest: Manifest, model_path: str) -> Annotations:
@@ -236,7 +236,7 @@ def run_prepared(model: ExportedBackend, predict_dir: Path, result_dir: Path) ->
             finite; result_dir is not writable, or another process owns it.
     """
     manifest = model.manifest
-    names = read_index(predict_dir / METAS, manifest).names
+    names = read_index(predict_dir, manifest, "--predict_dir").names
     ids, batch, seconds = list(names), manifest.input_shape[0] or 1, []
     with owned(result_dir, "--result_path", f".infer{OWNER}"), user_errors(f"--result_path {result_dir}: cannot write"):
         for image_id in ids:  # otherwise an interrupted run would leave files of an earlier run, or maps beside ours
