@@ -21,7 +21,7 @@ from centernet.data.coco import locate
 from centernet.errors import UserError
 from centernet.files import read_json
 from centernet.run_files import EVALUATION, METRICS, PLOT
-from centernet.training.train_log import read_metrics
+from centernet.training.metrics_file import read_metrics
 
 CONFIG = ("--config_path", "configs/demo_cpu.yaml")
 MIN_AP50 = 0.50           # on generated validation images

@@ -13,7 +13,8 @@ from centernet.training import data_sink
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.data_sink import Stream
 from centernet.training.loop import Plan, train
-from centernet.training.train_log import TrainLog, read_metrics
+from centernet.training.metrics_file import read_metrics
+from centernet.training.train_log import TrainLog
 
 
 def batches(epoch, skip):

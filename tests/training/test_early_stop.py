@@ -10,8 +10,9 @@ from centernet.group import from_first
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.early_stop import EarlyStop
 from centernet.training.loop import Plan, train
+from centernet.training.metrics_file import read_metrics
 from centernet.training.setup import make_plan, resume
-from centernet.training.train_log import TrainLog, read_metrics
+from centernet.training.train_log import TrainLog
 from centernet.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
 from tests.threads_as_ranks import together
 from tests.tiny_training import CATEGORIES, settings

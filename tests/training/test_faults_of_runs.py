@@ -9,8 +9,8 @@ from centernet.errors import Interrupted, UserError
 from centernet.interrupt import interrupted, signals_set_a_flag, stop_if_interrupted
 from centernet.training import folders
 from centernet.training.checkpoints import CheckpointKeeper
+from centernet.training.metrics_file import read_metrics
 from centernet.training.setup import make_plan, resume
-from centernet.training.train_log import read_metrics
 from centernet.weights.checkpoint import model_record, read_checkpoint, save_checkpoint
 from tests.tiny_training import CATEGORIES, settings
 from tests.training.tiny_runs import SCORES, Killed, Step, keeper_of, run

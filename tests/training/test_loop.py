@@ -8,7 +8,8 @@ from mindspore import Tensor
 from centernet.errors import UserError
 from centernet.training.checkpoints import CheckpointKeeper
 from centernet.training.loop import Plan, diagnosis, profiler, train
-from centernet.training.train_log import StepResult, TrainLog, read_metrics
+from centernet.training.metrics_file import read_metrics
+from centernet.training.train_log import StepResult, TrainLog
 from centernet.weights.checkpoint import load_parameters, model_record, read_checkpoint
 from tests.tiny_training import CATEGORIES, changed, settings, tiny_batch, tiny_step, values
 

@@ -8,8 +8,8 @@ import pytest
 
 from centernet.cli.console import set_up_log
 from centernet.errors import UserError
-from centernet.training import checkpoints, loss_plot, train_log
-from centernet.training.train_log import Metrics
+from centernet.training import checkpoints, loss_plot
+from centernet.training.metrics_file import Metrics
 from centernet.weights.checkpoint import read_checkpoint, save_checkpoint
 from tests.training.tiny_runs import TOTAL, Step, keeper_of, run
 
@@ -65,7 +65,7 @@ def test_metrics_wait_until_the_disk_has_space(tmp_path, monkeypatch, caplog):
                 full()
             left[0], part = 0, data[:left[0]]
             return write(file, part)
-        monkeypatch.setattr(train_log.os, "write", limited)
+        monkeypatch.setattr(os, "write", limited)
         metrics.write({"step": number})
     monkeypatch.undo()
     metrics.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from centernet.run_files import METRICS
-from centernet.training.train_log import read_metrics
+from centernet.training.metrics_file import read_metrics
 
 STEPS = 30
 LEFT_OUT = 3     # first steps that do not count for the speed

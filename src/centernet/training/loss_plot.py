@@ -13,7 +13,7 @@ from centernet.errors import UserError
 from centernet.files import replacing
 from centernet.plots import new_figure
 from centernet.run_files import METRICS, PLOT
-from centernet.training.train_log import read_metrics
+from centernet.training.metrics_file import read_metrics
 
 LOG = logging.getLogger("centernet")
 TERMS = ("hm", "wh", "off")
