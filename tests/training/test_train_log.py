@@ -68,6 +68,29 @@ def test_the_last_part_of_an_epoch_has_a_line(root, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith("epoch 1/2  loss 4 (hm ")
 
 
+def test_the_means_of_a_resumed_epoch_include_its_earlier_steps(tmp_path):
+    log = TrainLog(tmp_path, 2, 4, 8)
+    for step, total in ((1, 9.0), (2, 9.0), (3, 4.0)):
+        log.step((step - 1) // 2, step, result(total))
+    log.close()
+    log = TrainLog(tmp_path, 2, 4, 8, start_step=3)
+    log.step(1, 4, result(2.0))
+    log.epoch(1, 4)
+    log.close()
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["loss"] == 3.0
+
+
+def test_a_resumed_run_without_a_step_has_no_line_of_a_part_of_an_epoch(root, tmp_path, capsys):
+    """Only the evaluation after its last step was missing."""
+    log = TrainLog(tmp_path, 2, 3, 8)
+    for step in (1, 2, 3):
+        log.step((step - 1) // 2, step, result(4.0))
+    log.close()
+    set_up_log("")
+    TrainLog(tmp_path, 2, 3, 8, start_step=3, repeats_evaluation=True, epoch_lines=True).close()
+    assert "part of the epoch" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("word, terminal, expected", [
     ("auto", True, True), ("auto", False, False), ("modelzoo", True, False), ("epochs", False, True)])
 def test_the_form_of_the_lines(monkeypatch, word, terminal, expected):

@@ -42,6 +42,12 @@ class StepResult:
         total, hm, wh, off, overflow, scale, rate = numbers
         return cls(total, hm, wh, off, bool(overflow), scale, rate)
 
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> StepResult:
+        """Read a row of metrics.jsonl, which has null for numbers that are not finite."""
+        numbers = [row.get(name) for name in ("loss", "hm_loss", "wh_loss", "off_loss", "overflow", "scale", "lr")]
+        return cls.of([math.nan if number is None else number for number in numbers])
+
     def text(self) -> str:
         """Return the outputs in the form of the model zoo's README."""
         return (f"(Tensor(shape=[], dtype=Float32, value= {self.total:.6g}), "
@@ -112,6 +118,8 @@ class TrainLog:
             earlier = [row for row in read_metrics(path) if row["step"] <= start_step
                        and (row["kind"] != "evaluation" or row["step"] < kept)] if start_step else []
             self.file = Metrics(path, earlier)
+            began = start_step - start_step % steps_per_epoch  # the means of a resumed epoch include its earlier steps
+            self.results = [StepResult.of_row(row) for row in earlier if row["kind"] == "step" and row["step"] > began]
 
     def start_clock(self) -> None:
         """Start the clock of the first step. Its time is reported separately."""
@@ -206,7 +214,7 @@ class TrainLog:
     def close(self) -> None:
         """Close the progress bar, the file and the followers. All rows are already on disk."""
         self._say_epoch()
-        if self.results:  # the training ends within an epoch
+        if self.results and self.first_step is not None:  # the training ends within an epoch
             self.line = f"{self._epoch_line(*self.place, None)}  (a part of the epoch)"
             self._say_epoch()
         self.bar.close()
