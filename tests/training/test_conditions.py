@@ -12,9 +12,11 @@ from centernet.data.convert import convert
 from centernet.data.mindrecord import info_path, open_shards
 from centernet.errors import UserError
 from centernet.training.conditions import CONDITIONS, SETTINGS_KEY, compare, deciding_settings, recorded_settings
-from centernet.training.setup import make_plan
+from centernet.training.setup import make_plan, resume
+from centernet.weights.checkpoint import model_record, save_checkpoint
 from tests.tiny_coco import make_coco
-from tests.tiny_training import settings
+from tests.tiny_training import CATEGORIES, settings
+from tests.training.tiny_runs import Step
 
 
 def progress(*flags, data="content 1"):
@@ -73,6 +75,24 @@ def test_more_epochs_are_named_by_their_flag():
     with pytest.raises(UserError, match=r"was 6, now 9; .*was 1, now 2.*--resume_changed epoch_size to go on"):
         compared(*more, then=then)
     assert len(compared(*more, then=then, changed=["epoch_size"])) == 2
+
+
+@pytest.mark.fault("--resume_changed with another number of steps in an epoch", "half of the batch size",
+                   "a warning, or the error about the length, tells both lengths of an epoch")
+def test_epochs_of_another_length_are_told(tmp_path, caplog):
+    path, flags = tmp_path / "a.ckpt", ("--epoch_size", "3")
+    progress = make_plan(settings(*flags), 2, 7, 1).progress(4)
+    save_checkpoint(path, Step(), model_record(settings(), CATEGORIES), progress)
+    config = settings(*flags, "--resume", "true", "--resume_changed", "batch_size", "--load_checkpoint_path", str(path),
+                      "--train_config.batch_size", "3")
+    told = "An epoch had 2 steps, now it has {}: the 4 steps were 2 epochs, and count as {} now"
+    assert resume(config, Step(), CATEGORIES, make_plan(config, 4, 7, 1)).start_step == 4
+    assert told.format(4, 1) in caplog.text
+    with pytest.raises(UserError, match=f"this training ends after 3: increase --epoch_size .*{told.format(1, 4)}"):
+        resume(config, Step(), CATEGORIES, make_plan(config, 1, 7, 1))
+    caplog.clear()
+    resume(config, Step(), CATEGORIES, make_plan(config, 2, 7, 1))
+    assert "An epoch had" not in caplog.text
 
 
 @pytest.mark.parametrize("flags", [

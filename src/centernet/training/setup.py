@@ -232,7 +232,7 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
     if done > plan.total_steps or done == plan.total_steps and not plan.begins_with_evaluation:
         raise UserError(f"--resume true: {path} was saved after {done} steps, but this training ends after "
                         f"{plan.total_steps}: increase --epoch_size or --train_steps (both include the steps of the "
-                        "earlier run)")
+                        f"earlier run){_moved_epochs(checkpoint.progress, plan)}")
     if plan.early_stop:
         plan.early_stop.restore(checkpoint.progress)
         if plan.early_stop.over:
@@ -248,7 +248,19 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
         changed.append("it was saved by an earlier version, so its learning rate, augmentation, losses and images "
                        "cannot be compared")
     LOG.info("%s", "; ".join([f"resumed from {path} after step {done}", *changed]))
+    if moved := _moved_epochs(checkpoint.progress, plan):
+        LOG.warning("warning: the epochs of this training are not those of the earlier run%s", moved)
     return plan
+
+
+def _moved_epochs(progress: dict[str, Any], plan: Plan) -> str:
+    """Return the end of a message: an epoch has another number of steps than in the earlier run; "" if it has not."""
+    then, now, done = progress.get("steps_per_epoch", plan.steps_per_epoch), plan.steps_per_epoch, plan.start_step
+    if then == now:
+        return ""
+    return (f". An epoch had {then} steps, now it has {now}: the {done} steps were {done / then:.3g} epochs, and count "
+            f"as {done / now:.3g} now, for the length of the training, the learning rate and evaluations. With the "
+            "same global batch size (--train_config.batch_size x --train_config.accumulate x devices) nothing changes")
 
 
 def _last_evaluation(progress: dict[str, Any]) -> int:
