@@ -77,6 +77,16 @@ def test_it_ends_after_so_many_evaluations_without_a_higher_ap(tmp_path, caplog,
     assert ("early_stop" in last(tmp_path)) == (patience > 0)
 
 
+def test_the_message_of_a_run_without_checkpoints_and_with_plain_epochs(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "centernet")
+    plan, step = Plan(0, 18, 2, 1, 20, {"plain_from": 7}, EarlyStop(1)), Step()
+    keeper = CheckpointKeeper(None, step, model_record(settings(), CATEGORIES), every=1, keep=1, start_step=0,
+                              steps_per_epoch=2)
+    train(step, Batches(), plan, TrainLog(tmp_path, 2, 18, 1), keeper, evaluate=iter([0.25, 0.2]).__next__)
+    assert "(train_config.early_stop); the highest AP is from epoch: 0, AP: 0.2500" in caplog.text
+    assert "(dataset_config.plain_epochs), from epoch 7 on, were not reached" in caplog.text
+
+
 def test_a_resumed_run_ends_where_the_whole_one_does(tmp_path):
     """From the checkpoints before, at and after evaluations; that of an evaluation has its result."""
     fit(tmp_path / "whole", 3)

@@ -20,6 +20,7 @@ from centernet.weights.checkpoint import ModelRecord, read_checkpoint, remove_un
 
 LOG = logging.getLogger("centernet")
 RETRY_SECONDS = 1.0  # before the second try to write a checkpoint
+BEST = "best.ckpt"
 NAME = re.compile(r"centernet-(\d+)_(\d+)\.ckpt")
 
 
@@ -59,7 +60,7 @@ class CheckpointKeeper:
             remove_unfinished(folder)
         if folder and start_step:
             self.written = _earlier(folder, start_step, steps_per_epoch)
-            self._restore_best(folder / "best.ckpt")
+            self._restore_best(folder / BEST)
 
     def _restore_best(self, path: Path) -> None:
         """Read the highest AP so far. A damaged best.ckpt does not stop a training: the next evaluation replaces it."""
@@ -124,10 +125,15 @@ class CheckpointKeeper:
         if average_precision <= self.best_precision and not repeated:
             return False
         if self.folder is not None and not repeated and not self._write(
-                self.folder / "best.ckpt", {**progress, "AP": average_precision}):
+                self.folder / BEST, {**progress, "AP": average_precision}):
             return True
         self.best_precision, self.best_step = average_precision, progress["step"]
         return True
+
+    def describe_best(self) -> str:
+        """Return which epoch (from 0) had the highest AP of those that this run and its best.ckpt know."""
+        epoch = (self.best_step - 1) // self.steps_per_epoch
+        return f"{BEST if self.folder else 'the highest AP'} is from epoch: {epoch}, AP: {self.best_precision:.4f}"
 
     def _write(self, path: Path, progress: dict[str, Any], second_name: Path | None = None) -> bool:
         """Write a checkpoint, after a failure once more. Return whether it is there; see save() for errors."""
@@ -138,7 +144,7 @@ class CheckpointKeeper:
                 save_checkpoint(path, self.step_cell, self.record, progress)
                 if second_name:
                     with user_errors(f"cannot write {second_name}"):
-                        _give_second_name(path, second_name)
+                        give_second_name(path, second_name)
             except UserError as error:
                 failure = error
             else:
@@ -153,7 +159,7 @@ class CheckpointKeeper:
         return False
 
 
-def _give_second_name(path: Path, name: Path) -> None:
+def give_second_name(path: Path, name: Path) -> None:
     """Make name the same file as path: a hard link, or a copy if the file system has no links."""
     unfinished = name.with_name(".unfinished.ckpt")
     unfinished.unlink(missing_ok=True)

@@ -50,6 +50,8 @@ class Plan:
         conditions: settings that must be the same in a resumed run; every checkpoint contains them.
         early_stop: counts evaluations and may end the training before total_steps; None: nothing does.
         evaluated: the last evaluation. Checkpoints contain it, so a resumed run makes the one that is missing.
+        initial: checksum of the weights at the first step of the training. Checkpoints contain it, so that those of
+            another training are known; 0: unknown.
     """
 
     start_step: int
@@ -60,6 +62,7 @@ class Plan:
     conditions: dict[str, Any]
     early_stop: EarlyStop | None = None
     evaluated: Evaluated = field(default_factory=Evaluated)
+    initial: int = 0
 
     @property
     def epochs(self) -> int:
@@ -71,6 +74,7 @@ class Plan:
         return {**self.conditions, "step": step, "epoch": step // self.steps_per_epoch,
                 "steps_per_epoch": self.steps_per_epoch, **({"evaluated": self.evaluated.step} if self.eval_interval
                                                             else {}),
+                **({"initial": self.initial} if self.initial else {}),
                 **(self.early_stop.progress() if self.early_stop else {})}
 
     @property
@@ -170,7 +174,7 @@ def _evaluate(step_cell: TrainStep, step: int, plan: Plan, log: TrainLog, keeper
     if over or step == plan.start_step or keeper.is_due(step, step == plan.total_steps):
         keeper.save(plan.progress(step))  # once more, with the result of the evaluation
     if stop is not None and over and step < plan.total_steps:
-        log.stopped_early(epoch, stop)
+        log.stopped_early(epoch, stop.waited, keeper.describe_best(), plan.conditions.get("plain_from", -1))
     return over
 
 

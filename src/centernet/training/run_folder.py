@@ -16,7 +16,7 @@ from centernet.documents import is_text
 from centernet.group import Group
 from centernet.run_files import RECORD, public
 from centernet.training.checkpoints import CheckpointKeeper
-from centernet.training.earlier_run import set_aside, set_aside_branch
+from centernet.training.earlier_run import bring_best, set_aside, set_aside_branch
 from centernet.training.folders import folders_of
 from centernet.training.loop import Plan, profiler
 from centernet.training.loss_plot import LossPlot
@@ -56,6 +56,7 @@ def open_output(config: Config, step_cell: TrainStep, categories: Categories, pl
         set_aside(checkpoints if config.enable_save_ckpt else None, results, config.load_checkpoint_path)
     elif first and config.enable_save_ckpt:
         set_aside_branch(checkpoints, plan, config.load_checkpoint_path)
+        bring_best(checkpoints, plan, config.load_checkpoint_path)
     keeper = CheckpointKeeper(checkpoints if first and config.enable_save_ckpt else None, step_cell,
                               model_record(config, categories), every=config.save_checkpoint_steps,
                               keep=config.save_checkpoint_num, start_step=plan.start_step,

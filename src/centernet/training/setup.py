@@ -118,8 +118,8 @@ def start(config: Config, categories: Categories, plan: Plan, group: Group) -> t
     """
     require_weights(config)
     step_cell = build_step(config, categories, plan, group.size)
-    if config.resume:
-        plan = resume(config, step_cell, categories, plan)
+    plan = (resume(config, step_cell, categories, plan) if config.resume else
+            dataclasses.replace(plan, initial=_checksum(step_cell)))
     if group.size > 1:
         require_agreement(_premises(config, categories, plan, step_cell), group)
     return step_cell, plan
@@ -153,13 +153,17 @@ def _premises(config: Config, categories: Categories, plan: Plan, step_cell: Tra
     values["the categories of --mindrecord_dir"] = categories.names
     for name in ("dataset_config", "net_config", "train_config", "eval_config"):
         values.update(dotted(dataclasses.asdict(getattr(config, name)), f"--{name}."))
-    crc = 0
-    for parameter in step_cell.get_parameters():
-        crc = zlib.crc32(parameter.asnumpy().tobytes(), crc)
     return {**values, "--enable_lossscale": config.enable_lossscale, "--eval_interval": plan.eval_interval,
             "the number of steps (--epoch_size, --train_steps)": plan.total_steps,
             "the number of steps done before (--resume)": plan.start_step, "MindSpore's version": ms.__version__,
-            "the checksum of the initial weights (--load_checkpoint_path, --backbone_checkpoint)": crc}
+            "the checksum of the initial weights (--load_checkpoint_path, --backbone_checkpoint)": _checksum(step_cell)}
+
+
+def _checksum(step_cell: TrainStep) -> int:
+    crc = 0
+    for parameter in step_cell.get_parameters():
+        crc = zlib.crc32(parameter.asnumpy().tobytes(), crc)
+    return crc
 
 
 def load_weights(config: Config, network: nn.Cell, categories: Categories) -> None:
@@ -227,7 +231,7 @@ def resume(config: Config, step_cell: TrainStep, categories: Categories, plan: P
     require_preset(checkpoint.record, config.net_config, path)
     _require_categories(checkpoint, categories, path)
     changed = compare(checkpoint.progress, plan.conditions, config.resume_changed, path)
-    plan = dataclasses.replace(plan, start_step=done)
+    plan = dataclasses.replace(plan, start_step=done, initial=checkpoint.progress.get("initial", 0))
     plan.evaluated.step = _last_evaluation(checkpoint.progress)
     if done > plan.total_steps or done == plan.total_steps and not plan.begins_with_evaluation:
         raise UserError(f"--resume true: {path} was saved after {done} steps, but this training ends after "

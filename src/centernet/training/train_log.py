@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from centernet.run_files import METRICS
-from centernet.training.early_stop import EarlyStop
 from centernet.training.metrics_file import Metrics, read_metrics
 
 LOG = logging.getLogger("centernet")
@@ -200,10 +199,20 @@ class TrainLog:
         self._write({"kind": "evaluation", "epoch": epoch, "step": step, "AP": average_precision, "best": best})
         self.start_clock()
 
-    def stopped_early(self, epoch: int, stop: EarlyStop) -> None:
-        """Log why the training ends after an epoch, and which epoch was the best one."""
-        self._info(f"epoch: {epoch}, the training ends early: the AP has not improved in {stop.waited} evaluations "
-                   f"(train_config.early_stop); best.ckpt is from epoch: {stop.epoch}, AP: {stop.best:.4f}")
+    def stopped_early(self, epoch: int, waited: int, best: str, plain_from: int = -1) -> None:
+        """Log why the training ends after an epoch.
+
+        Args:
+            epoch: the epoch, from 0.
+            waited: number of evaluations without a higher AP.
+            best: see CheckpointKeeper.describe_best.
+            plain_from: first epoch without strong augmentation; -1: there is none.
+        """
+        self._info(f"epoch: {epoch}, the training ends early: the AP has not improved in {waited} evaluations "
+                   f"(train_config.early_stop); {best}")
+        if epoch < plain_from:
+            self._info(f"note: the epochs without strong augmentation (dataset_config.plain_epochs), from epoch "
+                       f"{plain_from} on, were not reached")
 
     def compilation(self, evaluation: Collection[float]) -> None:
         """Log the time of all first runs: of the step, and of each input size in evaluations (seconds)."""
