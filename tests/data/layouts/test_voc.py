@@ -62,6 +62,24 @@ def test_images_in_several_lists_of_voc_count_once(tmp_path):
         sum(box.label == "dot" for picture in imported.pictures if picture.split != "train" for box in picture.boxes)]
 
 
+def test_lists_of_voc_with_file_names_or_paths(tmp_path):
+    make_voc(tmp_path, random_boxes())
+    whole = read_layout(tmp_path)
+    for number, path in enumerate(sorted((tmp_path / "ImageSets/Main").iterdir())):
+        names = [line.split()[0] for line in path.read_text().splitlines()]
+        path.write_text("".join(f"{'/home/me/JPEGImages/' * number}{name}.png\n" for name in names))
+    found = read_layout(tmp_path)
+    assert found.pictures == whole.pictures and len(whole.pictures) > 2 and not found.report.defects.counts
+
+
+def test_images_that_no_list_names_are_said_to_be_so(tmp_path):
+    make_voc(tmp_path, random_boxes())
+    write(tmp_path, "ImageSets/Main/test.txt", "")
+    write(tmp_path, "Annotations/t1.xml", "broken")
+    left = read_layout(tmp_path).report.notes.counts
+    assert list(left) == ["image that no list in ImageSets/Main names: left out"]
+
+
 DAMAGES = {
     "size": ("Annotations/t1.xml", voc_text([("dot", (1, 1, 5, 5))], (50, 40)), "image of another size than its anno"),
     "no name": ("Annotations/t1.xml", voc_text([("", (1, 1, 5, 5))]), "object without name or box"),

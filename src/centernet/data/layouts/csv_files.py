@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from centernet.data.defects import MISSING, Report
-from centernet.data.layouts.form import Box, ImageIndex, Imported, make_picture, note_unlabelled
+from centernet.data.layouts.form import Box, Imported, make_picture
+from centernet.data.layouts.image_index import ImageIndex, note_unlabelled
 from centernet.data.repair import number
 from centernet.errors import UserError, printable, shown
 from centernet.files import read_bytes

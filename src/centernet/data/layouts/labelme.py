@@ -10,14 +10,13 @@ from typing import Any
 from centernet.data.defects import Report
 from centernet.data.layouts.form import (
     Box,
-    ImageIndex,
     Imported,
     Picture,
     first_evidence,
     head_has,
     make_picture,
-    note_unlabelled,
 )
+from centernet.data.layouts.image_index import ImageIndex, note_unlabelled
 from centernet.data.repair import number, whole
 from centernet.errors import UserError, shown
 from centernet.files import read_json

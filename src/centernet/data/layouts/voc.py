@@ -12,16 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from centernet.data.defects import Report
+from centernet.data.image_file import SUFFIXES
 from centernet.data.layouts.form import (
     Box,
-    ImageIndex,
     Imported,
     Picture,
     first_evidence,
     head_has,
     make_picture,
-    note_unlabelled,
 )
+from centernet.data.layouts.image_index import ImageIndex, note_unlabelled
 from centernet.data.repair import number, whole
 from centernet.errors import UserError
 from centernet.files import files_below, read_bytes, user_errors
@@ -49,7 +49,7 @@ def read(root: Path, report: Report) -> Imported:
     index = ImageIndex(root)
     lists = _lists(home)
     files = _by_name(home) if lists else {}
-    named = [(name, split, files.get(name, [])) for split, names in lists.items() for name in names]
+    named = [(name, split, _named(name, files)) for split, names in lists.items() for name in names]
     named = named or [(path.stem, "" if path.parent in (home, home / "Annotations") else path.parent.name, [path])
                       for path in _files(home)]
     splits: dict[Path, list[str]] = {}
@@ -68,7 +68,10 @@ def read(root: Path, report: Report) -> Imported:
             once[file] = _picture(file, index, report.of(*splits[file]))
         picture = once[file]
         found += [replace(picture, split=split)] if picture else []
-    note_unlabelled(index, found, report)
+    unlisted = [path for paths in files.values() for path in paths if path not in splits]
+    note_unlabelled(index, found, report, {**{path.stem: "" for path in splits},
+                                           **{path.stem: "image that no list in ImageSets/Main names"
+                                              for path in unlisted}})
     names = tuple(sorted({box.label for picture in found for box in picture.boxes}))
     return Imported("voc", root, tuple(found), names, report)
 
@@ -95,6 +98,13 @@ def _by_name(home: Path) -> dict[str, list[Path]]:
     # Annotations/0001.xml is 0001, also beside Annotations/a/0001.xml.
     return {name: [path for path in paths if path.parent in (home, home / "Annotations")] or paths
             for name, paths in found.items()}
+
+
+def _named(name: str, files: dict[str, list[Path]]) -> list[Path]:
+    """Return the XML files of a name in a list: 0001, as VOC means it, or 0001.jpg, or a path to this image."""
+    path = Path(name.replace("\\", "/"))
+    stem = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+    return files.get(name) or files.get(stem.as_posix()) or files.get(stem.name, [])
 
 
 def _lists(home: Path) -> dict[str, list[str]]:
