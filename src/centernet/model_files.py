@@ -26,24 +26,25 @@ def require_models(entry: str, config: Config) -> None:
         elif entry in ("preprocess", "postprocess") or entry in RUNS_EXPORTED and path.endswith(EXPORTED):
             require_exported(Path(path), f"--{name}")
         elif entry in RUNS_EXPORTED and config.backend != "auto":
-            _require_there(Path(path))  # runtimes.exported compares its kind with --backend
+            _require_there(Path(path), entry)  # runtimes.exported compares its kind with --backend
         else:
             require_checkpoint(Path(path), entry)
 
 
 def require_checkpoint(path: Path, entry: str = "") -> None:
     """Raise UserError unless a checkpoint is a file NAME.ckpt; entry, one of config.setting, is the command."""
-    _require_there(path)
+    _require_there(path, entry)
     if path.suffix != ".ckpt":
         raise UserError(f"checkpoint {path}{_other_kind(path, entry)}")
 
 
-def _require_there(path: Path) -> None:
+def _require_there(path: Path, entry: str) -> None:
+    suffixes = (".ckpt", *EXPORTED) if entry in RUNS_EXPORTED else (".ckpt",)
     if exists(path) and path.is_dir():
-        names = ", ".join(sorted(file.name for file in path.glob("*.ckpt"))) or "no .ckpt file"
-        raise UserError(f"checkpoint {path} is a folder: name one file; it has {names}")
+        raise UserError(f"checkpoint {path} is a folder: name one file; it has {_models_in(path, suffixes)}")
     if not is_file(path):
-        raise UserError(f"checkpoint {path}: there is no such file{_neighbours(path)}")
+        raise UserError(f"checkpoint {path}: there is no such file; {path.parent} has "
+                        f"{_models_in(path.parent, suffixes)}")
 
 
 def _other_kind(path: Path, entry: str) -> str:
@@ -73,6 +74,8 @@ def require_weight_file(path: Path) -> None:
         raise UserError(f"--input {path}: {'is a folder: give a file' if folder else 'there is no such file'}")
 
 
-def _neighbours(path: Path) -> str:
-    found = sorted(other.name for other in path.parent.glob("*.ckpt") if not other.name.startswith("."))
-    return f"; {path.parent} has {', '.join(found[-5:])}" if found else f", and {path.parent} has no .ckpt file"
+def _models_in(folder: Path, suffixes: tuple[str, ...]) -> str:
+    """Return the names of at most five models in a folder, or that it has none."""
+    found = sorted(file.name for suffix in suffixes for file in folder.glob(f"*{suffix}")
+                   if not file.name.startswith("."))
+    return ", ".join(found[-5:]) or f"no {' or '.join(suffixes)} file"

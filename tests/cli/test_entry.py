@@ -134,7 +134,7 @@ RUN = ("import sys; from centernet.cli import run_command; status = run_command(
     ("train", ["--mindrecord_dir", "s", "--model", "no.ckpt"], "checkpoint no.ckpt: there is no such file; . has a."),
     ("train", ["--mindrecord_dir", "s", "--resume", "--model=no.ckpt"], "checkpoint no.ckpt: there is no such file"),
     ("train", ["--mindrecord_dir", "s", "--backbone_checkpoint", "."], "checkpoint . is a folder: name one file; it"),
-    ("eval", ["--data", "coco", "--model", "no/b.ckpt"], "there is no such file, and no has no .ckpt file"),
+    ("eval", ["--data", "coco", "--model", "no/b.ckpt"], "there is no such file; no has no .ckpt or .mindir or .onnx"),
     ("eval", ["--data", "coco", "--model", "no.onnx"], "error: --model (load_checkpoint_path) no.onnx: there is no"),
     ("export", ["--export_load_ckpt", "no.ckpt"], "checkpoint no.ckpt: there is no such file"),
     ("infer", ["--image", "a.jpg", "--model", "no.ckpt"], "checkpoint no.ckpt: there is no such file"),
@@ -198,4 +198,4 @@ def test_the_python_interface_tells_it_too(tmp_path):
     code = "import sys, centernet\ntry: centernet.load('no.ckpt', 'CPU')\nexcept centernet.UserError as error: print("
     done = subprocess.run([sys.executable, "-c", f"{code}error, 'mindspore' in sys.modules)"], cwd=tmp_path, text=True,
                           capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
-    assert done.stdout == "checkpoint no.ckpt: there is no such file, and . has no .ckpt file False\n"
+    assert done.stdout == "checkpoint no.ckpt: there is no such file; . has no .ckpt or .mindir or .onnx file False\n"

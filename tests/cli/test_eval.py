@@ -139,7 +139,7 @@ def test_other_categories_are_an_error_with_the_remedy(run, tmp_path):
     ((), "no data set is given"),
     (("--run_mode", "vall"), "run_mode must be one of val, test; found 'vall'"),
     (("--load_checkpoint_path", "no.ckpt"), "checkpoint no.ckpt: there is no such file"),
-    (("--load_checkpoint_path", "configs"), "checkpoint configs is a folder: name one file; it has no .ckpt file"),
+    (("--load_checkpoint_path", "configs"), "checkpoint configs is a folder: name one file; it has no .ckpt or "),
     (("--save_result_dir", "README.md"), "--save_result_dir README.md"),
     (("--load_checkpoint_path", ""), "--load_checkpoint_path is empty"),
     (("--net_config.backbone", "resnet34"), "holds another network than the configuration"),
