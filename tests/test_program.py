@@ -118,3 +118,10 @@ def test_messages_of_every_room(checkout, monkeypatch, tmp_path):
     lost = StepResult(*[float("nan")] * 4, True, 1.0, 0.1)
     assert f"({convert} --strict true)" in diagnosis(1, 1, lost)
     assert names.install("onnx", "onnx") == ("pip install -r requirements-onnx.txt" if checkout else "pip install onnx")
+
+
+def test_a_deleted_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert names.command("train").endswith("train.py")

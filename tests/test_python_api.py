@@ -139,7 +139,8 @@ def test_what_is_no_image_is_an_error(detector, image, options, message):
 
 @pytest.mark.parametrize(("path", "options", "message"), [
     ("no.ckpt", {}, "there is no such file"), ("last.ckpt", {"device_target": "GPU"}, "device_target must be one of"),
-    ("no.ckpt", {"score_thresh": 2}, "score_thresh must be between 0 and 1, found 2"),
+    ("no.ckpt", {"score_thresh": 2}, "score_thresh must be a number between 0 and 1, found 2"),
+    ("no.ckpt", {"score_thresh": "a"}, "score_thresh must be a number between 0 and 1, found 'a'"),
     ("street.png", {}, "--backend mindspore runs .ckpt files"),
     ("street.png", {"backend": "auto"}, "expected a MindSpore checkpoint")])
 def test_what_is_no_model_is_an_error(work, path, options, message):

@@ -44,8 +44,8 @@ def load(path: str, device_target: str = "Ascend", *, device_id: int = 0, backen
         UserError: score_thresh is out of range; the file is missing, damaged or not a model; or the device or a package
             is missing.
     """
-    if score_thresh is not None and not 0 <= score_thresh <= 1:
-        raise UserError(f"score_thresh must be between 0 and 1, found {score_thresh}")
+    if score_thresh is not None and not (isinstance(score_thresh, (int, float)) and 0 <= score_thresh <= 1):
+        raise UserError(f"score_thresh must be a number between 0 and 1, found {score_thresh!r}")
 
     import dataclasses
 

@@ -125,6 +125,8 @@ def require_utf8(name: str, what: str) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file completely or not at all. Raise UserError if it cannot be written."""
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: this is a folder. Give the name of a file")
     with user_errors(f"cannot write {path}", "Is the folder writable, and the disk not full?"), \
             replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")

@@ -60,7 +60,10 @@ def command(entry: str) -> str:
 def _near(name: str) -> str:
     """Return a path of the checkout from the current folder; the absolute one if the folder is outside."""
     path = ROOT / name
-    near = os.path.relpath(path)
+    try:
+        near = os.path.relpath(path)
+    except OSError:  # the current folder was deleted
+        near = ".."
     return shlex.quote(str(path) if near.startswith("..") else near)
 
 

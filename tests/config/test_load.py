@@ -141,7 +141,7 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--jit_level", "O3"], "jit_level must be one of auto, O0, O1, O2; found 'O3'"),
     (["--eval_config.pad", "30"], "power of two minus 1"),
     (["--eval_config.pad", "32767"], "power of two minus 1 (31, 127), at most 16383"),
-    (["--resume", "true"], "need --load_checkpoint_path"),
+    (["--resume", "true"], "resume needs a checkpoint"),
     (["--annotation_file", "a.json"], "annotation_file and image_dir go together"),
     (["--train_config.MultiDecay.multi_epochs", "30", "20"], "must be increasing numbers from 1 on"),
     (["--train_config.lr_scale", "double"], "lr_scale must be one of none, linear, sqrt; found 'double'"),

@@ -88,3 +88,9 @@ def test_the_meanings_are_flags():
 
 def test_dots_only_for_what_is_left_out():
     assert listed(("RBC", "WBC", "Platelets")) == "RBC, WBC, Platelets" and listed(list("abcd")) == "a, b, c, ..."
+
+
+@pytest.mark.parametrize("dash", ["\u2013", "\u2014"])
+def test_a_long_dash_is_named(dash):
+    with pytest.raises(UserError, match="it begins with a long dash. Flags begin with two short ones: --model"):
+        load_config("infer", [f"{dash}model", "a.onnx"], "")

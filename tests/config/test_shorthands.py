@@ -83,7 +83,7 @@ def test_epochs_and_input_size():
     (["--resume", "nowhere.ckpt"], "--resume must be true, false, a checkpoint, or the folder of a run; found "
                                    "'nowhere.ckpt': there is no such file or folder"),
     (["--resume", ""], "--resume is empty: give true, false, a checkpoint, or the folder of a run, or leave the flag"),
-    (["--resume"], "resume and fine_tune need --load_checkpoint_path")])
+    (["--resume"], "resume needs a checkpoint: --resume FOLDER (of the run), or --load_checkpoint_path")])
 def test_mistakes(words, message):
     assert message in mistake(*words)
 

@@ -63,6 +63,9 @@ def test_a_video_is_named_with_the_way_out(tmp_path, caplog):
     clip, = find_inputs([str(tmp_path / "clip.MP4")]).videos
     with pytest.raises(UserError, match="clip.MP4: OpenCV cannot open this video. .* ffmpeg -i clip.MP4 -c:v libx264"):
         require_readable(clip)
+    (tmp_path / "clip.MP4").write_bytes(b"")
+    with pytest.raises(UserError, match="clip.MP4: OpenCV cannot open this video. The file is empty .0 bytes.: copy"):
+        require_readable(clip)
     (tmp_path / "a.jpg").write_bytes(b"x")
     assert find_inputs([str(tmp_path)]) == Inputs((tmp_path / "a.jpg",), (clip,))
 

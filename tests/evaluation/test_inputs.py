@@ -77,6 +77,7 @@ def test_cameras_and_streams(word, source, name):
     ("a.xml", b"<annotation>", "is neither an image nor a video, but an annotation file"),
     ("noname", b"\xef\xbb\xbf <annotation>", "but an annotation file"), ("noname", b"{}", "but a JSON file"),
     ("last.ckpt", b"\0", "but a checkpoint: name it with --model_path"), ("x.zip", b"PK", "but an archive: unpack it"),
+    ("file:///tmp/a.jpg", None, "give the path of the file, without file://"),
     ("s3://bucket/a.jpg", None, "s3:// is not a stream"), ("gone.jpg", None, "there is no such file, no folder"),
     ("a.jpg,b.jpg", None, "as a glob pattern. Separate several paths by spaces, not by commas"),
     ("C:\\photos\\a.jpg", None, "Paths have / on this system"), ("my", None, "A path with spaces needs quotes"),

@@ -201,7 +201,8 @@ def _entries(config: Config) -> list[str]:
     if config.resume_changed and not config.resume:
         problems.append("resume_changed needs resume: it names what a resumed run may have changed")
     if (config.resume or config.fine_tune) and not config.load_checkpoint_path:
-        problems.append("resume and fine_tune need --load_checkpoint_path")
+        problems.append("fine_tune needs --load_checkpoint_path" if config.fine_tune else
+                        "resume needs a checkpoint: --resume FOLDER (of the run), or --load_checkpoint_path")
     if config.recipe == "finetune" and not (config.load_checkpoint_path or config.backbone_checkpoint):
         problems.append("recipe finetune begins with trained weights: set --load_checkpoint_path (with --fine_tune "
                         "true for other categories) or --backbone_checkpoint, or use --recipe scratch")

@@ -17,6 +17,7 @@ from centernet.program import command, program
 
 HELP_ALL = "--help-all"
 NEGATIVE = re.compile(r"-\.?\d")  # the value of a flag
+LONG_DASHES = "\u2012\u2013\u2014\u2015\u2212"  # what text editors make of --
 EXAMPLES = {
     "import_dataset": "--data photographs --val_share 0.2",
     "check_data": "--data coco --out checked",
@@ -93,6 +94,9 @@ def typed_aliases(entry: str, argv: Sequence[str]) -> dict[str, str]:
 def _unknown(entry: str, words: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     """Return a message for each unknown flag; the other words are probably their values. Or one for the first word."""
     flags = [word for word in dict.fromkeys(words) if word.startswith("-") and not NEGATIVE.match(word)]
+    if not flags and words[0].startswith(tuple(LONG_DASHES)):
+        return [f"unknown argument {shown(words[0])}: it begins with a long dash. Flags begin with two short ones: "
+                f"--{words[0].lstrip(LONG_DASHES + '-')}"]
     if not flags:
         return [f"unknown argument {shown(words[0])}: it belongs to no flag. Paths have flags, too: "
                 f"{required_words(entry).strip()}."]

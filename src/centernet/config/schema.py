@@ -129,7 +129,8 @@ class Config:
     weights: str = setting("ema", "weights of a checkpoint that has an average of its weights (ema_decay): ema, the "
                            "average, or raw, those of the last step", ["train", "eval", "export", "infer",
                                                                        "convert_weights"], choices=("ema", "raw"))
-    resume: bool = setting(False, "resume the training exactly where load_checkpoint_path stopped", ["train"])
+    resume: bool = setting(False, "resume the training exactly where load_checkpoint_path stopped; or --resume FOLDER "
+                           "of a run", ["train"])
     resume_changed: tuple[str, ...] = setting((), "with resume: what differs from the earlier run on purpose, such "
                                               "as learning_rate or epoch_size", ["train"])
     fine_tune: bool = setting(False, "start from a checkpoint with other categories: load all weights except the hm "

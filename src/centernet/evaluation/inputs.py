@@ -105,6 +105,8 @@ def _live(word: str) -> Video | None:
     scheme, separator, _ = word.partition("://")
     if not separator:
         return None
+    if scheme.lower() == "file":
+        raise UserError(f"--image {printable(word)}: give the path of the file, without {scheme}://")
     if scheme.lower() not in STREAMS:
         raise UserError(f"--image {printable(word)}: {printable(scheme)}:// is not a stream that can be opened "
                         f"({', '.join(STREAMS)}): copy the files to this machine, and name their folder")

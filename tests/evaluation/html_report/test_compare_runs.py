@@ -67,6 +67,12 @@ def test_damaged_files(tmp_path, capsys, name, text, message):
     assert message in error and not (tmp_path / "page.html").exists()
 
 
+def test_a_page_with_the_name_of_a_folder(tmp_path, capsys):
+    run = write_run(tmp_path / "a", 0.25, 0.1)
+    assert compare.main([str(run), str(run), "--out", str(tmp_path)]) == 2
+    assert f"cannot write {tmp_path}: this is a folder. Give the name of a file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words, message", [
     ([], "needs two folders, found 0"), (["a", "b", "c"], "needs two folders, found 3"),
     (["a", "b", "--no"], "unknown argument --no."), (["a", "b", "--no", "--x"], "unknown arguments --no, --x."),
