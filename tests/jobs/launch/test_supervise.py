@@ -155,6 +155,47 @@ def test_a_rank_of_msrun_is_told_its_environment_and_cores(tmp_path):
     assert Path(plan.log_file).read_text() == f"CPU cores\nblue {{{core}}}\n"
 
 
+MSRUN = """
+import subprocess, sys
+from pathlib import Path
+from centernet.jobs.launch.plan import RankPlan
+from centernet.jobs.launch.rank_process import write_plans
+from centernet.jobs.launch.supervise import run_msrun
+folder, worker = Path("LOG_msrun"), "import sys, numpy; open('ran', 'w').write(sys.executable)"
+folder.mkdir()
+plan = RankPlan("rank 0", 0, "LOG0", {}, (sys.executable, "-c", "print('trained')"))
+write_plans(folder / "plan.json", (plan,))
+start = "import os; os.environ.update(MS_ROLE='MS_WORKER', RANK_ID='0'); import subprocess as s, sys; "
+start += f"s.check_call(['python', '-c', {worker!r}]); sys.exit(s.call(['python', *sys.argv[1:]]))"
+Path("LOG0").mkdir()
+sys.exit(run_msrun((sys.executable, "-c", start, sys.argv[1], str(folder / "plan.json")), (plan,),
+                   str(folder / "msrun_log.txt"), True))
+"""
+
+
+@pytest.mark.parametrize("names", [["python3"], ["python3", "python"], ["python3.11", "other python"]])
+def test_msruns_command_python_is_this_very_python(tmp_path, names):
+    """Also if this Python has another name; and it has the packages of its virtual environment."""
+    home, path = tmp_path / "my 'env", tmp_path / "path"
+    (home / "bin").mkdir(parents=True)
+    path.mkdir()
+    (home / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).resolve().parent}\n")
+    (home / "lib").symlink_to(Path(sys.prefix, "lib"))
+    python = home / "bin" / names[0]
+    python.symlink_to(os.path.realpath(sys.executable))
+    if "python" in names:
+        (home / "bin/python").symlink_to(names[0])
+    others = [path / "python", *[home / "bin/python"] * ("other python" in names)]
+    for other in others:
+        other.write_text("#!/bin/sh\nexit 7\n")
+        other.chmod(0o755)
+    done = subprocess.run([python, "-c", MSRUN, str(RANK_PROCESS)], cwd=tmp_path, capture_output=True, text=True,
+                          timeout=100, env={"PATH": str(path), "PYTHONPATH": os.environ["PYTHONPATH"]})
+    assert (done.returncode, done.stdout) == (0, "trained\n"), done.stderr
+    assert (tmp_path / "ran").read_text() == str(home / "bin" / ("python" if "python" in names else names[0]))
+    assert (tmp_path / "LOG_msrun/bin").exists() == ("python" not in names)
+
+
 @pytest.mark.parametrize("name, file", [("rank 11", "worker_11.log"), ("scheduler", "scheduler.log")])
 def test_msruns_own_log_is_in_the_folder_of_the_rank(tmp_path, name, file):
     plan = RankPlan(name, 3, str(tmp_path / "LOG 3"), {}, ())

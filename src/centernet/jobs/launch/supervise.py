@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -60,13 +61,29 @@ def run_msrun(command: tuple[str, ...], plans: tuple[RankPlan, ...], log_file: s
         for plan in plans:
             status_file(plan).unlink(missing_ok=True)
             link_log(plan, Path(log_file).parent)
+        python, rest = Path(command[0]), os.environ.get("PATH", os.defpath)
         # msrun starts its ranks with the command "python": it must be this Python.
-        path = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])
+        path = os.pathsep.join([_folder_of_python(python, Path(log_file).parent), str(python.parent), rest])
         with open(log_file, "wb") as log:
             msrun = start_process(command, {**clean_environment(os.environ), "PATH": path}, log)
         ranks = [Watched(plan.name, plan.log_file, partial(read_status, plan))
                  for plan in plans if plan.name != "scheduler"]
         return watch(ranks, [Watched("msrun", log_file, msrun.poll)], echo)
+
+
+def _folder_of_python(python: Path, folder: Path) -> str:
+    """Return a folder whose program `python` is this Python: its own folder, or one that is created in `folder`.
+
+    The program there is a script. With a link elsewhere, Python would not find the packages of its virtual environment.
+    """
+    beside = python.with_name("python")
+    if beside.exists() and beside.samefile(python):
+        return str(python.parent)
+    script = folder / "bin" / "python"
+    script.parent.mkdir(exist_ok=True)
+    script.write_bytes(b'#!/bin/sh\nexec %b "$@"\n' % os.fsencode(shlex.quote(str(python))))
+    script.chmod(0o755)
+    return os.path.abspath(script.parent)
 
 
 def link_log(plan: RankPlan, folder: Path) -> None:
