@@ -13,7 +13,8 @@ usage: bash scripts/run_distributed_train_ascend.sh [MINDRECORD_DIR [RANK_TABLE_
   --foreground          wait for the end, show the log of this server's first rank, and exit with the job's status
   --log_root DIR        folder for the LOG folders (default: the current folder)
 GROUP, with a rank table of several servers (run the same command on each server):
-  --server_id ID        id of this server in the table (default: found with /etc/hccn.conf)
+  --server_id ID        id of this server in the table (default: found with /etc/hccn.conf). The variable SERVER_ID may
+                        also be its index: 0 for the server of rank 0
 GROUP, without a rank table:
   --device_num N        number of devices of this server (default: all, or those of ASCEND_RT_VISIBLE_DEVICES)
   --worker_num N --local_worker_num N --node_rank N --master_addr IP    for several servers: total number of workers,

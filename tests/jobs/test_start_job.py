@@ -28,9 +28,9 @@ def server(monkeypatch):
     return replace
 
 
-def planned(*words, target="Ascend"):
+def planned(*words, target="Ascend", **variables):
     """What plan_group finds: the device and the cores of each rank, the first lines of their logs, hints, problems."""
-    given = read_arguments("distribute", ["shards", *words, "--device_target", target], {})
+    given = read_arguments("distribute", ["shards", *words, "--device_target", target], variables)
     ready, problems = plan_group(given, LaunchJob(("python", "train.py"), target))
     ranks = [plan for plan in ready.plans if plan.name != "scheduler"]
     return SimpleNamespace(ranks=[(plan.device, ranges(plan.cores)) for plan in ranks], hints=ready.hints,
@@ -83,6 +83,19 @@ def test_a_rank_table_keeps_the_numbers_of_the_server(server, tmp_path):
     server(files=[4, 5, 7])
     found = planned(table)
     assert found.problems == [] and found.hints[0].startswith("hint: this container has the devices /dev/davinci4, ")
+
+
+def test_the_index_of_the_server_may_come_from_the_environment(server, tmp_path):
+    server(topology="")
+    two, one = write_table(tmp_path / "two.json", [0], [1]), write_table(tmp_path / "one.json", [0])
+    assert [rank[0] for rank in planned(two, SERVER_ID="1").ranks] == [1]
+    assert [rank[0] for rank in planned(two, "--server_id", "10.0.0.1", SERVER_ID="1").ranks] == [0]
+    assert [len(planned(one, target=target, SERVER_ID="0").ranks) for target in ("Ascend", "CPU")] == [1, 1]
+    for target in ("Ascend", "CPU"):
+        with pytest.raises(UserError, match="the environment variable SERVER_ID is '1', but"):
+            planned(one, target=target, SERVER_ID="1")
+        with pytest.raises(UserError, match="--server_id 0: rank table"):
+            planned(one, "--server_id", "0", target=target)
 
 
 def test_on_cpu_nothing_is_asked_and_nothing_is_told(server, monkeypatch):

@@ -105,10 +105,10 @@ def plan_group(arguments: Arguments, job: LaunchJob) -> tuple[Ready, list[str]]:
     table = read_table(options, arguments.config.device_num) if "rank_table_file" in options else None
     by_table = table is not None and target != "CPU"
     if table and by_table:
-        plans = plan_rank_table(table, find_server(table, str(options.get("server_id", ""))), job)
+        plans = plan_rank_table(table, own_server(table, arguments), job)
         size, ports, advice = len(table.ranks), list(preflight.HCCL_PORTS), "another training may still run here"
     else:
-        nodes = nodes_on_cpu(table, options, port) if table else count_nodes(arguments, port)
+        nodes = nodes_on_cpu(table, arguments, port) if table else count_nodes(arguments, port)
         plans = plan_msrun(nodes, job)
         size, ports, advice = nodes.worker_num, [port] * nodes.has_scheduler, "choose another one with --master_port"
     cpus, devices = sorted(os.sched_getaffinity(0)), [plan.device for plan in plans if plan.name != "scheduler"]
@@ -163,13 +163,19 @@ def read_table(options: dict[str, str | int], configured: int) -> RankTable:
     return table
 
 
-def nodes_on_cpu(table: RankTable, options: dict[str, str | int], port: int) -> Nodes:
+def own_server(table: RankTable, arguments: Arguments) -> str:
+    """Return the id of this server in the rank table. Raise UserError if it is not known."""
+    server = str(arguments.options.get("server_id", ""))
+    return find_server(table, server, by_variable="server_id" in arguments.variables)
+
+
+def nodes_on_cpu(table: RankTable, arguments: Arguments, port: int) -> Nodes:
     """Return the ranks of a rank table in msrun's form. Raise UserError if they are on several servers."""
     if len(table.servers) > 1:
         raise UserError(f"rank table {table.path} has the servers {', '.join(table.servers)}, but only one is allowed "
                         "with device_target CPU: rank tables are for HCCL, which does not exist on CPU. Leave it out, "
                         "and give --worker_num, --local_worker_num, --node_rank and --master_addr on each server")
-    find_server(table, str(options.get("server_id", "")))
+    own_server(table, arguments)
     return Nodes(len(table.ranks), len(table.ranks), master_port=port)
 
 

@@ -35,10 +35,11 @@ def test_the_launchers_own_flags_are_not_passed_on():
     assert arguments.options == {"device_num": 4, "master_port": 9000} and arguments.foreground
     assert arguments.flags == ("--mindrecord_dir", "shards", "--load_checkpoint_path", "a.ckpt",
                                "--dataset_config.output_res", "128", "128")
+    assert arguments.variables == {"master_port"}
     by_variable = read_arguments("distribute", ["shards"], {"RANK_TABLE_FILE": "hccl.json"})
     assert by_variable.options == {"rank_table_file": "hccl.json"} and not by_variable.foreground
-    assert read_arguments("distribute", ["shards", "a.json"], {"RANK_TABLE_FILE": "b.json"}).options == {
-        "rank_table_file": "a.json"}
+    by_place = read_arguments("distribute", ["shards", "a.json"], {"RANK_TABLE_FILE": "b.json"})
+    assert (by_place.options, by_place.variables) == ({"rank_table_file": "a.json"}, set())
     assert read_arguments("distribute", ["shards", ""], {"DEVICE_NUM": "2", "SERVER_ID": ""}).options == {
         "device_num": 2}
 

@@ -83,6 +83,22 @@ def test_this_server_is_found(tmp_path):
     assert find_server(one, hccn_conf=tmp_path / "none") == "10.0.0.1"
 
 
+def test_the_variable_of_the_server_is_an_id_or_an_index(tmp_path):
+    two = read_rank_table(write_table(tmp_path / "two.json", [0], [0]))
+    assert [find_server(two, text, by_variable=True) for text in ("0", "1", "10.0.0.1")] == [
+        "10.0.0.1", "10.0.0.2", "10.0.0.1"]
+    with pytest.raises(UserError, match="the environment variable SERVER_ID is '2', but rank table .* has the servers "
+                                        "10.0.0.1, 10.0.0.2: set it to one of them, or to its index"):
+        find_server(two, "2", by_variable=True)
+    with pytest.raises(UserError, match="--server_id 0: "):
+        find_server(two, "0")
+    document = table([0], [0])
+    for server, name in zip(document["server_list"], "10"):
+        server["server_id"] = name
+    (tmp_path / "numbers.json").write_text(json.dumps(document))
+    assert find_server(read_rank_table(str(tmp_path / "numbers.json")), "0", by_variable=True) == "0"  # the second one
+
+
 def test_a_server_that_cannot_be_found_gets_the_list(tmp_path):
     two = read_rank_table(write_table(tmp_path / "two.json", [0, 1], [0, 1]))
     listed = "has the servers 10.0.0.1, 10.0.0.2"

@@ -79,6 +79,7 @@ class Arguments:
     flags: tuple[str, ...]            # flags for the entry, including positional arguments and variables
     options: dict[str, str | int]     # the given flags of the launcher itself
     foreground: bool
+    variables: frozenset[str] = frozenset()  # names of the options that are environment variables
 
 
 def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) -> Arguments:
@@ -93,12 +94,13 @@ def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) 
         UserError: arguments are wrong, contradict each other, or are missing.
     """
     kind = KINDS[name]
-    options, foreground, words = _split_options(words, environment, OPTIONS | GROUP_OPTIONS if name == "distribute"
-                                                else OPTIONS)
+    accepted = OPTIONS | GROUP_OPTIONS if name == "distribute" else OPTIONS
+    options, variables, foreground, words = _split_options(words, environment, accepted)
     placed, flags = _split_places(kind, words)
     flags = without_aliases(kind.entry, flags)
     if TABLE.key in placed and TABLE in kind.arguments:
         options[TABLE.key] = placed.pop(TABLE.key)
+        variables -= {TABLE.key}
     path = str(options.pop("hyper_parameter_config_dir", ""))
     from_file = [f"--{key}" for key in _read_ini(path)] if path else []
     leading = []
@@ -116,7 +118,7 @@ def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) 
         flags = [*read_hyper_parameters(path, [*leading, *flags]), *flags]
     config = load_config(kind.entry, [*leading, *flags], "")
     _require(kind, config, options)
-    return Arguments(config, (*leading, *flags), options, foreground)
+    return Arguments(config, (*leading, *flags), options, foreground, variables)
 
 
 def is_given(flags: list[str] | tuple[str, ...], key: str) -> bool:
@@ -184,9 +186,9 @@ def _takes_words(key: str) -> bool:
     return key in several or key in SETTINGS and is_list(SETTINGS[key])
 
 
-def _split_options(words: list[str], environment: Mapping[str, str],
-                   options: dict[str, type]) -> tuple[dict[str, str | int], bool, list[str]]:
-    """Return the launcher's own flags (or their environment variables), --foreground, and the other words."""
+def _split_options(words: list[str], environment: Mapping[str, str], options: dict[str, type]
+                   ) -> tuple[dict[str, str | int], frozenset[str], bool, list[str]]:
+    """Return the launcher's own flags or variables, the names of the variables, --foreground, and the other words."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument(f"--{FOREGROUND}", action="store_true")
     for name in options:
@@ -207,7 +209,7 @@ def _split_options(words: list[str], environment: Mapping[str, str],
             given[name] = number
             if name in ("device_num", "worker_num", "local_worker_num") and not given[name]:
                 raise UserError(f"--{name} (or the environment variable {name.upper()}) must be at least 1, found 0")
-    return given, known.foreground, rest
+    return given, frozenset(given.keys() - typed.keys()), known.foreground, rest
 
 
 def _split_places(kind: Kind, words: list[str]) -> tuple[dict[str, str], list[str]]:

@@ -73,17 +73,30 @@ def read_rank_table(path: str) -> RankTable:
     return RankTable(path, tuple(sorted(ranks, key=lambda rank: rank.rank)))
 
 
-def find_server(table: RankTable, server_id: str = "", hccn_conf: Path = HCCN_CONF) -> str:
+def find_server(table: RankTable, server_id: str = "", hccn_conf: Path = HCCN_CONF, by_variable: bool = False) -> str:
     """Return the id of this server in the table: the only server, server_id, or the server with our devices' addresses.
+
+    Args:
+        table: the rank table.
+        server_id: a server's id; "" if it is not given.
+        hccn_conf: the file with the addresses of this server's devices.
+        by_variable: server_id is the environment variable SERVER_ID, which may also be an index into table.servers:
+            launchers set it so (plan_rank_table does), and clusters.
 
     Raises:
         UserError: no server or several servers match; the message lists the servers.
     """
     listed = f"rank table {table.path} has the servers {', '.join(table.servers)}"
     if server_id:
-        if server_id not in table.servers:
-            raise UserError(f"--server_id {server_id}: {listed}")
-        return server_id
+        index = whole_number(server_id, len(table.servers)) if by_variable else None
+        if server_id in table.servers:
+            return server_id
+        if index is not None:
+            return table.servers[index]
+        if by_variable:
+            raise UserError(f"the environment variable SERVER_ID is {shown(server_id)}, but {listed}: set it to one of "
+                            "them, or to its index (0 for the first), or unset it")
+        raise UserError(f"--server_id {server_id}: {listed}")
     if len(table.servers) == 1:
         return table.servers[0]
     try:
