@@ -98,6 +98,15 @@ def test_the_index_of_the_server_may_come_from_the_environment(server, tmp_path)
             planned(one, "--server_id", "0", target=target)
 
 
+@pytest.mark.parametrize("words, variables, named", [
+    ([], {"NODE_RANK": "1"}, "--worker_num 2 --local_worker_num 2 NODE_RANK=1: "),
+    (["--node_rank", "1"], {"WORKER_NUM": "2", "NODE_RANK": "0"}, "WORKER_NUM=2 --local_worker_num 2 --node_rank 1: ")])
+def test_a_wrong_number_is_named_as_it_was_given(server, words, variables, named):
+    server()
+    with pytest.raises(UserError, match=f"^{named}each server must have the same number"):
+        planned("--device_num", "2", *words, **variables)
+
+
 def test_on_cpu_nothing_is_asked_and_nothing_is_told(server, monkeypatch):
     server(cpus=4)
     monkeypatch.setattr(start_job, "read_topology", None)

@@ -188,8 +188,9 @@ def count_nodes(arguments: Arguments, port: int) -> Nodes:
     local = int(options.get("local_worker_num", options.get("device_num", min(total, configured or total))))
     node, addr = int(options.get("node_rank", 0)), str(options.get("master_addr", "127.0.0.1"))
     if not local or total % local or node >= total // local:
-        raise UserError(f"--worker_num {total} --local_worker_num {local} --node_rank {node}: each server must have "
-                        "the same number of workers, and node_rank counts the servers from 0")
+        numbers = {"worker_num": total, "local_worker_num": local, "node_rank": node}
+        raise UserError(f"{' '.join(arguments.named(name, number) for name, number in numbers.items())}: each server "
+                        "must have the same number of workers, and node_rank counts the servers from 0")
     if local < total and ("master_addr" not in options or "node_rank" not in options):
         raise UserError(f"there are {total} workers, {local} of them on this server: several servers also need "
                         "--node_rank and --master_addr (the address of the server with node_rank 0)")

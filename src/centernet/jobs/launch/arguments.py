@@ -81,6 +81,10 @@ class Arguments:
     foreground: bool
     variables: frozenset[str] = frozenset()  # names of the options that are environment variables
 
+    def named(self, name: str, value: object) -> str:
+        """Return an option with its value for messages: "--node_rank 1", or "NODE_RANK=1" of the environment."""
+        return f"{name.upper()}={value}" if name in self.variables else f"--{name} {value}"
+
 
 def read_arguments(name: str, words: list[str], environment: Mapping[str, str]) -> Arguments:
     """Read the words after a script's name.

@@ -61,7 +61,7 @@ def read_rank_table(path: str) -> RankTable:
     subject = f"rank table {printable(path)}"
     if not exists(Path(path)):
         raise UserError(f"{subject}: No such file or directory. Create one for this server with hccl_tools, or leave "
-                        "out the argument to start without a rank table")
+                        "out the argument (unset RANK_TABLE_FILE) to start without a rank table")
     document = read_json(Path(path), subject, "If it is a checkpoint, give it as the argument after the rank table, or "
                          "as --load_checkpoint_path", MOST_BYTES)
     problems: list[str] = []
