@@ -12,6 +12,9 @@ set -euo pipefail
 help_if_asked "$@"
 
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+for variable in CENTERNET_LITE CENTERNET_SHARED; do # the tests run in another folder
+    [[ -z ${!variable:-} || ${!variable} == /* ]] || export "$variable=$PWD/${!variable}"
+done
 # shellcheck source=scripts/set_up_environment.sh
 . "$scripts/set_up_environment.sh"
 if [[ -z ${WITHOUT_LITE:-} ]]; then

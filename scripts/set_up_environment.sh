@@ -9,6 +9,7 @@
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${CENTERNET_VENV:-$repository/.venv}
+[[ $venv == /* ]] || venv=$PWD/$venv # the scripts that source this one change the folder
 # shellcheck source=scripts/disk_space.sh
 . "$repository/scripts/disk_space.sh"
 # shellcheck source=scripts/find_python.sh
