@@ -15,7 +15,7 @@ from centernet.jobs.object_store import fetch_once, is_remote, require_writable,
 ROOT = Path(__file__).parents[2]
 FAKE = ROOT / "tests" / "fake_moxing"
 PROGRAM = """
-import logging, sys
+import logging, os, sys, time
 from pathlib import Path
 from centernet.errors import UserError
 from centernet.jobs.object_store import fetch_once
@@ -25,6 +25,8 @@ try:
     fetch_once(url, Path(folder), "data_url", float(timeout), job)
 except UserError as error:
     sys.exit(f"error: {error}")
+print("copied", flush=True)
+time.sleep(float(os.environ.get("STAY", 0)))
 """
 
 
@@ -142,6 +144,32 @@ def test_a_whole_copy_is_used_by_its_own_job_only(store, tmp_path):
     assert content(folder) == {"c.txt": "sub/c.txt"}
     assert json.loads((tmp_path / "data.json").read_text()) == {"source": "obs://b/data/sub", "job": "job-2",
                                                                 "complete": True}
+
+
+def test_without_the_jobs_name_a_copy_is_used_while_another_process_uses_it(store, tmp_path):
+    folder, source = tmp_path / "data", store / "b" / "data"
+    rank = start(store, folder, STAY="60")
+    while rank.stdout.readline() != "copied\n":
+        assert rank.poll() is None
+    (source / "a.txt").write_text("of the next start")
+    [(status, out, _)] = ends([start(store, folder)])  # a rank that is later than the others
+    assert status == 0 and "is already in" in out and len(copies(store)) == 1
+    rank.kill()
+    rank.communicate()
+    for text in ("of the next start", "of the one after it"):
+        (source / "a.txt").write_text(text)
+        fetch_once("obs://b/data", folder, "data_url", 1.0, "")
+        assert content(folder) == content(source)
+    assert len(copies(store)) == 3
+
+
+def test_a_copy_whose_removal_has_begun_is_not_complete(store, tmp_path, monkeypatch):
+    """A process that waits must not take the rest of it for the copy."""
+    fetch_once("obs://b/data", tmp_path / "data", "data_url", 1.0, "")
+    monkeypatch.setattr("centernet.jobs.object_store._clear", lambda folder: os.stat("/nowhere"))
+    with pytest.raises(UserError, match="cannot be copied to"):
+        fetch_once("obs://b/data", tmp_path / "data", "data_url", 1.0, "")
+    assert json.loads((tmp_path / "data.json").read_text())["complete"] is False
 
 
 def test_files_of_the_users_are_not_removed(store, tmp_path):

@@ -76,8 +76,10 @@ def fetch_once(url: str, folder: Path, flag: str, timeout: float, job: str) -> N
     """Copy a remote folder or file into folder in one process of this server. The other processes wait for it.
 
     FOLDER.json beside the folder contains the source, the job, and whether the copy is complete. So a restarted job
-    uses a complete copy again, but never an incomplete one. FOLDER.lock is locked by a process; its existence has no
-    meaning. The kernel releases the lock at any end of the process.
+    uses a complete copy again, but never an incomplete one. Without the job's name, a complete copy is only used if
+    another process waited for it or still uses it: otherwise it may be of an earlier job, and out of date.
+    FOLDER.lock is locked by the process that copies, FOLDER.used by all that use the copy; their existence has no
+    meaning. The kernel releases the locks at any end of the process.
 
     Args:
         url: obs:// address.
@@ -91,20 +93,24 @@ def fetch_once(url: str, folder: Path, flag: str, timeout: float, job: str) -> N
         UserError: the copy failed in this or in the other process, or took too long.
     """
     state, wanted = folder.with_name(folder.name + ".json"), {"source": url, "job": job}
+    used = folder.with_name(folder.name + ".used")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder.with_name(folder.name + ".lock"), url, timeout) as waited:
             record = _read(state)
-            if record == {**wanted, "complete": True}:
+            if record == {**wanted, "complete": True} and (job or waited or _is_used(used)):
                 LOG.info("%s is already in %s: it was copied for this job before", url, folder)
+                _use(used)
                 return
             if waited:
                 raise UserError(f"--{flag} {url}: the process of this server that copied it to {folder} ended before "
                                 "the copy was complete. See its message")
-            _clear(folder, record, flag)
+            _refuse_other_files(folder, record, flag)
             state.write_text(json.dumps({**wanted, "complete": False}), encoding="utf-8")
+            _clear(folder)
             _download(url, folder, flag)
             state.write_text(json.dumps({**wanted, "complete": True}), encoding="utf-8")
+            _use(used)
     except OSError as error:
         raise UserError(f"--{flag} {url} cannot be copied to {folder}: {error.strerror or error}") from error
 
@@ -173,6 +179,21 @@ def _lock(path: Path, url: str, timeout: float) -> Iterator[bool]:
         yield waited
 
 
+def _is_used(path: Path) -> bool:
+    """Return whether another process uses the copy; see _use()."""
+    with path.open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+    return False
+
+
+def _use(path: Path) -> None:
+    """Hold a shared record lock until this process ends."""
+    fcntl.lockf(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_SH)
+
+
 def _read(state: Path) -> dict[str, object] | None:
     """Read the record that fetch_once wrote about an earlier copy; None if there is none."""
     try:
@@ -182,13 +203,17 @@ def _read(state: Path) -> dict[str, object] | None:
     return record if "source" in record else None
 
 
-def _clear(folder: Path, record: dict[str, object] | None, flag: str) -> None:
-    """Remove the files of an earlier download from a folder. Raise UserError if they are other files."""
-    entries = list(folder.iterdir())
-    if entries and record is None:
+def _refuse_other_files(folder: Path, record: dict[str, object] | None, flag: str) -> None:
+    """Raise UserError if a folder has files that are not from an earlier download."""
+    first = next(folder.iterdir(), None)
+    if first and record is None:
         raise UserError(f"--{flag} cannot be copied to {folder}, because it contains files that are not from a "
-                        f"download, for example {entries[0].name}: use another folder (--data_path, --load_path)")
-    for entry in entries:
+                        f"download, for example {first.name}: use another folder (--data_path, --load_path)")
+
+
+def _clear(folder: Path) -> None:
+    """Remove all files of a folder."""
+    for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
