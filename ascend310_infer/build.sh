@@ -23,7 +23,7 @@ if [[ $# -gt 1 || ${1:-} == -* ]]; then
     usage >&2
     exit 2
 fi
-source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source_dir=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build_dir=${1:-$source_dir/build}
 lite=${MS_LITE_HOME:-${LITE_HOME:-}}
 
@@ -57,8 +57,8 @@ print(spec.submodule_search_locations[0] + "/include" if spec else sys.exit(1))'
 
 json=${NLOHMANN_JSON_HOME:-$(find_json)}
 [[ -z $json || -d $json ]] || fail "NLOHMANN_JSON_HOME $json is not a folder"
-lite=$(cd "$lite" && pwd)
-[[ -z $json ]] || json=$(cd "$json" && pwd)
+lite=$(CDPATH='' cd "$lite" && pwd)
+[[ -z $json ]] || json=$(CDPATH='' cd "$json" && pwd)
 mkdir -p "$build_dir"
 log=$build_dir/build.log
 # Changed folders must not meet what an earlier configuration found.

@@ -15,10 +15,10 @@ if [[ ! -d $1 ]]; then
     echo "error: COCO_DIR $1 is not a folder" >&2
     exit 2
 fi
-scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-coco_dir=$(cd "$1" && pwd)
+scripts=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+coco_dir=$(CDPATH='' cd "$1" && pwd)
 mkdir -p "$2"
-work_dir=$(cd "$2" && pwd)
+work_dir=$(CDPATH='' cd "$2" && pwd)
 # shellcheck source=scripts/set_up_environment.sh
 . "$scripts/set_up_environment.sh"
 cd "$scripts/.."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Common functions of the scripts in this folder; they source it.
 
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+repository=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Every Python that a script starts can import this checkout's package, and tools/.
 export PYTHONPATH=$repository/src:$repository${PYTHONPATH:+:$PYTHONPATH}
 

@@ -12,10 +12,10 @@ if [ $# -gt 1 ] || [[ ${1:-} == -* ]]; then
     echo "usage: [COCO_DIR=/path/to/coco] bash scripts/run_demo_cpu.sh [WORK_DIR]" >&2
     exit 2
 fi
-scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+scripts=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mkdir -p "${1:-$scripts/../work_demo}"
-work_dir=$(cd "${1:-$scripts/../work_demo}" && pwd)
-coco_dir=${COCO_DIR:+$(cd "$COCO_DIR" && pwd)}
+work_dir=$(CDPATH='' cd "${1:-$scripts/../work_demo}" && pwd)
+coco_dir=${COCO_DIR:+$(CDPATH='' cd "$COCO_DIR" && pwd)}
 # shellcheck source=scripts/set_up_environment.sh
 . "$scripts/set_up_environment.sh"
 cd "$scripts/.."

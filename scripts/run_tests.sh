@@ -11,7 +11,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 help_if_asked "$@"
 
-scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+scripts=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 for variable in CENTERNET_LITE CENTERNET_SHARED; do # the tests run in another folder
     [[ -z ${!variable:-} || ${!variable} == /* ]] || export "$variable=$PWD/${!variable}"
 done

@@ -7,7 +7,7 @@
 #   CENTERNET_LOCK  list of the packages with their versions (default: requirements/lock-3.11.txt for Python 3.11, ...)
 #   PYTHON          a Python 3.10, 3.11 or 3.12 to create it with (default: the first one found)
 
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+repository=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${CENTERNET_VENV:-$repository/.venv}
 [[ $venv == /* ]] || venv=$PWD/$venv # the scripts that source this one change the folder
 # shellcheck source=scripts/disk_space.sh

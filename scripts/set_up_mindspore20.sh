@@ -17,15 +17,20 @@ fi
 environment=$1
 
 find_python() {
-    local candidate
+    local candidate candidates
     shopt -s nullglob
-    for candidate in ${PYTHON20:+"$PYTHON20"} python3.7 python3.8 python3.9 \
-            "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.{7,8,9}.*/bin/python; do
+    candidates=(python3.7 python3.8 python3.9 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.{7,8,9}.*/bin/python)
+    [ -z "${PYTHON20:-}" ] || candidates=("$PYTHON20")
+    for candidate in "${candidates[@]}"; do
         if "$candidate" -c 'import sys, venv; sys.exit(not (3, 7) <= sys.version_info[:2] <= (3, 9))' 2>/dev/null; then
             command -v "$candidate"
             return
         fi
     done
+    if [ -n "${PYTHON20:-}" ]; then
+        echo "error: PYTHON20=$PYTHON20 must be a Python 3.7, 3.8 or 3.9: $("$PYTHON20" --version 2>&1 || true)" >&2
+        return 2
+    fi
     echo "error: MindSpore 2.0.0 needs Python 3.7, 3.8 or 3.9, and none was found: install one (pyenv, conda). If it" \
         "is not in PATH, set PYTHON20=/path/to/python3.7" >&2
     return 2
@@ -40,4 +45,4 @@ if ! "$python" -c 'import mindspore; assert mindspore.__version__ == "2.0.0"' >/
     "$python" -m pip install -qq --disable-pip-version-check mindspore==2.0.0 'numpy<2' >&2 \
         || { echo "error: the installation of mindspore==2.0.0 failed: see the message above" >&2; exit 1; }
 fi
-cd "$environment/bin" && echo "$PWD/python"
+CDPATH='' cd "$environment/bin" && echo "$PWD/python"

@@ -73,7 +73,7 @@ if [[ ${#versions[@]} -eq 0 ]]; then
 fi
 
 mkdir -p "$folder"
-folder=$(cd "$folder" && pwd)
+folder=$(CDPATH='' cd "$folder" && pwd)
 python=$(find_python) || exit 2
 locked=$(lock_of "$python")
 failed=0 rows=()

@@ -16,7 +16,7 @@ TEXT
     [[ ${1:-} == -h || ${1:-} == --help ]] && exit 0
     exit 2
 fi
-source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source_dir=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_dir=${1:-$source_dir/build-fuzz}
 runs=${2:-200000}
 CXX=${CXX:-$(command -v clang++ || command -v g++ || command -v c++)}

@@ -1,6 +1,7 @@
 """The two commands of the README: their arguments, set-up messages, and the demo's care for other files."""
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -47,6 +48,27 @@ def test_set_up_names_a_python_that_is_too_old(tmp_path):
     path = tools_without_python(tmp_path, python3='#!/usr/bin/env bash\n[ "$1" = --version ] && echo Python 3.8.2\n')
     result = bash(ROOT / "scripts/run_tests.sh", PATH=path, PYTHON="", CENTERNET_VENV=str(tmp_path / "venv"))
     assert result.returncode == 1 and "Python 3.8.2" in result.stderr
+
+
+@pytest.mark.parametrize("python", ["/no/such/python", "tmp/python3"])
+def test_a_python_that_does_not_fit_is_not_replaced_by_another(tmp_path, python):
+    path = tools_without_python(tmp_path, python3='#!/usr/bin/env bash\n[ "$1" = --version ] && echo Python 3.13.0\n')
+    python = python.replace("tmp", path)
+    for script, name, words in (("run_tests.sh", "PYTHON", ()),
+                                ("set_up_mindspore20.sh", "PYTHON20", (tmp_path / "other",))):
+        result = bash(ROOT / "scripts" / script, *words, **{name: python, "CENTERNET_VENV": str(tmp_path / "venv")})
+        assert f"error: {name}={python} must be a Python 3." in result.stderr and result.returncode in (1, 2)
+        assert ("Python 3.13.0" if "bin" in python else "No such file") in result.stderr
+    assert {item.name for item in tmp_path.iterdir()} == {"bin"}
+
+
+def test_a_cdpath_of_the_user_has_no_effect():
+    """With CDPATH, `cd scripts` may print the folder, and may go elsewhere."""
+    done = subprocess.run(["bash", "-c", ". scripts/common.sh; echo \"$repository\""], cwd=ROOT, capture_output=True,
+                          text=True, env={**os.environ, "CDPATH": str(ROOT)}, check=True)
+    assert done.stdout == f"{ROOT}\n"
+    scripts = [*ROOT.glob("scripts/*.sh"), *ROOT.glob("ascend310_infer/**/*.sh")]
+    assert len(scripts) > 20 and not [path for path in scripts if re.search(r"\$\(cd\b", path.read_text())]
 
 
 def test_demo_refuses_a_folder_with_other_files(tmp_path):
