@@ -7,6 +7,7 @@ import cv2
 import mindspore as ms
 import numpy as np
 import pytest
+from tiny_coco import edit
 from tiny_model import CATEGORIES, read_config, tiny_checkpoint, tiny_config, tiny_network
 
 from centernet.cli import export, infer, postprocess, preprocess
@@ -22,10 +23,10 @@ def assert_same(found, expected):
     assert max(largest_difference_of_detections(found[name], expected[name]) for name in found) <= 1e-3
 
 
-def postprocessed(work, raw, meta, out):
+def postprocessed(work, raw, meta, out, labels="coco/annotations/instances_val2017.json"):
     assert postprocess.main(["--config_path", str(work / "tiny.yaml"), "--model_path", str(work / "model.mindir"),
                              "--result_path", str(raw), "--meta_path", str(meta), "--save_path", str(out),
-                             "--label_path", str(work / "coco/annotations/instances_val2017.json")]) == 0
+                             "--label_path", str(work / labels)]) == 0
     return json.loads((out / "metrics.json").read_text())
 
 
@@ -64,7 +65,32 @@ def test_a_folder_of_jpeg_files_gives_the_same_and_its_own_sidecars(program, wor
     assert_same(detections(tmp_path / "result_Files"), detections(work / "cpp/result_Files"))
     index = json.loads((tmp_path / "meta/index.json").read_text())
     assert index["count"] == 5 and index["images"][1] == {"image_id": 101, "file_name": "000000000101.jpg"}
-    found = postprocessed(work, tmp_path / "result_Files", tmp_path / "meta", tmp_path / "ap")
+    labels = renamed(work, tmp_path, [f"{100 + number:012d}.jpg" for number in range(5)])
+    found = postprocessed(work, tmp_path / "result_Files", tmp_path / "meta", tmp_path / "ap", labels)
+    expected = postprocessed(work, work / "cpp/result_Files", work / "pre/meta", tmp_path / "ap2")
+    assert found["AP"] == pytest.approx(expected["AP"], abs=1e-3)
+
+
+def renamed(work, folder, names):
+    """Copy the annotation file of work with other file names; returns the copy."""
+    shutil.copy(work / "coco/annotations/instances_val2017.json", folder / "labels.json")
+    edit(folder / "labels.json", lambda document: [row.update(file_name=name) for row, name in
+                                                   zip(document["images"], names, strict=True)])
+    return folder / "labels.json"
+
+
+def test_postprocess_finds_the_annotations_of_images_that_were_counted(program, work, tmp_path, capsys):
+    """The order of the names is not that of the ids in the annotation file."""
+    (tmp_path / "in").mkdir()
+    names = ["c.jpg", "a.jpg", "e.jpg", "b.jpg", "d.jpg"]
+    for number, name in enumerate(names):
+        shutil.copy(work / f"coco/val2017/{number:06d}.jpg", tmp_path / "in" / name)
+    run(program, work, tmp_path / "in", tmp_path, warm_up=0, threads=1)
+    index = json.loads((tmp_path / "meta/index.json").read_text())
+    assert [row["file_name"] for row in index["images"]] == sorted(names)
+    found = postprocessed(work, tmp_path / "result_Files", tmp_path / "meta", tmp_path / "ap",
+                          renamed(work, tmp_path, names))
+    assert "images are matched by file name (a.jpg: 1 here, 101 there)" in capsys.readouterr().out
     expected = postprocessed(work, work / "cpp/result_Files", work / "pre/meta", tmp_path / "ap2")
     assert found["AP"] == pytest.approx(expected["AP"], abs=1e-3)
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from centernet.cli.entry import run_entry
 from centernet.config.load import Config
-from centernet.data.annotations import read_annotations
+from centernet.data.annotations import Annotations, read_annotations
 from centernet.detection.postprocess import merge, to_image_boxes, write_results
 from centernet.errors import UserError, printable
 from centernet.evaluation.metrics import evaluate_results
@@ -20,7 +21,10 @@ from centernet.owner import OWNER, owned
 from centernet.program import program
 from centernet.run_files import EVALUATION
 from centernet.runtimes.fixed_settings import require_fixed
-from centernet.runtimes.manifest import exported_settings, read_manifest
+from centernet.runtimes.manifest import Manifest, exported_settings, read_manifest
+
+if TYPE_CHECKING:
+    from centernet.evaluation.prepared_set import PreparedSet
 
 LOG = logging.getLogger("centernet")
 
@@ -29,7 +33,8 @@ HEADING = "=============coco2017 310 infer result========="
 
 def run(config: Config) -> None:
     """Map the detections to image coordinates, apply soft-NMS and evaluate them as eval.py does."""
-    from centernet.evaluation.prepared_set import labels_of_model, read_detections, read_index, read_meta
+    from centernet.evaluation.label_ids import label_ids
+    from centernet.evaluation.prepared_set import read_detections, read_index, read_meta
 
     for flag in ("model_path", "result_path", "meta_path"):
         if not getattr(config, flag):
@@ -41,12 +46,8 @@ def run(config: Config) -> None:
     require_fixed(manifest, config, config.model_path)
     evaluation = exported_settings(manifest, config)
     prepared = read_index(Path(config.meta_path), manifest, "--meta_path", aipp=True)
-    if not (config.label_path or prepared.annotation_file):
-        raise UserError(f"--meta_path {config.meta_path}: the C++ program prepared these images without an annotation "
-                        "file: name it with --label_path")
-    labels = read_annotations(Path(config.label_path or prepared.annotation_file), "--label_path")
-    labels.report.announce(str(labels.path), config.strict)
-    labels = labels_of_model(labels, manifest, config.model_path)
+    labels = _labels(prepared, manifest, config)
+    ids = label_ids(prepared, labels)
     if evaluation.multi_scales != (1.0,) or config.eval_config.flip_test != manifest.flip_test:
         LOG.warning("warning: eval_config.multi_scales and flip_test have no effect here: an exported model has one "
                     "scale, and the flip test that it was exported with (%s)", str(manifest.flip_test).lower())
@@ -57,13 +58,26 @@ def run(config: Config) -> None:
             stop_if_interrupted()
             rows = read_detections(Path(config.result_path), image_id, manifest)
             boxes = to_image_boxes(rows, read_meta(prepared, image_id))
-            detections[image_id] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
-        results = write_results(folder, "val", detections, prepared.names, labels.categories, labels.file_ids)
+            detections[ids[image_id]] = merge([boxes], evaluation.K, evaluation.SOFT_NMS)
+        names = {ids[image_id]: name for image_id, name in prepared.names.items()}
+        results = write_results(folder, "val", detections, names, labels.categories, labels.file_ids)
         metrics = evaluate_results(labels, results, labels.categories, detections, evaluation.max_dets,
                                    min(evaluation.K, manifest.K))
         write_json(folder / EVALUATION, metrics.to_json())
     LOG.info("%s\n%s\n\n%s%s", HEADING, metrics.summary, metrics.class_table(), metrics.note())
     LOG.info("results of %d images are in %s", len(detections), folder)
+
+
+def _labels(prepared: PreparedSet, manifest: Manifest, config: Config) -> Annotations:
+    """Read the annotation file of a prepared set, with the model's classes."""
+    from centernet.evaluation.prepared_set import labels_of_model
+
+    if not (config.label_path or prepared.annotation_file):
+        raise UserError(f"--meta_path {config.meta_path}: the C++ program prepared these images without an annotation "
+                        "file: name it with --label_path")
+    labels = read_annotations(Path(config.label_path or prepared.annotation_file), "--label_path")
+    labels.report.announce(str(labels.path), config.strict)
+    return labels_of_model(labels, manifest, config.model_path)
 
 
 def main(argv: list[str] | None = None) -> int:

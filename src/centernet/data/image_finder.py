@@ -89,9 +89,7 @@ class ImageFinder:
         return [], True
 
     def _ends_alike(self, path: str, wanted: tuple[str, ...]) -> bool:
-        parts = PurePosixPath(_folded(os.path.relpath(path, self.image_dir))).parts
-        count = min(len(parts), len(wanted))
-        return parts[-count:] == wanted[-count:]
+        return same_end(PurePosixPath(_folded(os.path.relpath(path, self.image_dir))).parts, wanted)
 
     def _listed(self) -> dict[str, list[str]]:
         """Return all files below image_dir by folded name, see files_below."""
@@ -99,6 +97,22 @@ class ImageFinder:
         for path in files_below(self.image_dir):
             by_name[_folded(path.name)].append(str(path))
         return by_name
+
+
+def same_end(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Return whether the parts of two paths have the same end, up to the whole of one of them."""
+    count = min(len(one), len(other))
+    return one[-count:] == other[-count:]
+
+
+def name_forms(file_name: str) -> tuple[tuple[str, ...], ...]:
+    """Return the parts of a path or URL of any system in three forms, for comparisons of names.
+
+    The first is exact, the second has no %20 and no regard to case and Unicode form, the third has no suffix, too.
+    """
+    plain = _plain(file_name)
+    folded = _folded(unquote(plain))
+    return tuple(PurePosixPath(form).parts for form in (plain, folded, os.path.splitext(folded)[0]))
 
 
 def _plain(file_name: str) -> str:
