@@ -130,6 +130,26 @@ def test_the_setting_min_visible_is_used(data):
     assert kept[0] == 20 > kept[1] > 0 == kept[2]
 
 
+@pytest.mark.parametrize("ignored", [False, True], ids=["objects", "ignored regions"])
+def test_boxes_outside_of_the_crop_take_no_slots(data, ignored):
+    """400 boxes, and a crop that shows a ninth of the image: its boxes have a slot, wherever they are in the file."""
+    file = cv2.imencode(".png", np.zeros((200, 200, 3), np.uint8))[1].tobytes()
+    data = dataclasses.replace(data, scale_range=(3, 3), color_aug=False, max_objs=128)
+    boxes = np.array([[x, y, x + 9, y + 9] for x in range(0, 200, 10) for y in range(0, 200, 10)], np.float32)
+    classes = np.full(400, -1 if ignored else 0, np.int32)
+    for seed in range(6):
+        few, all_ = (make_sample(file, boxes, classes, dataclasses.replace(data, max_objs=slots), 1, rng(seed))
+                     for slots in (128, 400))
+        kept = all_[5][:, 0] > 0  # wh
+        assert 20 < kept.sum() < 128
+        for found, expected in zip(few[2:], all_[2:], strict=True):
+            np.testing.assert_array_equal(found[:kept.sum()], expected[kept])
+            assert not found[kept.sum():].any()
+        enough = make_sample(file, boxes[:128], classes[:128], data, 1, rng(seed))
+        for found, expected in zip(enough[2:], all_[2:], strict=True):  # each box keeps its own slot
+            np.testing.assert_array_equal(found, expected[:128])
+
+
 def turned(pixel, degrees):
     """A colour R, G, B after a rotation of its (U, V) of BT.601, as complex numbers; one step after the other."""
     red, green, blue = pixel

@@ -201,8 +201,8 @@ def announce_boxes(shards: Shards, max_objs: int, ignored_regions: str, most_ima
     many = {boxes: images for boxes, images in shards.box_counts.items() if boxes > max_objs}
     if many:
         lost = sum((boxes - max_objs) * images for boxes, images in many.items())
-        LOG.warning("%d images have more boxes than dataset_config.max_objs %d (at most %d): %d boxes are left out and "
-                    "count as background. To train on all: --dataset_config.max_objs %d", sum(many.values()),
+        LOG.warning("%d images have more boxes than dataset_config.max_objs %d (at most %d): up to %d boxes are left "
+                    "out and count as background. To train on all: --dataset_config.max_objs %d", sum(many.values()),
                     max_objs, max(many), lost, most)
     if most_images > 1 and most > max_objs:
         LOG.warning("mosaic and mixup put up to %d images into one training image, which then has up to %d boxes. "

@@ -26,7 +26,7 @@ from centernet.data.augment import draw_colors, draw_view, unchanged_colors, war
 from centernet.data.image_file import decode
 from centernet.data.mindrecord import SCHEMA, Shards, annotated_row, announce_boxes, first_message, open_shards
 from centernet.data.mosaic import TILES, Labelled, draw_partners, mix, mosaic, most_images
-from centernet.data.targets import draw_heatmap, encode, to_output_boxes
+from centernet.data.targets import draw_heatmap, encode, seen_boxes, to_output_boxes
 from centernet.data.unreadable import UnreadableImage, UnreadableImages, marked_sample, replace_unreadable
 from centernet.errors import UserError
 from centernet.group import ALONE, Group
@@ -248,7 +248,8 @@ def make_sample(file: bytes | np.ndarray, boxes: np.ndarray, classes: np.ndarray
         found = mix(found, _draw_one(other, data, rng, margin))
     # One colour matrix for all parts, because the graph applies one to an image.
     colors = draw_colors(rng, found.image, data) if data.color_aug else unchanged_colors()
-    return (found.image, colors, *encode(found.boxes, found.classes, data.output_res, data.max_objs))
+    seen = seen_boxes(found.boxes, found.classes, data.max_objs)
+    return (found.image, colors, *encode(*seen, data.output_res, data.max_objs))
 
 
 def _blank(data: DatasetConfig) -> tuple[np.ndarray, ...]:

@@ -67,6 +67,22 @@ def visible_part(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
     return np.divide(inside, area, out=np.zeros_like(area), where=area > 0)
 
 
+def seen_boxes(boxes: np.ndarray, classes: np.ndarray, max_objs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes and classes for encode: of more than max_objs boxes, only those with area.
+
+    Otherwise boxes outside of the crop take the slots of those that it shows, and these become background. encode
+    itself cuts first, as the paper's code does. With at most max_objs boxes each one keeps its slot.
+
+    Args:
+        boxes: (N, 4) float32 from to_output_boxes.
+        classes: (N,) int32.
+    """
+    if len(boxes) <= max_objs:
+        return boxes, classes
+    seen = (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)
+    return boxes[seen], classes[seen]
+
+
 def encode(boxes: np.ndarray, classes: np.ndarray, output_res: tuple[int, int], max_objs: int) -> Targets:
     """Compute the targets of clipped boxes on the output map. A box is kept if its width and height are > 0.
 

@@ -123,7 +123,8 @@ def test_the_conversion_says_so_and_strict_accepts_it(marked, tmp_path):
 def test_boxes_above_max_objs_are_counted(marked, caplog):
     data = replace(load_config("train", [], "").dataset_config, max_objs=2)
     open_training_data(str(marked[1]), "coco_det.train.mind", data, 4, 1, verify=False)
-    assert "4 images have more boxes than dataset_config.max_objs 2 (at most 3): 4 boxes are left out" in caplog.text
+    assert "4 images have more boxes than dataset_config.max_objs 2 (at most 3): up to 4 boxes are left out" \
+        in caplog.text
     assert "--dataset_config.max_objs 3" in caplog.text
 
 
