@@ -3,7 +3,7 @@ import pytest
 
 from centernet.data.layouts.found import find_layouts, read_layout
 from centernet.errors import UserError
-from tests.data.layouts.makers import make_images, make_labelme, random_boxes, write
+from tests.data.layouts.makers import coco_document, make_images, make_labelme, random_boxes, write
 
 
 def test_shapes_of_labelme(tmp_path):
@@ -17,6 +17,54 @@ def test_shapes_of_labelme(tmp_path):
     imported = read_layout(tmp_path)
     assert [box.corners for box in imported.pictures[0].boxes] == [(15, 15, 25, 25), (1, 2, 30, 40)]
     assert list(imported.report.defects.counts.values()) == [3] and len(imported.report.notes.counts) == 2
+
+
+SHAPE = {"label": "dot", "shape_type": "rectangle", "points": [[1, 1], [9, 9]]}
+
+
+@pytest.mark.parametrize("names", [("a", "coconut_1", "instances_2"), ("coconut_1", "instances_2")])
+def test_labelme_files_with_names_of_coco_are_read(tmp_path, names):
+    make_images(tmp_path, [f"{name}.png" for name in names])
+    for name in names:
+        write(tmp_path, f"{name}.json", {"version": "5.0", "shapes": [SHAPE], "imagePath": f"{name}.png"})
+    write(tmp_path, "a_coco.json", {"note": "of another program"})
+    assert find_layouts(tmp_path) == {"labelme": "*.json"}
+    imported = read_layout(tmp_path)
+    assert [picture.path.stem for picture in imported.pictures] == sorted(names)
+    assert "image without annotation: left out" not in imported.report.notes.counts
+    assert imported.report.defects.counts == {"JSON file without the list shapes: left out": 1}
+
+
+@pytest.mark.parametrize("first", ["version", "imageData"])  # the pixels can come before all else
+@pytest.mark.parametrize("folder", ["annotations", "train/annotations"])
+def test_labelme_files_in_a_folder_annotations(tmp_path, folder, first):
+    make_images(tmp_path / folder / "../images", ["a.png", "train.png"])
+    for name in ("a", "train"):
+        start = {first: "5.0" if first == "version" else "A" * 70000}
+        write(tmp_path, f"{folder}/{name}.json", {**start, "shapes": [SHAPE], "imagePath": f"../images/{name}.png"})
+    write(tmp_path, f"{folder}/captions_train2017.json", {"images": []})
+    if folder != "annotations":
+        write(tmp_path, f"{folder}/0.json", {"note": "of another program"})
+    assert find_layouts(tmp_path) == {"labelme": f"{folder}/*.json"}
+    imported = read_layout(tmp_path)
+    assert [picture.path.stem for picture in imported.pictures] == ["a", "train"]
+
+
+@pytest.mark.parametrize("name", ["annotations/instances_default.json", "instances_default.json", "my_coco.json"])
+def test_files_in_cocos_format_are_not_taken_for_labelme(tmp_path, name):
+    make_images(tmp_path, [f"{name}.png" for name in random_boxes()])
+    write(tmp_path, name, coco_document(random_boxes()))
+    assert find_layouts(tmp_path) == {"coco": name}
+    write(tmp_path, "t1.json", {"shapes": [SHAPE], "imagePath": "t1.png"})
+    assert list(find_layouts(tmp_path)) == ["coco", "labelme"]
+    assert not read_layout(tmp_path, "labelme").report.defects.counts
+
+
+def test_a_file_in_annotations_of_no_known_format_is_named(tmp_path):
+    make_images(tmp_path, ["a.png"])
+    write(tmp_path, "annotations/a.json", {"boxes": []})
+    with pytest.raises(UserError, match="annotations/a.json is not in COCO's format"):
+        read_layout(tmp_path)
 
 
 def test_rows_of_csv_files(tmp_path):

@@ -15,6 +15,7 @@ from centernet.data.repair import whole
 from centernet.errors import shown
 
 KEYS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')  # a file beside the images must have one of them
+LABELME = re.compile(rb'"(shapes|imageData)"\s*:')  # imageData can be long and come first
 # COCO's own layout, which data/coco.py reads: COCO's names come first, then the names for other data sets. The model
 # zoo's README writes "instance_".
 ANNOTATION_NAMES = {
@@ -26,6 +27,7 @@ ANNOTATION_NAMES = {
 IMAGE_DIRS = ("{}2017", "images/{}2017", "images/{}", "{}", "images")
 ROBOFLOW = "_annotations.coco.json"
 WITHOUT_SPLIT = ("default", "instances", "annotations", "result", "_annotations", "coco", "labels")
+OTHERS = ("imported_", "person_keypoints", "captions", "stuff", "panoptic", "image_info")  # files without our boxes
 IMPORTED = "imported_{}.json"  # what centernet import-dataset writes
 
 
@@ -37,13 +39,14 @@ def evidence(root: Path) -> str:
 def files(root: Path) -> dict[Path, str]:
     """Return the annotation files of a data set, and the split of each.
 
-    Files with keypoints, captions and the like are left out, those that an import wrote, and the info files of shards.
+    Files with keypoints, captions and the like are left out, those that an import wrote, the info files of shards, and
+    LabelMe's files. A file in annotations/ that is of no known format stays: read() says what is wrong with it.
     """
     found = {file: file.parent.name for file in sorted(root.glob(f"*/{ROBOFLOW}"))}
     if not found and (root / ROBOFLOW).is_file():
         found[root / ROBOFLOW] = ""
     for file in [] if found else sorted((root / "annotations").glob("*.json")):
-        if not file.name.startswith(("imported_", "person_keypoints", "captions", "stuff", "panoptic", "image_info")):
+        if not file.name.startswith(OTHERS) and not is_labelme(file):
             name = file.stem.removeprefix("instances_").removeprefix("instance_").removesuffix("2017")
             found[file] = "" if name in WITHOUT_SPLIT else name
     for file in [] if found else sorted(root.glob("*.json")):
@@ -51,6 +54,11 @@ def files(root: Path) -> dict[Path, str]:
             name = file.stem.removeprefix("instances_")
             found[file] = "" if name in WITHOUT_SPLIT else name
     return found
+
+
+def is_labelme(file: Path) -> bool:
+    """Return whether a JSON file is one of LabelMe, by its content: it can be in annotations/, or coconut.json."""
+    return head_has(file, LABELME) and not head_has(file, KEYS)
 
 
 def is_own(root: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from centernet.data.defects import Report
+from centernet.data.layouts.coco_files import KEYS, is_labelme
 from centernet.data.layouts.form import (
     Box,
     Imported,
@@ -28,15 +29,24 @@ OUTLINES = ("rectangle", "polygon", "circle", "mask", "rotation")
 
 def evidence(root: Path) -> str:
     """Return what makes a folder a data set in LabelMe's layout; "" if it is none."""
-    return first_evidence(root, files(root), ".json", lambda file: "shapes" in read_json(file, most=MOST_BYTES),
+    doubtful_last = sorted(files(root), key=lambda file: _has_coco_name(file) and not is_labelme(file))
+    return first_evidence(root, doubtful_last, ".json", lambda file: "shapes" in read_json(file, most=MOST_BYTES),
                           lambda file: head_has(file, SHAPES))
 
 
 def files(root: Path) -> list[Path]:
-    """Return the JSON files of the folder and of its subfolders, but not those of COCO's layouts."""
+    """Return the JSON files of the folder and of its subfolders, but not those of COCO's layouts.
+
+    A name is not enough: instances_2.json is left out if it is in COCO's format. Files in annotations/ are left out if
+    they are not LabelMe's.
+    """
     found = itertools.chain(root.glob("*.json"), root.glob("*/*.json"), root.glob("*/*/*.json"))
-    return sorted(path for path in found if path.parent.name != "annotations" and "coco" not in path.name
-                  and not path.name.startswith("instances"))
+    return sorted(path for path in found if (is_labelme(path) if path.parent.name == "annotations" else
+                                             not _has_coco_name(path) or not head_has(path, KEYS)))
+
+
+def _has_coco_name(file: Path) -> bool:
+    return "coco" in file.name or file.name.startswith("instances")
 
 
 def read(root: Path, report: Report) -> Imported:
