@@ -121,7 +121,7 @@ def test_transforms(folder, data):
 def test_indexes(folder, data):
     (folder / METAS).mkdir(exist_ok=True)
     (folder / METAS / "index.json").write_bytes(data)
-    read_or_refuse(read_index, folder, MANIFEST)
+    read_or_refuse(read_index, folder, MANIFEST, "--meta_path")
 
 
 @runs
