@@ -92,6 +92,8 @@ def test_yaml_that_is_read():
     assert parse_yaml(b"\xef\xbb\xbfa: 2001-99-99\nb: &x [1, 0.5]\nc: [*x, *x]\n---\n", "x") == [
         {"a": "2001-99-99", "b": [1, 0.5], "c": [[1, 0.5], [1, 0.5]]}, None]
     assert parse_yaml("a: &a {b: 1}\nc: {<<: *a, d: '*'}", "x") == [{"a": {"b": 1}, "c": {"b": 1, "d": "*"}}]
+    assert parse_yaml("a: &a {1: no, 2: 007}\nb: {<<: *a, 2: ~, 3: 1.0, 4: }", "x", as_text=True) == [
+        {"a": {"1": "no", "2": "007"}, "b": {"1": "no", "2": "~", "3": "1.0", "4": ""}}]
 
 
 def test_keys_that_are_not_twice_in_one_mapping():

@@ -54,6 +54,8 @@ LOADER: Any = type("PlainLoader", (FAST_LOADER,), {
     "yaml_implicit_resolvers": {
         first: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
         for first, rules in FAST_LOADER.yaml_implicit_resolvers.items()}})
+TEXT_LOADER: Any = type("TextLoader", (LOADER,), {
+    "yaml_implicit_resolvers": {"<": LOADER.yaml_implicit_resolvers["<"]}})  # the one that stays is for merges, <<
 
 
 def parse_json(text: str | bytes, subject: str, remedy: str = "", *,
@@ -100,8 +102,12 @@ def parse_object(text: str | bytes, subject: str, remedy: str = "") -> dict[str,
     return value
 
 
-def parse_yaml(text: str | bytes, subject: str) -> list[Any]:
+def parse_yaml(text: str | bytes, subject: str, as_text: bool = False) -> list[Any]:
     """Parse the documents of a YAML text. The conditions are those of parse_json, and dates are texts.
+
+    Args:
+        text, subject: as for parse_json.
+        as_text: each key and each single value is the text that the file has: "no", "007", "~".
 
     Raises:
         UserError: as parse_json does; also if the aliases of the text stand for too many values. For a key that a
@@ -111,7 +117,7 @@ def parse_yaml(text: str | bytes, subject: str) -> list[Any]:
         text = _decoded(text)
         if "*" in text or _may_be_deep(text):
             _check_events(text)
-        documents = list(yaml.load_all(text, LOADER))
+        documents = list(yaml.load_all(text, TEXT_LOADER if as_text else LOADER))
     except RecursionError as error:
         raise _too_deep("YAML", subject, "") from error
     # PyYAML's constructors do not check the text of a value with an explicit tag: !!bool x is a KeyError.

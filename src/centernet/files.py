@@ -256,9 +256,9 @@ def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     return rows, skipped
 
 
-def read_yaml(path: Path) -> list[Any]:
-    """Read the documents of a YAML file. Raise UserError as read_bytes and parse_yaml do."""
-    return parse_yaml(read_bytes(path, MOST_YAML_BYTES), printable(path))
+def read_yaml(path: Path, as_text: bool = False) -> list[Any]:
+    """Read the documents of a YAML file, see parse_yaml. Raise UserError as read_bytes and parse_yaml do."""
+    return parse_yaml(read_bytes(path, MOST_YAML_BYTES), printable(path), as_text)
 
 
 def sha256(path: Path) -> str:

@@ -37,6 +37,28 @@ def test_names_files_of_yolo_and_images_beside_their_labels(tmp_path):
         read_layout(tmp_path)
 
 
+@pytest.mark.parametrize("names, found", [
+    ("[yes, 'no']", "names has yes, which is True in YAML and no text. Write the name in quotes: 'yes'"),
+    ("[a, 007]", "names has 007, which is 7 in YAML"), ("[a, 1.0]", "names has 1.0, which is 1.0 in YAML"),
+    ("[a, 0x1f]", "names has 0x1f, which is 31 in YAML"), ("[a, ~]", "names has ~, which is None in YAML"),
+    ("{0: a, 1: }", "names has an empty value, which is None in YAML"), ("{1: off, 0: a}", "names has off, which is"),
+    ("[a, [b]]", "names must be a list of different names")])
+def test_names_that_yaml_takes_for_other_values_are_refused(tmp_path, names, found):
+    make_yolo(tmp_path, random_boxes())
+    write(tmp_path, "data.yaml", f"names: {names}\ntrain: train/images\nval: val/images\n")
+    with pytest.raises(UserError, match=f"data.yaml: {found}"):
+        read_layout(tmp_path)
+
+
+@pytest.mark.parametrize("names, found", [
+    ("['yes', \"no\", '007', '1.0']", ("yes", "no", "007", "1.0")), ("[0, 1, 10, -7]", ("0", "1", "10", "-7")),
+    ("{1: 2001-01-01, 0: 3}", ("3", "2001-01-01"))])
+def test_names_that_stay_as_they_are(tmp_path, names, found):
+    make_yolo(tmp_path, random_boxes())
+    write(tmp_path, "data.yaml", f"names: {names}\ntrain: train/images\nval: val/images\n")
+    assert read_layout(tmp_path).names == found
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_folders_are_searched_for_all_images_that_can_be_decoded(tmp_path, suffix):
     write(tmp_path, "classes.txt", "dot\n")

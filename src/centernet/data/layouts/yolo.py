@@ -44,12 +44,12 @@ def read(root: Path, report: Report) -> Imported:
     """Read all images of all splits.
 
     Raises:
-        UserError: the file with the names is damaged, or there are no images.
+        UserError: the file with the names is damaged, a name in it is no text, or there are no images.
     """
     file = _yaml(root)
     document = _document(file) if file else {}
     source = file or _names_file(root) or root
-    names = _names(document.get("names") if file else _lines(source), printable(source))
+    names = _names(_yaml_names(document, file) if file else _lines(source), printable(source))
     listed = _splits(root, document, report)
     pictures = [_picture(image, split, names, report.of(split)) for split, images in listed for image in images]
     _report_shared({picture.path for picture in pictures if picture}, report)
@@ -84,12 +84,31 @@ def _names_file(root: Path) -> Path | None:
     return next((root / name for name in NAMES if (root / name).is_file()), None)
 
 
+def _yaml_names(document: dict[str, Any], file: Path) -> Any:
+    """Return the names of data.yaml, a list or a mapping.
+
+    A name must be a text, or a whole number that the file has in the usual form, such as 7. YAML reads yes and no as
+    true and false, 007 as 7 and 1.0 as a number. Their texts would be other names than those that the file has.
+
+    Raises:
+        UserError: a name is such a value.
+    """
+    value, written = document.get("names"), read_yaml(file, as_text=True)[0].get("names")
+    rows, texts = (list(names.values()) if isinstance(names, dict) else names if isinstance(names, list) else []
+                   for names in (value, written))
+    for name, text in zip(rows, texts):
+        if not isinstance(name, str | list | dict) and (type(name) is not int or str(name) != text):
+            raise UserError(f"{printable(file)}: names has {text or 'an empty value'}, which is {shown(name)} in YAML "
+                            f"and no text. Write the name in quotes: {shown(text)}")
+    return value
+
+
 def _names(value: Any, source: str) -> list[str]:
     """Return the names of a list, or of a mapping from 0..N-1."""
     if isinstance(value, dict) and sorted(map(str, value)) == sorted(map(str, range(len(value)))):
         value = [value[key] for key in sorted(value, key=int)]
     # Bytes that are not UTF-8 have no place in a JSON file.
-    rows = value if isinstance(value, list) else []
+    rows = value if isinstance(value, list) and not any(isinstance(name, list | dict) for name in value) else []
     names = [str(name).encode(errors="surrogateescape").decode(errors="replace") for name in rows]
     if not names or len(set(names)) < len(names):
         raise UserError(f"{source}: names must be a list of different names, or a mapping of 0, 1, 2, ... to them; "
