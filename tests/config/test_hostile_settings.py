@@ -52,6 +52,8 @@ def test_flags(words, message):
 
 
 @pytest.mark.parametrize("text, message", [
+    ("dataset_config: {coco_classes: [cat, yes]}", "found ['cat', True] (True is no text in YAML: write it in quotes)"),
+    ("dataset_config: {coco_classes: [1.0, cat]}", "found [1.0, 'cat'] (1.0 is no text in YAML: write it in quotes)"),
     ("seed: !!timestamp x", "not valid YAML"),
     ("seed: 2001-99-99", "seed must be an integer, found '2001-99-99'"),
     ("seed: " + "[" * 5000, "more than 64 lists"),

@@ -106,6 +106,8 @@ def _convert_tuple(items: tuple[Any, ...], raw: Any) -> tuple[Any, ...]:
         raw = next(iter(parse_yaml(raw[0], "")), None)  # ModelArts passes a list as one word: --flag=[512,512]
     if not isinstance(raw, (list, tuple)):
         raise ValueError(raw)
+    if items[0] is str and (other := [item for item in raw if isinstance(item, (bool, float))]):
+        raise Refused(f"{shown(other[0])} is no text in YAML: write it in quotes")  # yes is True, 1.0 a number
     open_ended = len(items) == 2 and items[1] is Ellipsis
     if not open_ended and len(raw) != len(items):
         raise ValueError(raw)
