@@ -50,6 +50,18 @@ def test_labelme_files_in_a_folder_annotations(tmp_path, folder, first):
     assert [picture.path.stem for picture in imported.pictures] == ["a", "train"]
 
 
+@pytest.mark.fault("an empty file among LabelMe's in annotations/", "a file of 0 bytes that comes first",
+                   "its image is counted as lost, the others are read")
+def test_a_damaged_file_among_labelme_files_in_annotations(tmp_path):
+    make_images(tmp_path / "images", ["a.png", "b.png"])
+    write(tmp_path, "annotations/a.json", "")
+    write(tmp_path, "annotations/b.json", {"shapes": [SHAPE], "imagePath": "../images/b.png"})
+    assert find_layouts(tmp_path) == {"labelme": "annotations/*.json"}
+    imported = read_layout(tmp_path)
+    assert [picture.path.stem for picture in imported.pictures] == ["b"]
+    assert imported.report.defects.counts == {"JSON file that cannot be read: image left out": 1}
+
+
 @pytest.mark.parametrize("name", ["annotations/instances_default.json", "instances_default.json", "my_coco.json"])
 def test_files_in_cocos_format_are_not_taken_for_labelme(tmp_path, name):
     make_images(tmp_path, [f"{name}.png" for name in random_boxes()])

@@ -40,13 +40,16 @@ def files(root: Path) -> dict[Path, str]:
     """Return the annotation files of a data set, and the split of each.
 
     Files with keypoints, captions and the like are left out, those that an import wrote, the info files of shards, and
-    LabelMe's files. A file in annotations/ that is of no known format stays: read() says what is wrong with it.
+    LabelMe's files. A file in annotations/ that is of no known format stays, unless others there are LabelMe's: read()
+    says what is wrong with it.
     """
     found = {file: file.parent.name for file in sorted(root.glob(f"*/{ROBOFLOW}"))}
     if not found and (root / ROBOFLOW).is_file():
         found[root / ROBOFLOW] = ""
-    for file in [] if found else sorted((root / "annotations").glob("*.json")):
-        if not file.name.startswith(OTHERS) and not is_labelme(file):
+    annotations = [] if found else sorted((root / "annotations").glob("*.json"))
+    beside_labelme = any(map(is_labelme, annotations))
+    for file in annotations:
+        if not file.name.startswith(OTHERS) and (head_has(file, KEYS) or not beside_labelme):
             name = file.stem.removeprefix("instances_").removeprefix("instance_").removesuffix("2017")
             found[file] = "" if name in WITHOUT_SPLIT else name
     for file in [] if found else sorted(root.glob("*.json")):

@@ -29,7 +29,8 @@ OUTLINES = ("rectangle", "polygon", "circle", "mask", "rotation")
 
 def evidence(root: Path) -> str:
     """Return what makes a folder a data set in LabelMe's layout; "" if it is none."""
-    doubtful_last = sorted(files(root), key=lambda file: _has_coco_name(file) and not is_labelme(file))
+    doubtful_last = sorted(files(root), key=lambda file: (_has_coco_name(file) or _is_in_annotations(file))
+                           and not is_labelme(file))
     return first_evidence(root, doubtful_last, ".json", lambda file: "shapes" in read_json(file, most=MOST_BYTES),
                           lambda file: head_has(file, SHAPES))
 
@@ -37,12 +38,17 @@ def evidence(root: Path) -> str:
 def files(root: Path) -> list[Path]:
     """Return the JSON files of the folder and of its subfolders, but not those of COCO's layouts.
 
-    A name is not enough: instances_2.json is left out if it is in COCO's format. Files in annotations/ are left out if
-    they are not LabelMe's.
+    A name is not enough: instances_2.json is left out if it is in COCO's format. Of a folder annotations/ without a
+    file of LabelMe none is taken.
     """
-    found = itertools.chain(root.glob("*.json"), root.glob("*/*.json"), root.glob("*/*/*.json"))
-    return sorted(path for path in found if (is_labelme(path) if path.parent.name == "annotations" else
-                                             not _has_coco_name(path) or not head_has(path, KEYS)))
+    found = sorted(itertools.chain(root.glob("*.json"), root.glob("*/*.json"), root.glob("*/*/*.json")))
+    ours = {path.parent for path in found if _is_in_annotations(path) and is_labelme(path)}
+    return [path for path in found if path.parent in ours or not _is_in_annotations(path)
+            if not (path.parent in ours or _has_coco_name(path)) or not head_has(path, KEYS)]
+
+
+def _is_in_annotations(file: Path) -> bool:
+    return file.parent.name == "annotations"
 
 
 def _has_coco_name(file: Path) -> bool:
