@@ -101,3 +101,14 @@ def test_names_in_files_of_yolo_that_no_file_can_have(tmp_path, key):
     imported = read_layout(tmp_path)
     assert len(imported.pictures) == 3
     assert imported.report.defects.counts == ({"image file missing": 2} if key == "list" else {})
+
+
+@pytest.mark.parametrize("line", ["0 48 32 9 9", "0 0.5 0.5 0.2 0.2 0.9", "0 0,5 0,5 0,2 0,2", "dot 0.5 0.5 0.2 0.2",
+                                  ""])
+def test_a_data_set_without_a_usable_box_is_refused(tmp_path, line):
+    make_yolo(tmp_path, random_boxes())
+    for path in tmp_path.glob("*/labels/*.txt"):
+        path.write_text(line)
+    counted = "\n +[1-9]" if line else ""
+    with pytest.raises(UserError, match=f"is in YOLO's layout .*, but has no usable box:{counted}"):
+        read_layout(tmp_path)

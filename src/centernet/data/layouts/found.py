@@ -84,7 +84,8 @@ def read_layout(root: Path, layout: str = "auto", allow_outside: bool = False) -
         listed = "\n".join(imported.report.lines()) or "       0  defects"
         raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable image:\n"
                         f"{listed}\n{parent_of(root)}".rstrip())
-    if not imported.names:
+    without_boxes = not any(picture.boxes for picture in imported.pictures)
+    if not imported.names or without_boxes and name != "coco":  # COCO has test sets without boxes
         listed = "\n".join(imported.report.lines()) or "       0  defects"
         raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable box:\n"
                         f"{listed}")
