@@ -72,6 +72,14 @@ def test_lists_of_voc_with_file_names_or_paths(tmp_path):
     assert found.pictures == whole.pictures and len(whole.pictures) > 2 and not found.report.defects.counts
 
 
+def test_class_names_that_differ_in_case_are_noted(tmp_path):
+    make_voc(tmp_path, random_boxes())
+    assert not read_layout(tmp_path).report.notes.counts
+    write(tmp_path, "Annotations/t1.xml", voc_text([("Ring ", (1, 1, 9, 9))]))
+    notes = read_layout(tmp_path).report.notes
+    assert "classes whose names differ only in case or spaces" in notes.counts and "'ring'" in str(notes.examples)
+
+
 def test_images_that_no_list_names_are_said_to_be_so(tmp_path):
     make_voc(tmp_path, random_boxes())
     write(tmp_path, "ImageSets/Main/test.txt", "")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from centernet.data.defects import Report
 from centernet.data.layouts import coco_files, csv_files, labelme, voc, yolo
 from centernet.data.layouts.form import DAMAGED, Imported, Picture, to_coco
 from centernet.data.layouts.splits import OURS, assign, named_splits
-from centernet.errors import UserError, printable
+from centernet.errors import UserError, printable, shown
 from centernet.files import files_below, is_file
 
 
@@ -89,7 +90,18 @@ def read_layout(root: Path, layout: str = "auto", allow_outside: bool = False) -
         listed = "\n".join(imported.report.lines()) or "       0  defects"
         raise UserError(f"{printable(root)} is in {READERS[name].title} ({found[name]}), but has no usable box:\n"
                         f"{listed}")
+    _note_alike(imported)
     return imported
+
+
+def _note_alike(imported: Imported) -> None:
+    alike = defaultdict(list)
+    for label in imported.names:
+        alike[label.strip().casefold()].append(label)
+    for labels in alike.values():
+        if len(labels) > 1:
+            imported.report.notes.add("classes whose names differ only in case or spaces",
+                                      ", ".join(map(shown, labels)))
 
 
 def is_archive(path: Path) -> bool:
