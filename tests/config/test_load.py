@@ -142,6 +142,8 @@ def test_effective_configuration_reads_back(tmp_path):
     (["--eval_config.pad", "30"], "power of two minus 1"),
     (["--eval_config.pad", "32767"], "power of two minus 1 (31, 127), at most 16383"),
     (["--resume", "true"], "resume needs a checkpoint"),
+    (["--eval_config.multi_scales", "0.5,1"], "found ['0.5,1']. Separate several values by spaces, not by commas"),
+    (["--eval_config.score_thresh", "0,3"], "must be a number, found '0,3'. Write decimals with a point"),
     (["--annotation_file", "a.json"], "annotation_file and image_dir go together"),
     (["--train_config.MultiDecay.multi_epochs", "30", "20"], "must be increasing numbers from 1 on"),
     (["--train_config.lr_scale", "double"], "lr_scale must be one of none, linear, sqrt; found 'double'"),
@@ -244,3 +246,8 @@ def test_each_default_can_be_given_as_a_flag():
                                          (0.5, "0.5"), ("", "")])
 def test_values_as_flags(value, text):
     assert as_flag(value) == text
+
+
+def test_commas_between_formats_are_named():
+    with pytest.raises(UserError, match="found .'csv,coco'.. Separate several values by spaces, not by commas"):
+        load_config("infer", ["--result_formats", "csv,coco"], "")

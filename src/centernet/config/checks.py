@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from centernet.config.declared import SETTINGS, read
 from centernet.config.schema import Config, DatasetConfig, EvalConfig, NetConfig, TrainConfig
-from centernet.config.values import as_flag, plain
+from centernet.config.values import as_flag, comma_hint, plain
 
 
 class Layout(NamedTuple):
@@ -86,6 +86,7 @@ def find_problems(config: Config) -> list[str]:
 
 def _limits(config: Config) -> list[str]:
     return [f"{name} must {declared.limits.wanted}, found {plain(read(config, name))}"
+            f"{comma_hint(declared, read(config, name))}"
             for name, declared in SETTINGS.items() if declared.limits and not declared.limits.hold(read(config, name))]
 
 

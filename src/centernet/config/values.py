@@ -11,7 +11,7 @@ from typing import Any
 
 from centernet.config.declared import SETTINGS, Declared
 from centernet.documents import HIGHEST, LOWEST, is_text, parse_yaml
-from centernet.errors import UserError, shown
+from centernet.errors import UserError, shown, without_commas
 
 CANNOT = (ValueError, TypeError, UserError)  # exceptions of convert()
 # Linux allows 4096 and 255. Names of files are still added to the paths of folders.
@@ -44,7 +44,8 @@ def typed_values(raw: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
             values[name] = convert(declared.kind, raw[name])
         except CANNOT as error:
             reason = f" ({error})" if isinstance(error, Refused) else ""
-            problems.append(f"{name} must be {type_name(declared.kind)}, found {shown(raw[name])}{reason}")
+            problems.append(f"{name} must be {type_name(declared.kind)}, found {shown(raw[name])}{reason}"
+                            f"{comma_hint(declared, raw[name])}")
             continue
         if declared.choices and values[name] not in declared.choices:
             problems.append(f"{name} must be one of {', '.join(declared.choices)}; found {shown(values[name])}"
@@ -113,6 +114,15 @@ def _convert_tuple(items: tuple[Any, ...], raw: Any) -> tuple[Any, ...]:
         raise ValueError(raw)
     return tuple(convert(items[0] if open_ended else kind, item) for kind, item in
                  zip([items[0]] * len(raw) if open_ended else items, raw))
+
+
+def comma_hint(declared: Declared, value: Any) -> str:
+    """Return the end of a message about a wrong value in which a comma stands for a space or a point; else ""."""
+    if is_list(declared):
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return without_commas(" ".join(item for item in items if isinstance(item, str)), "values")
+    number = isinstance(value, str) and re.fullmatch(r"-?\d+,\d+", value)
+    return ". Write decimals with a point" if number else ""
 
 
 def is_list(declared: Declared) -> bool:

@@ -32,7 +32,7 @@ def test_twenty_steps_follow_those_of_float32(flags):
     exact, half = build("float32", 1024.0, *flags), build("float16", 1024.0, *flags)
     pairs = [(run(exact, batch), run(half, batch)) for batch in batches(20)]
     assert not any(row[4] for pair in pairs for row in pair)
-    # Means of four steps: a single step differed by 2.2 % in one of two runs, and its sums have another order each time.
+    # Means of four steps: a single step differed by 2.2 % in one of two runs. Sums have another order each time.
     losses = np.array([(other[0], one[0]) for one, other in pairs]).reshape(5, 4, 2).mean(1)
     np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=0.02)
     assert pairs[-1][0][0] < 0.92 * pairs[0][0][0]
