@@ -178,7 +178,7 @@ def test_other_categories_need_fine_tuning(shards, foreign, tmp_path, capsys):
     (("--mindrecord_dir", "/nowhere"), "/nowhere"),
     (("--train_config.batch_size", "16"), "7 images, fewer than one step needs"),
     (("--load_checkpoint_path", "/nowhere/a.ckpt"), "there is no such file"),
-    (("--resume", "true"), "need --load_checkpoint_path"),
+    (("--resume", "true"), "resume needs a checkpoint"),
     (("--train_config.freeze_stages", "1"), "freeze_stages 1 would freeze random weights"),
     (("--backbone_checkpoint", "a.ckpt", "--load_checkpoint_path", "b.ckpt"), "exclude each other"),
     (("--eval_interval", "1", "--data_dir", "/nowhere"), "/nowhere"),

@@ -74,7 +74,7 @@ def _advice(video: Video) -> str:
     if video.live:
         return "Is the address right, and can this machine reach it? `ffprobe URL` tells more"
     path = Path(str(video.source))
-    if path.stat().st_size == 0:
+    if path.exists() and path.stat().st_size == 0:
         return "The file is empty (0 bytes): copy or record it again"
     name = path.name
     return f"Is the file complete? Convert it with: ffmpeg -i {name} -c:v libx264 new.mp4"
