@@ -167,8 +167,8 @@ def test_sigterm_uploads_what_there_is(store, tmp_path, steps_seen):
     assert "uploaded" in text
     uploaded = (store / url / "train.log").read_text()
     assert wanted in uploaded
-    told = "the job ended early: Interrupted: interrupted by SIGTERM" if steps_seen else "a signal arrived"
-    assert told in uploaded
+    told = "the job ended early: Interrupted: interrupted by SIGTERM"
+    assert told in uploaded or not steps_seen and "a signal arrived" in uploaded  # the compilation may take seconds
 
 
 def test_ranks_of_one_server_share_the_inputs_and_not_the_upload(store, tmp_path):
